@@ -1,0 +1,1 @@
+"""The management plane: configuration model, rendering, configd, CLI and portal."""

@@ -1,0 +1,1 @@
+"""The only root part of the management plane: typed verbs on a Unix socket."""

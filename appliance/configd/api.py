@@ -1,0 +1,300 @@
+"""The verbs of configd: one message type each, its result type beside it. One message is one line of JSON.
+
+A peer opens a session first; every other verb names the session's handle. What a session may do follows from its role
+and, in the CLI, from whether `enable` was given. There is no verb that takes a command or a path of the file system.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+SOCKET = "/run/sentry-configd/configd.sock"
+LINE_BYTES = 4_194_304  # a site configuration with certificates is under 1 MiB; the rest is head-room
+
+Role = Literal["administrator", "operator", "auditor"]
+View = Literal["running", "candidate", "startup"]
+Path = tuple[str, ...]
+
+
+class _Verb(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="verb"):
+    """Every verb carries its name in `verb`."""
+
+
+class _SessionVerb(_Verb, frozen=True, kw_only=True):
+    """Every verb but the two that open a session names one."""
+
+    session: str
+
+
+# --- sessions ----------------------------------------------------------------------------------------------------
+
+
+class OpenSession(_Verb, frozen=True, kw_only=True, tag="session.open"):
+    """A session for the peer's own Unix account (CLI, automation). Result: `Session`."""
+
+    source: str = ""
+    interactive: bool = True
+
+
+class Login(_Verb, frozen=True, kw_only=True, tag="session.login"):
+    """A session by password; only the portal may ask. Result: `Session`. Three failures lock the account (PAM faillock)."""
+
+    user: str
+    password: str
+    source: str
+
+
+class Enable(_SessionVerb, frozen=True, kw_only=True, tag="session.enable"):
+    """Go privileged with the enable secret. Result: `Session`."""
+
+    secret: str
+
+
+class Disable(_SessionVerb, frozen=True, kw_only=True, tag="session.disable"):
+    """Give up privilege. Result: `Session`."""
+
+
+class Touch(_SessionVerb, frozen=True, kw_only=True, tag="session.touch"):
+    """The person behind the session did something: idle time starts again. Result: `Session`."""
+
+
+class CloseSession(_SessionVerb, frozen=True, kw_only=True, tag="session.close"):
+    """End the session. Result: None."""
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A log-in. `handle` is unguessable (256 bits) and is the only thing a later verb needs."""
+
+    handle: str
+    user: str
+    role: Role
+    privileged: bool
+    idle_seconds: int
+    last_login: str = ""
+    notices: tuple[str, ...] = ()
+    """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
+
+
+# --- configuration ------------------------------------------------------------------------------------------------
+
+
+class GetConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.get"):
+    """The configuration below `path`, secrets masked as `********`. Result: the tree (Any)."""
+
+    view: View = "running"
+    path: Path = ()
+
+
+class SetConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.set"):
+    """Set one value in this session's candidate; refused with a `Problem` when the schema says no. Result: None."""
+
+    path: Path
+    value: Any
+
+
+class DeleteConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.delete"):
+    """Remove a value from the candidate: back to its default, or the list item or named instance is gone. Result: None."""
+
+    path: Path
+    value: Any = None
+    """For a list: the item to remove; None removes the whole value."""
+
+
+class ReplaceConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.replace"):
+    """Replace the candidate by `tree` (a site configuration). Result: None."""
+
+    tree: dict[str, Any]
+
+
+class DiffConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.diff"):
+    """What the candidate would change. Result: tuple[Change, ...]."""
+
+
+class Commit(_SessionVerb, frozen=True, kw_only=True, tag="config.commit"):
+    """Make the candidate the running configuration. Result: `Committed`.
+
+    `confirm_minutes`: roll back by itself unless confirmed in time. `check_only`: validate, render and vet, apply nothing.
+    """
+
+    comment: str = ""
+    confirm_minutes: int | None = None
+    check_only: bool = False
+
+
+class Confirm(_SessionVerb, frozen=True, kw_only=True, tag="config.confirm"):
+    """Keep a commit that waits for confirmation. Result: None."""
+
+
+class Discard(_SessionVerb, frozen=True, kw_only=True, tag="config.discard"):
+    """Throw the candidate away. Result: None."""
+
+
+class Rollback(_SessionVerb, frozen=True, kw_only=True, tag="config.rollback"):
+    """Load revision `revision` into the candidate and commit it. Result: `Committed`."""
+
+    revision: int
+
+
+class ListRevisions(_SessionVerb, frozen=True, kw_only=True, tag="config.revisions"):
+    """The kept revisions, newest first. Result: tuple[Revision, ...]."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference; a secret's value is masked. `before`/`after` None: was not / will not be there."""
+
+    path: Path
+    before: Any = None
+    after: Any = None
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a commit did. `changed` False: nothing was different, no revision was made."""
+
+    changed: bool
+    revision: int
+    changes: tuple[Change, ...] = ()
+    files: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    confirm_by: str = ""
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """One kept configuration."""
+
+    number: int
+    when: str
+    user: str
+    comment: str
+    current: bool
+
+
+# --- state and actions --------------------------------------------------------------------------------------------
+
+
+class Show(_SessionVerb, frozen=True, kw_only=True, tag="state.show"):
+    """Facts of the running system. Result: `Table` or `Facts` as JSON (see `appliance.configd.facts`). `argument` is a
+    device id, a unit's short name or a number, as the topic wants; never a command or a path."""
+
+    topic: str
+    argument: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="facts"):
+    """Named facts in the order they read best."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="table"):
+    """Rows under headings."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Text(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="text"):
+    """Lines as they are (log lines, a rendered configuration)."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+Shown = Facts | Table | Text
+
+
+class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
+    """Start, stop or restart one of our services. Result: Facts."""
+
+    service: Literal["gateway", "agent", "uem", "portal"]
+    action: Literal["start", "stop", "restart", "status"]
+
+
+class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
+    """Register, allow, block or remove one (device, principal) in the embedded UEM. Result: None."""
+
+    action: Literal["register", "allow", "block", "remove"]
+    device_id: str
+    principal: str
+    note: str = ""
+
+
+class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
+    """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
+
+    host: str
+
+
+class Lookup(_SessionVerb, frozen=True, kw_only=True, tag="net.lookup"):
+    """DNS look-up of a name or address. Result: Text."""
+
+    host: str
+
+
+class SetPassword(_SessionVerb, frozen=True, kw_only=True, tag="user.password"):
+    """Set an account's password (checked against the password policy) in the candidate. Result: None."""
+
+    user: str
+    password: str
+
+
+class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_secret"):
+    """Set the enable secret (checked against the password policy) in the candidate. Result: None."""
+
+    secret: str
+
+
+class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
+    """Restart or turn off the machine. Result: None."""
+
+    action: Literal["reload", "poweroff"]
+
+
+Verb = (
+    OpenSession
+    | Login
+    | Enable
+    | Disable
+    | Touch
+    | CloseSession
+    | GetConfig
+    | SetConfig
+    | DeleteConfig
+    | ReplaceConfig
+    | DiffConfig
+    | Commit
+    | Confirm
+    | Discard
+    | Rollback
+    | ListRevisions
+    | Show
+    | ControlService
+    | DeviceAction
+    | Ping
+    | Lookup
+    | SetPassword
+    | SetEnableSecret
+    | Power
+)
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a verb was not served.
+
+    `kind`: `authentication`, `locked`, `permission`, `privilege` (give `enable`), `session` (unknown or expired), `invalid`
+    (bad value; `problems` says where), `conflict` (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
+    """
+
+    kind: Literal[
+        "authentication", "locked", "permission", "privilege", "session", "invalid", "conflict", "apply", "unavailable"
+    ]
+    message: str
+    problems: tuple[str, ...] = ()
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to one verb."""
+
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    refusal: Refusal | None = None

@@ -1,0 +1,166 @@
+"""Typed messages on the Unix sockets of the data plane, and the client that speaks them.
+
+One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
+exist: the agent's (`Ask`, `Report`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
+gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
+checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+"""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sentry_runtime.devices.record import DeviceKey, Reason, State
+
+LINE_BYTES = 1_048_576  # the longest line: a list of about 4,000 devices; longer lists come in pages
+REPLY_SECONDS = 10.0  # longer than any answer takes, the UEM's time-out (5 s) included
+
+
+class ControlError(RuntimeError):
+    """The other side cannot be reached, refused the request or answered nonsense."""
+
+
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do"):
+    """Every request carries its name in `do`."""
+
+
+class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
+    """Gateway to agent: first contact; the answer's `result` is a `Record`, or an error of kind `unavailable` or `busy`."""
+
+    key: DeviceKey
+    aliases: tuple[str, ...] = ()
+    device_type: str
+    user_agent: str = ""
+    protocol: str = ""
+
+
+class Follow(_Request, frozen=True, kw_only=True, tag="follow"):
+    """Gateway to agent: from now on send a `Changed` line for each change of the device list on this connection."""
+
+
+class ListDevices(_Request, frozen=True, kw_only=True, tag="devices.list"):
+    """Management to agent: a page of the device list in key order; the answer's `result` is a list of `Record`."""
+
+    after: DeviceKey | None = None
+    limit: int = 500
+
+
+class ShowDevice(_Request, frozen=True, kw_only=True, tag="devices.show"):
+    """Management to agent: all records of one device id; the answer's `result` is a list of `Record`."""
+
+    device_id: str
+
+
+class Status(_Request, frozen=True, kw_only=True, tag="status"):
+    """Any of the three: what it is doing, as a flat object of counters and words."""
+
+
+class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
+    """Management to gateway: take no new connection, finish what runs."""
+
+
+class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
+    """Management to UEM: this device belongs to this principal and may pass."""
+
+    device_id: str
+    principal: str
+    device_type: str = ""
+    note: str = ""
+
+
+class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
+    """Management to UEM: an administrator allows, blocks or wipes one (device, principal)."""
+
+    device_id: str
+    principal: str
+    state: State
+    reasons: tuple[Reason, ...] = (Reason.MANUAL,)
+    note: str = ""
+
+
+class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
+    """Management to UEM: forget one (device, principal)."""
+
+    device_id: str
+    principal: str
+
+
+class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
+    """Management to UEM: a page of what the UEM knows, in version order; the answer's `result` is a list of `Decision`."""
+
+    after: int = 0
+    limit: int = 500
+
+
+Request = Ask | Follow | ListDevices | ShowDevice | Status | Drain | Register | SetState | Remove | ListRegistered
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="changed"):
+    """Agent to gateway, after `Follow`: these entries changed or went; read them again and cut what must be cut."""
+
+    keys: tuple[DeviceKey, ...]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was not served. `kind` is one word a program can branch on."""
+
+    kind: str
+    message: str
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to one request: either `result` (its type is stated with the request) or `error`."""
+
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: Failure | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_answer = msgspec.json.Decoder(Answer).decode
+decode_request = msgspec.json.Decoder(Request).decode
+
+
+def answer(result: object) -> bytes:
+    """One line that carries `result`."""
+    return _encode({"result": result}) + b"\n"
+
+
+def refuse(kind: str, message: str) -> bytes:
+    """One line that carries an error."""
+    return _encode(Answer(error=Failure(kind=kind, message=message))) + b"\n"
+
+
+def call(path: str | Path, request: Request, result_type: Any = Any, *, seconds: float = REPLY_SECONDS) -> Any:
+    """Send one request to the socket at `path` and return its result as `result_type` (blocking; for the management plane).
+
+    Raises `ControlError` naming the socket and what went wrong.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.settimeout(seconds)
+            peer.connect(str(path))
+            peer.sendall(_encode(request) + b"\n")
+            line = _read_line(peer, path)
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror or error}") from error
+    try:
+        reply = _decode_answer(line)
+        if reply.error is not None:
+            raise ControlError(f"{reply.error.kind}: {reply.error.message}")
+        return msgspec.json.decode(reply.result, type=result_type)
+    except msgspec.MsgspecError as error:
+        raise ControlError(f"{path}: an answer that cannot be read: {error}") from error
+
+
+def _read_line(peer: socket.socket, path: str | Path) -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        chunk = peer.recv(65_536)
+        if not chunk:
+            raise ControlError(f"{path}: closed before it answered")
+        line += chunk
+        if len(line) > LINE_BYTES:
+            raise ControlError(f"{path}: an answer of more than {LINE_BYTES} bytes")
+    return bytes(line)

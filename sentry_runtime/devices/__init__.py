@@ -1,0 +1,1 @@
+"""The device list: what the gateway knows of each (device, principal)."""

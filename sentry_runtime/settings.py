@@ -1,0 +1,149 @@
+"""The settings file of the data plane as one frozen, typed tree.
+
+The management plane renders it (`/etc/sentry/runtime.json`), the data plane's processes read it. It holds no secret:
+keys are named by path. An unknown key is an error, so that a setting can never be silently without effect.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+SETTINGS_PATH = Path("/etc/sentry/runtime.json")
+
+TlsVersion = Literal["1.2", "1.3"]
+FailMode = Literal["allow", "block"]
+
+
+class SettingsError(ValueError):
+    """The settings file is missing, malformed or says something that is not allowed."""
+
+
+class _Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all settings have in common: frozen, named fields only, nothing unknown."""
+
+
+class ServerTls(_Tree, frozen=True, kw_only=True):
+    """How a listener speaks TLS. Paths are absolute; `client_ca` asks for client certificates signed by it."""
+
+    certificate: str
+    key: str
+    minimum: TlsVersion = "1.2"
+    maximum: TlsVersion = "1.2"
+    client_ca: str | None = None
+
+
+class ClientTls(_Tree, frozen=True, kw_only=True):
+    """How we dial: the trust anchors (PEM bundle), the versions, and our own certificate where the peer wants one."""
+
+    trust: str
+    minimum: TlsVersion = "1.2"
+    maximum: TlsVersion = "1.2"
+    certificate: str | None = None
+    key: str | None = None
+
+
+class Listener(_Tree, frozen=True, kw_only=True):
+    """One bound address of the gateway."""
+
+    address: str
+    port: int = 443
+
+
+class Backend(_Tree, frozen=True, kw_only=True):
+    """One ActiveSync server behind the gateway. `tls` None means plain HTTP; `server_name` is what its certificate says."""
+
+    name: str
+    host: str
+    port: int = 443
+    server_name: str | None = None
+    tls: ClientTls | None = None
+
+
+class Limits(_Tree, frozen=True, kw_only=True):
+    """Bounds of one request and one connection; each default says why it is that number."""
+
+    head_bytes: int = (
+        16_384  # a base64 query, Authorization (Kerberos tickets reach 12 KiB) and cookies fit; nginx allows 32 KiB
+    )
+    head_seconds: float = 20.0  # a phone on a poor link sends a head in a second or two
+    idle_seconds: float = (
+        3_700.0  # longer than the longest heartbeat a client may ask for (3,540 s, MS-ASCMD HeartbeatInterval)
+    )
+    backend_connect_seconds: float = 10.0
+    backend_answer_seconds: float = 3_700.0  # a held Ping answers only when its heartbeat ends
+    decision_seconds: float = 8.0  # a device waits no longer than this for the UEM on first contact
+    drain_seconds: float = 20.0  # how long SIGTERM lets running exchanges finish
+    connections_per_worker: int = 8_000
+
+
+class Gateway(_Tree, frozen=True, kw_only=True):
+    """The listeners on 443 and what stands behind them."""
+
+    listeners: tuple[Listener, ...]
+    tls: ServerTls
+    backends: tuple[Backend, ...]
+    workers: int = 1
+    limits: Limits = Limits()
+
+
+class UemLink(_Tree, frozen=True, kw_only=True):
+    """Where the UEM answers (`url`) and the port on which it may push to us."""
+
+    mode: Literal["embedded", "core", "cloud"]
+    url: str
+    tls: ClientTls
+    push_address: str = "127.0.0.1"
+    push_port: int = 9090
+    push_tls: ServerTls | None = None
+    timeout_seconds: float = 5.0
+    resync_seconds: float = 60.0
+
+
+class Agent(_Tree, frozen=True, kw_only=True):
+    """The one writer of the device list."""
+
+    uem: UemLink
+    fail_mode: FailMode = "block"
+
+
+class UemServer(_Tree, frozen=True, kw_only=True):
+    """The UEM in the box (embedded mode)."""
+
+    address: str = "127.0.0.1"
+    port: int = 9443
+    tls: ServerTls
+    database: str = "sqlite:////var/lib/sentry/uem/uem.sqlite"
+    auto_block_unregistered: bool = True
+    push_url: str = "https://127.0.0.1:9090"
+    push_tls: ClientTls
+
+
+class Paths(_Tree, frozen=True, kw_only=True):
+    """Where the processes of the data plane meet. Each default is the appliance's; tests name their own."""
+
+    devices: str = "/var/lib/sentry/devices"  # the LMDB environment (a folder)
+    agent_socket: str = "/run/sentry-agent/agent.sock"
+    gateway_control: str = "/run/sentry-gateway/control.sock"
+    uem_admin: str = "/run/sentry-uem/admin.sock"
+    audit_socket: str = "/run/sentry-audit/audit.sock"  # rsyslog's datagram socket for audit lines
+
+
+class Settings(_Tree, frozen=True, kw_only=True):
+    """The whole file."""
+
+    format: Literal[1] = 1
+    gateway: Gateway
+    agent: Agent
+    uem_server: UemServer | None = None
+    paths: Paths = Paths()
+
+
+def load(path: Path = SETTINGS_PATH) -> Settings:
+    """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Settings)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise SettingsError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""Sentry's side of the UEM: the messages and the link."""

@@ -1,0 +1,67 @@
+"""The messages between a Sentry and a UEM (JSON over mutual TLS; see docs/uem-api.md).
+
+| who calls | request | answer |
+|---|---|---|
+| Sentry | `POST /v1/contacts` with `Contact` | `Decision` |
+| Sentry | `GET /v1/decisions?after=N&limit=M` | `DecisionPage` |
+| UEM | `POST /v1/decisions` (on Sentry's port 9090) with `Push` | 204 |
+
+Every message may be repeated and may arrive late: a decision with a version no newer than the one known has no effect.
+"""
+
+import msgspec
+
+from sentry_runtime.devices.record import Reason, State
+
+DECISIONS_PER_PAGE = 1_000  # about 200 KiB of JSON: one page is decoded in a few milliseconds
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Frozen, and nothing unknown is taken."""
+
+
+class Contact(_Message, frozen=True, kw_only=True):
+    """A device was seen for the first time; the backend has accepted the principal's credentials."""
+
+    device_id: str
+    device_aliases: tuple[str, ...] = ()
+    principal: str
+    device_type: str
+    user_agent: str = ""
+    protocol: str = ""
+    seen: int
+
+
+class Decision(_Message, frozen=True, kw_only=True):
+    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact."""
+
+    device_id: str
+    principal: str
+    state: State
+    version: int
+    reasons: tuple[Reason, ...] = ()
+    device_type: str = ""
+    registered: bool = False
+    removed: bool = False
+    note: str = ""
+
+
+class DecisionPage(_Message, frozen=True, kw_only=True):
+    """Decisions in the order of their versions; `next` is the cursor for the following page, `more` says there is one."""
+
+    decisions: tuple[Decision, ...]
+    next: int
+    more: bool
+
+
+class Push(_Message, frozen=True, kw_only=True):
+    """Changes the UEM sends at once."""
+
+    decisions: tuple[Decision, ...]
+
+
+class Problem(_Message, frozen=True, kw_only=True):
+    """An error answer (RFC 9457, shortened)."""
+
+    title: str
+    detail: str = ""
