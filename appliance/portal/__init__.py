@@ -1,0 +1,1 @@
+"""The portal: an unprivileged HTTPS face of configd for administrators (8443, management zone)."""

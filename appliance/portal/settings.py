@@ -1,0 +1,74 @@
+"""The portal's settings file, `/etc/sentry/portal.json`: rendered by configd, read by the portal at its start.
+
+It holds no secret: the key is named by path. An unknown key is an error, so that a setting can never be silently
+without effect.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+SETTINGS_PATH = Path("/etc/sentry/portal.json")
+
+TlsVersion = Literal["1.2", "1.3"]
+
+
+class SettingsError(ValueError):
+    """The settings file is missing, malformed or says something that is not allowed."""
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The server side of 8443. Paths are absolute; `certificate` may hold a chain."""
+
+    certificate: str
+    key: str
+    minimum: TlsVersion = "1.2"
+    maximum: TlsVersion = "1.3"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file.
+
+    `hosts` are the names and addresses people may type before `:8443` (without port, IPv6 without brackets): a `Host`
+    header that names another is refused, which ends DNS rebinding.
+    """
+
+    format: Literal[1] = 1
+    addresses: tuple[str, ...]
+    port: int = 8443
+    hosts: tuple[str, ...]
+    tls: Tls
+    idle_minutes: int = 15  # V-250984
+    login_attempts_per_minute: int = 10  # per source and per account; PAM faillock locks the account besides
+    banner_path: str = "/etc/sentry/banner.txt"
+    configd_socket: str = "/run/sentry-configd/configd.sock"
+
+    def __post_init__(self) -> None:
+        """Refuse what no portal can be run with; msgspec turns the ValueError into one that names the place."""
+        if not self.addresses:
+            raise ValueError("addresses: found none; allowed: at least one IP address")
+        for address in self.addresses:
+            ipaddress.ip_address(address)
+        if not self.hosts:
+            raise ValueError("hosts: found none; allowed: at least one host name or address")
+        for name, number, lowest, highest in (
+            ("port", self.port, 1, 65_535),
+            ("idle_minutes", self.idle_minutes, 1, 1_440),
+            ("login_attempts_per_minute", self.login_attempts_per_minute, 1, 600),
+        ):
+            if not lowest <= number <= highest:
+                raise ValueError(f"{name}: found {number}; allowed: {lowest} to {highest}")
+        if self.tls.minimum > self.tls.maximum:
+            raise ValueError(f"tls.minimum: found {self.tls.minimum}; allowed: at most tls.maximum, {self.tls.maximum}")
+
+
+def load(path: Path = SETTINGS_PATH) -> Settings:
+    """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Settings)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise SettingsError(f"{path}: {error}") from error
