@@ -1,0 +1,240 @@
+"""The device list on disk: one LMDB environment, one writing process, any number of reading processes.
+
+| key in the one (unnamed) database | value |
+|---|---|
+| device id, NUL, principal | msgpack of `Record` |
+| NUL `cursor` | the UEM's change number up to which everything is in the list |
+| NUL NUL device id, NUL, principal | the change number by which the entry was removed |
+
+A device id is never empty and never holds a NUL, so the three kinds cannot meet, no two device keys share an encoding, and
+LMDB's byte order is the order of `DeviceKey`. Every write is one transaction that is on the disk when the call
+returns: after a kill -9 or a power cut the environment opens as the last finished call left it.
+
+One process must not open the same folder twice (LMDB's locks are per process), and must not carry an open one over a fork.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import lmdb
+import msgspec
+
+from sentry_runtime.devices.record import DeviceKey, Record
+
+DEVICE_ID_BYTES = 64  # MS-ASHTTP allows 32 characters in a query; a GUID in hex has 32; real clients stay below 64
+PRINCIPAL_BYTES = 320  # RFC 3696: 64 of local part, "@", 255 of domain. With the id and two marks: below LMDB's 511
+MAP_BYTES = 1 << 30  # address space, not disk: three million entries of 300 bytes; the largest fleet has 100,000
+READERS = 126  # LMDB's own default: far above one slot per worker (one per core) and a few diagnostic readers
+DATA_MODE = 0o640  # the group (the gateway) reads, only the owner (the agent) writes
+LOCK_MODE = 0o660  # a reader registers itself in the lock file, so the group must write it
+
+_CURSOR = b"\0cursor"
+_REMOVED = b"\0\0"
+_FIRST_DEVICE = b"\1"  # the lowest byte with which a device id can begin
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+class StoreError(RuntimeError):
+    """The device list cannot be opened, read or written; the message names the folder."""
+
+
+class StoreFullError(StoreError):
+    """The map is full (`MAP_BYTES`); nothing of the refused call was written."""
+
+
+def fits(key: DeviceKey) -> bool:
+    """Whether `key` can be in the list at all: both parts non-empty, without NUL and within their bounds."""
+    return _part_fits(key.device_id, DEVICE_ID_BYTES) and _part_fits(key.principal, PRINCIPAL_BYTES)
+
+
+def _part_fits(part: str, bound: int) -> bool:
+    if not part or "\0" in part or len(part) > bound:
+        return False
+    try:
+        return len(part.encode()) <= bound
+    except UnicodeEncodeError:
+        return False
+
+
+def encode_key(key: DeviceKey) -> bytes:
+    """The LMDB key of `key`; injective, and in the order of `DeviceKey`. Raises `ValueError` when it does not `fits`."""
+    if not fits(key):
+        raise ValueError(
+            f"a device id of 1 to {DEVICE_ID_BYTES} bytes and a principal of 1 to {PRINCIPAL_BYTES} bytes, both without NUL,"
+            f" are allowed; found {len(key.device_id)} and {len(key.principal)} characters"
+        )
+    return key.device_id.encode() + b"\0" + key.principal.encode()
+
+
+class Reader:
+    """A worker's view of the list: always the last finished write, never a half one.
+
+    Opened read-only: the process needs to read `data.mdb` and to write `lock.mdb`. Raises `StoreError` while the agent has
+    not created the list yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        try:
+            self._env = lmdb.open(
+                str(path), readonly=True, create=False, lock=True, max_dbs=0, max_readers=READERS, map_size=MAP_BYTES
+            )
+        except lmdb.Error as error:
+            raise StoreError(f"{path}: the device list cannot be opened: {error}") from error
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """The entry of exactly this key. A key that does not `fits` cannot be in the list: None."""
+        if not fits(key):
+            return None
+        try:
+            with self._env.begin(buffers=True) as txn:
+                value = txn.get(encode_key(key))
+                return None if value is None else _decode(value)
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def close(self) -> None:
+        """Give the environment back; a second call does nothing."""
+        self._env.close()
+
+
+class Writer:
+    """The agent's side of the list. One process, one thread. Creates the files with their modes whatever the umask is.
+
+    The folder must exist; on the appliance it is 2770 and of the group that the readers are in.
+    """
+
+    def __init__(self, path: str | Path, *, map_bytes: int = MAP_BYTES) -> None:
+        self._path = Path(path)
+        try:
+            _secure(self._path / "data.mdb", DATA_MODE)
+            _secure(self._path / "lock.mdb", LOCK_MODE)
+            self._env = lmdb.open(str(path), create=False, max_dbs=0, max_readers=READERS, map_size=map_bytes)
+            self._env.reader_check()
+        except (OSError, lmdb.Error) as error:
+            raise StoreError(f"{path}: the device list cannot be opened for writing: {error}") from error
+        # An empty commit makes the files a readable environment before the first device is known.
+        self.write(cursor=self.cursor)
+
+    @property
+    def cursor(self) -> int:
+        """The UEM's change number up to which everything is in the list; 0 at first."""
+        with self._begin() as txn:
+            return int(txn.get(_CURSOR) or b"0")
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """The entry of exactly this key. Raises `ValueError` for a key that does not `fits`."""
+        with self._begin() as txn:
+            value = txn.get(encode_key(key))
+        return None if value is None else _decode(value)
+
+    def removed_at(self, key: DeviceKey) -> int:
+        """The change number by which the UEM removed this entry, 0 if it did not (or the note was no longer needed)."""
+        with self._begin() as txn:
+            return int(txn.get(_REMOVED + encode_key(key)) or b"0")
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Write these entries over what stood under their keys."""
+        self.write(put=records)
+
+    def remove(self, keys: Iterable[DeviceKey]) -> None:
+        """Take these entries out; a key that is not there is no error."""
+        self.write(remove=keys)
+
+    def write(
+        self,
+        *,
+        put: Iterable[Record] = (),
+        remove: Iterable[DeviceKey] = (),
+        removed_at: Iterable[tuple[DeviceKey, int]] = (),
+        cursor: int | None = None,
+    ) -> None:
+        """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor.
+
+        A remembered removal ends when its entry is written again, or when the cursor has reached it. Raises `ValueError`
+        (a key that does not `fits`), `StoreFullError` or `StoreError`; then nothing was written.
+        """
+        try:
+            with self._env.begin(write=True) as txn:
+                for key in remove:
+                    txn.delete(encode_key(key))
+                for record in put:
+                    place = encode_key(record.key)
+                    txn.put(place, _encode(record))
+                    txn.delete(_REMOVED + place)
+                for key, version in removed_at:
+                    place = encode_key(key)
+                    txn.delete(place)
+                    txn.put(_REMOVED + place, b"%d" % version)
+                if cursor is not None:
+                    txn.put(_CURSOR, b"%d" % cursor)
+                    _forget_removals(txn, cursor)
+        except lmdb.MapFullError as error:
+            raise StoreFullError(f"{self._path}: the device list has outgrown its {MAP_BYTES} bytes") from error
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def iterate(self, after: DeviceKey | None = None, limit: int = 500) -> list[Record]:
+        """Up to `limit` entries in key order, from the first one behind `after`."""
+        start = _FIRST_DEVICE if after is None else encode_key(after) + b"\0"
+        with self._begin() as txn:
+            return [_decode(value) for _, value in _from(txn, start, limit)]
+
+    def of_device(self, device_id: str) -> list[Record]:
+        """All entries of this device id, in the order of their principals."""
+        if not _part_fits(device_id, DEVICE_ID_BYTES):
+            return []
+        prefix = device_id.encode() + b"\0"
+        found = []
+        with self._begin() as txn:
+            for place, value in _from(txn, prefix, None):
+                if not place.startswith(prefix):
+                    break
+                found.append(_decode(value))
+        return found
+
+    def free_dead_readers(self) -> int:
+        """Give back the slots of readers that died without closing; how many. Else old pages could never be reused."""
+        return int(self._env.reader_check())
+
+    def close(self) -> None:
+        """Give the environment back; a second call does nothing."""
+        self._env.close()
+
+    def _begin(self) -> lmdb.Transaction:
+        try:
+            return self._env.begin()
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+
+def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
+    cursor = txn.cursor()
+    if not cursor.set_range(start):
+        return
+    for count, item in enumerate(cursor):
+        if limit is not None and count >= limit:
+            return
+        yield item
+
+
+def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:
+    """Drop the removals that the cursor has passed: from there on the cursor itself says that such news is old."""
+    notes = [(place, int(value)) for place, value in _from(txn, _REMOVED, None) if place.startswith(_REMOVED)]
+    for place, version in notes:
+        if version <= cursor:
+            txn.delete(place)
+
+
+def _secure(path: Path, mode: int) -> None:
+    """Make sure the file exists with exactly this mode: LMDB would give both files one mode, and the umask's."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) != mode:
+            os.fchmod(handle, mode)
+    finally:
+        os.close(handle)
