@@ -1,0 +1,209 @@
+"""A guest: a root tree booted with systemd-nspawn, with real systemd, real nftables and real sshd inside.
+
+What runs is written down with the process's start time, so that a stale file or a reused process id never makes us touch
+a process that is not ours.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from images import network
+from images.network import Link
+from images.paths import Layout, write_json
+from images.rootfs import extract
+from images.run import Done, run
+
+BOOT_SECONDS = 60.0  # a guest boots in 2 to 4 s; a busy two-core machine needs several times that
+STOP_SECONDS = 30.0  # services drain for at most 20 s
+POLL_SECONDS = 0.1
+
+T = TypeVar("T")
+
+
+class GuestError(RuntimeError):
+    """A guest does not boot, stop or answer as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a guest is made of. `prepare` is called with the extracted root before the boot."""
+
+    name: str
+    tar: Path
+    tree: str
+    links: tuple[Link, ...]
+    prepare: Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A running guest: its nspawn process, the process that is its PID 1, its tree and the digest of what it was made of."""
+
+    name: str
+    pid: int
+    started: int
+    leader: int
+    root: Path
+    tree: str
+
+    def execute(self, argv: list[str], *, stdin: str | None = None, check: bool = True) -> Done:
+        """Run a command inside, as root, in all its namespaces."""
+        return run(
+            ["nsenter", "-t", str(self.leader), "-a", "--", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+             "LC_ALL=C.UTF-8", *argv],
+            stdin=stdin, check=check,
+        )  # fmt: skip
+
+
+def find(name: str, layout: Layout) -> Guest | None:
+    """The guest of this name if it runs; a file left behind by one that no longer runs is removed."""
+    path = layout.run / f"{name}.json"
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        guest = Guest(said["name"], said["pid"], said["started"], said["leader"], Path(said["root"]), said["tree"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError) as error:
+        raise GuestError(f"{path}: not a guest's description ({error}); remove it once no guest runs") from error
+    if _start_time(guest.pid) == guest.started:
+        return guest
+    path.unlink()
+    return None
+
+
+def boot(spec: Spec, layout: Layout) -> Guest:
+    """Extract the tree, boot it and connect its networks.
+
+    Raises `GuestError` when interfaces of these names are taken (by another lab on this machine) or the guest does not
+    come up in time; nothing of it runs then.
+    """
+    for link in spec.links:
+        if network.exists(link.host_interface):
+            raise GuestError(
+                f"the interface {link.host_interface} exists already: another lab runs on this machine; "
+                "end it with `make down` in its folder"
+            )
+    home = layout.guests / spec.name
+    shutil.rmtree(home, ignore_errors=True)
+    root = home / "root"
+    extract(spec.tar, root)
+    spec.prepare(root)
+    process = _start(spec, root, home / "boot.log")
+    try:
+        leader = wait_for(
+            lambda: _leader(process, spec.links), f"{spec.name} to start (its console: {home / 'boot.log'})"
+        )
+        guest = Guest(spec.name, process.pid, _start_time(process.pid) or 0, leader, root, spec.tree)
+        write_json(layout.run / f"{spec.name}.json", {**_described(guest)})
+        for link in spec.links:
+            network.connect(link, leader)
+    except BaseException:
+        process.kill()
+        process.wait()
+        (layout.run / f"{spec.name}.json").unlink(missing_ok=True)
+        raise
+    return guest
+
+
+def stop(guest: Guest, layout: Layout) -> None:
+    """Shut the guest down in order; one that does not end in time is killed. Its tree stays for whoever wants to look."""
+    if _start_time(guest.pid) == guest.started:
+        os.kill(guest.pid, signal.SIGTERM)
+        try:
+            wait_for(lambda: _gone(guest), f"{guest.name} to shut down", STOP_SECONDS)
+        except GuestError:
+            os.kill(guest.pid, signal.SIGKILL)
+            wait_for(lambda: _gone(guest), f"{guest.name} to be killed")
+    (layout.run / f"{guest.name}.json").unlink(missing_ok=True)
+
+
+def wait_for(look: Callable[[], T | None], what: str, seconds: float = BOOT_SECONDS) -> T:
+    """Look again and again until there is something true; a `GuestError` says what was waited for in vain."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise GuestError(f"waited {seconds:g} s for {what}")
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether a TCP connection to this port is accepted right now."""
+    try:
+        with socket.create_connection((address, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _described(guest: Guest) -> dict[str, str | int]:
+    return {
+        "name": guest.name,
+        "pid": guest.pid,
+        "started": guest.started,
+        "leader": guest.leader,
+        "root": str(guest.root),
+        "tree": guest.tree,
+    }
+
+
+def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
+    argv = [
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={root}",
+        "--boot",
+        "--register=no",
+        f"--machine={spec.name}",
+        *(link.nspawn_option for link in spec.links),
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        "--console=pipe",
+    ]
+    if not Path("/run/systemd/system").exists():
+        # Without systemd on this machine there is nobody who could make a unit for the guest.
+        argv.insert(1, "--keep-unit")
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # The guest's systemd knows only the unified hierarchy, whatever this machine's own systemd uses.
+            env={"PATH": os.environ.get("PATH", os.defpath), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+        )
+
+
+def _leader(process: subprocess.Popen[bytes], links: tuple[Link, ...]) -> int | None:
+    if process.poll() is not None:
+        raise GuestError(f"systemd-nspawn ended with code {process.returncode}; the guest's console says why")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+    for child in map(int, children):
+        if all(network.guest_has(child, link.guest_interface) for link in links):
+            return child
+    return None
+
+
+def _start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def _gone(guest: Guest) -> bool:
+    return _start_time(guest.pid) != guest.started

@@ -1,0 +1,86 @@
+"""The lab's keys and passwords: made once, below `build/secrets` and `build/lab`, readable by their owner alone."""
+
+import secrets
+from pathlib import Path
+
+from images.lab.zones import MAIL_SERVER
+from images.paths import Layout, write_file
+from images.run import run
+
+PASSWORD_LENGTH = 24  # the STIGs ask for 15
+DAYS = 825  # the longest a server certificate may live for common clients
+
+# Each quartet of a password has one of each class, so that no class repeats long enough to break a password policy.
+# No letter or digit that looks like another, no character that a shell, YAML or the CLI reads as its own.
+_CLASSES = ("ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstuvwxyz", "23456789", "-_.+=@%")
+
+
+def ensure_all(layout: Layout) -> None:
+    """Make what is missing; what is there stays as it is."""
+    for folder in (layout.secrets, layout.lab):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    layout.secrets.chmod(0o700)
+    layout.lab.chmod(0o755)  # its certificates are public, its keys have modes of their own
+    for account in ("admin", "builder"):
+        _ensure_key_pair(layout.secrets / account)
+    _ensure_password(layout.secrets / "admin.password", layout.secrets / "admin.hash")
+    _ensure_password(layout.secrets / "enable.secret", layout.secrets / "enable.hash")
+    _ensure_authority(layout.lab)
+    _ensure_certificate(layout.lab, "mail", MAIL_SERVER)
+
+
+def password() -> str:
+    """A random password of all four classes, about 105 bits."""
+    random = secrets.SystemRandom()
+    quartets = (random.sample(_CLASSES, len(_CLASSES)) for _ in range(PASSWORD_LENGTH // len(_CLASSES)))
+    return "".join(random.choice(alphabet) for quartet in quartets for alphabet in quartet)
+
+
+def _ensure_key_pair(path: Path) -> None:
+    if path.exists() and path.with_suffix(".pub").exists():
+        return
+    path.unlink(missing_ok=True)
+    run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "256", "-N", "", "-C", f"{path.name}@lab", "-f", path])
+    path.chmod(0o600)
+
+
+def _ensure_password(clear: Path, hashed: Path) -> None:
+    if not clear.exists():
+        write_file(clear, password() + "\n", 0o600)
+        hashed.unlink(missing_ok=True)
+    if not hashed.exists():
+        digest = run(["openssl", "passwd", "-6", "-stdin"], stdin=clear.read_text(encoding="utf-8")).stdout
+        write_file(hashed, digest, 0o600)
+
+
+def _ensure_authority(folder: Path) -> None:
+    certificate, key = folder / "backend-ca.pem", folder / "backend-ca.key"
+    if certificate.exists() and key.exists():
+        return
+    _make_key(key)
+    run(["openssl", "req", "-x509", "-new", "-key", key, "-sha256", "-days", str(DAYS), "-subj", "/CN=Lab backend CA",
+         "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+         "-out", certificate])  # fmt: skip
+    for name in ("mail.pem", "mail.key"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _ensure_certificate(folder: Path, name: str, host: str) -> None:
+    certificate, key, request = folder / f"{name}.pem", folder / f"{name}.key", folder / f"{name}.csr"
+    if certificate.exists() and key.exists():
+        return
+    _make_key(key)
+    run(["openssl", "req", "-new", "-key", key, "-subj", f"/CN={host}", "-out", request])
+    extensions = (
+        f"subjectAltName=DNS:{host}\nbasicConstraints=critical,CA:FALSE\n"
+        "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
+    )
+    write_file(folder / f"{name}.ext", extensions)
+    run(["openssl", "x509", "-req", "-in", request, "-CA", folder / "backend-ca.pem", "-CAkey",
+         folder / "backend-ca.key", "-CAcreateserial", "-sha256", "-days", str(DAYS), "-extfile",
+         folder / f"{name}.ext", "-out", certificate])  # fmt: skip
+
+
+def _make_key(path: Path) -> None:
+    made = run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]).stdout
+    write_file(path, made, 0o600)

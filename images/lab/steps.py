@@ -1,0 +1,123 @@
+"""The steps of `make appliance`, each a function of the layout and the site that does one thing or raises."""
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from images import guest as guests
+from images import network, probe
+from images.guest import Guest
+from images.lab import describe, machine, secrets
+from images.lab.zones import GUEST, ZONES
+from images.paths import REPO, Layout, write_file
+from images.probe import Seen, Target
+from images.run import stream
+
+TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "ip", "nft", "nmap", "ssh", "ssh-keygen", "openssl", "tar")
+REMOTE_CA = "/var/lib/sentry/tls/ca.pem"
+
+
+class LabError(RuntimeError):
+    """The lab cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compliance:
+    """The verdicts of a scan counted per category: {"I": {"open": 1, ...}, ...}."""
+
+    counts: dict[str, dict[str, int]]
+
+
+def check_machine() -> None:
+    """The machine must have the tools that `.ci/setup` installs."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise LabError(f"not installed here: {', '.join(missing)}; run `.ci/setup` as root, or `make appliance`")
+
+
+def check_site(site: Path) -> None:
+    """The site configuration must be valid before anything is touched."""
+    if not site.is_file():
+        raise LabError(f"there is no site configuration {site}; name one with SITE=path")
+    stream([sys.executable, "-m", "appliance.config.site", "--check", site], cwd=REPO)
+
+
+def make_guest(layout: Layout, tar: Path, digest: str) -> tuple[Guest, bool]:
+    """The running guest, its host keys and Ansible's inventory written down."""
+    guest, fresh = machine.ensure_guest(layout, tar, digest)
+    machine.write_known_hosts(guest, layout)
+    describe.inventory(layout)
+    return guest, fresh
+
+
+def provision(layout: Layout, site: Path) -> None:
+    """Apply the roles and the site configuration over SSH."""
+    playbook(layout, "provision.yml", site)
+
+
+def playbook(layout: Layout, name: str, site: Path) -> None:
+    """Run one of the playbooks against the lab."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    stream([program, "-i", layout.inventory, f"playbooks/{name}", "-e", f"site={site.resolve()}"], cwd=REPO,
+           env={"ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"})  # fmt: skip
+
+
+def describe_appliance(layout: Layout, guest: Guest) -> dict[str, Any]:
+    """Fetch the appliance's CA certificate and write `build/appliance.json`."""
+    write_file(layout.ca_file, guest.execute(["cat", REMOTE_CA]).stdout)
+    return describe.appliance(layout)
+
+
+def scan(layout: Layout) -> Compliance:
+    """Scan the running appliance into `build/scan/`."""
+    stream([sys.executable, "-m", "stig", "scan", "--appliance", layout.appliance, "--output", layout.scan], cwd=REPO)
+    return read_compliance(layout)
+
+
+def read_compliance(layout: Layout) -> Compliance:
+    """The counts of the last scan."""
+    results = json.loads((layout.scan / "results.json").read_text(encoding="utf-8"))
+    counts: dict[str, dict[str, int]] = {}
+    for result in results["results"]:
+        of_category = counts.setdefault(result["category"], {})
+        of_category[result["status"]] = of_category.get(result["status"], 0) + 1
+    return Compliance(counts)
+
+
+def look_from_outside() -> tuple[Seen, ...]:
+    """Probe the guest's address in every zone."""
+    return probe.look(
+        tuple(Target(zone.name, zone.address, zone.link.bridge or zone.link.host_interface) for zone in ZONES)
+    )
+
+
+def unexpected(seen: tuple[Seen, ...]) -> list[str]:
+    """How what was seen differs from the zones' table, one sentence each; empty when all is as it should be."""
+    wrong: list[str] = []
+    for zone, found in zip(ZONES, seen, strict=True):
+        surplus = [f"TCP {port}" for port in sorted(found.tcp - zone.ports)]
+        surplus += [f"UDP {port}" for port in sorted(found.udp)]
+        missing = sorted(zone.ports - found.tcp)
+        wrong += [f"{zone.name} zone: {port} answers at {zone.address} and must not" for port in surplus]
+        wrong += [f"{zone.name} zone: TCP {port} must answer at {zone.address} and does not" for port in missing]
+    return wrong
+
+
+def down(layout: Layout) -> bool:
+    """End the guest and remove the interfaces that were made for it; whether anything ran."""
+    guest = guests.find(GUEST, layout)
+    if guest is not None:
+        guests.stop(guest, layout)
+        for zone in ZONES:
+            if zone.link.bridge is not None:
+                network.remove_bridge(zone.link.bridge)
+    layout.appliance.unlink(missing_ok=True)
+    return guest is not None
+
+
+def ensure_secrets(layout: Layout) -> None:
+    """The lab's keys, passwords and certificates."""
+    secrets.ensure_all(layout)

@@ -1,0 +1,118 @@
+"""`make appliance` after setup: a table of steps, each of which leaves what the next ones need."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from images.console import Steps, say
+from images.guest import Guest
+from images.lab import machine, steps, summary
+from images.lab.steps import Compliance, LabError
+from images.paths import Layout
+from images.probe import Seen
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: what it was asked for, and what its steps have found so far."""
+
+    layout: Layout
+    site: Path
+    work: Steps = field(default_factory=Steps)
+    tar: Path | None = None
+    digest: str = ""
+    guest: Guest | None = None
+    described: dict[str, Any] = field(default_factory=dict)
+    compliance: Compliance = field(default_factory=lambda: Compliance({}))
+    seen: tuple[Seen, ...] = ()
+
+
+def _secrets(run: Run) -> None:
+    steps.ensure_secrets(run.layout)
+
+
+def _site(run: Run) -> None:
+    steps.check_site(run.site)
+
+
+def _tree(run: Run) -> None:
+    run.tar, run.digest = machine.ensure_tree(run.layout)
+
+
+def _guest(run: Run) -> None:
+    if run.tar is None:
+        raise LabError("a guest needs a root tree first")
+    run.guest, fresh = steps.make_guest(run.layout, run.tar, run.digest)
+    say(f"    {'booted' if fresh else 'runs already'}; its console is {run.guest.root.parent}/boot.log")
+
+
+def _provision(run: Run) -> None:
+    steps.provision(run.layout, run.site)
+
+
+def _describe(run: Run) -> None:
+    if run.guest is None:
+        raise LabError("there is no guest to describe")
+    run.described = steps.describe_appliance(run.layout, run.guest)
+
+
+def _scan(run: Run) -> None:
+    run.compliance = steps.scan(run.layout)
+
+
+def _probe(run: Run) -> None:
+    run.seen = steps.look_from_outside()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step's name, what it says it does, and the doing."""
+
+    name: str
+    about: str
+    take: Callable[[Run], None]
+
+
+STEPS = (
+    Step("secrets", "the lab's keys, passwords and certificates", _secrets),
+    Step("site", "checking the site configuration before anything is touched", _site),
+    Step("tree", "a Debian 13 root tree with mmdebstrap", _tree),
+    Step("guest", "booting it with systemd-nspawn, three zones", _guest),
+    Step("provision", "playbooks/provision.yml over SSH", _provision),
+    Step("describe", "writing build/appliance.json", _describe),
+    Step("scan", "the STIG rules, into build/scan/", _scan),
+    Step("probe", "every TCP port from outside, in every zone", _probe),
+)
+STOPS = tuple(step.name for step in STEPS)
+
+
+def up(layout: Layout, site: Path, until: str = STOPS[-1]) -> None:
+    """Take the steps up to and with `until`, then say what came of them.
+
+    Raises `LabError` when the appliance, looked at from outside, is not as it should be; it stays running to be looked at.
+    """
+    run = Run(layout, site)
+    for step in STEPS[: STOPS.index(until) + 1]:
+        with run.work.step(step.name, step.about):
+            step.take(run)
+    for title, lines in _chapters(run):
+        say(f"\n{title}")
+        for line in lines:
+            say(line)
+    wrong = steps.unexpected(run.seen) if run.seen else []
+    if wrong:
+        raise LabError("seen from outside, the appliance is not as it should be:\n  " + "\n  ".join(wrong))
+
+
+def _chapters(run: Run) -> list[tuple[str, list[str]]]:
+    """The summary's chapters, of what this run has measured."""
+    chapters: list[tuple[str, list[str]]] = []
+    if run.compliance.counts:
+        chapters.append(("Compliance (build/scan/report.html)", summary.compliance_lines(run.compliance)))
+    if run.seen:
+        chapters.append(("Ports that answer, seen from outside", summary.port_lines(run.seen)))
+    if run.described:
+        chapters.append(("Log in (`make down` ends the appliance)", summary.login_lines(run.described)))
+    chapters.append(("Time", summary.time_lines(run.work.taken)))
+    return chapters
