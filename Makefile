@@ -1,0 +1,45 @@
+# The project's commands. Each sets up what it needs; `make help` lists them.
+
+SITE ?= sites/lab.yml
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help appliance test test-all check scan down lock clean setup
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+PYTHON := .venv/bin/python
+LAB := $(SUDO) $(PYTHON) -m images.lab
+
+help: ## list these commands
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name about; do printf '  make %-10s %s\n' "$$name" "$$about"; done
+
+setup:
+	@.ci/setup
+
+appliance: setup ## build, boot, provision, scan and probe the appliance (SITE=sites/lab.yml)
+	@$(LAB) up --site $(SITE)
+
+test: ## run the tests; boots the appliance if it does not run, and ends it again then (PYTEST_ARGS=…)
+	@.ci/setup tests
+	@$(SUDO) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
+
+test-all: ## run the tests, those too that are too slow for CI
+	@.ci/setup tests
+	@$(SUDO) $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell
+	@.ci/check
+
+scan: setup ## scan the running appliance into build/scan/
+	@$(LAB) scan
+
+down: setup ## end the appliance
+	@$(LAB) down
+
+lock: ## make requirements.txt anew from requirements.in (needs the network)
+	@.ci/lock
+
+clean: ## end the appliance and remove everything that was built, the secrets of the lab too
+	@if [ -x $(PYTHON) ]; then $(LAB) down; fi
+	@$(SUDO) rm -rf --one-file-system build
