@@ -1,0 +1,393 @@
+"""The commit: from a tree of settings to a machine that runs it, or to the machine as it was.
+
+    check, render, stage -> vet -> journal -> swap files -> reconcile -> reload -> compare -> probe -> keep -> run -> tidy
+
+The journal says how to undo, and is on disk before the first file changes. The commit happened when `running.json` was
+renamed (`Store.run`): a failure or a crash before that brings the old revision back, one after it has nothing to undo.
+"""
+
+import contextlib
+import datetime
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.config.diff import digest
+from appliance.config.schema import Schema
+from appliance.config.secrets import Secrets
+from appliance.config.store import Journal, Kept, Pending, Running, Store, StoreError
+from appliance.configd.api import Committed
+from appliance.features.base import Check
+from appliance.plan import Plan, accept, plan
+from appliance.process import CommandError
+from appliance.system import Machine
+
+CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
+UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
+_log = logging.getLogger(__name__)
+_STAGED = re.compile(r"\{(/[^{}]+)\}")
+
+
+class ApplyError(RuntimeError):
+    """A commit failed; the message names the feature and the file or unit, and says whether the old revision stands."""
+
+
+class ConflictError(RuntimeError):
+    """Somebody else changed, or is changing, the configuration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What somebody asks to be committed. `base` is the digest of the configuration the tree was made from."""
+
+    tree: object
+    base: str
+    user: str
+    comment: str = ""
+    confirm_minutes: int | None = None
+    over_pending: bool = False
+    """A way back may be taken while an earlier commit waits for confirmation."""
+
+
+def _no_stop(_step: str) -> None:
+    """The default checkpoint."""
+
+
+class Engine:
+    """Commits, one at a time. `checkpoint` is called between steps (tests crash there), `in_use` gives the trees of open
+    candidates, whose secrets must not be collected."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        store: Store,
+        vault: Secrets,
+        machine: Machine,
+        *,
+        staging: Path,
+        wall_clock: Callable[[], float] = time.time,
+        checkpoint: Callable[[str], None] = _no_stop,
+        in_use: Callable[[], Iterable[object]] = tuple,
+    ) -> None:
+        self.schema = schema
+        self.store = store
+        self.vault = vault
+        self.machine = machine
+        self.in_use = in_use
+        self._staging = staging
+        self._now = wall_clock
+        self._checkpoint = checkpoint
+        self._lock = threading.Lock()
+
+    # --- the commit ----------------------------------------------------------------------------------------------
+
+    def check(self, order: Order) -> Committed:
+        """Validate, render and vet, change nothing. Raises what `commit` raises before it touches the machine."""
+        with self._alone():
+            made = self._prepare(order)
+            return self._report(made, self.store.next_number() - 1, changed=bool(made.changes or made.touched))
+
+    def commit(self, order: Order) -> Committed:
+        """Make `order.tree` the running configuration.
+
+        Raises `ConflictError`, `InvalidError`, `RenderError` (nothing was touched) or `ApplyError` (the old revision
+        stands again, unless the message says otherwise).
+        """
+        with self._alone():
+            made = self._prepare(order)
+            before = self.store.current()
+            if order.confirm_minutes is not None and before is None:
+                raise ConflictError("there is no revision yet to return to; commit without a time limit first")
+            journal = self._journal(made, before)
+            self.store.set_journal(journal)
+            self._checkpoint("journal")
+            number, reconciled = self._bring(made, before, journal, order)
+            self._tidy()
+            return self._report(made, number, changed=reconciled or bool(made.changes or made.touched))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise ConflictError("another commit is being applied; try again when it is done")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _prepare(self, order: Order) -> Plan:
+        """Everything that touches nothing."""
+        current = self.store.current()
+        tree = current.tree if current else {}
+        if order.base != digest(tree):
+            who = f"by {current.user} (revision {current.number})" if current else ""
+            raise ConflictError(f"the configuration changed meanwhile {who}; discard your changes and make them again")
+        pending = self.store.pending()
+        if pending is not None and not order.over_pending:
+            raise ConflictError(
+                f"revision {pending.revision} by {pending.user} waits for confirmation; confirm it or roll it back"
+            )
+        if order.confirm_minutes is not None and not 1 <= order.confirm_minutes <= CONFIRM_MINUTES:
+            raise ConflictError(f"found {order.confirm_minutes} minutes to confirm; allowed: 1 to {CONFIRM_MINUTES}")
+        made = plan(self.schema, accept(self.schema, order.tree, tree, self.vault), current, self.machine)
+        self._stage(made)
+        try:
+            self._vet(made)
+        finally:
+            shutil.rmtree(self._staging, ignore_errors=True)
+        self._checkpoint("vetted")
+        return made
+
+    def _stage(self, made: Plan) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self._staging.mkdir(mode=0o700, parents=True)
+        for path, (_feature, file) in made.files.items():
+            place = self._staged(path)
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.touch(mode=0o600)
+            place.write_text(file.text)
+
+    def _staged(self, path: str) -> Path:
+        return self._staging / path.lstrip("/")
+
+    def _vet(self, made: Plan) -> None:
+        for feature in self.schema.features:
+            for check in feature.checks:
+                if not check.needs or set(check.needs).intersection(made.write):
+                    self._ask(feature.name, check)
+
+    def _ask(self, feature: str, check: Check) -> None:
+        argv = [_STAGED.sub(lambda found: str(self._staged(found[1])), word) for word in check.argv]
+        try:
+            self.machine.run(argv)
+        except CommandError as error:
+            files = ", ".join(check.needs) or "its files"
+            said = error.output.replace(str(self._staging), "")
+            raise ApplyError(
+                f"{feature}: {check.argv[0]} refuses {files}: {said or 'no reason given'}; nothing was changed"
+            ) from error
+
+    def _journal(self, made: Plan, before: Kept | None) -> Journal:
+        return Journal(
+            token=secrets.token_hex(16),
+            before={path: self.machine.held(path) for path in made.touched},
+            tree=before.tree if before else None,
+            units=tuple((unit.name, unit.action) for unit in made.units),
+        )
+
+    def _bring(self, made: Plan, before: Kept | None, journal: Journal, order: Order) -> tuple[int, bool]:
+        """Change the machine and keep the revision; on any failure bring it back and raise `ApplyError`.
+
+        Returns the revision's number and whether reconciling did anything.
+        """
+        try:
+            reconciled = self._change(made)
+            return self._keep(made, before, journal, order), reconciled
+        except Exception as error:  # whatever it was, the old revision must stand again; it is raised as ApplyError
+            if self._is_committed(journal):
+                raise ApplyError(f"{error}; the new revision stands") from error
+            left = self._undo(journal)
+            self._cleared(left)
+            stands = (
+                "the old revision stands again"
+                if not left
+                else f"the old revision could NOT be restored: {'; '.join(left)}"
+            )
+            raise ApplyError(f"{error}; {stands}") from error
+
+    def _is_committed(self, journal: Journal) -> bool:
+        running = self.store.running()
+        return running is not None and running.token == journal.token
+
+    def _cleared(self, left: list[str]) -> None:
+        if not left:  # else the journal stays, and the next start tries again
+            self.store.set_journal(None)
+
+    def _change(self, made: Plan) -> bool:
+        listening = self.machine.listening()
+        for path in made.write:
+            feature, file = made.files[path]
+            with _blamed(feature, path):
+                self.machine.write(path, file)
+            self._checkpoint(f"wrote {path}")
+        for path in made.remove:
+            self.machine.restore(path, None)
+            self._checkpoint(f"removed {path}")
+        self._units_changed(made.touched)
+        reconciled = self._reconcile(made.tree)
+        self._checkpoint("reconciled")
+        self._notify(made)
+        self._checkpoint("reloaded")
+        self._compare(made)
+        self._probe(made, listening)
+        self._checkpoint("probed")
+        return reconciled
+
+    def _units_changed(self, paths: Iterable[str]) -> None:
+        if any(path.startswith(UNIT_FOLDERS) for path in paths):
+            self.machine.daemon_reload()
+
+    def _reconcile(self, tree: Mapping[str, Any]) -> bool:
+        changed = False
+        for feature in self.schema.features:
+            if feature.reconcile is not None:
+                with _blamed(feature.name, "bringing the system in step"):
+                    changed = feature.reconcile(tree, self.machine) or changed
+        return changed
+
+    def _notify(self, made: Plan) -> None:
+        for unit in made.units:
+            owner = next(feature.name for feature in self.schema.features if unit in feature.units)
+            with _blamed(
+                owner, f"{unit.name} ({unit.action} for {', '.join(set(unit.paths).intersection(made.touched))})"
+            ):
+                self.machine.act(unit.name, unit.action)
+                state = self.machine.unit(unit.name)
+                if state.failed:
+                    raise ApplyError(f"is {state.active} after its {unit.action}")
+
+    def _compare(self, made: Plan) -> None:
+        for path, (feature, file) in made.files.items():
+            if not self.machine.matches(path, file):
+                raise ApplyError(f"{feature}: {path} is not what was written: something else writes it too")
+
+    def _probe(self, made: Plan, before: frozenset[int]) -> None:
+        wanted = set()
+        for port, service in made.ports.items():
+            state = self.machine.unit(service)
+            if state.enabled == "enabled" and (port in before or state.active == "active"):
+                wanted.add(port)
+        missing = self.machine.await_ports(wanted)
+        if missing:
+            names = ", ".join(f"{port} ({made.ports[port]})" for port in sorted(missing))
+            raise ApplyError(f"nobody listens on port {names} any more")
+
+    def _keep(self, made: Plan, before: Kept | None, journal: Journal, order: Order) -> int:
+        """Keep the revision (if it differs from the running one) and move the pointer: from here on it is committed."""
+        number = before.number if before else 0
+        if made.changes or before is None or set(before.files) != set(made.files):
+            number = self.store.next_number()
+            self.store.keep(
+                Kept(
+                    number=number,
+                    when=stamp(self._now()),
+                    user=order.user,
+                    comment=order.comment,
+                    tree=made.tree,
+                    files=tuple(made.files),
+                )
+            )
+            self._checkpoint("kept")
+            if order.confirm_minutes is not None and before is not None:
+                deadline = self._now() + 60 * order.confirm_minutes
+                self.store.set_pending(
+                    Pending(revision=number, previous=before.number, deadline=deadline, user=order.user)
+                )
+                self._checkpoint("armed")
+        self.store.run(Running(revision=number, token=journal.token))
+        self._checkpoint("running")
+        return number
+
+    def _tidy(self) -> None:
+        """What a finished commit no longer needs. A failure here is not the commit's: the next one tidies again."""
+        try:
+            self.store.set_journal(None)
+            self._checkpoint("journal gone")
+            if self.store.pending() is None:
+                self.store.set_pending(None)
+            self.store.prune()
+            with self.vault.guard:
+                self.vault.collect([*self.store.trees(), *self.in_use()])
+        except (StoreError, OSError) as error:
+            _log.warning("after a commit: %s", error)
+
+    def _report(self, made: Plan, number: int, *, changed: bool) -> Committed:
+        pending = self.store.pending()
+        return Committed(
+            changed=changed,
+            revision=number,
+            changes=made.changes,
+            files=tuple(sorted(made.touched)),
+            units=tuple(unit.name for unit in made.units),
+            confirm_by=stamp(pending.deadline) if pending and pending.revision == number else "",
+        )
+
+    # --- back ----------------------------------------------------------------------------------------------------
+
+    def recover(self) -> str | None:
+        """At start: finish or undo the commit a crash interrupted; returns what was done in words, None if nothing was."""
+        journal = self.store.journal()
+        if journal is None:
+            return None
+        running = self.store.running()
+        if running is not None and self._is_committed(journal):
+            self._tidy()
+            return f"revision {running.revision} was committed; what the interruption left was tidied up"
+        left = self._undo(journal, wait=False)
+        self._cleared(left)
+        if left:
+            return f"an interrupted commit could not be undone: {'; '.join(left)}"
+        return "an interrupted commit was undone; the old revision stands"
+
+    def _undo(self, journal: Journal, *, wait: bool = True) -> list[str]:
+        """Bring back what `journal` says; every step is tried, what failed is returned."""
+        left: list[str] = []
+        for path, held in journal.before.items():
+            with _noted(left, path):
+                self.machine.restore(path, held)
+        with _noted(left, "systemd"):
+            self._units_changed(journal.before)
+        if journal.tree is not None:
+            with _noted(left, "reconcile"):
+                self._reconcile(journal.tree)
+        for unit, action in journal.units:
+            with _noted(left, unit):
+                self.machine.act(unit, action, wait=wait)
+        return left
+
+    def confirm(self, user: str) -> None:
+        """Keep the commit that waits. Raises `ConflictError` when none does."""
+        with self._alone():
+            if self.store.pending() is None:
+                raise ConflictError(f"no commit waits for confirmation (asked by {user})")
+            self.store.set_pending(None)
+
+    def overdue(self) -> Pending | None:
+        """The commit whose time to be confirmed is up."""
+        pending = self.store.pending()
+        return pending if pending is not None and self._now() >= pending.deadline else None
+
+    def return_to(self, number: int, user: str, comment: str) -> Committed:
+        """Commit revision `number` again, whatever waits for confirmation. Raises as `commit`, and `NoSuchRevisionError`."""
+        tree = self.store.load(number).tree
+        base = self.store.digest()
+        return self.commit(Order(tree=tree, base=base, user=user, comment=comment, over_pending=True))
+
+
+def stamp(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, to the second."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextlib.contextmanager
+def _blamed(feature: str, what: str) -> Iterator[None]:
+    """Name the feature and the file or unit in whatever goes wrong."""
+    try:
+        yield
+    except Exception as error:  # a feature's reconcile may raise anything; it is raised on, with its name
+        raise ApplyError(f"{feature}: {what}: {error}") from error
+
+
+@contextlib.contextmanager
+def _noted(left: list[str], what: str) -> Iterator[None]:
+    """While undoing, nothing that fails may keep the rest from being undone."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - noted for the caller, who reports it
+        left.append(f"{what}: {error}")

@@ -1,0 +1,72 @@
+"""The management plane's audit trail: one line of JSON for each verb, to syslog (authpriv) under the tag `sentry-configd`."""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+DEV_LOG = "/dev/log"
+TAG = "sentry-configd"
+AUTHPRIV_NOTICE = (10 << 3) | 5  # RFC 5424 table 1 and 2
+FIELD_CHARACTERS = 256  # a name or a path; whoever sends more wants to hide something behind it
+_encode = msgspec.json.Encoder().encode
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked, by whom and how it ended. `result` is `ok` or a refusal's kind. It never holds a value."""
+
+    time: str
+    event: str
+    user: str
+    role: str = ""
+    source: str = ""
+    path: str = ""
+    result: str = "ok"
+    detail: str = ""
+
+
+class Audit(Protocol):
+    """Where entries go."""
+
+    def write(self, entry: Entry) -> None:
+        """Record one entry; never raises."""
+
+
+class SyslogAudit:
+    """Writes to the syslog socket; when it does not take a line, to standard error, which systemd keeps."""
+
+    def __init__(self, path: str = DEV_LOG, *, fallback: Callable[[str], Any] = sys.stderr.write) -> None:
+        self._path = path
+        self._fallback = fallback
+        self._socket: socket.socket | None = None
+
+    def write(self, entry: Entry) -> None:
+        """See `Audit.write`."""
+        line = _encode(_bounded(entry)).decode()
+        if not self._send(line) and not self._send(line):  # the second attempt dials anew: syslog was restarted
+            self._fallback(f"{TAG}: {line}\n")
+
+    def _send(self, line: str) -> bool:
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                self._socket.connect(self._path)
+            self._socket.send(f"<{AUTHPRIV_NOTICE}>{TAG}[{os.getpid()}]: {line}".encode())
+        except OSError:
+            self._drop()
+            return False
+        return True
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+        self._socket = None
+
+
+def _bounded(entry: Entry) -> Entry:
+    return Entry(**{name: str(getattr(entry, name))[:FIELD_CHARACTERS] for name in entry.__struct_fields__})

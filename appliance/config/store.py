@@ -1,0 +1,261 @@
+"""The kept configurations: numbered revisions, which of them runs, and what a crash in the middle of a commit needs.
+
+Everything is written to a new file and renamed, so that a reader sees the old or the new, never half. `running.json` is the
+one pointer: a commit happened when, and only when, it was renamed into place.
+
+    format              the version of this layout
+    running.json        `Running`
+    revisions/N.json.gz `Kept`
+    pending.json        `Pending`: a commit that waits for confirmation
+    journal.json        `Journal`: how to undo the commit that is being applied
+    last-login.json     when and from where each account last logged in
+"""
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from appliance.config.diff import digest
+from appliance.configd.api import Revision
+from appliance.system import Held, sync_folder
+
+FORMAT = 1
+MAX_REVISIONS = 50  # a year of weekly changes; at 20 KiB each the folder stays near 1 MiB
+REVISION_BYTES = 16_777_216  # four times the longest message: a damaged file cannot fill the memory
+_NAME = re.compile(r"([1-9][0-9]{0,8})\.json\.gz")
+
+T = TypeVar("T")
+
+
+class StoreError(RuntimeError):
+    """The store cannot be read or written; the message names the file and what is wrong with it."""
+
+
+class NoSuchRevisionError(LookupError):
+    """A revision that is not kept; the message says which are."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision. `tree` holds references instead of secrets; `files` are the paths that were rendered from it."""
+
+    format: int = FORMAT
+    number: int
+    when: str
+    user: str
+    comment: str
+    tree: dict[str, Any]
+    files: tuple[str, ...]
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """Which revision runs. `token` names the commit that put it there."""
+
+    revision: int
+    token: str
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Revision `revision`, made by the commit `token`, waits for confirmation until `deadline` (seconds since the epoch);
+    then `previous` returns."""
+
+    token: str
+    revision: int
+    previous: int
+    deadline: float
+    user: str
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """The commit `token` is being applied: `before` says what stood at each path, `tree` what ran (None: nothing yet),
+    `units` (name, action) who has to take notice when the files return."""
+
+    token: str
+    before: dict[str, Held | None]
+    tree: dict[str, Any] | None
+    units: tuple[tuple[str, str], ...]
+
+
+class LastLogin(msgspec.Struct, frozen=True, kw_only=True):
+    """One log-in."""
+
+    when: str
+    source: str
+
+
+class Store:
+    """The folder `root` (made, root only). One process owns it at a time; `appliance.configd` holds a lock for that."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._revisions = root / "revisions"
+        for folder in (root, self._revisions):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        self._hold_format()
+        self._clean()
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def _hold_format(self) -> None:
+        place = self._root / "format"
+        if not place.exists():
+            self._write(place, f"{FORMAT}\n".encode())
+        found = place.read_text().strip()
+        if found != str(FORMAT):
+            raise StoreError(f"{place}: the store has format {found!r}; this version reads format {FORMAT}")
+
+    def _clean(self) -> None:
+        """Remove what a crash left behind: half-written files and revisions that never came to run."""
+        for folder in (self._root, self._revisions):
+            for left in folder.glob(".*.new"):
+                left.unlink()
+        last = self.next_number() - 1
+        for number in self._numbers():
+            if number > last:
+                self._place(number).unlink()
+
+    # --- revisions -----------------------------------------------------------------------------------------------
+
+    def running(self) -> Running | None:
+        """Which revision runs; None before the first commit."""
+        return self._read(self._root / "running.json", Running)
+
+    def current(self) -> Kept | None:
+        """The running revision; None before the first commit."""
+        running = self.running()
+        return self.load(running.revision) if running else None
+
+    def digest(self) -> str:
+        """The digest of the running configuration (of an empty one before the first commit)."""
+        current = self.current()
+        return digest(current.tree if current else {})
+
+    def load(self, number: int) -> Kept:
+        """Revision `number`; raises `NoSuchRevisionError`, or `StoreError` when its file is damaged."""
+        place = self._place(number)
+        if not place.exists():
+            kept = ", ".join(map(str, sorted(self._numbers(), reverse=True))) or "none"
+            raise NoSuchRevisionError(f"revision {number} is not kept; kept are: {kept}")
+        try:
+            with gzip.open(place) as source:
+                return msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
+        except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
+            raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
+
+    def next_number(self) -> int:
+        """The number the next revision will have."""
+        running = self.running()
+        return (running.revision if running else 0) + 1
+
+    def keep(self, kept: Kept) -> None:
+        """Write a revision; it does not run before `run` says so."""
+        self._write(self._place(kept.number), gzip.compress(msgspec.json.encode(kept), mtime=0))
+
+    def run(self, running: Running) -> None:
+        """Move the pointer: the moment of a commit."""
+        self._write(self._root / "running.json", msgspec.json.encode(running))
+
+    def prune(self) -> None:
+        """Remove the oldest revisions beyond `MAX_REVISIONS`; the running one and the one to return to stay."""
+        pending, running = self.pending(), self.running()
+        held = {running.revision} if running else set()
+        held |= {pending.previous} if pending else set()
+        for number in sorted(self._numbers(), reverse=True)[MAX_REVISIONS:]:
+            if number not in held:
+                self._place(number).unlink()
+
+    def revisions(self) -> tuple[Revision, ...]:
+        """The kept revisions, newest first."""
+        running = self.running()
+        return tuple(
+            Revision(
+                number=kept.number,
+                when=kept.when,
+                user=kept.user,
+                comment=kept.comment,
+                current=running is not None and kept.number == running.revision,
+            )
+            for kept in self._all()
+        )
+
+    def trees(self) -> Iterator[dict[str, Any]]:
+        """The trees of all kept revisions and of the journal: what their secrets are needed for."""
+        for kept in self._all():
+            yield kept.tree
+        journal = self.journal()
+        if journal is not None and journal.tree is not None:
+            yield journal.tree
+
+    def _all(self) -> Iterator[Kept]:
+        for number in sorted(self._numbers(), reverse=True):
+            yield self.load(number)
+
+    def _numbers(self) -> list[int]:
+        names = (_NAME.fullmatch(place.name) for place in self._revisions.iterdir())
+        return [int(name[1]) for name in names if name]
+
+    def _place(self, number: int) -> Path:
+        return self._revisions / f"{number}.json.gz"
+
+    # --- what a crash needs --------------------------------------------------------------------------------------
+
+    def pending(self) -> Pending | None:
+        """The commit that waits for confirmation; None when there is none, or when it never came to run."""
+        pending, running = self._read(self._root / "pending.json", Pending), self.running()
+        return pending if pending and running and pending.token == running.token else None
+
+    def set_pending(self, pending: Pending | None) -> None:
+        """Write or remove the commit that waits."""
+        self._set(self._root / "pending.json", pending)
+
+    def journal(self) -> Journal | None:
+        """The commit that is being applied."""
+        return self._read(self._root / "journal.json", Journal)
+
+    def set_journal(self, journal: Journal | None) -> None:
+        """Write or remove the journal."""
+        self._set(self._root / "journal.json", journal)
+
+    def last_logins(self) -> dict[str, LastLogin]:
+        """The last log-in of each account."""
+        return self._read(self._root / "last-login.json", dict[str, LastLogin]) or {}
+
+    def set_last_login(self, user: str, login: LastLogin) -> None:
+        """Remember a log-in."""
+        self._set(self._root / "last-login.json", {**self.last_logins(), user: login})
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def _read(self, place: Path, kind: type[T]) -> T | None:
+        try:
+            return msgspec.json.decode(place.read_bytes(), type=kind)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StoreError(f"{place}: cannot be read: {error}") from error
+
+    def _set(self, place: Path, value: object) -> None:
+        if value is None:
+            place.unlink(missing_ok=True)
+            sync_folder(place.parent)
+        else:
+            self._write(place, msgspec.json.encode(value))
+
+    def _write(self, place: Path, data: bytes) -> None:
+        new = place.with_name(f".{place.name}.new")
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as target:
+                target.write(data)
+                target.flush()
+                os.fsync(descriptor)
+            new.rename(place)
+            sync_folder(place.parent)
+        except OSError as error:
+            raise StoreError(f"{place}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,52 @@
+"""What configd reads of the running configuration for its own work: who may log in, and the sessions' bounds.
+
+Before the first commit there is no configuration; then only automation (root) has a session, and the bounds are the
+features' defaults.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from appliance.configd.api import Path, Role
+
+ENABLE_PATH: Path = ("cli", "enable_secret_hash")
+CLI_IDLE_MINUTES = 10  # V-250996
+PORTAL_IDLE_MINUTES = 15  # V-250984
+MAX_SESSIONS = 10  # the upper end of what V-250982 allows
+
+Tree = Mapping[str, Any]
+
+
+def roles(tree: Tree) -> dict[str, Role]:
+    """Every account of the configuration and its role."""
+    return {name: cast("Role", account["role"]) for name, account in _accounts(tree).items()}
+
+
+def _accounts(tree: Tree) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", tree.get("users", {}))
+
+
+def password_path(user: str) -> Path:
+    """Where the hash of `user`'s password stands."""
+    return ("users", user, "password_hash")
+
+
+def enable_reference(tree: Tree) -> str | None:
+    """The reference to the hash of the enable secret; None when none is set."""
+    found = tree.get(ENABLE_PATH[0], {}).get(ENABLE_PATH[1])
+    return str(found) if found else None
+
+
+def cli_idle_seconds(tree: Tree) -> int:
+    """How long a CLI session may be idle."""
+    return 60 * int(tree.get("cli", {}).get("idle_minutes", CLI_IDLE_MINUTES))
+
+
+def portal_idle_seconds(tree: Tree) -> int:
+    """How long a portal session may be idle."""
+    return 60 * int(tree.get("portal", {}).get("idle_minutes", PORTAL_IDLE_MINUTES))
+
+
+def max_sessions(tree: Tree) -> int:
+    """How many CLI sessions may be open at once (V-250982)."""
+    return int(tree.get("ssh", {}).get("max_sessions", MAX_SESSIONS))

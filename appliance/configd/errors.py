@@ -1,0 +1,58 @@
+"""How the insides of configd say no, and how every error becomes a `Refusal` the person can act on."""
+
+from typing import Literal
+
+from appliance.apply import ApplyError, ConflictError
+from appliance.config.paths import PathError
+from appliance.config.secrets import SecretError
+from appliance.config.store import NoSuchRevisionError, StoreError
+from appliance.configd.api import Refusal
+from appliance.plan import InvalidError
+from appliance.process import CommandError
+from appliance.render import RenderError
+from appliance.system import MachineError
+from sentry_runtime.control import ControlError
+
+Kind = Literal[
+    "authentication", "locked", "permission", "privilege", "session", "invalid", "conflict", "apply", "unavailable"
+]
+
+
+class RefusedError(Exception):
+    """A verb that is not served; carries the `Refusal`."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.message)
+
+
+def refused(kind: Kind, message: str) -> RefusedError:
+    """The error for a refusal without problems."""
+    return RefusedError(Refusal(kind=kind, message=message))
+
+
+_KINDS: tuple[tuple[type[Exception], Kind], ...] = (
+    (ConflictError, "conflict"),
+    (NoSuchRevisionError, "invalid"),
+    (ApplyError, "apply"),
+    (RenderError, "apply"),
+    (MachineError, "apply"),
+    (StoreError, "apply"),
+    (SecretError, "apply"),
+    (CommandError, "unavailable"),
+    (ControlError, "unavailable"),
+)
+
+
+def as_refusal(error: Exception) -> Refusal | None:
+    """The refusal `error` stands for; None for an error nobody foresaw."""
+    if isinstance(error, RefusedError):
+        return error.refusal
+    if isinstance(error, InvalidError | PathError):
+        problems = error.problems if isinstance(error, InvalidError) else (error.problem,)
+        said = tuple(str(problem) for problem in problems)
+        return Refusal(
+            kind="invalid", message=said[0] if len(said) == 1 else f"{len(said)} settings are wrong", problems=said
+        )
+    kind = next((kind for known, kind in _KINDS if isinstance(error, known)), None)
+    return Refusal(kind=kind, message=str(error)) if kind else None

@@ -1,0 +1,96 @@
+"""What a commit would do, before it does anything: the checked tree, the changes, the files and who must take notice."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from appliance import render
+from appliance.config.diff import diff
+from appliance.config.schema import Schema
+from appliance.config.secrets import Vault, conceal, too_long, unmask
+from appliance.config.store import Kept
+from appliance.configd.api import Change
+from appliance.features.base import File, Problem, Unit
+from appliance.system import Machine
+
+SERVICES = {"ssh": "ssh.service", "gateway": "sentry-gateway.service", "portal": "sentry-portal.service"}
+"""The services whose ports are probed after a commit, by the feature that declares their flows: without 22 and 8443
+nobody could mend a mistake, without 443 no device is served."""
+
+
+class InvalidError(ValueError):
+    """A configuration the schema or the rules between features refuse; `problems` says where and why."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`write` are the paths whose content, mode or owner is not what `files` says, `remove` those no longer rendered."""
+
+    tree: dict[str, Any]
+    changes: tuple[Change, ...]
+    files: Mapping[str, tuple[str, File]]
+    write: tuple[str, ...]
+    remove: tuple[str, ...]
+    units: tuple[Unit, ...]
+    ports: Mapping[int, str]
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Every path this plan changes."""
+        return (*self.write, *self.remove)
+
+
+def accept(schema: Schema, tree: object, before: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
+    """`tree` as somebody sent it, checked and completed, its secrets swapped for references.
+
+    `before` is what masks refer to. Raises `InvalidError`.
+    """
+    plain, problems = unmask(schema, tree, before, vault)
+    checked = schema.check(plain)
+    problems += checked.problems or too_long(schema, checked.tree)
+    if problems:
+        raise InvalidError(problems)
+    referring: dict[str, Any] = conceal(schema, checked.tree, vault)
+    between = schema.across(referring)
+    if between:
+        raise InvalidError(between)
+    return referring
+
+
+def plan(schema: Schema, tree: dict[str, Any], current: Kept | None, machine: Machine) -> Plan:
+    """The plan for an accepted `tree`. Raises `RenderError`, `MachineError`."""
+    files = render.render_owned(tree, schema.features)
+    write = tuple(path for path, (_feature, file) in files.items() if not machine.matches(path, file))
+    rendered_before = current.files if current else ()
+    remove = tuple(path for path in rendered_before if path not in files and machine.held(path) is not None)
+    return Plan(
+        tree=tree,
+        changes=diff(current.tree if current else {}, tree),
+        files=files,
+        write=write,
+        remove=remove,
+        units=_units(schema, {*write, *remove}),
+        ports=_ports(schema, tree),
+    )
+
+
+def _units(schema: Schema, touched: set[str]) -> tuple[Unit, ...]:
+    """Who must take notice, each once and in the features' order; a restart is more than a reload."""
+    units: dict[str, Unit] = {}
+    for unit in (unit for feature in schema.features for unit in feature.units):
+        if touched.intersection(unit.paths) and (unit.name not in units or unit.action == "restart"):
+            units[unit.name] = unit
+    return tuple(units.values())
+
+
+def _ports(schema: Schema, tree: Mapping[str, Any]) -> dict[int, str]:
+    flows = render.flows(tree, schema.features)
+    return {
+        flow.port: SERVICES[flow.feature]
+        for flow in flows
+        if flow.direction == "in" and flow.protocol == "tcp" and flow.feature in SERVICES
+    }
