@@ -1,0 +1,112 @@
+"""Heads written anew: towards the backend and towards the device. Pure functions of bytes.
+
+Nothing that belongs to one hop passes (RFC 9110 7.6.1), and nothing by which a client could claim to be someone else: a
+backend behind a gateway believes such headers.
+"""
+
+import re
+from collections.abc import Iterable
+
+from sentry_runtime.gateway.head import Head
+from sentry_runtime.gateway.identify import ACTIVESYNC_PATH
+from sentry_runtime.settings import Backend
+
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+    }
+)
+_WRITTEN_BY_US = frozenset({b"host", b"content-length", b"expect"})
+# Names that servers take an identity, an address or a path from: RFC 7239 and its forerunners, certificate headers of
+# common front ends, Exchange's and Azure's own, WebObjects' (SOGo believes x-webobjects-remote-user), and names with "_",
+# which a CGI-like server cannot tell from the same with "-".
+_FORGEABLE = re.compile(
+    rb"(?i)forwarded|x-forwarded.*|x-real-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|client-ip|via"
+    rb"|x-original-.*|x-rewrite-url|x-http-method.*|x-method-override"
+    rb"|(?:x-)?remote-user|x-user.*|x-auth.*|x-webauth.*|x-webobjects-.*"
+    rb"|(?:x-)?(?:client-cert|ssl).*|x-arr-.*|x-client-.*|x-tls-.*"
+    rb"|x-ms-client-principal.*|x-ms-proxy|x-ms-forwarded-.*|x-ms-adfs-.*|x-ms-endpoint-.*|x-ms-exchange-.*"
+    rb"|msexch.*|x-commonaccesstoken|x-isfromcafe|x-sourcecafeserver|x-beresource|x-anonresource.*|x-wlid-membername"
+    rb"|.*_.*"
+)
+# A backend's way of sending the device past the gateway, at any status.
+_LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", b"content-location"})
+
+
+def request_head(head: Head, backend: Backend, source: str) -> bytes:
+    """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours."""
+    target = ACTIVESYNC_PATH.encode()
+    if head.query:
+        target += b"?" + head.query
+    lines = [b"%s %s HTTP/1.1" % (head.method.encode(), target), b"Host: " + _authority(backend)]
+    dropped = _named_by_connection(head.fields) | _HOP_BY_HOP | _WRITTEN_BY_US
+    for name, value in head.fields:
+        if name.lower() not in dropped and not _FORGEABLE.fullmatch(name):
+            lines.append(name + b": " + value)
+    lines.append(b"X-Forwarded-For: " + source.encode())
+    lines.append(b"X-Forwarded-Proto: https")
+    if head.length is None:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif head.length or head.method == "POST":
+        lines.append(b"Content-Length: %d" % head.length)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def probe_head(backend: Backend, authorization: bytes, source: str) -> bytes:
+    """An OPTIONS of the gateway's own with a device's credentials."""
+    return (
+        b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nUser-Agent: Sentry\r\nX-Forwarded-For: %s\r\n"
+        b"Connection: close\r\n\r\n" % (ACTIVESYNC_PATH.encode(), _authority(backend), authorization, source.encode())
+    )
+
+
+def response_head(
+    status: int, phrase: bytes, fields: list[tuple[bytes, bytes]], length: bytes | None, *, chunked: bool, close: bool
+) -> bytes:
+    """The head that goes to the device. `length` is the backend's Content-Length, `chunked` that we frame the body so."""
+    lines = [b"HTTP/1.1 %d %s" % (status, phrase)]
+    dropped = _named_by_connection(fields) | _HOP_BY_HOP | _LEADS_AWAY
+    for name, value in fields:
+        lower = name.lower()
+        if lower not in dropped and lower != b"content-length":
+            lines.append(name + b": " + value)
+    if length is not None:
+        lines.append(b"Content-Length: " + length)
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if close:
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk (RFC 9112 7.1); `data` is not empty."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def _named_by_connection(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    named: set[bytes] = set()
+    for name, value in fields:
+        if name.lower() == b"connection":
+            named.update(part.strip(b" \t").lower() for part in value.split(b","))
+    return frozenset(named)
+
+
+def _authority(backend: Backend) -> bytes:
+    name = backend.server_name or backend.host
+    if ":" in name:
+        name = f"[{name}]"
+    usual = 80 if backend.tls is None else 443
+    return (name if backend.port == usual else f"{name}:{backend.port}").encode()

@@ -1,0 +1,31 @@
+"""Counters of a process, as a flat object that several processes' can be added up in."""
+
+import msgspec
+
+
+class Counters(msgspec.Struct, kw_only=True):
+    """What a gateway worker has done since it started; `*_now` are of this moment. All of them add up over workers."""
+
+    connections: int = 0
+    connections_now: int = 0
+    connections_refused: int = 0
+    requests: int = 0
+    exchanges_now: int = 0
+    allowed: int = 0
+    blocked: int = 0
+    denied: int = 0
+    malformed: int = 0
+    first_contacts: int = 0
+    undecided: int = 0
+    backend_failures: int = 0
+    revoked: int = 0
+    cut: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    audit_lines: int = 0
+    audit_dropped: int = 0
+
+    def add(self, other: "Counters") -> None:
+        """Add the other's numbers to these."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
