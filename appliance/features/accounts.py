@@ -1,0 +1,99 @@
+"""The administrators' Unix accounts, brought in step with the configuration.
+
+An account is ours when its login shell is the CLI and its primary group is `sentry-mgmt`; no other account is ever
+changed or removed. Password hashes go to chpasswd(8) by its standard input, never into an argument list.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.features.base import System, Tree
+
+GROUP = "sentry-mgmt"
+SHELL = "/usr/lib/sentry/bin/sentry-cli"
+HOME = "/"  # it exists, so sshd does not complain, and no administrator can leave a file in it
+FIRST_UID = 1_000  # below are the accounts of the system
+NO_PASSWORD = "*"  # noqa: S105 - crypt(5): matches no password, and unlike `!` does not mean a locked account
+
+
+class AccountsError(RuntimeError):
+    """The accounts of this machine are not in a state we may change; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One line of passwd(5) with the hash of shadow(5)."""
+
+    name: str
+    uid: int
+    gid: int
+    full_name: str
+    shell: str
+    password: str
+
+
+def reconcile(tree: Tree, system: System) -> bool:
+    """Add, change and remove until the accounts are those of the tree; says whether anything had to be done."""
+    gid = _group_id(system)
+    wanted: Mapping[str, Mapping[str, Any]] = tree["users"]["accounts"]
+    present = {account.name: account for account in _accounts(system)}
+    ours = {name for name, account in present.items() if _is_ours(account, gid)}
+    strangers = sorted(set(wanted) & (set(present) - ours))
+    if strangers:
+        raise AccountsError(
+            f"users.accounts: found {', '.join(strangers)}, which this machine has for something else; allowed: other names"
+        )
+    for name in sorted(ours - set(wanted)):
+        _remove(name, system)
+    changed = [_bring(name, wanted[name], present.get(name), system) for name in sorted(wanted)]
+    return any(changed) or bool(ours - set(wanted))
+
+
+def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, system: System) -> bool:
+    """Make one account what the configuration says."""
+    changed = False
+    if present is None:
+        options = ["--no-create-home", "--no-user-group", "--gid", GROUP, "--home-dir", HOME, "--shell", SHELL]
+        system.run(["useradd", *options, "--comment", wanted["full_name"], "--", name])
+        changed = True
+    elif present.full_name != wanted["full_name"]:
+        system.run(["usermod", "--comment", wanted["full_name"], "--", name])
+        changed = True
+    reference = wanted.get("password_hash")
+    password = system.secret(reference) if reference else NO_PASSWORD
+    if present is None or present.password != password:
+        system.run(["chpasswd", "--encrypted"], stdin=f"{name}:{password}\n")
+        changed = True
+    return changed
+
+
+def _remove(name: str, system: System) -> None:
+    # The lock-out's counter would otherwise greet the next account of this name.
+    system.run(["faillock", "--user", name, "--reset"])
+    # --force: somebody who is still logged in does not keep the account; configd ends the sessions of unknown accounts.
+    system.run(["userdel", "--force", "--", name])
+
+
+def _is_ours(account: Account, gid: int) -> bool:
+    return account.shell == SHELL and account.gid == gid and account.uid >= FIRST_UID
+
+
+def _group_id(system: System) -> int:
+    for fields in _rows(system, "/etc/group", 4):
+        if fields[0] == GROUP:
+            return int(fields[2])
+    raise AccountsError(f"there is no group {GROUP} on this machine; the role `management` makes it")
+
+
+def _accounts(system: System) -> Iterator[Account]:
+    hashes = {fields[0]: fields[1] for fields in _rows(system, "/etc/shadow", 9)}
+    for name, _x, uid, gid, comment, _home, shell in _rows(system, "/etc/passwd", 7):
+        yield Account(name, int(uid), int(gid), comment, shell, hashes.get(name, ""))
+
+
+def _rows(system: System, path: str, fields: int) -> Iterator[list[str]]:
+    for line in (system.read(path) or "").splitlines():
+        row = line.split(":")
+        if len(row) == fields:
+            yield row

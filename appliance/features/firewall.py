@@ -1,0 +1,106 @@
+"""The packet filter: nftables rendered from every feature's flows; what no flow names is dropped, in, out and through."""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from appliance.features import interfaces, values
+from appliance.features.base import Check, Feature, File, Flow, Problem, Tree, Unit
+from appliance.features.template import filled
+
+CONFIGURATION = "/etc/nftables.conf"
+NETWORKS = 64
+
+Flows = Callable[[Tree], tuple[Flow, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a chain: `match` is nftables' own words."""
+
+    match: str
+    comment: str
+
+
+def rules(flow: Flow) -> tuple[Rule, ...]:
+    """The rules of one flow: one for each address family its peers have, one without addresses when anybody may be it."""
+    inward = flow.direction == "in"
+    words = [f"{'iifname' if inward else 'oifname'} @{flow.zone}"] if flow.zone else []
+    service = [f"{flow.protocol} dport {flow.port}"]
+    if flow.user is not None:
+        service.append(f'meta skuid "{flow.user}"')
+    side = "saddr" if inward else "daddr"
+    peers = [[f"{family} {side} {{ {', '.join(found)} }}"] for family, found in _families(flow.peers)] or [[]]
+    return tuple(Rule(" ".join(words + peer + service), flow.feature) for peer in peers)
+
+
+def _families(peers: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """The peers by nftables family, without any that another one contains (a set with overlaps is an error)."""
+    networks = [ipaddress.ip_network(peer) for peer in peers]
+    kept4 = ipaddress.collapse_addresses(network for network in networks if network.version == 4)
+    kept6 = ipaddress.collapse_addresses(network for network in networks if network.version == 6)
+    families = (("ip", [_written(one) for one in kept4]), ("ip6", [_written(one) for one in kept6]))
+    return [(family, found) for family, found in families if found]
+
+
+def _written(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def ruleset(tree: Tree, flows: Iterable[Flow]) -> str:
+    """The whole of /etc/nftables.conf; nft(8) loads a file as one transaction."""
+    listed = sorted(set(flows), key=_order)
+    return filled(
+        "nftables.conf.j2",
+        zones={zone: interfaces.in_zone(tree, zone) for zone in interfaces.ZONES},
+        dhcp4=interfaces.dhcp_interfaces(tree, "ipv4"),
+        dhcp6=interfaces.dhcp_interfaces(tree, "ipv6"),
+        inward=[rule for flow in listed if flow.direction == "in" for rule in rules(flow)],
+        outward=[rule for flow in listed if flow.direction == "out" for rule in rules(flow)],
+    )
+
+
+def _order(flow: Flow) -> tuple[str, str, int, str, str]:
+    return flow.feature, flow.protocol, flow.port, flow.zone or "", ",".join(flow.peers)
+
+
+def verify(tree: Tree) -> Iterable[Problem]:
+    """Management from everywhere is no management network (V-250983)."""
+    for place, network in enumerate(tree["firewall"]["management_networks"]):
+        if ipaddress.ip_network(network).prefixlen == 0:
+            yield Problem(f"firewall.management_networks.{place}", network, "a network that is not the whole Internet")
+
+
+def feature(flows: Flows) -> Feature:
+    """The firewall over `flows`, which says for a tree what all features need (`appliance.features.flows`)."""
+
+    def render(tree: Tree) -> Mapping[str, File]:
+        return {CONFIGURATION: File(ruleset(tree, flows(tree)), mode=0o600)}
+
+    return Feature(
+        name="firewall",
+        label="Firewall",
+        schema=values.group(
+            "Firewall",
+            "Who may reach the appliance. The ports follow from the other settings.",
+            management_networks=values.several(
+                values.NETWORK_KIND,
+                "Management networks",
+                "From here, and from nowhere else, SSH (22) and the portal answer, in the management zone (V-250983).",
+                least=1,
+                most=NETWORKS,
+                required=True,
+            ),
+            device_networks=values.several(
+                values.NETWORK_KIND,
+                "Device networks",
+                "From here devices may reach the gateway. Empty: from anywhere.",
+                most=NETWORKS,
+                default=[],
+            ),
+        ),
+        verify=verify,
+        render=render,
+        checks=(Check(("nft", "-c", "-f", f"{{{CONFIGURATION}}}"), needs=(CONFIGURATION,)),),
+        units=(Unit("nftables.service", "reload", (CONFIGURATION,)),),
+    )

@@ -1,0 +1,36 @@
+"""TLS as features share it: the group of settings for the versions spoken, and where keys and certificates lie."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from appliance.features import values
+from appliance.features.base import Problem
+
+FOLDER = "/var/lib/sentry/tls"
+AUTHORITY = f"{FOLDER}/ca.pem"
+
+# TLS 1.2 only is what V-251013 says; `minimum` and `maximum` are there for sites that are not bound to it.
+VERSIONS = values.group(
+    "TLS",
+    "The TLS versions spoken.",
+    minimum=values.described(values.TLS_VERSION_KIND, "Oldest", "Oldest TLS version.", default="1.2"),
+    maximum=values.described(
+        values.TLS_VERSION_KIND, "Newest", "Newest TLS version. V-251013 wants 1.2 and no other.", default="1.2"
+    ),
+)
+
+
+def certificate_path(service: str) -> str:
+    """Where the certificate of `service` (a name of `appliance.pki.LEAVES`) lies."""
+    return f"{FOLDER}/{service}/cert.pem"
+
+
+def key_path(service: str) -> str:
+    """Where its private key lies, readable by the service's group."""
+    return f"{FOLDER}/{service}/key.pem"
+
+
+def verify(path: str, versions: Mapping[str, Any]) -> Iterator[Problem]:
+    """The oldest version is not newer than the newest."""
+    if versions["minimum"] > versions["maximum"]:
+        yield Problem(f"{path}.minimum", versions["minimum"], f"at most {path}.maximum, which is {versions['maximum']}")

@@ -1,0 +1,79 @@
+"""The UEM: where device registrations and decisions come from. This version has the one in the box (`embedded`).
+
+`gateway` renders what is set here into the data plane's one settings file.
+"""
+
+from appliance.features import values
+from appliance.features.base import Feature, Tree
+from appliance.features.tls import AUTHORITY, certificate_path, key_path
+from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemServer
+
+ADDRESS = "127.0.0.1"
+PORT = 9_443
+PUSH_PORT = 9_090
+
+
+def agent(tree: Tree) -> Agent:
+    """The agent's part of the settings: the link to the UEM on loopback, by mutual TLS like any other."""
+    uem = tree["uem"]
+    link = UemLink(
+        mode=uem["mode"],
+        url=f"https://{ADDRESS}:{PORT}",
+        tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("agent"), key=key_path("agent")),
+        push_address=ADDRESS,
+        push_port=PUSH_PORT,
+        push_tls=ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=AUTHORITY),
+        timeout_seconds=uem["timeout_seconds"],
+        resync_seconds=uem["resync_seconds"],
+    )
+    return Agent(uem=link, fail_mode=uem["fail_mode"])
+
+
+def server(tree: Tree) -> UemServer:
+    """The embedded UEM's part of the settings."""
+    return UemServer(
+        address=ADDRESS,
+        port=PORT,
+        tls=ServerTls(certificate=certificate_path("uem"), key=key_path("uem"), client_ca=AUTHORITY),
+        auto_block_unregistered=tree["uem"]["auto_block_unregistered"],
+        push_url=f"https://{ADDRESS}:{PUSH_PORT}",
+        push_tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client")),
+    )
+
+
+FEATURE = Feature(
+    name="uem",
+    label="UEM",
+    default={},
+    schema=values.group(
+        "UEM",
+        "Who knows the devices and decides on them.",
+        mode=values.described(
+            {
+                "type": "string",
+                "allowed": ["embedded"],
+                "meta": {"allowed": "embedded (this version has no other)"},
+            },
+            "Mode",
+            "embedded: the UEM in the box, on loopback; administrators reach it through the command line.",
+            default="embedded",
+        ),
+        fail_mode=values.described(
+            {"type": "string", "allowed": ["allow", "block"]},
+            "Fail mode",
+            "What a new device gets while the UEM cannot be reached. Known devices go on.",
+            default="block",
+        ),
+        auto_block_unregistered=values.switch(
+            "Auto block unregistered devices",
+            "Whether a device the UEM does not know is blocked (V-251008).",
+            default=True,
+        ),
+        timeout_seconds=values.number(
+            "Time-out (seconds)", "How long the UEM may take to answer.", low=1, high=7, default=5
+        ),
+        resync_seconds=values.number(
+            "Resync (seconds)", "How often what is known is held against the UEM.", low=10, high=3_600, default=60
+        ),
+    ),
+)

@@ -1,0 +1,138 @@
+"""Administrators and the rules for their passwords; `appliance.features.accounts` keeps the Unix accounts in step."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from appliance.features import accounts, values
+from appliance.features.base import Feature, File, Problem, Tree
+from appliance.features.template import filled
+
+ROLES = ("administrator", "operator", "auditor")
+ACCOUNTS = 64
+KEYS_PER_ACCOUNT = 8
+KEYS_FOLDER = "/etc/ssh/authorized_keys.d"
+ACCOUNT_NAME = (
+    "a lower-case letter, then up to 30 of a-z, 0-9, - and _; not a name of the system (root, builder, sentry-...)"
+)
+
+# Debian's fixed accounts (base-passwd, systemd, the packages of the appliance) and the automation account.
+# fmt: off
+RESERVED = frozenset(
+    (
+        "root", "builder", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp",
+        "proxy", "www-data", "backup", "list", "irc", "nobody", "_apt", "_chrony", "sshd", "messagebus",
+        "syslog", "polkitd", "dnsmasq", "postfix", "adm", "tty", "disk", "kmem", "dialout", "fax", "voice",
+        "cdrom", "floppy", "tape", "sudo", "audio", "dip", "operator", "src", "shadow", "utmp", "video", "sasl",
+        "plugdev", "staff", "users", "nogroup", "input", "sgx", "clock", "kvm", "render", "crontab", "_ssh"
+    )
+)
+# fmt: on
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+
+
+def _is_account_name(name: str) -> bool:
+    taken = name in RESERVED or name.startswith(("sentry-", "systemd-"))
+    return _NAME.fullmatch(name) is not None and not taken
+
+
+def verify(tree: Tree) -> Iterable[Problem]:
+    """Nobody without a way to log in, and never an appliance that nobody may administer."""
+    held = tree["users"]["accounts"]
+    for name, account in held.items():
+        if not account.get("password_hash") and not account["ssh_keys"]:
+            yield Problem(f"users.accounts.{name}", "neither password_hash nor ssh_keys", "at least one of the two")
+    if not any(account["role"] == "administrator" for account in held.values()):
+        yield Problem("users.accounts", "no account with role administrator", "at least one")
+
+
+def render(tree: Tree) -> Mapping[str, File]:
+    """The password rules, the lock-out and each account's keys. The files of keys are root's, so that no account can give
+    itself another key."""
+    policy = tree["users"]["password_policy"]
+    files = {
+        "/etc/security/pwquality.conf": File(filled("pwquality.conf.j2", policy=policy)),
+        "/etc/security/faillock.conf": File(filled("faillock.conf.j2", policy=policy)),
+    }
+    for name, account in tree["users"]["accounts"].items():
+        if account["ssh_keys"]:
+            files[f"{KEYS_FOLDER}/{name}"] = File("".join(f"{key}\n" for key in account["ssh_keys"]))
+    return files
+
+
+PASSWORD_POLICY = values.group(
+    "Password policy",
+    "The rules for administrators' passwords and the lock-out after wrong ones.",
+    min_length=values.number("Minimum length", "V-250989 asks for 15.", low=8, high=128, default=15),
+    upper=values.switch("Upper-case letter", "At least one (V-250990).", default=True),
+    lower=values.switch("Lower-case letter", "At least one (V-250991).", default=True),
+    digit=values.switch("Digit", "At least one (V-250992).", default=True),
+    special=values.switch("Special character", "At least one (V-250993).", default=True),
+    different=values.number(
+        "Different characters", "How many must not be in the password before.", low=0, high=64, default=8
+    ),
+    repeats=values.number("Repeated characters", "How often one may follow itself; 0: any.", low=0, high=16, default=3),
+    failed_attempts=values.number(
+        "Failed attempts", "Then the account is locked (V-250986: 3).", low=1, high=16, default=3
+    ),
+    lock_seconds=values.number(
+        "Auto-lock time (seconds)",
+        "How long a locked account stays so, and within which time the failures count (V-250986: at least 900).",
+        low=60,
+        high=3_600,
+        default=900,
+    ),
+)
+
+ACCOUNT = values.group(
+    "Account",
+    "One administrator: CLI over SSH 22 and portal.",
+    role=values.described(
+        {"type": "string", "allowed": list(ROLES)},
+        "Role",
+        "administrator: everything; operator: looks and acts on devices; auditor: looks.",
+        required=True,
+    ),
+    full_name=values.line("Name", "For people.", characters=80, forbidden=":,", default=""),
+    email=values.line("E-mail", "Where notices go.", characters=254, forbidden=" :", default=""),
+    edipi=values.described(
+        {
+            "type": "string",
+            "regex": r"^([0-9]{10})?$",
+            "meta": {"allowed": 'ten digits in quotes, such as "1234567890"'},
+        },
+        "EDIPI",
+        "The person's number on the smart card (V-250994).",
+        default="",
+    ),
+    password_hash=values.described(
+        values.HASH_KIND, "Password", "SHA-512 crypt hash. Without it: no portal, and SSH by key only."
+    ),
+    ssh_keys=values.several(
+        values.SSH_KEY_KIND, "SSH keys", "Public keys that log in over SSH.", most=KEYS_PER_ACCOUNT, default=[]
+    ),
+)
+
+FEATURE = Feature(
+    name="users",
+    label="Administrators",
+    schema=values.group(
+        "Administrators",
+        "Local accounts and the rules for their passwords.",
+        password_policy={**PASSWORD_POLICY, "default": {}},
+        accounts=values.named(
+            {
+                "type": "string",
+                "check_with": values.check(_is_account_name, ACCOUNT_NAME),
+                "meta": {"allowed": ACCOUNT_NAME},
+            },
+            ACCOUNT,
+            "Accounts",
+            "By user name, which cannot be changed later.",
+            most=ACCOUNTS,
+            required=True,
+        ),
+    ),
+    verify=verify,
+    render=render,
+    reconcile=accounts.reconcile,
+)

@@ -1,0 +1,253 @@
+"""Kinds of values that several features' schemas share: addresses, networks, names, ports, keys and certificates.
+
+Each kind is a function that makes Cerberus rules: `port("Port", "Where it listens.", default=443)`. A check that refuses
+says what is allowed; where the value stands and what was found is said by `appliance.config`.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Rules = dict[str, Any]
+Refuse = Callable[[str, str], None]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+NAME_CHARACTERS = 253  # RFC 1035 2.3.4, without the dot of the root
+HOST_NAME_CHARACTERS = 64  # the kernel's limit (__NEW_UTS_LEN)
+RSA_BITS = 3_072  # 128 bits of strength, what NIST SP 800-57 asks for beyond 2030
+KEY_TYPES = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+PEM_CHARACTERS = 262_144  # a bundle of about 130 certificates
+
+ADDRESS = "an IPv4 or IPv6 address, such as 192.0.2.1"
+NETWORK = "a network such as 192.0.2.0/24 or 2001:db8::/32, without bits set beyond the prefix"
+INTERFACE_ADDRESS = "an address with its prefix length, such as 192.0.2.2/24"
+NAME = "a DNS name such as mail.example.com"
+HOST = "an IPv4 or IPv6 address or a DNS name"
+FQDN = f"a full DNS name of at most {HOST_NAME_CHARACTERS} characters, such as gateway.example.com, that does not end in digits"
+PASSWORD_HASH = "a SHA-512 crypt hash ($6$...), as `openssl passwd -6` prints it"  # noqa: S105 - words about a secret
+SSH_KEY = f"one line of an OpenSSH public key without options: {', '.join(KEY_TYPES)} (RSA of at least {RSA_BITS} bits)"
+PEM = "one or more certificates in PEM form (-----BEGIN CERTIFICATE-----)"
+TLS_VERSIONS = ("1.2", "1.3")
+
+_HASH = re.compile(r"\$6\$(rounds=[1-9][0-9]{3,8}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n?")
+
+
+# --- what a value is ---------------------------------------------------------------------------------------------
+
+
+def address_of(text: str) -> Address | None:
+    """`text` as an address without a zone (`%eth0`), or None."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return None if "%" in text else found
+
+
+def network_of(text: str) -> Network | None:
+    """`text` as a network with its prefix written out, or None."""
+    try:
+        return ipaddress.ip_network(text) if "/" in text and "%" not in text else None
+    except ValueError:
+        return None
+
+
+def is_dns_name(text: str) -> bool:
+    """Whether `text` is a host name after RFC 1123 2.1, and no address."""
+    labels = text.split(".")
+    fits = len(text) <= NAME_CHARACTERS and all(LABEL.fullmatch(label) for label in labels)
+    return fits and not labels[-1].isdigit()
+
+
+def is_ssh_key(text: str) -> bool:
+    """Whether `text` is one OpenSSH public key (RFC 4253 6.6) of an approved type, without options before it."""
+    kind, _, rest = text.partition(" ")
+    blob = _decoded(rest.partition(" ")[0])
+    if kind not in KEY_TYPES or blob is None or not text.isprintable():
+        return False
+    fields = _ssh_fields(blob)
+    if not fields or fields[0] != kind.encode():
+        return False
+    return kind != "ssh-rsa" or (len(fields) == 3 and int.from_bytes(fields[2], "big").bit_length() >= RSA_BITS)
+
+
+def _ssh_fields(blob: bytes) -> list[bytes]:
+    """The length-prefixed strings `blob` consists of (RFC 4251 5); empty when it does not."""
+    fields = []
+    while blob:
+        length = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + length:
+            return []
+        fields.append(blob[4 : 4 + length])
+        blob = blob[4 + length :]
+    return fields
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def certificates_of(text: str) -> tuple[bytes, ...]:
+    """The certificates (DER) of a PEM bundle (RFC 7468); empty when there is anything else in it."""
+    text = text.replace("\r\n", "\n")
+    held = [_decoded(found.replace("\n", "")) for found in _CERTIFICATE.findall(text)]
+    strange = _CERTIFICATE.sub("", text).strip()
+    # DER of a certificate is a SEQUENCE with a two- or three-byte length; anything else cannot be one.
+    if strange or not held or any(der is None or len(der) < 64 or der[0] != 0x30 for der in held):
+        return ()
+    return tuple(der for der in held if der is not None)
+
+
+# --- checks ------------------------------------------------------------------------------------------------------
+
+
+def check(holds: Callable[[str], object], allowed: str) -> Callable[[str, Any, Refuse], None]:
+    """A Cerberus check: refuses a string for which `holds` is not true, with the words `allowed`."""
+
+    def check_with(field: str, value: Any, refuse: Refuse) -> None:
+        if isinstance(value, str) and not holds(value):
+            refuse(field, allowed)
+
+    return check_with
+
+
+def is_fqdn(text: str) -> bool:
+    """Whether `text` is a name with a domain that the kernel takes as a host name."""
+    return "." in text and len(text) <= HOST_NAME_CHARACTERS and is_dns_name(text) and text == text.lower()
+
+
+def is_interface_address(text: str) -> bool:
+    """Whether `text` is an address with a prefix that a host may have (not the network's or the broadcast address)."""
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    small = found.network.num_addresses <= 2  # /31 and /32 (RFC 3021): every address is a host's
+    usual = found.version == 6 or small or found.ip not in (found.network[0], found.network[-1])
+    special = found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_loopback
+    return "/" in text and "%" not in text and usual and not special
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` is an address or a DNS name."""
+    return address_of(text) is not None or is_dns_name(text)
+
+
+def stripped(value: Any) -> Any:
+    """Coercion: a text from a file comes with the file's last line end."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def text_lines(value: Any) -> Any:
+    """Coercion: lines end in one way, and the text ends with a line end unless it is empty."""
+    if not isinstance(value, str):
+        return value
+    lines = [line.rstrip() for line in value.replace("\r\n", "\n").strip("\n").split("\n")]
+    return "\n".join(lines) + "\n" if any(lines) else ""
+
+
+def version_text(value: Any) -> Any:
+    """Coercion: YAML reads an unquoted 1.2 as a number."""
+    return f"{value:.1f}" if isinstance(value, float) else value
+
+
+# --- kinds -------------------------------------------------------------------------------------------------------
+
+
+def described(kind: Mapping[str, Any], label: str, text: str, /, **rules: Any) -> Rules:
+    """`kind` with what people read about it, and with further rules (`default`, `required`, bounds)."""
+    return {**kind, **rules, "meta": {**kind.get("meta", {}), "label": label, "help": text}}
+
+
+def _kind(holds: Callable[[str], object], allowed: str) -> Rules:
+    return {"type": "string", "coerce": stripped, "check_with": check(holds, allowed), "meta": {"allowed": allowed}}
+
+
+ADDRESS_KIND = _kind(address_of, ADDRESS)
+NETWORK_KIND = _kind(network_of, NETWORK)
+INTERFACE_ADDRESS_KIND = _kind(is_interface_address, INTERFACE_ADDRESS)
+NAME_KIND = _kind(is_dns_name, NAME)
+HOST_KIND = _kind(is_host, HOST)
+FQDN_KIND = _kind(is_fqdn, FQDN)
+SSH_KEY_KIND = _kind(is_ssh_key, SSH_KEY)
+PEM_KIND = {
+    "type": "string",
+    "coerce": text_lines,
+    "maxlength": PEM_CHARACTERS,
+    "check_with": check(certificates_of, PEM),
+    "meta": {"allowed": PEM},
+}
+HASH_KIND = {
+    "type": "string",
+    "coerce": stripped,
+    "check_with": check(_HASH.fullmatch, PASSWORD_HASH),
+    "meta": {"allowed": PASSWORD_HASH, "secret": True},
+}
+PORT_KIND: Rules = {"type": "integer", "min": 1, "max": 65_535}
+TLS_VERSION_KIND: Rules = {"type": "string", "coerce": version_text, "allowed": list(TLS_VERSIONS)}
+
+
+def group(label: str, text: str, /, **fields: Rules) -> Rules:
+    """A group of settings, all of them with their own rules."""
+    return {"type": "dict", "schema": fields, "meta": {"label": label, "help": text}}
+
+
+def line(label: str, text: str, *, characters: int, forbidden: str = "", **rules: Any) -> Rules:
+    """One line of printable text without the `forbidden` characters."""
+    allowed = f"one line of at most {characters} printable characters" + (f" without {forbidden}" if forbidden else "")
+
+    def fits(value: str) -> bool:
+        return (value.isprintable() or not value) and len(value) <= characters and not set(value) & set(forbidden)
+
+    return described(_kind(fits, allowed), label, text, **rules)
+
+
+def several(item: Mapping[str, Any], label: str, text: str, *, least: int = 0, most: int, **rules: Any) -> Rules:
+    """A list of `least` to `most` different values."""
+    return {
+        "type": "list",
+        "schema": dict(item),
+        "minlength": least,
+        "maxlength": most,
+        "check_with": _different,
+        **rules,
+        "meta": {"label": label, "help": text},
+    }
+
+
+def _different(field: str, value: Any, refuse: Refuse) -> None:
+    if isinstance(value, list) and any(item in value[:index] for index, item in enumerate(value)):
+        refuse(field, "every item once")
+
+
+def named(
+    keys: Mapping[str, Any], values: Mapping[str, Any], label: str, text: str, *, most: int, **rules: Any
+) -> Rules:
+    """Up to `most` named instances, each a group or a value."""
+    return {
+        "type": "dict",
+        "keysrules": dict(keys),
+        "valuesrules": dict(values),
+        "maxlength": most,
+        **rules,
+        "meta": {"label": label, "help": text},
+    }
+
+
+def switch(label: str, text: str, *, default: bool) -> Rules:
+    """On or off."""
+    return described({"type": "boolean"}, label, text, default=default)
+
+
+def number(label: str, text: str, *, low: int, high: int, default: int) -> Rules:
+    """A whole number between two bounds."""
+    return described({"type": "integer", "min": low, "max": high}, label, text, default=default)
