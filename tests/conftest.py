@@ -1,0 +1,55 @@
+"""What all tests share: the order they run in, and the running appliance for those that ask for it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from images import guest as guests
+from images.lab.zones import GUEST
+from images.paths import REPO, Layout
+from images.run import run, stream
+from tests import lab as labs
+from tests.lab import Lab
+
+# Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
+ROOMS = ("unit", "images", "gateway", "stig", "appliance", "portal", "e2e")
+LAST = "test_faults.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests into their order; within a module they keep theirs."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> tuple[bool, bool, int]:
+    room = item.path.relative_to(REPO / "tests").parts[0]
+    needs_lab = any(item.get_closest_marker(name) for name in ("appliance", "e2e"))
+    return item.path.name == LAST, needs_lab, ROOMS.index(room) if room in ROOMS else len(ROOMS)
+
+
+@pytest.fixture(scope="session")
+def layout() -> Layout:
+    """Where this checkout builds."""
+    return Layout()
+
+
+@pytest.fixture(scope="session")
+def lab(layout: Layout, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The running appliance. One that runs already is used and left as it is; else it is made, and ended afterwards."""
+    if layout.appliance.exists() and guests.find(GUEST, layout) is not None:
+        yield labs.read(layout.appliance)
+        return
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    # Minutes of work: its progress goes to the terminal and not into the report of the first test that asks.
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        stream([*driver(), "up", "--until", "describe"], cwd=REPO)
+    yield labs.read(layout.appliance)
+    run([*driver(), "down"], cwd=REPO)
+
+
+def driver() -> list[str | Path]:
+    """The command behind `make appliance` and `make down`."""
+    return [sys.executable, "-m", "images.lab"]
