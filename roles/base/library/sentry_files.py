@@ -30,9 +30,11 @@ options:
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       state:
-        description: A file with V(content), a folder, a symbolic link to V(target), or nothing at that path.
+        description:
+          - A file with V(content), a folder, a symbolic link to V(target), or nothing at that path.
+          - V(attributes) sets owner and mode of a file whose text is somebody else's; without that file it does nothing.
         type: str
-        choices: [file, directory, link, absent]
+        choices: [file, directory, link, absent, attributes]
         default: file
       content: {description: Text of a file., type: str}
       target: {description: Where a link points., type: str}
@@ -61,7 +63,7 @@ paths:
 
 SUBOPTIONS = {
     "path": {"type": "path", "required": True},
-    "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
+    "state": {"type": "str", "choices": ["file", "directory", "link", "absent", "attributes"], "default": "file"},
     "content": {"type": "str"},
     "target": {"type": "str"},
     "mode": {"type": "str"},
@@ -69,7 +71,7 @@ SUBOPTIONS = {
     "group": {"type": "str", "default": "root"},
     "validate": {"type": "str"},
 }
-DEFAULT_MODE = {"file": "0644", "directory": "0755"}
+DEFAULT_MODE = {"file": "0644", "directory": "0755", "attributes": "0644"}
 
 
 def describe(path):
@@ -88,7 +90,7 @@ def describe(path):
     return {"state": "other", **found}
 
 
-def wanted(item, module):
+def wanted(item, before, module):
     """What must stand at the item's path, in the words of `describe`."""
     state = item["state"]
     if state == "absent":
@@ -103,6 +105,8 @@ def wanted(item, module):
         uid = gid = -1  # in check mode the account may be one that an earlier task would have made
     mode = f"{int(item['mode'] or DEFAULT_MODE[state], 8):04o}"
     result = {"state": state, "mode": mode, "uid": uid, "gid": gid}
+    if state == "attributes":
+        return {**before, **result, "state": before["state"]} if before["state"] == "file" else before
     if state == "file":
         result["content"] = required(item, "content", module)
     return result
@@ -181,7 +185,8 @@ def plan(module):
     """The items that are not yet as they must be: (item, before, after)."""
     todo = []
     for item in module.params["files"]:
-        before, after = describe(item["path"]), wanted(item, module)
+        before = describe(item["path"])
+        after = wanted(item, before, module)
         reason = clash(before, after)
         if reason:
             module.fail_json(msg=f"{item['path']}: {reason}")

@@ -70,10 +70,12 @@ def skipped(unit):
 def plan(wanted, state):
     """The systemctl calls that bring `state` to what is wanted, in the order in which they must be made."""
     loaded = [name for name in wanted["disabled"] if state[name]["LoadState"] == "loaded"]
+    off = [*wanted["masked"], *loaded]
     calls = {
-        "mask": [name for name in wanted["masked"] if state[name]["LoadState"] != "masked"],
+        "stop": [name for name in off if state[name]["ActiveState"] == "active"],
+        "reset-failed": [name for name in off if state[name]["ActiveState"] == "failed"],
         "disable": [name for name in loaded if state[name]["UnitFileState"] == "enabled"],
-        "stop": [name for name in [*wanted["masked"], *loaded] if state[name]["ActiveState"] in ("active", "failed")],
+        "mask": [name for name in wanted["masked"] if state[name]["LoadState"] != "masked"],
         "enable": [name for name in wanted["enabled"] if state[name]["UnitFileState"] not in ON_AT_BOOT],
         "start": [name for name in wanted["started"] if state[name]["ActiveState"] not in ("active", "activating")],
     }
