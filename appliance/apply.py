@@ -244,9 +244,7 @@ class Engine:
     def _notify(self, made: Plan) -> None:
         for unit in made.units:
             owner = next(feature.name for feature in self.schema.features if unit in feature.units)
-            with _blamed(
-                owner, f"{unit.name} ({unit.action} for {', '.join(set(unit.paths).intersection(made.touched))})"
-            ):
+            with _blamed(owner, f"{unit.name} ({unit.action} for {', '.join(sorted(unit.concerned(made.touched)))})"):
                 self.machine.act(unit.name, unit.action)
                 state = self.machine.unit(unit.name)
                 if state.failed:
@@ -287,7 +285,9 @@ class Engine:
             if order.confirm_minutes is not None and before is not None:
                 deadline = self._now() + 60 * order.confirm_minutes
                 self.store.set_pending(
-                    Pending(revision=number, previous=before.number, deadline=deadline, user=order.user)
+                    Pending(
+                        token=journal.token, revision=number, previous=before.number, deadline=deadline, user=order.user
+                    )
                 )
                 self._checkpoint("armed")
         self.store.run(Running(revision=number, token=journal.token))

@@ -82,7 +82,7 @@ def _units(schema: Schema, touched: set[str]) -> tuple[Unit, ...]:
     """Who must take notice, each once and in the features' order; a restart is more than a reload."""
     units: dict[str, Unit] = {}
     for unit in (unit for feature in schema.features for unit in feature.units):
-        if touched.intersection(unit.paths) and (unit.name not in units or unit.action == "restart"):
+        if unit.concerned(touched) and (unit.name not in units or unit.action == "restart"):
             units[unit.name] = unit
     return tuple(units.values())
 

@@ -4,6 +4,7 @@ A feature is data and pure functions; the engine (`appliance.apply`) does the in
 writing one file beside this one, its templates and its tests.
 """
 
+import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -56,11 +57,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A systemd unit that must take notice when one of `paths` changed."""
+    """A systemd unit that must take notice when one of `paths` changed; `*` in a path stands for a name."""
 
     name: str
     action: Literal["reload", "restart"]
     paths: tuple[str, ...]
+
+    def concerned(self, touched: Iterable[str]) -> frozenset[str]:
+        """Those of the `touched` paths that this unit must take notice of."""
+        return frozenset(path for path in touched for pattern in self.paths if fnmatch.fnmatchcase(path, pattern))
 
 
 class System(Protocol):

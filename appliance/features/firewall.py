@@ -25,7 +25,7 @@ class Rule:
 def rules(flow: Flow) -> tuple[Rule, ...]:
     """The rules of one flow: one for each address family its peers have, one without addresses when anybody may be it."""
     inward = flow.direction == "in"
-    words = [f"{'iifname' if inward else 'oifname'} @{flow.zone}"] if flow.zone else []
+    words = [f"{'iifname' if inward else 'oifname'} @zone_{flow.zone}"] if flow.zone else []
     service = [f"{flow.protocol} dport {flow.port}"]
     if flow.user is not None:
         service.append(f'meta skuid "{flow.user}"')
