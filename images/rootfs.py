@@ -21,6 +21,8 @@ RECIPE = 1  # raise it when this module makes another tree from the same inputs
 # Whatever identifies one machine must not be in a tree that many machines are made from.
 _FORGET = 'rm -f "$1"/etc/ssh/ssh_host_*; : >"$1"/etc/machine-id; rm -f "$1"/var/lib/dbus/machine-id'
 
+KEEP = 3  # trees of one suite: the one in use and those of two other branches; each is half a gigabyte
+
 
 class TreeError(RuntimeError):
     """The inputs of a root tree are not there or make no sense."""
@@ -78,6 +80,7 @@ def build(tree: Tree, folder: Path) -> Path:
         say(f"    {tree.suite} with {len(tree.packages)} packages and what they need, from {_mirror()}")
         stream(_argv(tree, fresh), env={"SOURCE_DATE_EPOCH": SOURCE_DATE, "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)})
         fresh.replace(final)
+        _prune(tree.suite, folder)
     return final
 
 
@@ -86,6 +89,12 @@ def extract(tar: Path, root: Path) -> None:
     root.mkdir(parents=True, mode=0o755)
     run(["tar", "--extract", f"--file={tar}", f"--directory={root}", "--numeric-owner", "--same-permissions",
          "--xattrs", "--xattrs-include=*"])  # fmt: skip
+
+
+def _prune(suite: str, folder: Path) -> None:
+    by_age = sorted(folder.glob(f"{suite}-*.tar"), key=lambda path: path.stat().st_mtime_ns)
+    for old in by_age[:-KEEP]:
+        old.unlink()
 
 
 def _mirror() -> str:
