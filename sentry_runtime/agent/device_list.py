@@ -1,0 +1,191 @@
+"""The agent's device list: news in, durable entries out, followers told.
+
+All writing happens in one thread of its own, because a commit waits for the disk (a few milliseconds) and the event loop must
+not. What arrives while a commit runs goes into the next one together, so a thousand first contacts cost a
+handful of commits.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sentry_runtime.agent.changes import Effect, Known, News, effect, key_of
+from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.store import Writer
+from sentry_runtime.uem.trail import Audit
+
+AUDITED_SINGLY = 200  # of one message; a first load of 100,000 devices is one line per page with their number
+
+Announce = Callable[[tuple[DeviceKey, ...]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    news: tuple[News, ...]
+    cursor: int | None
+    rewind: bool
+    done: "asyncio.Future[tuple[DeviceKey, ...]]"
+
+
+class DeviceList:
+    """Reads at once, writes in order. `announce` is called in the event loop, after the change is on the disk."""
+
+    def __init__(self, store: Writer, announce: Announce, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._announce = announce
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device-list")
+        self._waiting: list[_Batch] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._provisional: set[DeviceKey] = set()
+        self._count = 0
+        for record in self._all():
+            self._count += 1
+            if record.provisional:
+                self._provisional.add(record.key)
+
+    @property
+    def cursor(self) -> int:
+        """The UEM's change number up to which everything is in the list."""
+        return self._store.cursor
+
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return self._count
+
+    @property
+    def provisional(self) -> frozenset[DeviceKey]:
+        """The entries that the fail mode admitted."""
+        return frozenset(self._provisional)
+
+    @property
+    def provisional_count(self) -> int:
+        """How many entries the fail mode admitted."""
+        return len(self._provisional)
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """The entry of exactly this key."""
+        return self._store.get(key)
+
+    def page(self, after: DeviceKey | None, limit: int) -> list[Record]:
+        """Entries in key order, see `Writer.iterate`."""
+        return self._store.iterate(after, limit)
+
+    def of_device(self, device_id: str) -> list[Record]:
+        """All entries of one device id."""
+        return self._store.of_device(device_id)
+
+    async def take(
+        self, news: Iterable[News], *, cursor: int | None = None, rewind: bool = False
+    ) -> tuple[DeviceKey, ...]:
+        """Write what the news changes, with the new cursor in the same transaction; returns the keys that visibly changed.
+
+        The cursor only moves forward, unless `rewind`. Raises `StoreError` when the disk refuses; then nothing of it stands.
+        """
+        done: asyncio.Future[tuple[DeviceKey, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Batch(tuple(news), cursor, rewind, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._drain())
+        return await done
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        if self._writing is not None:
+            await self._writing
+        self._thread.shutdown()
+
+    async def sweep(self) -> None:
+        """Housekeeping of the store; also shows that the writing thread is alive."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.free_dead_readers)
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batches, self._waiting = self._waiting, []
+            try:
+                outcomes = await loop.run_in_executor(self._thread, self._write, batches)
+            except Exception as error:  # noqa: BLE001 - whatever failed, those who wait for this commit are told
+                for batch in batches:
+                    if not batch.done.cancelled():
+                        batch.done.set_exception(error)
+                continue
+            for batch, effects in zip(batches, outcomes, strict=True):
+                self._settle(batch, effects)
+
+    def _settle(self, batch: _Batch, effects: dict[DeviceKey, tuple[bool, Effect]]) -> None:
+        """Back in the event loop: count, announce, answer."""
+        for key, (was_there, change) in effects.items():
+            self._count += (change.record is not None) - was_there
+            if change.record is not None and change.record.provisional:
+                self._provisional.add(key)
+            else:
+                self._provisional.discard(key)
+        visible = tuple(key for key, (_, change) in effects.items() if change.visible)
+        if visible:
+            self._announce(visible)
+        if not batch.done.cancelled():
+            batch.done.set_result(visible)
+
+    def _write(self, batches: list[_Batch]) -> list[dict[DeviceKey, tuple[bool, Effect]]]:
+        """In the writing thread: judge the batches in their order, commit the sum."""
+        now = int(self._clock())
+        cursor = self._store.cursor
+        overlay: dict[DeviceKey, Effect] = {}
+        outcomes = []
+        for batch in batches:
+            outcomes.append(self._judge(batch.news, overlay, cursor, now))
+            if batch.cursor is not None and (batch.rewind or batch.cursor > cursor):
+                cursor = batch.cursor
+        self._store.write(
+            put=[change.record for change in overlay.values() if change.record is not None],
+            remove=[key for key, change in overlay.items() if change.record is None],
+            removed_at=[
+                (key, c.removed_at) for key, c in overlay.items() if c.record is None and c.removed_at > cursor
+            ],
+            cursor=cursor,
+        )
+        return outcomes
+
+    def _judge(
+        self, news: tuple[News, ...], overlay: dict[DeviceKey, Effect], cursor: int, now: int
+    ) -> dict[DeviceKey, tuple[bool, Effect]]:
+        effects: dict[DeviceKey, tuple[bool, Effect]] = {}
+        for item in news:
+            key = key_of(item)
+            known = self._known(key, overlay, cursor)
+            change = effect(known, item, now)
+            if change is None:
+                continue
+            was_there, seen = known.record is not None, change.visible
+            if key in effects:  # the same key twice in one batch: the follower sees the sum
+                was_there, seen = effects[key][0], seen or effects[key][1].visible
+            effects[key] = (was_there, Effect(change.record, change.removed_at, visible=seen))
+            overlay[key] = change
+        return effects
+
+    def _known(self, key: DeviceKey, overlay: dict[DeviceKey, Effect], cursor: int) -> Known:
+        if key in overlay:
+            return Known(overlay[key].record, overlay[key].removed_at, cursor)
+        return Known(self._store.get(key), self._store.removed_at(key), cursor)
+
+    def _all(self) -> Iterable[Record]:
+        after = None
+        while page := self._store.iterate(after, 1_000):
+            yield from page
+            after = page[-1].key
+
+
+def account(audit: Audit, devices: DeviceList, changed: tuple[DeviceKey, ...]) -> None:
+    """Audit lines for entries that the UEM changed: one each, or one for all where there are very many."""
+    if len(changed) > AUDITED_SINGLY:
+        audit("devices_changed", count=len(changed))
+        return
+    for key in changed:
+        record = devices.get(key)
+        if record is None:
+            audit("device_changed", key=key, action="removed")
+        else:
+            audit("device_changed", key=key, action=record.state, reasons=record.reasons, version=record.version)

@@ -1,0 +1,114 @@
+"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval.
+
+It is also the only one who dials while the link is down, at the circuit's times, and who has the fail mode's guesses
+corrected when the link is back.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from sentry_runtime.agent.circuit import Circuit
+from sentry_runtime.agent.device_list import DeviceList, account
+from sentry_runtime.agent.questions import Questions
+from sentry_runtime.devices.store import StoreError
+from sentry_runtime.uem.api import DecisionPage
+from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
+from sentry_runtime.uem.trail import Audit
+
+SPREAD = 0.1  # a fleet that started together does not resync together: each interval is up to a tenth shorter or longer
+SHORTEST_WAIT_SECONDS = 0.05  # between two probes, whatever the clocks say
+
+
+class Feeds(Protocol):
+    """The part of the link that the keeper needs."""
+
+    async def decisions(self, after: int) -> DecisionPage:
+        """See `UemLink.decisions`."""
+        ...
+
+
+class Keeper:
+    """`run` never ends by itself; every problem of the link is audited, counted and tried again."""
+
+    def __init__(
+        self,
+        devices: DeviceList,
+        link: Feeds,
+        circuit: Circuit,
+        questions: Questions,
+        *,
+        resync_seconds: float,
+        audit: Audit,
+        clock: Callable[[], float],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._devices = devices
+        self._link = link
+        self._circuit = circuit
+        self._questions = questions
+        self._resync_seconds = resync_seconds
+        self._audit = audit
+        self._clock = clock
+        self._draw = draw
+        self.problem = ""
+        """Why the last round did not succeed; empty when it did."""
+        self.rounds = 0
+        """How many rounds there were."""
+
+    async def run(self) -> None:
+        """Round after round, until cancelled."""
+        while True:
+            await self.round()
+            lost = self._questions.link_lost
+            lost.clear()
+            try:
+                async with asyncio.timeout(self._wait()):
+                    await lost.wait()
+            except TimeoutError:
+                continue
+
+    async def round(self) -> None:
+        """One resync with what follows from it."""
+        self.rounds += 1
+        try:
+            await self._load()
+        except LinkDownError as error:
+            self.problem = str(error)
+            if self._circuit.failed():
+                self._audit("uem_down", detail=self.problem)
+        except (LinkError, StoreError) as error:
+            if self.problem != str(error):  # an unchanged problem is not news at every interval
+                self._audit("uem_resync_failed", detail=str(error))
+            self.problem = str(error)
+        else:
+            self.problem = ""
+            if self._circuit.succeeded():
+                self._audit("uem_up")
+            await self._questions.correct()
+        await self._questions.expire()
+
+    def _wait(self) -> float:
+        if self._circuit.is_down:
+            return max(SHORTEST_WAIT_SECONDS, self._circuit.retry_at - self._clock())
+        return self._resync_seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
+
+    async def _load(self) -> None:
+        """All pages behind the cursor; each is on the disk, with its cursor, before the next is asked for."""
+        while True:
+            after = self._devices.cursor
+            page = await self._link.decisions(after)
+            if page.next < after:
+                # The UEM was put back to an older state. What it knows is read anew; what we know stands until it says otherwise.
+                self._audit(
+                    "uem_behind", version=page.next, detail=f"it is at change {page.next}, this Sentry has {after}"
+                )
+                await self._devices.take([], cursor=0, rewind=True)
+                continue
+            changed = await self._devices.take(page.decisions, cursor=page.next)
+            account(self._audit, self._devices, changed)
+            if not page.more:
+                return
+            if page.next == after:
+                raise LinkRefusedError(f"the UEM says there is more, but does not go on behind {after}")

@@ -1,0 +1,162 @@
+"""The agent put together: store, link, push port, socket; started in the order in which each is needed, ended in reverse."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sentry_runtime import control
+from sentry_runtime.agent.circuit import Circuit
+from sentry_runtime.agent.device_list import DeviceList
+from sentry_runtime.agent.followers import Followers
+from sentry_runtime.agent.keeper import Keeper
+from sentry_runtime.agent.push import PushServer
+from sentry_runtime.agent.questions import Questions
+from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
+from sentry_runtime.devices.store import Writer, fits
+from sentry_runtime.settings import Settings
+from sentry_runtime.systemd import Notifier
+from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem.link import UemLink
+from sentry_runtime.uem.trail import Audit
+
+SWEEP_SECONDS = 30.0  # housekeeping of the store where no watchdog asks for more
+LIST_LIMIT = 5_000  # more than a line holds; the line's bound ends the page
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whose messages are served, by the kernel's word for who sends them."""
+
+    gateway: frozenset[int]
+    management: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The running agent."""
+
+    devices: DeviceList
+    questions: Questions
+    keeper: Keeper
+    circuit: Circuit
+    followers: Followers
+    push: PushServer
+
+
+class Desk:
+    """Serves the agent's socket: who may ask what, and which part answers."""
+
+    def __init__(self, parts: Parts, access: Access) -> None:
+        self._parts = parts
+        both = access.gateway | access.management
+        self._may: dict[type[control.Request], frozenset[int]] = {
+            control.Ask: access.gateway,
+            control.Follow: access.gateway,
+            control.Status: both,
+            control.ListDevices: access.management,
+            control.ShowDevice: access.management,
+        }
+
+    async def handle(self, peer: Peer, request: control.Request) -> object:
+        """The result of one request. Raises `Refused` of kind `forbidden`, `invalid`, `busy` or `unavailable`."""
+        if peer.uid not in self._may.get(type(request), frozenset()):
+            raise Refused("forbidden", f"uid {peer.uid} may not send {type(request).__name__} here")
+        match request:
+            case control.Ask():
+                return await self._parts.questions.ask(request)
+            case control.Follow():
+                return self._parts.followers.stream()
+            case control.ListDevices():
+                return self._list(request)
+            case control.ShowDevice():
+                return self._parts.devices.of_device(request.device_id)
+            case _:
+                return self.status()
+
+    def status(self) -> dict[str, str | int]:
+        """Words and counters, flat."""
+        parts = self._parts
+        return {
+            "link": parts.circuit.state,
+            "link_problem": parts.keeper.problem,
+            "rounds": parts.keeper.rounds,
+            "devices": parts.devices.count,
+            "provisional": parts.devices.provisional_count,
+            "cursor": parts.devices.cursor,
+            "followers": parts.followers.count,
+            "pushes": parts.push.taken,
+            "asked": parts.questions.counters.asked,
+            "questions": parts.questions.counters.questions,
+            "questions_open": parts.questions.open,
+            "refused": parts.questions.counters.refused,
+            "fail_mode": parts.questions.counters.fail_mode,
+        }
+
+    def _list(self, request: control.ListDevices) -> list[object]:
+        if request.after is not None and not fits(request.after):
+            raise Refused("invalid", "`after` is no key that the device list can have")
+        if request.limit < 1:
+            raise Refused("invalid", f"`limit` is 1 or more, found {request.limit}")
+        return page_that_fits(self._parts.devices.page(request.after, min(request.limit, LIST_LIMIT)))
+
+
+async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifier, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises `SettingsError`, `StoreError` or `OSError` when it cannot start."""
+    async with _started(settings, audit) as parts:
+        server = ControlServer(settings.paths.agent_socket, Desk(parts, access).handle)
+        await server.start()
+        notifier.send("READY=1")
+        audit("agent_started", count=parts.devices.count)
+        background = [
+            asyncio.create_task(parts.keeper.run()),
+            asyncio.create_task(_stay_alive(parts.devices, notifier)),
+        ]
+        ended = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            notifier.send("STOPPING=1")
+            await server.stop()
+            for task in (ended, *background):
+                task.cancel()
+            outcomes = await asyncio.gather(*background, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):  # a part that must not end has: systemd starts the agent anew
+                raise outcome
+        audit("agent_stopped")
+
+
+@contextlib.asynccontextmanager
+async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
+    uem = settings.agent.uem
+    client = client_context(uem.tls)
+    server = None if uem.push_tls is None else server_context(uem.push_tls)
+    store = Writer(settings.paths.devices)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(store.close)
+        followers = Followers()
+        devices = DeviceList(store, followers.announce)
+        stack.push_async_callback(devices.close)
+        link = await stack.enter_async_context(UemLink(uem.url, client, uem.timeout_seconds))
+        circuit = Circuit(time.monotonic)
+        questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
+        await questions.forget_admitted()
+        keeper = Keeper(
+            devices, link, circuit, questions, resync_seconds=uem.resync_seconds, audit=audit, clock=time.monotonic
+        )
+        push = PushServer(devices, audit=audit)
+        if server is not None:
+            await push.start(uem.push_address, uem.push_port, server)
+            stack.push_async_callback(push.stop)
+        yield Parts(devices, questions, keeper, circuit, followers, push)
+
+
+async def _stay_alive(devices: DeviceList, notifier: Notifier) -> None:
+    """Tell systemd that loop and disk still answer; a third of the time it gives us leaves room for one slow commit."""
+    watchdog = notifier.watchdog_seconds
+    while True:
+        await devices.sweep()
+        notifier.send("WATCHDOG=1")
+        await asyncio.sleep(SWEEP_SECONDS if watchdog is None else watchdog / 3)

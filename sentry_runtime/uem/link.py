@@ -1,0 +1,144 @@
+"""Sentry's calls to the UEM (docs/uem-api.md): HTTPS with mutual TLS, one typed error per thing that can go wrong."""
+
+import asyncio
+import ssl
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+import msgspec
+import yarl
+
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Problem
+from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
+
+CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
+TCP_SECONDS = 1.0  # a SYN is answered within a round trip; one repetition comes after a second
+
+_Message = TypeVar("_Message", Decision, DecisionPage)
+
+
+class LinkError(RuntimeError):
+    """The UEM gave no usable answer."""
+
+
+class LinkDownError(LinkError):
+    """Nobody could be reached there, or nobody with the right certificate. Only this is an outage."""
+
+
+class LinkSlowError(LinkError):
+    """Somebody is there, but the answer did not come in time."""
+
+
+class LinkRefusedError(LinkError):
+    """The UEM answered an error, or something that is not of the protocol."""
+
+
+class _BrokenError(LinkRefusedError):
+    """The connection ended in the middle. Once may be chance; twice in a row the UEM fails at this request."""
+
+
+class UemLink:
+    """One session to one UEM. Used as an async context manager; safe for many tasks at once."""
+
+    def __init__(self, url: str, tls: ssl.SSLContext, timeout_seconds: float) -> None:
+        self._url = url.rstrip("/")
+        self._tls = tls
+        self._seconds = timeout_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # an answer of 1 MiB stays one
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def contact(self, contact: Contact) -> Decision:
+        """Report a first contact. The decision is for exactly the device and principal of the contact."""
+        decision = await self._call("POST", "/v1/contacts", Decision, body=msgspec.json.encode(contact))
+        if (decision.device_id, decision.principal) != (contact.device_id, contact.principal):
+            raise LinkRefusedError("the UEM answered for another device or principal than it was asked about")
+        if decision.removed:
+            raise LinkRefusedError("the UEM answered a contact with a removal - at `$.removed`")
+        return decision
+
+    async def decisions(self, after: int, limit: int = DECISIONS_PER_PAGE) -> DecisionPage:
+        """The page of decisions with versions above `after`."""
+        return await self._call("GET", f"/v1/decisions?after={after}&limit={limit}", DecisionPage)
+
+    async def _call(self, method: str, path: str, kind: type[_Message], body: bytes | None = None) -> _Message:
+        try:
+            return await self._exchange(method, path, kind, body)
+        except _BrokenError:
+            # A kept connection that the UEM closed meanwhile. Every request may be repeated, so one is.
+            return await self._exchange(method, path, kind, body)
+
+    async def _exchange(self, method: str, path: str, kind: type[_Message], body: bytes | None) -> _Message:
+        if self._session is None:
+            raise RuntimeError("the link is used outside of its context")
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            async with self._session.request(
+                method, self._url + path, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return _read(response.status, await _bounded(response), kind)
+        except aiohttp.ClientConnectorError as error:
+            raise LinkDownError(f"{self._url}: {error}") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise await self._silent() from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise _BrokenError(f"{self._url}: the connection broke before the answer: {error}") from error
+        except TimeoutError as error:
+            raise LinkSlowError(f"{self._url}: no answer within {self._seconds:g} s") from error
+        except aiohttp.ClientError as error:
+            raise LinkRefusedError(f"{self._url}: {error}") from error
+
+    async def _silent(self) -> LinkError:
+        """A connection did not come about in time: an outage if not even TCP answers, else a UEM that is too slow for TLS.
+
+        The difference matters: whoever can overload the UEM must not thereby make the fail mode admit devices.
+        """
+        url = yarl.URL(self._url)
+        try:
+            async with asyncio.timeout(TCP_SECONDS):
+                _, writer = await asyncio.open_connection(url.host, url.port)
+        except OSError as error:
+            return LinkDownError(f"{self._url}: no connection: {error}")
+        writer.transport.abort()
+        return LinkSlowError(f"{self._url}: accepts connections, but no TLS handshake came about in time")
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    text = bytearray()
+    async for chunk in response.content.iter_any():
+        text += chunk
+        if len(text) > MESSAGE_BYTES:
+            raise LinkRefusedError(f"an answer of more than {MESSAGE_BYTES} bytes")
+    return bytes(text)
+
+
+def _read(status: int, text: bytes, kind: type[_Message]) -> _Message:
+    if status != 200:
+        raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
+    try:
+        return decode(text, kind)
+    except MessageError as error:
+        raise LinkRefusedError(f"the UEM's answer is not of the protocol: {error}") from error
+
+
+def _detail(text: bytes) -> str:
+    try:
+        problem = msgspec.json.decode(text, type=Problem)
+    except msgspec.MsgspecError:
+        return ""
+    return f": {problem.title[:200]} {problem.detail[:200]!r}"

@@ -1,0 +1,105 @@
+"""Bytes from the other side of the UEM protocol into checked messages.
+
+The types say which fields there are; this module adds what a type cannot say: bounds and canonical forms. A message
+that fails is refused as a whole, with the place in it named, so that half of it never takes effect.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Push
+
+MESSAGE_BYTES = 4 * 1_048_576  # a page of `DECISIONS_PER_PAGE` with the longest words in the widest script is 2.6 MiB
+WORDS_CHARS = 256  # device type, user agent, protocol, note: what a person reads in a table
+ALIASES = 8  # other spellings of one device id; the canonical form's table has three
+VERSION_MAX = 2**53 - 1  # what a JSON number carries exactly everywhere (RFC 8259 section 6)
+
+_Message = TypeVar("_Message", Contact, Decision, DecisionPage, Push)
+
+
+class MessageError(ValueError):
+    """The message is not of the protocol; the text names the place and what was found."""
+
+
+def decode(body: bytes, kind: type[_Message]) -> _Message:
+    """One checked message of this kind. Raises `MessageError`."""
+    try:
+        message = msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MessageError(str(error)) from error
+    match message:
+        case Contact():
+            _check_contact(message)
+        case Decision():
+            _check_decision(message, "$")
+        case DecisionPage():
+            _check_page(message)
+        case Push():
+            _check_all(message.decisions)
+    return message
+
+
+def canonical(device_id: str, principal: str) -> DeviceKey:
+    """The key under which both sides know a device: the id in upper case, the principal case-folded."""
+    return DeviceKey(device_id.upper(), principal.casefold())
+
+
+def check_key(device_id: str, principal: str, place: str = "$") -> None:
+    """Raise `MessageError` unless both are within their bounds and in canonical form."""
+    key = DeviceKey(device_id, principal)
+    if not fits(key):
+        raise MessageError(
+            f"`device_id` of 1 to {DEVICE_ID_BYTES} bytes and `principal` of 1 to {PRINCIPAL_BYTES} bytes are allowed, "
+            f"both without NUL; found {len(device_id)} and {len(principal)} characters - at `{place}`"
+        )
+    if canonical(device_id, principal) != key:
+        raise MessageError(
+            "`device_id` is upper case and `principal` is case-folded; "
+            f"found {device_id!r} and {principal!r} - at `{place}`"
+        )
+
+
+def check_words(place: str, **fields: str) -> None:
+    """Raise `MessageError` for a text longer than `WORDS_CHARS` or with a control character in it."""
+    for name, text in fields.items():
+        if len(text) > WORDS_CHARS:
+            raise MessageError(f"at most {WORDS_CHARS} characters are allowed, found {len(text)} - at `{place}.{name}`")
+        if not text.isprintable():
+            raise MessageError(f"a control character is not allowed - at `{place}.{name}`")
+
+
+def _check_contact(contact: Contact) -> None:
+    check_key(contact.device_id, contact.principal)
+    check_words("$", device_type=contact.device_type, user_agent=contact.user_agent, protocol=contact.protocol)
+    if len(contact.device_aliases) > ALIASES:
+        raise MessageError(f"at most {ALIASES} aliases are allowed - at `$.device_aliases`")
+    for position, alias in enumerate(contact.device_aliases):
+        check_key(alias, contact.principal, f"$.device_aliases[{position}]")
+
+
+def _check_decision(decision: Decision, place: str) -> None:
+    check_key(decision.device_id, decision.principal, place)
+    check_words(place, device_type=decision.device_type, note=decision.note)
+    if not 1 <= decision.version <= VERSION_MAX:
+        raise MessageError(f"1 to {VERSION_MAX} is allowed, found {decision.version} - at `{place}.version`")
+
+
+def _check_all(decisions: tuple[Decision, ...]) -> None:
+    for position, decision in enumerate(decisions):
+        _check_decision(decision, f"$.decisions[{position}]")
+
+
+def _check_page(page: DecisionPage) -> None:
+    _check_all(page.decisions)
+    if not 0 <= page.next <= VERSION_MAX:
+        raise MessageError(f"0 to {VERSION_MAX} is allowed, found {page.next} - at `$.next`")
+    versions = [decision.version for decision in page.decisions]
+    if versions != sorted(versions):
+        raise MessageError("decisions come in the order of their versions - at `$.decisions`")
+    if versions and page.next < versions[-1]:
+        raise MessageError(f"`next` {page.next} lies before the last version {versions[-1]} - at `$.next`")
+    if page.more and not versions:
+        raise MessageError("a page without decisions cannot have `more` - at `$.more`")

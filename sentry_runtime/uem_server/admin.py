@@ -1,0 +1,86 @@
+"""`python -m sentry_runtime.uem_server.admin`: the UEM's administration from a root shell, over its socket."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sentry_runtime import control
+from sentry_runtime.devices.record import State
+from sentry_runtime.settings import Paths
+from sentry_runtime.uem.api import Decision
+
+PROGRAM = "sentry-uem-admin"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the arguments say; 0, or 1 with the reason on stderr."""
+    given = _parser().parse_args(arguments)
+    try:
+        if given.verb == "list":
+            for decision in _all(given.socket):
+                sys.stdout.write(_row(decision))
+        else:
+            sys.stdout.write(_row(control.call(given.socket, _request(given), Decision)))
+    except control.ControlError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Register, allow, block and remove devices.")
+    parser.add_argument("--socket", type=Path, default=Path(Paths().uem_admin))
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="what the UEM knows")
+    for verb, text in (
+        ("register", "the device belongs to the principal and may pass"),
+        ("allow", "the device may pass, registered or not"),
+        ("block", "the device may not pass"),
+        ("remove", "forget the device"),
+    ):
+        one = verbs.add_parser(verb, help=text)
+        one.add_argument("device", metavar="DEVICE", help="its ActiveSync device id")
+        one.add_argument("principal", metavar="PRINCIPAL", help="who uses it: user@domain or user")
+        if verb == "register":
+            one.add_argument("--type", default="", help="such as iPhone")
+        if verb != "remove":
+            one.add_argument("--note", default="", help="why, for people")
+    return parser
+
+
+def _request(given: argparse.Namespace) -> control.Request:
+    device, principal = given.device, given.principal
+    match given.verb:
+        case "register":
+            return control.Register(device_id=device, principal=principal, device_type=given.type, note=given.note)
+        case "remove":
+            return control.Remove(device_id=device, principal=principal)
+        case verb:
+            state = State.ALLOWED if verb == "allow" else State.BLOCKED
+            return control.SetState(device_id=device, principal=principal, state=state, note=given.note)
+
+
+def _all(socket: Path) -> Iterator[Decision]:
+    after = 0
+    while page := control.call(socket, control.ListRegistered(after=after), list[Decision]):
+        yield from page
+        after = page[-1].version
+
+
+def _row(decision: Decision) -> str:
+    state = "removed" if decision.removed else decision.state
+    words = (
+        decision.device_id,
+        decision.principal,
+        state,
+        "registered" if decision.registered else "-",
+        ",".join(decision.reasons) or "-",
+        decision.device_type or "-",
+        decision.note,
+    )
+    return "\t".join(words).rstrip("\t") + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

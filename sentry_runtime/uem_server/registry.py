@@ -1,0 +1,219 @@
+"""What the UEM knows, and every change to it. Blocking; the service calls it in a thread of its own.
+
+Each change gets a new change number (`version`), larger than any before it and committed in that order, so that "everything
+behind N" is a complete answer. The numbers are milliseconds of the clock where that is larger than the last number plus one: a
+UEM restored from an old backup then goes on above what its Sentries have already seen.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session, aliased
+
+from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage
+from sentry_runtime.uem_server.rules import Standing, effective, unregistered
+from sentry_runtime.uem_server.tables import Alias, Clock, Device
+
+
+class UnknownDeviceError(LookupError):
+    """There is no such (device, principal)."""
+
+
+class Registry:
+    """One UEM's knowledge. `now` gives seconds since the epoch. Keys are canonical; the callers see to it."""
+
+    def __init__(self, engine: Engine, *, auto_block: bool, now: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._auto_block = auto_block
+        self._now = now
+        self._apply_auto_block()
+
+    def contact(self, contact: Contact) -> Decision:
+        """The word on a device that a Sentry saw for the first time; an unknown one is recorded as unregistered."""
+        key = DeviceKey(contact.device_id, contact.principal)
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = _find(session, key)
+            if device is None or device.removed:
+                device = self._new(session, clock, key, device)
+                self._set(device, unregistered(auto_block=self._auto_block))
+            before = self._standing(session, device)
+            device.device_type = contact.device_type or device.device_type
+            device.first_seen = device.first_seen or contact.seen
+            device.last_seen = max(device.last_seen, contact.seen)
+            have = {alias.alias for alias in device.aliases}
+            device.aliases += [Alias(alias=name) for name in set(contact.device_aliases) - have - {device.device_id}]
+            session.flush()
+            if self._standing(session, device) != before:
+                device.version = self._next(clock)
+            return self._decision(session, device)
+
+    def register(self, key: DeviceKey, device_type: str, note: str) -> list[Decision]:
+        """The device belongs to the principal and may pass. Returns what changed, the device itself first."""
+        return self._change(key, Standing(State.ALLOWED), note, device_type=device_type, registered=True)
+
+    def set_state(self, key: DeviceKey, state: State, reasons: Iterable[Reason], note: str) -> list[Decision]:
+        """An administrator's word on a device, known or not. Returns what changed, the device itself first."""
+        why = () if state is State.ALLOWED else tuple(sorted(set(reasons)))
+        return self._change(key, Standing(state, why), note)
+
+    def remove(self, key: DeviceKey) -> list[Decision]:
+        """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = _find(session, key)
+            if device is None or device.removed:
+                raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+            device.removed, device.registered, device.manual = True, False, False
+            device.aliases, device.note, device.first_seen, device.last_seen = [], "", 0, 0
+            device.version = self._next(clock)
+            return self._with_those_it_restricts(session, clock, device)
+
+    def changes(self, after: int, limit: int) -> DecisionPage:
+        """Decisions with versions above `after`, in their order; `next` below `after` says this UEM never was that far."""
+        with Session(self._engine) as session:
+            found = session.scalars(
+                select(Device).where(Device.version > after).order_by(Device.version).limit(limit + 1)
+            ).all()
+            page = found[:limit]
+            last = page[-1].version if page else min(after, self._last(session))
+            return DecisionPage(decisions=self._decisions(session, page), next=last, more=len(found) > limit)
+
+    def registered(self, after: int, limit: int) -> tuple[Decision, ...]:
+        """A page of what is known, in the order of versions, without what was removed."""
+        wanted = select(Device).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
+        with Session(self._engine) as session:
+            return self._decisions(session, session.scalars(wanted.limit(limit)).all())
+
+    def counts(self) -> dict[str, int]:
+        """How many devices are known, in all and per state, and the last change number."""
+        with Session(self._engine) as session:
+            rows = session.execute(
+                select(Device.state, func.count()).where(Device.removed.is_(False)).group_by(Device.state)
+            )
+            by_state = dict(rows.tuples().all())
+            return {"devices": sum(by_state.values()), "version": self._last(session), **by_state}
+
+    def _change(
+        self, key: DeviceKey, standing: Standing, note: str, *, device_type: str = "", registered: bool = False
+    ) -> list[Decision]:
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = _find(session, key)
+            if device is None or device.removed:
+                device = self._new(session, clock, key, device)
+            self._set(device, standing)
+            device.device_type = device_type or device.device_type
+            device.registered = registered or device.registered
+            device.manual = not registered
+            device.note = note
+            device.version = self._next(clock)
+            return self._with_those_it_restricts(session, clock, device)
+
+    def _new(self, session: Session, clock: Clock, key: DeviceKey, removed: Device | None) -> Device:
+        """A fresh row, or the removed one as fresh."""
+        device = removed or Device(device_id=key.device_id, principal=key.principal, state=State.BLOCKED)
+        device.removed, device.device_type = False, ""
+        device.version = self._next(clock)
+        session.add(device)
+        return device
+
+    def _set(self, device: Device, standing: Standing) -> None:
+        device.state = standing.state
+        device.reasons = list(standing.reasons)
+
+    def _with_those_it_restricts(self, session: Session, clock: Clock, device: Device) -> list[Decision]:
+        """The changed device, and those that know it as their alias: their word may be another one now."""
+        session.flush()
+        kin = session.scalars(
+            select(Device)
+            .join(Alias, Alias.device == Device.id)
+            .where(
+                Alias.alias == device.device_id,
+                Device.principal == device.principal,
+                Device.id != device.id,
+                Device.removed.is_(False),
+            )
+        ).all()
+        for other in kin:
+            other.version = self._next(clock)
+        session.flush()
+        return [self._decision(session, changed) for changed in (device, *kin)]
+
+    def _standing(self, session: Session, device: Device) -> Standing:
+        decision = self._decision(session, device)
+        return Standing(decision.state, decision.reasons)
+
+    def _decision(self, session: Session, device: Device) -> Decision:
+        return self._decisions(session, [device])[0]
+
+    def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
+        """The decisions on these devices, with what their aliases restrict, in two queries however many they are."""
+        other = aliased(Device)
+        rows = session.execute(
+            select(Alias.device, other)
+            .join(Device, Device.id == Alias.device)
+            .join(other, (other.device_id == Alias.alias) & (other.principal == Device.principal))
+            .where(Alias.device.in_([device.id for device in devices]), other.removed.is_(False))
+        ).tuples()
+        restrict: dict[int, list[Standing]] = {}
+        for number, alias in rows:
+            restrict.setdefault(number, []).append(_own(alias))
+        return tuple(_worded(device, effective(_own(device), restrict.get(device.id, ()))) for device in devices)
+
+    def _clock(self, session: Session) -> Clock:
+        """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
+        clock = session.get(Clock, 1, with_for_update=True)
+        if clock is None:
+            clock = Clock(id=1, version=0)
+            session.add(clock)
+        return clock
+
+    def _next(self, clock: Clock) -> int:
+        clock.version = max(clock.version + 1, int(self._now() * 1_000))
+        return clock.version
+
+    def _last(self, session: Session) -> int:
+        clock = session.get(Clock, 1)
+        return 0 if clock is None else clock.version
+
+    def _apply_auto_block(self) -> None:
+        """The setting may have changed while we were down: give those nobody decided about its present word."""
+        word = unregistered(auto_block=self._auto_block)
+        undecided = select(Device).where(
+            Device.registered.is_(False),
+            Device.manual.is_(False),
+            Device.removed.is_(False),
+            Device.state != word.state,
+        )
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            for device in session.scalars(undecided):
+                self._set(device, word)
+                device.version = self._next(clock)
+
+
+def _find(session: Session, key: DeviceKey) -> Device | None:
+    return session.scalars(
+        select(Device).where(Device.device_id == key.device_id, Device.principal == key.principal)
+    ).one_or_none()
+
+
+def _own(device: Device) -> Standing:
+    return Standing(State(device.state), tuple(Reason(reason) for reason in device.reasons))
+
+
+def _worded(device: Device, standing: Standing) -> Decision:
+    return Decision(
+        device_id=device.device_id,
+        principal=device.principal,
+        state=standing.state,
+        version=device.version,
+        reasons=standing.reasons,
+        device_type=device.device_type,
+        registered=device.registered,
+        removed=device.removed,
+        note=device.note,
+    )

@@ -1,0 +1,66 @@
+"""The UEM put together: registry, API, pusher, administrators' socket."""
+
+import asyncio
+import contextlib
+
+from sentry_runtime.control_server import ControlServer
+from sentry_runtime.process import CannotStartError
+from sentry_runtime.settings import Paths, UemServer
+from sentry_runtime.systemd import Notifier
+from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.api import Api
+from sentry_runtime.uem_server.desk import Desk
+from sentry_runtime.uem_server.pusher import Pusher
+from sentry_runtime.uem_server.registry import Registry
+from sentry_runtime.uem_server.tables import open_engine
+from sentry_runtime.uem_server.worker import DatabaseError, Worker
+
+BEAT_SECONDS = 30.0  # how often the loop shows that it lives where no watchdog asks
+
+
+async def run(
+    settings: UemServer, paths: Paths, allowed: frozenset[int], audit: Audit, notifier: Notifier, stop: asyncio.Event
+) -> None:
+    """Serve until `stop` is set. Raises `SettingsError`, `CannotStartError` or `OSError` when it cannot start."""
+    server_tls, push_tls = server_context(settings.tls), client_context(settings.push_tls)
+    worker = Worker(lambda: Registry(open_engine(settings.database), auto_block=settings.auto_block_unregistered))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(worker.stop)
+        try:
+            await worker.start()
+        except DatabaseError as error:
+            raise CannotStartError(str(error)) from error
+        pusher = Pusher(settings.push_url, push_tls, audit=audit)
+        api = Api(worker, audit)
+        stack.push_async_callback(api.stop)
+        await api.start(settings.address, settings.port, server_tls)
+        server = ControlServer(paths.uem_admin, Desk(worker, pusher, api, audit, allowed).handle)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        notifier.send("READY=1")
+        audit("uem_started")
+        await _until(stop, pusher, worker, notifier)
+        notifier.send("STOPPING=1")
+        audit("uem_stopped")
+
+
+async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: Notifier) -> None:
+    background = [asyncio.create_task(pusher.run()), asyncio.create_task(_stay_alive(worker, notifier))]
+    ended = asyncio.create_task(stop.wait())
+    await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
+    for task in (ended, *background):
+        task.cancel()
+    for outcome in await asyncio.gather(*background, return_exceptions=True):
+        if isinstance(outcome, Exception):  # a part that must not end has: systemd starts the UEM anew
+            raise outcome
+
+
+async def _stay_alive(worker: Worker, notifier: Notifier) -> None:
+    """Tell systemd that loop and database still answer."""
+    watchdog = notifier.watchdog_seconds
+    while True:
+        with contextlib.suppress(DatabaseError):  # an answer all the same; requests report it where it matters
+            await worker.call(lambda registry: registry.counts())
+        notifier.send("WATCHDOG=1")
+        await asyncio.sleep(BEAT_SECONDS if watchdog is None else watchdog / 3)

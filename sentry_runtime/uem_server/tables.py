@@ -1,0 +1,76 @@
+"""The UEM's tables and its engine (SQLAlchemy 2.0; SQLite in the box, any other database by its URL)."""
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint, create_engine, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+BUSY_MILLISECONDS = 5_000  # how long one process waits for another's write (a backup) before it is an error
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class Clock(Base):
+    """One row: the last change number given out. Whoever changes anything locks it first, so numbers commit in order."""
+
+    __tablename__ = "clock"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+
+
+class Device(Base):
+    """One (device, principal). A removed one stays as the note that it was removed, for Sentries that have not heard yet."""
+
+    __tablename__ = "devices"
+    __table_args__ = (UniqueConstraint("device_id", "principal"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    device_id: Mapped[str]
+    principal: Mapped[str]
+    device_type: Mapped[str] = mapped_column(default="")
+    state: Mapped[str]
+    reasons: Mapped[list[str]] = mapped_column(JSON, default=list)
+    note: Mapped[str] = mapped_column(default="")
+    version: Mapped[int] = mapped_column(unique=True)
+    registered: Mapped[bool] = mapped_column(default=False)
+    manual: Mapped[bool] = mapped_column(default=False)
+    removed: Mapped[bool] = mapped_column(default=False)
+    first_seen: Mapped[int] = mapped_column(default=0)
+    last_seen: Mapped[int] = mapped_column(default=0)
+    aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+
+
+class Alias(Base):
+    """Another spelling under which a device's id is known."""
+
+    __tablename__ = "aliases"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose tables exist. SQLite runs with a write-ahead log, and every commit waits for the disk."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    Base.metadata.create_all(engine)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes too late (at the first write) and would let two readers race for the write lock.
+    connection.isolation_level = None
+    for pragma in (
+        "PRAGMA journal_mode=WAL",
+        "PRAGMA synchronous=FULL",  # with WAL, NORMAL may lose the last commits in a power cut
+        "PRAGMA foreign_keys=ON",
+        f"PRAGMA busy_timeout={BUSY_MILLISECONDS}",
+    ):
+        connection.execute(pragma)
+
+
+def _begin_immediate(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
