@@ -130,14 +130,15 @@ def stage(item, after, module):
     """Write the text beside its place and let its checker look at it. Returns the temporary path."""
     folder = Path(item["path"]).parent
     try:
-        handle, name = tempfile.mkstemp(prefix=".sentry-", dir=folder if folder.is_dir() else module.tmpdir)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        handle, name = tempfile.mkstemp(prefix=".sentry-", dir=folder)
     except OSError as error:
         module.fail_json(msg=f"{item['path']}: cannot be written: {error.strerror}")
     module.add_cleanup_file(name)
     with os.fdopen(handle, "wb") as file:
         file.write(after["content"].encode())
     if item["validate"]:
-        argv = [name if word == "%s" else word for word in shlex.split(item["validate"])]
+        argv = [word.replace("%s", name) for word in shlex.split(item["validate"])]
         code, out, err = module.run_command(argv)
         if code != 0:
             module.fail_json(msg=f"{item['path']}: refused by its checker", command=argv, stdout=out, stderr=err)
@@ -150,7 +151,7 @@ def own(path, after):
     Path(path).chmod(int(after["mode"], 8))
 
 
-def put(item, before, after, staged, module):
+def put(item, after, staged):
     """Make what is there what must be there."""
     path = Path(item["path"])
     if after["state"] == "absent":
@@ -167,11 +168,8 @@ def put(item, before, after, staged, module):
     elif staged is None:
         own(path, after)
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
         own(staged, after)
-        if before["state"] == "link":
-            path.unlink()  # else the text would go to the file the link points to
-        module.atomic_move(staged, str(path), keep_dest_attrs=False)
+        os.replace(staged, path)  # noqa: PTH105 - both are in one folder, so this is one step; a link is replaced, not followed
 
 
 def difference(path, before, after):
@@ -197,6 +195,7 @@ def plan(module):
 
 def main():
     """Plan, vet, put."""
+    os.umask(0o022)  # folders made on the way are everybody's to pass, whatever the log-in session says
     module = AnsibleModule(
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": SUBOPTIONS}},
         supports_check_mode=True,
@@ -211,8 +210,8 @@ def main():
             stage(item, after, module) if fresh and after["state"] == "file" else None
             for fresh, (item, _, after) in zip(texts, todo, strict=True)
         ]
-        for name, (item, before, after) in zip(staged, todo, strict=True):
-            put(item, before, after, name, module)
+        for name, (item, _, after) in zip(staged, todo, strict=True):
+            put(item, after, name)
     module.exit_json(**result)
 
 
