@@ -63,9 +63,8 @@ def verify(tree: Tree) -> Iterable[Problem]:
     held = tree["interfaces"]
     for name, interface in sorted(held.items()):
         yield from _verify_one(f"interfaces.{name}", interface)
-    for zone in ("device", "management"):
-        if not any(zone in interface["zones"] for interface in held.values()):
-            yield Problem("interfaces", f"no interface with zone {zone}", "at least one")
+    if not in_zone(tree, "management"):
+        yield Problem("interfaces", "no interface with zone management", "at least one")
     yield from _verify_unique(held)
 
 

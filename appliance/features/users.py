@@ -93,7 +93,7 @@ ACCOUNT = values.group(
         required=True,
     ),
     full_name=values.line("Name", "For people.", characters=80, forbidden=":,", default=""),
-    email=values.line("E-mail", "Where notices go.", characters=254, forbidden=" :", default=""),
+    email=values.line("E-mail", "For people.", characters=254, forbidden=" :", default=""),
     edipi=values.described(
         {
             "type": "string",
@@ -101,7 +101,7 @@ ACCOUNT = values.group(
             "meta": {"allowed": 'ten digits in quotes, such as "1234567890"'},
         },
         "EDIPI",
-        "The person's number on the smart card (V-250994).",
+        "The person's number on the smart card, which names the account (V-250994).",
         default="",
     ),
     password_hash=values.described(

@@ -203,12 +203,18 @@ def group(label: str, text: str, /, **fields: Rules) -> Rules:
 
 def line(label: str, text: str, *, characters: int, forbidden: str = "", **rules: Any) -> Rules:
     """One line of printable text without the `forbidden` characters."""
-    allowed = f"one line of at most {characters} printable characters" + (f" without {forbidden}" if forbidden else "")
+    allowed = f"one line of at most {characters} printable characters" + (
+        f" without {_shown(forbidden)}" if forbidden else ""
+    )
 
     def fits(value: str) -> bool:
         return (value.isprintable() or not value) and len(value) <= characters and not set(value) & set(forbidden)
 
     return described(_kind(fits, allowed), label, text, **rules)
+
+
+def _shown(characters: str) -> str:
+    return " or ".join("blanks" if character == " " else character for character in characters)
 
 
 def several(item: Mapping[str, Any], label: str, text: str, *, least: int = 0, most: int, **rules: Any) -> Rules:
