@@ -13,6 +13,8 @@ ENABLE_PATH: Path = ("cli", "enable_secret_hash")
 CLI_IDLE_MINUTES = 10  # V-250996
 PORTAL_IDLE_MINUTES = 15  # V-250984
 MAX_SESSIONS = 10  # the upper end of what V-250982 allows
+FAILED_ATTEMPTS = 3  # V-250986
+LOCK_SECONDS = 900
 
 Tree = Mapping[str, Any]
 
@@ -23,12 +25,12 @@ def roles(tree: Tree) -> dict[str, Role]:
 
 
 def _accounts(tree: Tree) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", tree.get("users", {}))
+    return cast("Mapping[str, Any]", tree.get("users", {}).get("accounts", {}))
 
 
 def password_path(user: str) -> Path:
     """Where the hash of `user`'s password stands."""
-    return ("users", user, "password_hash")
+    return ("users", "accounts", user, "password_hash")
 
 
 def enable_reference(tree: Tree) -> str | None:
@@ -50,3 +52,13 @@ def portal_idle_seconds(tree: Tree) -> int:
 def max_sessions(tree: Tree) -> int:
     """How many CLI sessions may be open at once (V-250982)."""
     return int(tree.get("ssh", {}).get("max_sessions", MAX_SESSIONS))
+
+
+def failed_attempts(tree: Tree) -> int:
+    """After how many failures a log-in or `enable` is locked (V-250986)."""
+    return int(tree.get("users", {}).get("password_policy", {}).get("failed_attempts", FAILED_ATTEMPTS))
+
+
+def lock_seconds(tree: Tree) -> int:
+    """How long it stays locked, and within which time failures count."""
+    return int(tree.get("users", {}).get("password_policy", {}).get("lock_seconds", LOCK_SECONDS))

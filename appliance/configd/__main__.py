@@ -1,0 +1,94 @@
+"""`python -m appliance.configd`: the daemon (Type=notify), as root."""
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from appliance.config.store import StoreError
+from appliance.configd.api import SOCKET
+from appliance.configd.build import Parts, build
+from appliance.configd.server import Server
+
+STATE = Path("/var/lib/sentry")
+GROUP = "sentry-mgmt"
+
+
+def main() -> int:
+    """Start, recover what a crash left, listen, and end on SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--socket", type=Path, default=Path(SOCKET))
+    parser.add_argument("--state", type=Path, default=STATE, help="holds config/ and secrets/")
+    parser.add_argument("--group", default=GROUP, help="group of the socket")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    os.umask(0o077)
+    try:
+        with _alone(arguments.state):
+            parts = build(arguments.state)
+            _recover(parts)
+            server = Server(parts.gate, parts.watch, arguments.socket, group=arguments.group)
+            asyncio.run(_serve(server))
+    except (StoreError, OSError) as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+class _alone:  # noqa: N801 - used as a function
+    """The one configd of this state folder: a second one must not recover what the first is doing."""
+
+    def __init__(self, state: Path) -> None:
+        state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._place = state / "configd.lock"
+
+    def __enter__(self) -> None:
+        self._descriptor = os.open(self._place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"{self._place}: another configd runs on this state") from error
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._descriptor)
+
+
+def _recover(parts: Parts) -> None:
+    done = parts.engine.recover()
+    if done is not None:
+        logging.getLogger(__name__).warning("%s", done)
+        parts.sessions.tell_all(done)
+        parts.gate.note("config.recovered", "configd", detail=done)
+
+
+async def _serve(server: Server) -> None:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(server.serve(stop, ready=ready))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.is_set():
+        _notify("READY=1")
+    waiting.cancel()
+    await serving
+
+
+def _notify(state: str) -> None:
+    """sd_notify(3) without libsystemd."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        notify.send(state.encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

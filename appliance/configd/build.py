@@ -1,0 +1,95 @@
+"""configd's parts, put together for the real machine."""
+
+import pwd
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance import process
+from appliance.apply import Engine
+from appliance.audit import Audit, SyslogAudit
+from appliance.config.schema import Schema
+from appliance.config.secrets import Secrets
+from appliance.config.store import Store
+from appliance.configd import passwords
+from appliance.configd.facts import Context
+from appliance.configd.gate import Doors, Gate
+from appliance.configd.sessions import Sessions
+from appliance.configd.verbs_impl import Actions
+from appliance.configd.watch import Watch
+from appliance.features import FEATURES
+from appliance.features.base import Feature
+from appliance.system import Appliance, Machine
+from sentry_runtime import control
+from sentry_runtime.settings import Paths
+
+PORTAL_ACCOUNT = "sentry-portal"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a server needs."""
+
+    engine: Engine
+    sessions: Sessions
+    gate: Gate
+    watch: Watch
+
+
+def build(
+    state: Path,
+    *,
+    features: tuple[Feature, ...] = FEATURES,
+    machine: Machine | None = None,
+    audit: Audit | None = None,
+    doors: Doors | None = None,
+    paths: Paths | None = None,
+) -> Parts:
+    """All parts over the state folder. What is not given is the appliance's own; tests give theirs."""
+    vault = Secrets(state / "secrets")
+    store = Store(state / "config")
+    schema = Schema(features)
+    sessions = Sessions()
+    machine = machine or Appliance(vault.reveal)
+    engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)
+
+    def context() -> Context:
+        return Context(
+            system=machine,
+            attempt=process.attempt,
+            call=control.call,
+            paths=paths or Paths(),
+            schema=schema,
+            running=store.current(),
+            pending=store.pending(),
+            revisions=store.revisions(),
+            sessions=sessions.all(),
+            now=time.time(),
+            monotonic=sessions.clock(),
+        )
+
+    actions = Actions(engine, sessions, context=context, paths=paths)
+    gate = Gate(actions, sessions, audit or SyslogAudit(), doors or _doors(), reveal=vault.reveal)
+    return Parts(engine, sessions, gate, Watch(engine, gate, sessions))
+
+
+def _doors() -> Doors:
+    return Doors(
+        name_of=_name_of,
+        portal_uid=_portal_uid,
+        login=lambda user, password: passwords.pam_login(user, password, process.attempt),
+    )
+
+
+def _name_of(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _portal_uid() -> int | None:
+    try:
+        return pwd.getpwnam(PORTAL_ACCOUNT).pw_uid
+    except KeyError:
+        return None

@@ -1,0 +1,134 @@
+"""The one way to talk to configd: a blocking client for the CLI and automation, an asyncio one for the portal."""
+
+import asyncio
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import msgspec
+
+from appliance.configd.api import LINE_BYTES, SOCKET, Refusal, Reply, Verb
+
+SECONDS = 180.0  # a commit may restart every service and wait for its ports
+
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Reply).decode
+
+
+class Refused(Exception):  # noqa: N818 - the word the API uses
+    """A verb was not served; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__("\n".join((refusal.message, *refusal.problems)))
+
+
+class Unreachable(Exception):  # noqa: N818 - as above
+    """configd does not answer, or answers what cannot be read."""
+
+
+class Client:
+    """One connection to configd, dialled at the first call. A session opened over it ends with it (but the portal's)."""
+
+    def __init__(self, path: str | Path = SOCKET, *, seconds: float = SECONDS) -> None:
+        self._path = str(path)
+        self._seconds = seconds
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    @overload
+    def call(self, verb: Verb, result_type: type[T]) -> T: ...
+    @overload
+    def call(self, verb: Verb, result_type: Any = Any) -> Any: ...
+    def call(self, verb: Verb, result_type: Any = Any) -> Any:
+        """Send one verb and return its result. Raises `Refused`, or `Unreachable` (the connection is then dialled anew by
+        the next call)."""
+        try:
+            if self._socket is None:
+                self._socket = _dial(self._path, self._seconds)
+            self._socket.sendall(_encode(verb) + b"\n")
+            line = self._read(self._socket)
+        except OSError as error:
+            self.close()
+            raise Unreachable(f"configd does not answer on {self._path}: {error.strerror or error}") from error
+        return _result(line, result_type)
+
+    def _read(self, connected: socket.socket) -> bytes:
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            chunk = connected.recv(65_536)
+            if not chunk:
+                raise ConnectionResetError("it closed the connection")
+            line += chunk
+            if len(line) > LINE_BYTES:
+                raise ConnectionResetError(f"an answer of more than {LINE_BYTES} bytes")
+        return bytes(line)
+
+
+def _dial(path: str, seconds: float) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.settimeout(seconds)
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        raise
+    return connected
+
+
+class AsyncClient:
+    """As `Client`, for asyncio: one connection for each call, so that calls of many people do not wait for each other."""
+
+    def __init__(self, path: str | Path = SOCKET, *, seconds: float = SECONDS) -> None:
+        self._path = str(path)
+        self._seconds = seconds
+
+    @overload
+    async def call(self, verb: Verb, result_type: type[T]) -> T: ...
+    @overload
+    async def call(self, verb: Verb, result_type: Any = Any) -> Any: ...
+    async def call(self, verb: Verb, result_type: Any = Any) -> Any:
+        """Send one verb and return its result. Raises `Refused` or `Unreachable`."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                line = await self._exchange(_encode(verb) + b"\n")
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"configd does not answer on {self._path}: {error}") from error
+        return _result(line, result_type)
+
+    async def _exchange(self, line: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
+        try:
+            writer.write(line)
+            await writer.drain()
+            answer = await reader.readline()
+        finally:
+            writer.close()
+        if not answer.endswith(b"\n"):
+            raise ConnectionResetError("it closed the connection")
+        return answer
+
+
+def _result(line: bytes, result_type: Any) -> Any:
+    try:
+        reply = _decode(line)
+        if reply.refusal is not None:
+            raise Refused(reply.refusal)
+        return msgspec.json.decode(reply.result, type=result_type)
+    except msgspec.MsgspecError as error:
+        raise Unreachable(f"configd's answer cannot be read: {error}") from error

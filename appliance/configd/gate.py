@@ -1,0 +1,259 @@
+"""The gate every message passes: who is the peer, whose session, may it do this; then the deed, and a line of audit."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from appliance.apply import stamp
+from appliance.audit import Audit, Entry
+from appliance.config.schema import dotted
+from appliance.config.store import StoreError
+from appliance.configd import accounts, api, passwords, roles
+from appliance.configd.attempts import Attempts
+from appliance.configd.errors import RefusedError, as_refusal, refused
+from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions
+from appliance.configd.verbs_impl import Actions
+
+ROOT = 0
+AUTOMATION = "root"
+SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
+NAME_CHARACTERS = 64
+
+_log = logging.getLogger(__name__)
+_decode = msgspec.json.Decoder(api.Verb).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """How the gate learns who somebody is; tests give their own.
+
+    `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
+    `login` asks PAM.
+    """
+
+    name_of: Callable[[int], str | None]
+    portal_uid: Callable[[], int | None]
+    login: Callable[[str, str], bool]
+
+
+class Gate:
+    """Serves one message at a time for each connection; safe to use from several threads."""
+
+    def __init__(
+        self,
+        actions: Actions,
+        sessions: Sessions,
+        audit: Audit,
+        doors: Doors,
+        *,
+        reveal: Callable[[str], str],
+        attempts: Attempts | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._actions = actions
+        self._sessions = sessions
+        self._audit = audit
+        self._doors = doors
+        self._reveal = reveal
+        self._attempts = attempts or Attempts()
+        self._now = wall_clock
+        self._own: dict[type, Callable[[Any, Held], Any]] = {
+            api.Enable: self._enable,
+            api.Disable: self._disable,
+            api.Touch: lambda _verb, held: self._session(held),
+            api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
+        }
+
+    # --- one message ---------------------------------------------------------------------------------------------
+
+    def answer(self, peer: Peer, line: bytes) -> bytes:
+        """The line that answers `line`; every outcome is audited."""
+        try:
+            verb = _decode(line)
+        except msgspec.MsgspecError as error:
+            refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
+            self._write(peer, None, None, refusal)
+            return _encode(api.Reply(refusal=refusal)) + b"\n"
+        held = self._holder(peer, verb)
+        try:
+            result = _encode(self._serve(peer, verb, held))
+        except Exception as error:  # noqa: BLE001 - the process boundary: an error nobody foresaw must not end configd
+            refusal = self._refusal(error, verb)
+            self._write(peer, verb, held, refusal)
+            return _encode(api.Reply(refusal=refusal)) + b"\n"
+        self._write(peer, verb, held, None)
+        return _encode(api.Reply(result=msgspec.Raw(result))) + b"\n"
+
+    def _holder(self, peer: Peer, verb: Any) -> Held | None:
+        """The session the message names, if it is the peer's; looked up here, because a verb may end it."""
+        try:
+            return self._sessions.find(verb.session, peer, self._bounds()) if hasattr(verb, "session") else None
+        except (RefusedError, StoreError):  # `_serve` looks again, and refuses
+            return None
+
+    def _refusal(self, error: Exception, verb: Any) -> api.Refusal:
+        known = as_refusal(error)
+        if known is None:
+            _log.error("%s failed", type(verb).__name__, exc_info=error)
+            return api.Refusal(
+                kind="unavailable", message=f"an error inside configd ({type(error).__name__}); its log says more"
+            )
+        return known
+
+    def _serve(self, peer: Peer, verb: Any, held: Held | None) -> Any:
+        if isinstance(verb, api.OpenSession):
+            return self._open(peer, verb)
+        if isinstance(verb, api.Login):
+            return self._login(peer, verb)
+        if held is None:
+            held = self._sessions.find(verb.session, peer, self._bounds())
+        topic = verb.topic if isinstance(verb, api.Show) else ""
+        refusal = roles.refusal(type(verb), held.role, privileged=held.privileged, topic=topic)
+        if refusal is not None:
+            raise refused(refusal.kind, refusal.message)
+        # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
+        if held.manner != "portal" or isinstance(verb, api.Touch | api.Enable):
+            self._sessions.touch(held)
+        return (self._own.get(type(verb)) or self._actions.table[type(verb)])(verb, held)
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def _tree(self) -> Mapping[str, Any]:
+        return self._actions.candidates.running()
+
+    def _bounds(self) -> Bounds:
+        tree = self._tree()
+        return Bounds(accounts.cli_idle_seconds(tree), accounts.portal_idle_seconds(tree), accounts.max_sessions(tree))
+
+    def _open(self, peer: Peer, verb: api.OpenSession) -> api.Session:
+        if peer.uid == ROOT:
+            return self._opened(AUTOMATION, roles.ADMINISTRATOR, "automation", peer, verb.source)
+        name = self._doors.name_of(peer.uid)
+        role = accounts.roles(self._tree()).get(name or "")
+        if name is None or role is None or peer.uid == self._doors.portal_uid():
+            raise refused("permission", "only administrators of this appliance may open a session")
+        return self._opened(name, role, "cli", peer, verb.source)
+
+    def _login(self, peer: Peer, verb: api.Login) -> api.Session:
+        if peer.uid != self._doors.portal_uid():
+            raise refused("permission", "only the portal may log in by password")
+        name = f"login {verb.user[:NAME_CHARACTERS]}"
+        self._not_locked(name, "this account is locked after failed log-ins; try again later")
+        role = accounts.roles(self._tree()).get(verb.user)
+        well_formed = role is not None and 0 < len(verb.password) <= SECRET_CHARACTERS and "\0" not in verb.password
+        # PAM is asked for unknown names, too, under one that cannot exist: the answer must take as long.
+        asked = self._doors.login(verb.user if well_formed else "-", verb.password if well_formed else "-")
+        if role is None or not well_formed or not asked:
+            self._attempts.failed(name)
+            raise refused("authentication", "user name or password is wrong")
+        self._attempts.succeeded(name)
+        return self._opened(verb.user, role, "portal", peer, verb.source)
+
+    def _opened(self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str) -> api.Session:
+        held = self._sessions.open(user, role, manner, peer, source=source, bounds=self._bounds())
+        if manner != "automation":
+            self._actions.note_login(held, self._now())
+        return self._session(held)
+
+    def _session(self, held: Held) -> api.Session:
+        return api.Session(
+            handle=held.handle,
+            user=held.user,
+            role=held.role,
+            privileged=held.privileged,
+            idle_seconds=self._bounds().idle_seconds(held.manner),
+            last_login=held.last_login,
+            notices=self._sessions.notices(held),
+        )
+
+    def _enable(self, verb: api.Enable, held: Held) -> api.Session:
+        name = f"enable {held.user}"
+        self._not_locked(name, "enable is locked for this account after failed attempts; try again later")
+        reference = accounts.enable_reference(self._tree())
+        if reference is None:
+            raise refused("permission", "no enable secret is set: set cli enable_secret_hash in the site configuration")
+        if len(verb.secret) > SECRET_CHARACTERS or not passwords.verify(verb.secret, self._reveal(reference)):
+            self._attempts.failed(name)
+            raise refused("authentication", "the enable secret is wrong")
+        self._attempts.succeeded(name)
+        held.privileged = True
+        return self._session(held)
+
+    def _disable(self, _verb: api.Disable, held: Held) -> api.Session:
+        held.privileged = False
+        return self._session(held)
+
+    def _not_locked(self, name: str, message: str) -> None:
+        tree = self._tree()
+        seconds = accounts.lock_seconds(tree)
+        if self._attempts.locked(name, attempts=accounts.failed_attempts(tree), seconds=seconds):
+            raise refused("locked", message)
+
+    # --- what goes on by itself ----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Once a second: end idle sessions."""
+        for held in self._sessions.expire(self._bounds()):
+            self.note("session.idle", held.user, source=held.source)
+
+    def disconnected(self, connection: int) -> None:
+        """A connection ended."""
+        for held in self._sessions.close_connection(connection):
+            self.note("session.gone", held.user, source=held.source)
+
+    # --- audit ---------------------------------------------------------------------------------------------------
+
+    def note(self, event: str, user: str, *, source: str = "", result: str = "ok", detail: str = "") -> None:
+        """Audit something configd did by itself."""
+        time_ = stamp(self._now())
+        self._audit.write(Entry(time=time_, event=event, user=user, source=source, result=result, detail=detail))
+
+    def _write(self, peer: Peer, verb: Any, held: Held | None, refusal: api.Refusal | None) -> None:
+        # A touch that is served says nothing: what the person did is the verb beside it.
+        if isinstance(verb, api.Touch) and refusal is None:
+            return
+        claimed = str(getattr(verb, "source", ""))
+        self._audit.write(
+            Entry(
+                time=stamp(self._now()),
+                event=type(verb).__struct_config__.tag if verb is not None else "malformed",
+                user=held.user if held else self._who(peer, verb),
+                role=held.role if held else "",
+                source=f"{held.source if held else claimed} pid {peer.pid}".strip(),
+                path=_object(verb),
+                result=refusal.kind if refusal else "ok",
+                detail=refusal.message if refusal and refusal.kind not in ("invalid",) else "",
+            )
+        )
+
+    def _who(self, peer: Peer, verb: Any) -> str:
+        if isinstance(verb, api.Login):
+            return verb.user
+        return self._doors.name_of(peer.uid) or f"uid {peer.uid}"
+
+
+_OBJECTS: dict[type, Callable[[Any], str]] = {
+    api.GetConfig: lambda verb: dotted(verb.path),
+    api.SetConfig: lambda verb: dotted(verb.path),
+    api.DeleteConfig: lambda verb: dotted(verb.path),
+    api.Show: lambda verb: f"{verb.topic} {verb.argument}".strip(),
+    api.ControlService: lambda verb: f"{verb.action} {verb.service}",
+    api.DeviceAction: lambda verb: f"{verb.action} {verb.device_id} {verb.principal}",
+    api.Ping: lambda verb: verb.host,
+    api.Lookup: lambda verb: verb.host,
+    api.SetPassword: lambda verb: verb.user,
+    api.Commit: lambda verb: "check only" if verb.check_only else verb.comment,
+    api.Rollback: lambda verb: f"revision {verb.revision}",
+    api.Power: lambda verb: verb.action,
+}
+"""What a verb is about, for the audit: names, never values."""
+
+
+def _object(verb: Any) -> str:
+    said = _OBJECTS.get(type(verb))
+    return said(verb) if said else ""

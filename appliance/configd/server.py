@@ -1,0 +1,127 @@
+"""The socket: connections, lines and time. What a line means is the gate's business."""
+
+import asyncio
+import contextlib
+import grp
+import itertools
+import logging
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from appliance.configd.api import LINE_BYTES
+from appliance.configd.gate import Gate
+from appliance.configd.sessions import Peer
+from appliance.configd.watch import Watch
+
+CONNECTIONS = 64  # ten CLI sessions, the portal's and automation's; a peer that opens more gains nothing
+THREADS = 16  # verbs that wait (ping, PAM, a commit) at once
+TICK_SECONDS = 1.0
+STOP_SECONDS = 75.0  # a commit in progress may finish; systemd's time-out is 90 s
+SOCKET_MODE = 0o660
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves `gate` on the Unix socket `path` (mode 0660, group `group` where it is given) until told to stop."""
+
+    def __init__(self, gate: Gate, watch: Watch, path: Path, *, group: str | None = None) -> None:
+        self._gate = gate
+        self._watch = watch
+        self._path = path
+        self._group = group
+        self._numbers = itertools.count(1)
+        self._open: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="verb")
+
+    async def serve(self, stop: asyncio.Event, *, ready: asyncio.Event | None = None) -> None:
+        """Listen until `stop`; `ready` is set once the socket answers. What runs may finish."""
+        with self._bound() as listener:
+            server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LINE_BYTES)
+            ticking = asyncio.create_task(self._tick())
+            if ready is not None:
+                ready.set()
+            await stop.wait()
+            server.close()
+            ticking.cancel()
+            await self._finish()
+
+    @contextlib.contextmanager
+    def _bound(self) -> Iterator[socket.socket]:
+        self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)  # nobody may connect before owner and mode are right
+        try:
+            listener.bind(str(self._path))
+        finally:
+            os.umask(before)
+        if self._group is not None:
+            os.chown(self._path, -1, grp.getgrnam(self._group).gr_gid)
+        self._path.chmod(SOCKET_MODE)
+        try:
+            yield listener
+        finally:
+            self._path.unlink(missing_ok=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _finish(self) -> None:
+        for task in self._open:
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open, timeout=STOP_SECONDS)
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            await loop.run_in_executor(self._threads, self._watch.tick)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a callback of the stream server runs in a task
+        if len(self._open) >= CONNECTIONS:
+            writer.close()
+            return
+        self._open.add(task)
+        peer = _peer(writer, next(self._numbers))
+        try:
+            await self._converse(peer, reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._open.discard(task)
+            self._gate.disconnected(peer.connection)
+            writer.close()
+
+    async def _converse(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while line := await _line(reader):
+            # Shielded: a commit that has begun is finished, even when we are told to stop meanwhile.
+            answer = asyncio.ensure_future(loop.run_in_executor(self._threads, self._gate.answer, peer, line))
+            try:
+                writer.write(await asyncio.shield(answer))
+            except asyncio.CancelledError:
+                writer.write(await answer)
+                raise
+            await writer.drain()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The next line; empty at the end, and when a line is longer than any message."""
+    try:
+        line = await reader.readline()
+    except ValueError:
+        _log.warning("a line of more than %d bytes; the connection is closed", LINE_BYTES)
+        return b""
+    return line if line.endswith(b"\n") else b""
+
+
+def _peer(writer: asyncio.StreamWriter, number: int) -> Peer:
+    connected: socket.socket = writer.get_extra_info("socket")
+    pid, uid, _gid = _CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return Peer(uid=uid, pid=pid, connection=number)

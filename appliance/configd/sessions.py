@@ -1,0 +1,190 @@
+"""Sessions: who is logged in, over which connection, how long idle, and the candidate each is editing.
+
+A session and its candidate live in memory and end with configd: a handle is worth nothing after a restart, and nobody
+commits what somebody else left half-edited.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from appliance.configd import api
+from appliance.configd.errors import refused
+
+HANDLE_BYTES = 32  # 256 bits: not to be guessed
+PORTAL_SESSIONS = 64  # more than there are accounts; a portal gone wild cannot fill the memory
+NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
+NOTICES = 32
+SOURCE_CHARACTERS = 128
+
+Manner = Literal["cli", "portal", "automation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end of a connection, as the kernel says (SO_PEERCRED); `connection` numbers it."""
+
+    uid: int
+    pid: int
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration being edited (secrets as references) and the digest of the running one it was made from."""
+
+    tree: dict[str, Any]
+    base: str
+
+
+@dataclass(slots=True)
+class Held:
+    """One session. `role` follows the running configuration."""
+
+    handle: str
+    user: str
+    role: api.Role
+    privileged: bool
+    manner: Manner
+    peer: Peer
+    source: str
+    opened: float
+    touched: float
+    told: int
+    last_login: str = ""
+    candidate: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the running configuration says of sessions."""
+
+    cli_idle_seconds: int
+    portal_idle_seconds: int
+    max_cli: int
+
+    def idle_seconds(self, manner: Manner) -> int:
+        """How long a session of this manner may be idle."""
+        return self.portal_idle_seconds if manner == "portal" else self.cli_idle_seconds
+
+
+@dataclass(slots=True)
+class Sessions:
+    """All sessions. Safe to use from several threads."""
+
+    clock: Callable[[], float] = time.monotonic
+    _held: dict[str, Held] = field(default_factory=dict)
+    _notices: list[tuple[float, str]] = field(default_factory=list)
+    _told_before: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def open(self, user: str, role: api.Role, manner: Manner, peer: Peer, *, source: str, bounds: Bounds) -> Held:
+        """A new session. Raises a `session` refusal when the limit for its manner is reached."""
+        with self._lock:
+            self.expire(bounds)
+            count = sum(1 for held in self._held.values() if held.manner == manner)
+            limit = {"cli": bounds.max_cli, "portal": PORTAL_SESSIONS}.get(manner)
+            if limit is not None and count >= limit:
+                raise refused(
+                    "session", f"the limit of {limit} concurrent sessions is reached; end another session first"
+                )
+            now = self.clock()
+            held = Held(
+                handle=secrets.token_hex(HANDLE_BYTES),
+                user=user,
+                role=role,
+                privileged=manner == "automation" or (manner == "portal" and role != "auditor"),
+                manner=manner,
+                peer=peer,
+                source=_plain(source),
+                opened=now,
+                touched=now,
+                told=self._first_notice(now),
+            )
+            self._held[held.handle] = held
+            return held
+
+    def find(self, handle: str, peer: Peer, bounds: Bounds) -> Held:
+        """The session `handle` of this peer. Raises a `session` refusal when there is none, it is another's or it is over.
+
+        Only who opened a session may use it: the same uid and, but for the portal, the same connection.
+        """
+        with self._lock:
+            self.expire(bounds)
+            held = self._held.get(handle)
+            mine = held is not None and held.peer.uid == peer.uid
+            if held is None or not mine or (held.manner != "portal" and held.peer.connection != peer.connection):
+                raise refused("session", "there is no such session: it was closed, was idle too long, or never was")
+            return held
+
+    def touch(self, held: Held) -> None:
+        """Idle time starts again."""
+        held.touched = self.clock()
+
+    def close(self, handle: str) -> None:
+        """End one session."""
+        with self._lock:
+            self._held.pop(handle, None)
+
+    def close_connection(self, connection: int) -> tuple[Held, ...]:
+        """A connection ended: so do the sessions bound to it. Returns them."""
+        with self._lock:
+            gone = [one for one in self._held.values() if one.peer.connection == connection and one.manner != "portal"]
+            for held in gone:
+                del self._held[held.handle]
+            return tuple(gone)
+
+    def expire(self, bounds: Bounds) -> tuple[Held, ...]:
+        """End the sessions that were idle too long; returns them."""
+        with self._lock:
+            now = self.clock()
+            gone = [one for one in self._held.values() if now - one.touched >= bounds.idle_seconds(one.manner)]
+            for held in gone:
+                del self._held[held.handle]
+            return tuple(gone)
+
+    def all(self) -> tuple[Held, ...]:
+        """Every open session, oldest first."""
+        with self._lock:
+            return tuple(self._held.values())
+
+    def follow(self, roles: Mapping[str, api.Role]) -> None:
+        """After a commit: a session ends when its account is gone or has another role."""
+        with self._lock:
+            for held in self.all():
+                if held.manner != "automation" and roles.get(held.user) != held.role:
+                    self.close(held.handle)
+
+    def candidates(self) -> Iterable[object]:
+        """The trees being edited."""
+        return [held.candidate.tree for held in self.all() if held.candidate is not None]
+
+    # --- notices -------------------------------------------------------------------------------------------------
+
+    def tell_all(self, notice: str) -> None:
+        """Say something to every session, once."""
+        with self._lock:
+            self._notices.append((self.clock(), notice))
+            surplus = len(self._notices) - NOTICES
+            if surplus > 0:
+                del self._notices[:surplus]
+                self._told_before += surplus
+
+    def notices(self, held: Held) -> tuple[str, ...]:
+        """What this session was not told yet."""
+        with self._lock:
+            new = self._notices[max(0, held.told - self._told_before) :]
+            held.told = self._told_before + len(self._notices)
+            return tuple(notice for _when, notice in new)
+
+    def _first_notice(self, now: float) -> int:
+        old = sum(1 for when, _notice in self._notices if when < now - NOTICE_SECONDS)
+        return self._told_before + old
+
+
+def _plain(source: str) -> str:
+    """Where a session comes from, as its client says: for people, so nothing unprintable and not without end."""
+    return "".join(character for character in source[:SOURCE_CHARACTERS] if character.isprintable())

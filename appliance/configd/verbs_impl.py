@@ -1,0 +1,191 @@
+"""What each verb does, once the session, its role and its privilege are known to allow it."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from appliance.apply import Engine, stamp
+from appliance.config.store import LastLogin
+from appliance.configd import accounts, api, facts, passwords
+from appliance.configd.candidates import Candidates
+from appliance.configd.errors import refused
+from appliance.configd.sessions import Held, Sessions
+from sentry_runtime import control
+from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.settings import Paths
+
+COMMENT_CHARACTERS = 200
+PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
+NOTE_CHARACTERS = 200
+PINGS = 4
+UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
+HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
+DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
+
+Runner = Callable[[Any, Held], Any]
+
+
+class Actions:
+    """The verbs of an open session, by their type. `paths` names the data plane's sockets."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sessions: Sessions,
+        *,
+        context: Callable[[], facts.Context],
+        paths: Paths | None = None,
+        call: Callable[..., Any] = control.call,
+    ) -> None:
+        self._engine = engine
+        self._sessions = sessions
+        self._context = context
+        self._paths = paths or Paths()
+        self._call = call
+        self.candidates = Candidates(engine)
+        self.table: dict[type, Runner] = {
+            api.GetConfig: self._get,
+            api.SetConfig: self._set,
+            api.DeleteConfig: self._delete,
+            api.ReplaceConfig: self._replace,
+            api.DiffConfig: lambda _verb, held: self.candidates.changes(held),
+            api.Commit: self._commit,
+            api.Confirm: self._confirm,
+            api.Discard: self._discard,
+            api.Rollback: self._rollback,
+            api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
+            api.Show: self._show,
+            api.ControlService: self._control,
+            api.DeviceAction: self._device,
+            api.Ping: self._ping,
+            api.Lookup: self._lookup,
+            api.SetPassword: self._set_password,
+            api.SetEnableSecret: self._set_enable_secret,
+            api.Power: self._power,
+        }
+
+    # --- configuration -------------------------------------------------------------------------------------------
+
+    def _get(self, verb: api.GetConfig, held: Held) -> Any:
+        return self.candidates.get(held, verb.view, verb.path)
+
+    def _set(self, verb: api.SetConfig, held: Held) -> None:
+        self.candidates.set(held, verb.path, verb.value)
+
+    def _delete(self, verb: api.DeleteConfig, held: Held) -> None:
+        self.candidates.delete(held, verb.path, verb.value)
+
+    def _replace(self, verb: api.ReplaceConfig, held: Held) -> None:
+        self.candidates.replace(held, verb.tree)
+
+    def _commit(self, verb: api.Commit, held: Held) -> api.Committed:
+        if len(verb.comment) > COMMENT_CHARACTERS or not (verb.comment.isprintable()):
+            raise refused("invalid", f"a comment is one line of at most {COMMENT_CHARACTERS} printable characters")
+        order = self.candidates.order(held, verb)
+        if verb.check_only:
+            return self._engine.check(order)
+        done = self._engine.commit(order)
+        self._committed(held, done)
+        return done
+
+    def _committed(self, held: Held, done: api.Committed) -> None:
+        held.candidate = None
+        if done.confirm_by:
+            self._sessions.tell_all(
+                f"revision {done.revision} by {held.user} returns to the one before at {done.confirm_by} unless confirmed"
+            )
+        self._sessions.follow(accounts.roles(self.candidates.running()))
+
+    def _confirm(self, _verb: api.Confirm, held: Held) -> None:
+        self._engine.confirm(held.user)
+        self._sessions.tell_all(f"{held.user} confirmed the commit that waited")
+
+    def _discard(self, _verb: api.Discard, held: Held) -> None:
+        held.candidate = None
+
+    def _rollback(self, verb: api.Rollback, held: Held) -> api.Committed:
+        done = self._engine.return_to(verb.revision, held.user, f"rollback to revision {verb.revision}")
+        self._committed(held, done)
+        return done
+
+    # --- state and actions ---------------------------------------------------------------------------------------
+
+    def _show(self, verb: api.Show, _held: Held) -> api.Shown:
+        return facts.show(verb.topic, verb.argument, self._context())
+
+    def _control(self, verb: api.ControlService, _held: Held) -> api.Facts:
+        unit = UNITS[verb.service]
+        if verb.action != "status":
+            self._engine.machine.act(unit, verb.action)
+        state = self._engine.machine.unit(unit)
+        return api.Facts(
+            title=verb.service, facts=(("unit", unit), ("state", state.active), ("at boot", state.enabled))
+        )
+
+    def _device(self, verb: api.DeviceAction, held: Held) -> None:
+        if not DEVICE_ID.fullmatch(verb.device_id):
+            raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
+        principal = verb.principal.casefold()
+        if not 0 < len(principal) <= PRINCIPAL_CHARACTERS or not principal.isprintable() or " " in principal:
+            raise refused("invalid", f"a principal is user or user@domain, at most {PRINCIPAL_CHARACTERS} characters")
+        if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
+            raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
+        note = verb.note or f"by {held.user}"
+        self._call(self._paths.uem_admin, _device_request(verb.action, verb.device_id, principal, note))
+
+    def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
+        argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]
+        finished = self._context().attempt(argv)
+        return api.Text(title=f"ping {verb.host}", lines=tuple((finished.output or finished.errors).splitlines()))
+
+    def _lookup(self, verb: api.Lookup, _held: Held) -> api.Text:
+        finished = self._context().attempt(["getent", "--", "ahosts", _host(verb.host)])
+        lines = sorted({line.split()[0] for line in finished.output.splitlines() if line.split()})
+        return api.Text(title=f"look-up of {verb.host}", lines=tuple(lines) or (f"{verb.host}: no such name",))
+
+    def _set_password(self, verb: api.SetPassword, held: Held) -> None:
+        path = accounts.password_path(verb.user)
+        if verb.user not in accounts.roles(self.candidates.of(held).tree):
+            known = ", ".join(sorted(accounts.roles(self.candidates.of(held).tree))) or "none yet"
+            raise refused("invalid", f"found no account {verb.user!r}; allowed: {known}")
+        self.candidates.set(held, path, self._hash(verb.password, verb.user))
+
+    def _set_enable_secret(self, verb: api.SetEnableSecret, held: Held) -> None:
+        self.candidates.set(held, accounts.ENABLE_PATH, self._hash(verb.secret, ""))
+
+    def _hash(self, password: str, user: str) -> str:
+        try:
+            passwords.judge(password, user, self._engine.machine.run)
+            return passwords.hashed(password)
+        except passwords.PasswordError as error:
+            raise refused("invalid", str(error)) from error
+
+    def _power(self, verb: api.Power, _held: Held) -> None:
+        self._engine.machine.run(["systemctl", "--no-block", "reboot" if verb.action == "reload" else "poweroff"])
+
+    # --- log-ins -------------------------------------------------------------------------------------------------
+
+    def note_login(self, held: Held, now: float) -> None:
+        """Remember a log-in and tell the session of the one before."""
+        last = self._engine.store.last_logins().get(held.user)
+        held.last_login = f"{last.when} from {last.source or 'here'}" if last else ""
+        self._engine.store.set_last_login(held.user, LastLogin(when=stamp(now), source=held.source))
+
+
+def _host(host: str) -> str:
+    """`host`, if it can be nothing but a name or an address; raises an `invalid` refusal."""
+    if not HOST.fullmatch(host):
+        raise refused("invalid", f"found {host[:64]!r}; allowed: a host name, an IPv4 or an IPv6 address")
+    return host
+
+
+def _device_request(action: str, device_id: str, principal: str, note: str) -> control.Request:
+    if action == "register":
+        return control.Register(device_id=device_id, principal=principal, note=note)
+    if action == "remove":
+        return control.Remove(device_id=device_id, principal=principal)
+    if action == "allow":
+        return control.SetState(device_id=device_id, principal=principal, state=State.ALLOWED, reasons=(), note=note)
+    return control.SetState(
+        device_id=device_id, principal=principal, state=State.BLOCKED, reasons=(Reason.MANUAL,), note=note
+    )
