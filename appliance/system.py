@@ -49,10 +49,14 @@ class UnitState:
     active: str
     kind: str
     enabled: str
+    unmet: bool = False
+    """A condition of the unit did not hold when it was last started, e.g. chrony's in a container without CAP_SYS_TIME."""
 
     @property
     def failed(self) -> bool:
         """Whether the unit should be running and is not (a one-shot unit has done its work when it is inactive)."""
+        if self.active == "inactive" and self.unmet:
+            return False
         return self.active == "failed" or (self.kind != "oneshot" and self.active not in ("active", "reloading"))
 
 
@@ -223,9 +227,16 @@ class Appliance:
 
     def unit(self, unit: str) -> UnitState:
         """See `Machine.unit`."""
-        output = self._run(["systemctl", "show", "--property=ActiveState,Type,UnitFileState", "--", unit])
+        output = self._run(
+            ["systemctl", "show", "--property=ActiveState,Type,UnitFileState,ConditionResult", "--", unit]
+        )
         fields = dict(line.partition("=")[::2] for line in output.splitlines())
-        return UnitState(fields.get("ActiveState", "unknown"), fields.get("Type", ""), fields.get("UnitFileState", ""))
+        return UnitState(
+            active=fields.get("ActiveState", "unknown"),
+            kind=fields.get("Type", ""),
+            enabled=fields.get("UnitFileState", ""),
+            unmet=fields.get("ConditionResult") == "no",
+        )
 
     # --- sockets -------------------------------------------------------------------------------------------------
 
