@@ -55,6 +55,8 @@ def check_key(device_id: str, principal: str, place: str = "$") -> None:
             f"`device_id` of 1 to {DEVICE_ID_BYTES} bytes and `principal` of 1 to {PRINCIPAL_BYTES} bytes are allowed, "
             f"both without NUL; found {len(device_id)} and {len(principal)} characters - at `{place}`"
         )
+    if not (device_id.isprintable() and principal.isprintable()):
+        raise MessageError(f"a control character is not allowed in a device id or a principal - at `{place}`")
     if canonical(device_id, principal) != key:
         raise MessageError(
             "`device_id` is upper case and `principal` is case-folded; "

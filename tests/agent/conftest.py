@@ -1,0 +1,47 @@
+"""Certificates of a throw-away authority, and stages on which the real processes run."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.agent.stage import Pki, Stage
+
+MakeStage = Callable[..., Stage]
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """The appliance's authority `ca` with its certificates, and a stranger's."""
+    made = Pki(tmp_path_factory.mktemp("pki"))
+    made.authority("ca")
+    made.authority("strangers")
+    for name in ("uem", "uem-push"):
+        made.issue(name, "ca", "serverAuth")
+    for name in ("agent", "uem-client"):
+        made.issue(name, "ca", "clientAuth")
+    made.issue("stranger", "strangers", "clientAuth")
+    return made
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path, pki: Pki) -> Iterator[MakeStage]:
+    """Make a stage with a fail mode and a resync interval; what it started is ended with the test."""
+    stages: list[Stage] = []
+
+    def make(fail_mode: Literal["allow", "block"] = "block", resync_seconds: float = 60.0) -> Stage:
+        stages.append(Stage(tmp_path, pki, fail_mode, resync_seconds))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        for process in stage.running:
+            if process.popen.poll() is None:
+                process.kill()
+
+
+@pytest.fixture
+def stage(make_stage: MakeStage) -> Stage:
+    """A stage with fail mode `block`."""
+    return make_stage()

@@ -1,0 +1,212 @@
+"""The agent and the embedded UEM as real processes, with certificates of a throw-away authority, on loopback."""
+
+import os
+import pwd
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from sentry_runtime import control
+from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.settings import (
+    Agent,
+    Backend,
+    ClientTls,
+    Gateway,
+    Paths,
+    ServerTls,
+    Settings,
+    UemLink,
+    UemServer,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 20.0
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+def openssl(*arguments: str, folder: Path) -> None:
+    """Run openssl there; its words are in the error when it fails."""
+    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Pki:
+    """A folder with NAME.pem and NAME.key for each certificate, and CA.pem for each authority."""
+
+    folder: Path
+
+    def authority(self, name: str) -> None:
+        """A self-signed authority."""
+        subject = ["-subj", f"/CN={name}", "-days", "2", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        openssl("req", "-x509", *curve, *subject, folder=self.folder)
+
+    def issue(self, name: str, authority: str, usage: str) -> None:
+        """A certificate for 127.0.0.1 with this extended key usage."""
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", f"extendedKeyUsage={usage}"]
+        signing = ["-CA", f"{authority}.pem", "-CAkey", f"{authority}.key", "-days", "2"]
+        files = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        openssl("req", "-x509", *curve, *files, *signing, *extensions, folder=self.folder)
+
+    def server(self, name: str) -> ServerTls:
+        """A listener with mutual TLS."""
+        return ServerTls(
+            certificate=str(self.folder / f"{name}.pem"),
+            key=str(self.folder / f"{name}.key"),
+            client_ca=str(self.folder / "ca.pem"),
+        )
+
+    def client(self, name: str | None, trust: str = "ca") -> ClientTls:
+        """A dialler with this certificate."""
+        return ClientTls(
+            trust=str(self.folder / f"{trust}.pem"),
+            certificate=None if name is None else str(self.folder / f"{name}.pem"),
+            key=None if name is None else str(self.folder / f"{name}.key"),
+        )
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Process:
+    """A started process that has said it is ready."""
+
+    popen: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM; its exit code."""
+        self.popen.terminate()
+        return self.popen.wait(START_SECONDS)
+
+
+class Stage:
+    """One appliance's agent and UEM in a folder; start, kill and ask them."""
+
+    def __init__(self, folder: Path, pki: Pki, fail_mode: Literal["allow", "block"], resync_seconds: float) -> None:
+        self.folder = folder
+        self.pki = pki
+        self.running: list[Process] = []
+        self.uem_port, self.push_port = free_port(), free_port()
+        (folder / "devices").mkdir()
+        self.paths = Paths(
+            devices=str(folder / "devices"),
+            agent_socket=str(folder / "agent.sock"),
+            uem_admin=str(folder / "admin.sock"),
+            audit_socket=str(folder / "audit.sock"),
+        )
+        link = UemLink(
+            mode="embedded",
+            url=f"https://127.0.0.1:{self.uem_port}",
+            tls=pki.client("agent"),
+            push_port=self.push_port,
+            push_tls=pki.server("uem-push"),
+            timeout_seconds=2.0,
+            resync_seconds=resync_seconds,
+        )
+        uem = UemServer(
+            port=self.uem_port,
+            tls=pki.server("uem"),
+            database=f"sqlite:///{folder}/uem.sqlite",
+            push_url=f"https://127.0.0.1:{self.push_port}",
+            push_tls=pki.client("uem-client"),
+        )
+        self.settings = Settings(
+            gateway=Gateway(listeners=(), tls=pki.server("uem"), backends=(Backend(name="mail", host="127.0.0.1"),)),
+            agent=Agent(uem=link, fail_mode=fail_mode),
+            uem_server=uem,
+            paths=self.paths,
+        )
+
+    def write(self, settings: Settings) -> Path:
+        """The settings as a file."""
+        path = self.folder / "runtime.json"
+        path.write_bytes(msgspec.json.encode(settings))
+        return path
+
+    def start(self, module: str, *arguments: str) -> Process:
+        """Start a process and wait for its READY=1."""
+        path = self.write(self.settings)
+        name = str(self.folder / f"notify-{len(self.running)}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(name)
+            notify.settimeout(START_SECONDS)
+            command = [sys.executable, "-m", f"sentry_runtime.{module}", "--settings", str(path), *arguments]
+            process = Process(subprocess.Popen(command, cwd=ROOT, env={**os.environ, "NOTIFY_SOCKET": name}))
+            self.running.append(process)
+            assert notify.recv(100) == b"READY=1"
+        Path(name).unlink()
+        return process
+
+    def agent(self) -> Process:
+        """Start the agent; this test's user is its gateway and its management."""
+        return self.start("agent", "--gateway-user", ME, "--management-user", ME)
+
+    def uem(self) -> Process:
+        """Start the UEM; this test's user is its administrator."""
+        return self.start("uem_server", "--admin-user", ME)
+
+    def ask(self, key: DeviceKey, **more: Any) -> Record:
+        """A first contact."""
+        ask = control.Ask(key=key, device_type=more.pop("device_type", "iPhone"), **more)
+        answer = control.call(self.paths.agent_socket, ask, Record)
+        assert isinstance(answer, Record)
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        """What the agent says of itself."""
+        answer = control.call(self.paths.agent_socket, control.Status(), dict[str, Any])
+        assert isinstance(answer, dict)
+        return answer
+
+    def listed(self) -> list[Record]:
+        """The whole device list."""
+        records = control.call(self.paths.agent_socket, control.ListDevices(), list[Record])
+        assert isinstance(records, list)
+        return records
+
+    def follow(self) -> "Follower":
+        """A connection on which the agent announces changes."""
+        return Follower(self.paths.agent_socket)
+
+
+class Follower:
+    """Reads announcements; `until` waits for one that names a key."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(START_SECONDS)
+        self._socket.connect(path)
+        self._lines = self._socket.makefile("rb")
+        self._socket.sendall(msgspec.json.encode(control.Follow()) + b"\n")
+        assert msgspec.json.decode(self._lines.readline()) == {"result": None}
+
+    def until(self, key: DeviceKey) -> None:
+        """Read until this key was announced."""
+        while True:
+            line = self._lines.readline()
+            assert line, "the agent closed the connection"
+            if key in msgspec.json.decode(line, type=control.Changed).keys:
+                return
+
+    def close(self) -> None:
+        """Hang up."""
+        self._lines.close()
+        self._socket.close()
