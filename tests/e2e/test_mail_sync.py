@@ -1,0 +1,108 @@
+"""A real client reads real mail from a real server through the appliance."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pyactivesync import FolderType
+
+from tests.e2e.device import Audit, Phone, Registry, SyncClient, client, new_id, status_of
+from tests.e2e.mailserver.server import ALICE, BOB, MailServer
+from tests.lab import Lab
+
+pytestmark = pytest.mark.e2e
+
+PING_ENDS_SECONDS = 25.0  # SOGo looks into the mailbox every 5 s; the rest is for a busy machine
+CUT_SECONDS = 2.0  # from the block to the end of the held request: one push, one socket message, one answer
+
+
+def inbox(device: SyncClient) -> str:
+    """The id of the inbox."""
+    return next(str(folder.id) for folder in device.list_folders() if folder.type == FolderType.INBOX)
+
+
+def synced(device: SyncClient, folder: str) -> tuple[str, list[str]]:
+    """Sync a folder from the beginning: its sync key now, and the subjects of all mail in it."""
+    key, subjects = device.sync_folder(folder).sync_key, []
+    while True:
+        page = device.sync_folder(folder, key)
+        key = page.sync_key
+        subjects += [item.fields.get("Email.Subject", "") for item in page.added]
+        if not page.more_available:
+            return key, subjects
+
+
+def test_options_come_from_the_mail_server(lab: Lab, mail_server: MailServer) -> None:
+    """A device learns the protocol versions and commands before it has said who it is."""
+    answer = Phone(lab, ALICE, new_id()).options()
+    assert answer.status_code == 200
+    assert "14.1" in answer.headers["MS-ASProtocolVersions"].split(",")
+    assert "FolderSync" in answer.headers["MS-ASProtocolCommands"].split(",")
+
+
+def test_an_allowed_device_syncs_its_folders(lab: Lab, alices_device: str) -> None:
+    """FolderSync gives the folders of alice's mailbox."""
+    answer = Phone(lab, ALICE, alices_device).folder_sync()
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("application/vnd.ms-sync.wbxml")
+    assert status_of(answer.content, "FolderHierarchy.Status") == "1"
+    assert b"INBOX" in answer.content
+
+
+@pytest.mark.usefixtures("trusted")
+def test_the_client_library_reads_mail(lab: Lab, alices_device: str, mail_server: MailServer) -> None:
+    """What was delivered to alice arrives in her device's Sync."""
+    subject = f"For the sync {alices_device}"
+    mail_server.deliver(ALICE.user, subject)
+    with client(lab, ALICE, alices_device) as device:
+        _, subjects = synced(device, inbox(device))
+    assert subject in subjects
+
+
+@pytest.mark.usefixtures("trusted")
+def test_new_mail_ends_a_held_ping(lab: Lab, alices_device: str, mail_server: MailServer, audit: Audit) -> None:
+    """The Ping hangs while nothing comes, ends with "changes" once mail is there, and Sync then fetches it."""
+    subject = f"For the ping {alices_device}"
+    with client(lab, ALICE, alices_device) as device, ThreadPoolExecutor(max_workers=1) as pool:
+        folder = inbox(device)
+        key, _ = synced(device, folder)
+        ping = pool.submit(device.ping, folder, heartbeat=120, timeout=60)
+        audit.wait_for(event="request", command="Ping", device_id=alices_device)
+        assert not ping.done()
+        mail_server.deliver(ALICE.user, subject)
+        ended = ping.result(timeout=PING_ENDS_SECONDS)
+        assert (ended.status, ended.changed_folder_ids) == ("2", [folder])
+        added = device.sync_folder(folder, key).added
+    assert [item.fields.get("Email.Subject") for item in added] == [subject]
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_device_blocked_while_its_ping_hangs_loses_it_at_once(
+    lab: Lab, alices_device: str, registry: Registry, audit: Audit, record_property: Callable[[str, object], None]
+) -> None:
+    """Nobody waits for the heartbeat: the block itself ends the Ping, and the next command is refused."""
+    with client(lab, ALICE, alices_device) as device, ThreadPoolExecutor(max_workers=1) as pool:
+        folder = inbox(device)
+        synced(device, folder)
+        ping = pool.submit(timed_ping, device, folder)
+        audit.wait_for(event="request", command="Ping", device_id=alices_device)
+        assert not ping.done()
+        registry.block(alices_device, ALICE.user)
+        blocked = time.monotonic()
+        ended = ping.result(timeout=30)
+    record_property("seconds_from_block_to_cut", round(ended - blocked, 3))
+    assert ended - blocked < CUT_SECONDS
+    assert status_of(Phone(lab, ALICE, alices_device).folder_sync().content, "FolderHierarchy.Status") == "129"
+
+
+def timed_ping(device: SyncClient, folder: str) -> float:
+    """When a Ping of ten minutes ended."""
+    device.ping(folder, heartbeat=600, timeout=660)
+    return time.monotonic()
+
+
+def test_one_users_registration_is_not_anothers(lab: Lab, alices_device: str) -> None:
+    """The same phone with bob's mailbox is another entry, and nobody has registered that one."""
+    answer = Phone(lab, BOB, alices_device).folder_sync()
+    assert status_of(answer.content, "FolderHierarchy.Status") == "129"
