@@ -174,7 +174,8 @@ class Writer:
                     txn.put(_CURSOR, b"%d" % cursor)
                     _forget_removals(txn, cursor)
         except lmdb.MapFullError as error:
-            raise StoreFullError(f"{self._path}: the device list has outgrown its {MAP_BYTES} bytes") from error
+            size = self._env.info()["map_size"]
+            raise StoreFullError(f"{self._path}: the device list has outgrown its {size} bytes") from error
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
