@@ -1,0 +1,367 @@
+"""The commit: all of it happens, or none of it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.apply import ApplyError, ConflictError, Order
+from appliance.config.store import MAX_REVISIONS
+from appliance.features.base import Feature, File, Unit
+from appliance.plan import InvalidError
+from appliance.render import RenderError
+from tests.unit.appliance.workbench import FEATURES, WEB, Bench, Crash
+
+FIRST: dict[str, Any] = {"name": "box"}
+SECOND: dict[str, Any] = {"name": "other", "web": {"port": 9443, "words": ["a"], "sites": {"one": {"root": "/srv"}}}}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def running(bench: Bench) -> Bench:
+    bench.commit(FIRST)
+    bench.commands.log.clear()
+    bench.steps.clear()
+    return bench
+
+
+def test_the_first_commit_renders_every_file_and_makes_revision_one(bench: Bench) -> None:
+    done = bench.commit(FIRST, comment="hello")
+    assert (done.changed, done.revision) == (True, 1)
+    assert done.files == ("/etc/name", WEB)
+    assert done.units == ("web.service",)
+    assert bench.text("/etc/name") == "box\n"
+    assert (bench.root / "etc/web/web.conf").stat().st_mode & 0o777 == 0o640
+    assert bench.commands.kernel_name == "box"
+    assert [(one.number, one.user, one.comment, one.current) for one in bench.store.revisions()] == [
+        (1, "tester", "hello", True)
+    ]
+
+
+def test_the_first_commit_must_hold_everything_that_is_required(bench: Bench) -> None:
+    with pytest.raises(InvalidError, match="name: found nothing; allowed: 1 to 8 lower-case letters"):
+        bench.commit({"web": {"port": 80}})
+    assert bench.files() == {}
+    assert bench.store.running() is None
+
+
+def test_the_same_tree_again_changes_nothing_and_makes_no_revision(running: Bench) -> None:
+    before = os.stat(running.root / "etc/name")
+    done = running.commit(FIRST)
+    assert (done.changed, done.revision, done.files, done.units) == (False, 1, (), ())
+    assert running.commands.acted() == []
+    assert os.stat(running.root / "etc/name").st_ino == before.st_ino
+
+
+def test_a_file_edited_by_hand_is_drift_and_is_written_anew_without_a_revision(running: Bench) -> None:
+    (running.root / "etc/web/web.conf").write_text("port 1\n")
+    done = running.commit(FIRST)
+    assert (done.changed, done.revision, done.files, done.units) == (True, 1, (WEB,), ("web.service",))
+    assert (running.text(WEB) or "").startswith("port 8443\n")
+
+
+def test_a_mode_changed_by_hand_is_drift(running: Bench) -> None:
+    (running.root / "etc/name").chmod(0o666)
+    assert running.commit(FIRST).files == ("/etc/name",)
+    assert (running.root / "etc/name").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_has_no_file_is_brought_in_step_too(running: Bench) -> None:
+    (running.root / "kernel-name").write_text("drifted")
+    done = running.commit(FIRST)
+    assert (done.changed, done.revision) == (True, 1)
+    assert running.commands.kernel_name == "box"
+
+
+def test_a_file_that_is_no_longer_rendered_is_removed(running: Bench) -> None:
+    running.commit(SECOND)
+    assert running.text("/etc/web/sites/one") == "root /srv\n"
+    done = running.commit(FIRST)
+    assert "/etc/web/sites/one" in done.files
+    assert running.text("/etc/web/sites/one") is None
+
+
+def test_only_units_whose_files_changed_take_notice(running: Bench) -> None:
+    done = running.commit({"name": "new"})
+    assert (done.files, done.units) == (("/etc/name",), ())
+    assert running.commands.acted() == []
+
+
+def test_a_check_changes_nothing_and_tells_what_would_change(running: Bench) -> None:
+    files = running.files()
+    done = running.engine.check(running.order(SECOND))
+    assert done.changed
+    assert (done.revision, done.files, done.units) == (1, ("/etc/name", "/etc/web/sites/one", WEB), ("web.service",))
+    assert running.files() == files
+    assert running.commands.acted() == []
+
+
+def test_a_symbolic_link_is_replaced_and_comes_back_when_the_commit_fails(bench: Bench) -> None:
+    (bench.root / "etc").mkdir()
+    (bench.root / "etc/name").symlink_to("../elsewhere")
+    bench.commands.dies_after = {"web.service"}
+    with pytest.raises(ApplyError):
+        bench.commit(FIRST)
+    assert (bench.root / "etc/name").readlink() == Path("../elsewhere")
+    bench.commands.dies_after = set()
+    bench.commit(FIRST)
+    assert not (bench.root / "etc/name").is_symlink()
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_value_is_refused_with_path_found_and_allowed(running: Bench) -> None:
+    with pytest.raises(InvalidError) as refused:
+        running.commit({"name": "box", "web": {"port": 70000, "prot": 1}})
+    assert [str(problem) for problem in refused.value.problems] == [
+        "web.port: found 70000; allowed: a whole number from 1 to 65535",
+        "web.prot: found an unknown setting; allowed: port (did you mean that?), or one of: on, port, sites, token, words",
+    ]
+    assert running.steps == []
+
+
+def test_a_rule_between_fields_is_held(running: Bench) -> None:
+    with pytest.raises(InvalidError, match="web.port: found 22, which is SSH's; allowed: a port of its own"):
+        running.commit({"name": "box", "web": {"port": 22}})
+
+
+def test_who_edits_what_changed_meanwhile_is_told_by_whom(running: Bench) -> None:
+    stale = running.digest()
+    running.commit(SECOND)
+    with pytest.raises(ConflictError, match=r"changed meanwhile by tester \(revision 2\)"):
+        running.engine.commit(Order(tree=FIRST, base=stale, user="second"))
+    assert running.text("/etc/name") == "other\n"
+
+
+def test_the_daemons_own_checker_refuses_before_anything_is_touched(running: Bench) -> None:
+    files = running.files()
+    with pytest.raises(ApplyError, match=rf"web: webd refuses {WEB}: .*{WEB}: line 1: a bad word; nothing was changed"):
+        running.commit({"name": "other", "web": {"words": ["nonsense"]}})
+    assert running.files() == files
+    assert not (running.folder / "config/staging").exists()
+
+
+def test_two_features_cannot_own_one_file(tmp_path: Path) -> None:
+    thief = Feature(name="thief", label="T", schema={"type": "dict"}, default={}, render=lambda _t: {WEB: File("mine")})
+    bench = Bench(tmp_path, (*FEATURES, thief))
+    with pytest.raises(RenderError, match=f"{WEB} is rendered by web and by thief"):
+        bench.commit(FIRST)
+
+
+def test_a_feature_that_cannot_be_rendered_is_named(tmp_path: Path) -> None:
+    broken = Feature(
+        name="broken", label="B", schema={"type": "dict"}, default={}, render=lambda tree: {"/x": tree["no"]}
+    )
+    with pytest.raises(RenderError, match="broken could not be rendered: KeyError: 'no'"):
+        Bench(tmp_path, (*FEATURES, broken)).commit(FIRST)
+
+
+# --- failures while applying -------------------------------------------------------------------------------------
+
+
+def _stands_again(bench: Bench, files: dict[str, tuple[str, int]], tree: dict[str, Any]) -> None:
+    assert bench.files() == files
+    assert bench.running() == tree
+    assert bench.store.journal() is None
+    assert bench.commands.kernel_name == tree["name"]
+
+
+def test_a_unit_that_does_not_come_back_brings_the_old_revision_back(running: Bench) -> None:
+    files, tree = running.files(), running.running()
+    running.commands.dies_after = {"web.service"}
+    with pytest.raises(ApplyError) as failed:
+        running.commit(SECOND)
+    assert str(failed.value) == (
+        f"web: web.service (reload for {WEB}): is failed after its reload; the old revision stands again"
+    )
+    _stands_again(running, files, tree)
+    assert running.commands.acted() == ["reload-or-restart -- web.service"] * 2
+
+
+def test_a_reconcile_that_fails_names_its_feature(running: Bench) -> None:
+    files, tree = running.files(), running.running()
+    running.commands.failing = {"hostname"}
+    with pytest.raises(ApplyError, match="name: bringing the system in step: .*hostname is told to fail"):
+        running.commit(SECOND)
+    running.commands.failing = set()
+    assert running.files() == files
+    assert running.running() == tree
+
+
+def test_when_going_back_fails_too_it_is_said_and_the_next_start_tries_again(running: Bench) -> None:
+    files = running.files()
+    running.commands.failing = {"systemctl reload-or-restart"}
+    with pytest.raises(ApplyError, match="the old revision could NOT be restored: web.service"):
+        running.commit(SECOND)
+    running.commands.failing = set()
+    assert running.restart() == "an interrupted commit was undone; the old revision stands"
+    assert running.files() == files
+    assert running.store.journal() is None
+
+
+def test_something_else_that_writes_our_file_is_seen(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def spoil(_tree: Any, _system: Any) -> bool:
+        (bench.root / "etc/web/web.conf").write_text("spoilt")
+        return False
+
+    spoiler = Feature(name="spoiler", label="S", schema={"type": "dict"}, default={}, reconcile=spoil)
+    bench = Bench(tmp_path, (*FEATURES, spoiler))
+    with pytest.raises(ApplyError, match=f"web: {WEB} is not what was written"):
+        bench.commit(FIRST)
+
+
+def test_a_port_nobody_listens_on_any_more_brings_the_old_revision_back(running: Bench) -> None:
+    files, tree = running.files(), running.running()
+    running.commands.units["sentry-portal.service"] = "active"
+    running.commands.listen(8443)
+    with pytest.raises(ApplyError, match=r"nobody listens on port 9443 \(sentry-portal.service\) any more"):
+        running.commit(SECOND)
+    _stands_again(running, files, tree)
+
+
+def test_a_service_that_was_stopped_on_purpose_is_not_probed(running: Bench) -> None:
+    running.commands.units["sentry-portal.service"] = "inactive"
+    running.commands.listen(22)
+    assert running.commit(SECOND).revision == 2
+
+
+def test_unit_files_are_made_known_to_systemd(tmp_path: Path) -> None:
+    path = "/etc/systemd/system/x.service"
+    feature = Feature(
+        name="x",
+        label="X",
+        schema={"type": "dict"},
+        default={},
+        render=lambda _tree: {path: File("[Unit]\n")},
+        units=(Unit("x.service", "restart", (path,)),),
+    )
+    bench = Bench(tmp_path, (*FEATURES, feature))
+    bench.commit(FIRST)
+    assert bench.commands.acted() == ["daemon-reload", "reload-or-restart -- web.service", "restart -- x.service"]
+
+
+# --- kill -9 -----------------------------------------------------------------------------------------------------
+
+
+def _steps(tmp_path: Path) -> list[str]:
+    bench = Bench(tmp_path / "rehearsal")
+    bench.commit(FIRST)
+    bench.steps.clear()
+    bench.commit(SECOND, confirm_minutes=5)
+    return bench.steps
+
+
+def test_a_crash_at_any_step_leaves_the_old_or_the_new_revision_and_nothing_between(tmp_path: Path) -> None:
+    steps = _steps(tmp_path)
+    assert len(steps) >= 12
+    outcomes = {}
+    for number, step in enumerate(steps):
+        bench = Bench(tmp_path / str(number))
+        bench.commit(FIRST)
+        old = bench.files()
+        bench.crash_at = step
+        with pytest.raises(Crash):
+            bench.commit(SECOND, confirm_minutes=5)
+        bench.crash_at = None
+        bench.restart()
+        outcomes[step] = bench.running()["name"]
+        assert bench.store.journal() is None, step
+        assert [one.number for one in bench.store.revisions()] == ([2, 1] if outcomes[step] == "other" else [1]), step
+        assert bench.commands.kernel_name == outcomes[step], step
+        if outcomes[step] == "box":
+            assert bench.files() == old, step
+            assert bench.store.pending() is None, step
+        else:
+            assert bench.text("/etc/name") == "other\n", step
+            assert bench.store.pending() is not None, step
+        assert list(bench.root.rglob("*.sentry-new")) == [], step
+        bench.engine.return_to(1, "tester", "back")  # and it works on
+        assert bench.commit(SECOND).changed
+    assert outcomes["armed"] == "box"
+    assert outcomes["running"] == "other"
+
+
+def test_a_crash_in_the_first_commit_takes_its_files_away_again(bench: Bench) -> None:
+    bench.crash_at = "reconciled"
+    with pytest.raises(Crash):
+        bench.commit(FIRST)
+    bench.crash_at = None
+    assert bench.restart() == "an interrupted commit was undone; the old revision stands"
+    assert bench.files() == {}
+    assert bench.store.running() is None
+
+
+# --- revisions, rollback, confirmation ---------------------------------------------------------------------------
+
+
+def test_rollback_commits_an_old_revision_as_a_new_one(running: Bench) -> None:
+    files, tree = running.files(), running.running()
+    running.commit(SECOND)
+    done = running.engine.return_to(1, "tester", "back")
+    assert (done.revision, running.files(), running.running()) == (3, files, tree)
+
+
+def test_the_number_of_kept_revisions_is_bounded(running: Bench) -> None:
+    for number in range(MAX_REVISIONS + 3):
+        running.commit({"name": "box", "web": {"port": 1000 + number}})
+    numbers = [one.number for one in running.store.revisions()]
+    assert numbers == list(range(MAX_REVISIONS + 4, 4, -1))
+
+
+def test_an_unconfirmed_commit_is_overdue_after_its_minutes_also_for_a_new_configd(running: Bench) -> None:
+    done = running.commit(SECOND, confirm_minutes=5)
+    assert done.confirm_by == "2027-01-15T08:05:00Z"
+    running.clock.now += 299
+    running.restart()
+    assert running.engine.overdue() is None
+    running.clock.now += 1
+    pending = running.engine.overdue()
+    assert pending is not None
+    running.engine.return_to(pending.previous, "configd", "not confirmed")
+    assert running.running()["name"] == "box"
+    assert running.engine.overdue() is None
+
+
+def test_a_confirmed_commit_stays(running: Bench) -> None:
+    running.commit(SECOND, confirm_minutes=5)
+    running.engine.confirm("tester")
+    running.clock.now += 600
+    assert running.engine.overdue() is None
+    with pytest.raises(ConflictError, match="no commit waits for confirmation"):
+        running.engine.confirm("tester")
+
+
+def test_while_a_commit_waits_another_is_refused_but_a_way_back_is_not(running: Bench) -> None:
+    running.commit(SECOND, confirm_minutes=5)
+    with pytest.raises(ConflictError, match="revision 2 by tester waits for confirmation"):
+        running.commit(FIRST)
+    assert running.engine.return_to(1, "tester", "back").revision == 3
+    assert running.store.pending() is None
+
+
+@pytest.mark.parametrize("minutes", [0, 121])
+def test_the_minutes_to_confirm_are_bounded(running: Bench, minutes: int) -> None:
+    with pytest.raises(ConflictError, match=f"found {minutes} minutes to confirm; allowed: 1 to 120"):
+        running.commit(SECOND, confirm_minutes=minutes)
+
+
+def test_the_first_commit_has_nothing_to_return_to(bench: Bench) -> None:
+    with pytest.raises(ConflictError, match="there is no revision yet to return to"):
+        bench.commit(FIRST, confirm_minutes=5)
+    assert bench.files() == {}
+
+
+def test_secrets_of_pruned_revisions_are_collected_and_of_kept_ones_are_not(running: Bench) -> None:
+    for number in range(MAX_REVISIONS + 1):
+        running.commit({"name": "box", "web": {"token": f"token-{number}"}})
+    kept = len(list((running.folder / "secrets").iterdir())) - 1  # the machine's key lies beside them
+    assert kept == MAX_REVISIONS
+    assert running.vault.reveal(running.running()["web"]["token"]) == f"token-{MAX_REVISIONS}"

@@ -1,0 +1,293 @@
+"""A small appliance for tests of the engine: two features, a folder as its file system, systemd as a table.
+
+The files are real files; only commands are answered by `Commands`, which can be told to fail.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.apply import Engine, Order
+from appliance.audit import Entry
+from appliance.config.diff import digest
+from appliance.config.schema import Schema
+from appliance.config.secrets import Secrets
+from appliance.config.store import Store
+from appliance.configd.api import Committed
+from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
+from appliance.process import CommandError
+from appliance.system import Appliance
+
+WEB = "/etc/web/web.conf"
+KEY = "/etc/web/key"
+
+
+class Crash(BaseException):
+    """kill -9: nothing that catches errors may catch it."""
+
+
+@dataclass
+class Commands:
+    """Answers commands: `systemctl` from `units`, `hostname` sets the kernel's name, `webd -t` refuses the word `nonsense`."""
+
+    root: Path
+    log: list[list[str]] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=lambda: {"web.service": "active"})
+    failing: set[str] = field(default_factory=set)
+    dies_after: set[str] = field(default_factory=set)
+    """Units that are `failed` once they were acted on."""
+
+    def __call__(self, argv: list[str], *, stdin: str | None = None) -> str:
+        self.log.append(argv)
+        if argv[0] in self.failing or " ".join(argv[:2]) in self.failing:
+            raise CommandError(argv, 1, f"{argv[0]} is told to fail")
+        answer: str = getattr(self, f"_{argv[0]}")(argv, stdin)
+        return answer
+
+    def _systemctl(self, argv: list[str], _stdin: str | None) -> str:
+        if argv[1] == "show":
+            state = self.units.get(argv[-1], "inactive")
+            return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if argv[-1] in self.units else ''}\n"
+        if argv[1] != "daemon-reload":
+            self.units[argv[-1]] = "failed" if argv[-1] in self.dies_after else "active"
+        return ""
+
+    def _webd(self, argv: list[str], _stdin: str | None) -> str:
+        if "nonsense" in Path(argv[-1]).read_text():
+            raise CommandError(argv, 1, f"{argv[-1]}: line 1: a bad word")
+        return ""
+
+    def _hostname(self, argv: list[str], _stdin: str | None) -> str:
+        (self.root / "kernel-name").write_text(argv[1])
+        return ""
+
+    def _pwscore(self, _argv: list[str], stdin: str | None) -> str:
+        if len((stdin or "").strip()) < 15:
+            raise CommandError(
+                ["pwscore"], 1, "Password quality check failed:\n The password is shorter than 15 characters"
+            )
+        return "100\n"
+
+    @property
+    def kernel_name(self) -> str:
+        """What `hostname` set last."""
+        return (self.root / "kernel-name").read_text()
+
+    def acted(self) -> list[str]:
+        """What systemd was asked to do, without the questions."""
+        return [" ".join(argv[1:]) for argv in self.log if argv[0] == "systemctl" and argv[1] != "show"]
+
+    def listen(self, *ports: int) -> None:
+        """Fill /proc/net/tcp."""
+        place = self.root / "proc/net/tcp"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"   {n}: 00000000:{port:04X} 00000000:0000 0A 00000000" for n, port in enumerate(ports)]
+        place.write_text("\n".join(["  sl  local_address rem_address   st", *rows, ""]))
+
+
+def _render_web(tree: Tree) -> Mapping[str, File]:
+    web = tree["web"]
+    files = {WEB: File(f"port {web['port']}\nwords {' '.join(web['words'])}\ntoken {web['token']}\n", mode=0o640)}
+    for name, site in web["sites"].items():
+        files[f"/etc/web/sites/{name}"] = File(f"root {site['root']}\n")
+    return files
+
+
+def _verify_web(tree: Tree) -> tuple[Problem, ...]:
+    clash = tree["web"]["port"] == 22
+    return (Problem("web.port", "22, which is SSH's", "a port of its own"),) if clash else ()
+
+
+def _name_kernel(tree: Tree, system: System) -> bool:
+    """Keeps the kernel's name in step; it is read back from the file `Commands` keeps it in."""
+    if system.read("/kernel-name") == tree["name"]:
+        return False
+    system.run(["hostname", tree["name"]])
+    return True
+
+
+NAME = Feature(
+    name="name",
+    label="Host name",
+    schema={"type": "string", "regex": "[a-z]{1,8}", "meta": {"label": "Name", "allowed": "1 to 8 lower-case letters"}},
+    render=lambda tree: {"/etc/name": File(f"{tree['name']}\n")},
+    reconcile=_name_kernel,
+)
+USERS = Feature(
+    name="users",
+    label="Administrators",
+    default={},
+    schema={
+        "type": "dict",
+        "schema": {
+            "accounts": {
+                "type": "dict",
+                "default": {},
+                "keysrules": {"type": "string", "regex": "[a-z]{1,16}"},
+                "valuesrules": {
+                    "type": "dict",
+                    "schema": {
+                        "role": {
+                            "type": "string",
+                            "allowed": ["administrator", "operator", "auditor"],
+                            "required": True,
+                        },
+                        "password_hash": {"type": "string", "meta": {"secret": True}},
+                    },
+                },
+            }
+        },
+    },
+)
+CLI = Feature(
+    name="cli",
+    label="CLI",
+    default={},
+    schema={
+        "type": "dict",
+        "schema": {
+            "idle_minutes": {"type": "integer", "min": 1, "max": 60, "default": 10},
+            "enable_secret_hash": {"type": "string", "meta": {"secret": True}},
+        },
+    },
+)
+SSH = Feature(
+    name="ssh",
+    label="SSH",
+    default={},
+    schema={"type": "dict", "schema": {"max_sessions": {"type": "integer", "min": 1, "max": 10, "default": 3}}},
+)
+WEB_FEATURE = Feature(
+    name="web",
+    label="Web server",
+    default={},
+    schema={
+        "type": "dict",
+        "schema": {
+            "port": {
+                "type": "integer",
+                "min": 1,
+                "max": 65535,
+                "default": 8443,
+                "meta": {"label": "Port", "help": "TCP."},
+            },
+            "on": {"type": "boolean", "default": True},
+            "words": {"type": "list", "schema": {"type": "string", "maxlength": 8}, "maxlength": 3, "default": []},
+            "token": {"type": "string", "minlength": 4, "default": "none", "meta": {"label": "Token", "secret": True}},
+            "sites": {
+                "type": "dict",
+                "default": {},
+                "keysrules": {"type": "string", "regex": "[a-z]+"},
+                "valuesrules": {
+                    "type": "dict",
+                    "schema": {
+                        "root": {"type": "string", "required": True},
+                        "level": {"type": "integer", "default": 1},
+                    },
+                },
+            },
+        },
+    },
+    verify=_verify_web,
+    render=_render_web,
+    flows=lambda tree: (Flow("portal", "in", "tcp", tree["web"]["port"]),),
+    checks=(Check(("webd", "-t", f"{{{WEB}}}"), needs=(WEB,)),),
+    units=(Unit("web.service", "reload", (WEB,)),),
+)
+FEATURES = (NAME, USERS, CLI, SSH, WEB_FEATURE)
+
+
+@dataclass
+class Clock:
+    """A clock that moves when told."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Ledger:
+    """An audit that keeps its entries."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    def write(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+class Bench:
+    """An engine over `folder`; `restart` is what a crash and a new configd make of it."""
+
+    def __init__(self, folder: Path, features: tuple[Feature, ...] = FEATURES) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.features = features
+        self.commands = Commands(self.root)
+        self.clock = Clock()
+        self.crash_at: str | None = None
+        self.steps: list[str] = []
+        self.restart()
+
+    def restart(self) -> str | None:
+        """A new engine over what is on disk; returns what recovery says."""
+        self.schema = Schema(self.features)
+        self.vault = Secrets(self.folder / "secrets")
+        self.store = Store(self.folder / "config")
+        self.machine = Appliance(
+            self.vault.reveal,
+            root=self.root,
+            run=self.commands,
+            owners=False,
+            sleep=self.clock.sleep,
+            clock=self.clock,
+        )
+        self.engine = Engine(
+            self.schema,
+            self.store,
+            self.vault,
+            self.machine,
+            staging=self.folder / "config/staging",
+            wall_clock=self.clock,
+            checkpoint=self._checkpoint,
+        )
+        return self.engine.recover()
+
+    def _checkpoint(self, step: str) -> None:
+        self.steps.append(step)
+        if step == self.crash_at:
+            raise Crash(step)
+
+    def order(self, tree: object, **rest: Any) -> Order:
+        """An order based on what runs now."""
+        return Order(tree=tree, base=self.store.digest(), user="tester", **rest)
+
+    def commit(self, tree: object, **rest: Any) -> Committed:
+        """Commit `tree`."""
+        return self.engine.commit(self.order(tree, **rest))
+
+    def text(self, path: str) -> str | None:
+        """The file at `path` of the small appliance."""
+        return self.machine.read(path)
+
+    def files(self) -> dict[str, tuple[str, int]]:
+        """Everything below /etc: text and mode."""
+        places = [place for place in (self.root / "etc").rglob("*") if place.is_file()]
+        return {
+            f"/{place.relative_to(self.root)}": (place.read_text(), place.stat().st_mode & 0o7777) for place in places
+        }
+
+    def running(self) -> dict[str, Any]:
+        """The running tree; empty before the first commit."""
+        current = self.store.current()
+        return current.tree if current else {}
+
+    def digest(self) -> str:
+        """Of the running tree."""
+        return digest(self.running())
