@@ -7,13 +7,16 @@ from appliance.features.base import Check, Feature, File, Flow, Tree, Unit
 from appliance.features.template import filled
 
 CONFIGURATION = "/etc/ssh/sshd_config.d/50-sentry.conf"
-LIMITS = "/etc/security/limits.d/50-sentry.conf"
 AUTOMATION_GROUP = "sentry-automation"
 PORT = 22
 
 
 def render(tree: Tree) -> Mapping[str, File]:
-    """What administrators and the automation account may do over SSH, and how many may be logged in at once."""
+    """What administrators and the automation account may do over SSH.
+
+    sshd's `MaxSessions` bounds the channels of one connection only. The number of sessions at once is held by configd,
+    where each command line opens one; pam_limits would count systemd's per-user managers as log-ins too.
+    """
     text = filled(
         "sshd.conf.j2",
         ssh=tree["ssh"],
@@ -23,8 +26,7 @@ def render(tree: Tree) -> Mapping[str, File]:
         administrators=accounts.GROUP,
         automation=AUTOMATION_GROUP,
     )
-    limits = filled("limits.conf.j2", group=accounts.GROUP, sessions=tree["ssh"]["max_sessions"])
-    return {CONFIGURATION: File(text, mode=0o600), LIMITS: File(limits)}
+    return {CONFIGURATION: File(text, mode=0o600)}
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
