@@ -121,7 +121,7 @@ class Phone:
 
 
 class SyncClient(Client):  # type: ignore[misc]  # the library ships no types
-    """pyactivesync against a server that has no policies: SOGo answers Provision with "no policy", which it takes for an error."""
+    """pyactivesync for a server without policies: SOGo answers Provision with "no policy", an error to the library."""
 
     def _ensure_provisioned(self) -> None:
         """There is nothing to provision."""
