@@ -1,0 +1,113 @@
+"""What news does to an entry, as a table and as a law."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentry_runtime.agent.changes import Admitted, Effect, Expired, Known, News, effect
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.uem.api import Decision
+
+KEY = DeviceKey("C1", "anna@lab.test")
+NOW = 1_000
+
+
+def decision(version: int, state: State = State.ALLOWED, *, removed: bool = False, note: str = "") -> Decision:
+    """The UEM's word at this version."""
+    return Decision(
+        device_id=KEY.device_id, principal=KEY.principal, state=state, version=version, removed=removed, note=note
+    )
+
+
+def entry(version: int, state: State = State.ALLOWED, *, provisional: bool = False, note: str = "") -> Record:
+    """What stands in the list."""
+    return Record(
+        key=KEY, state=state, version=version, provisional=provisional, first_seen=NOW, updated=NOW, note=note
+    )
+
+
+GUESS = entry(0, provisional=True)
+
+
+@pytest.mark.parametrize(
+    ("known", "news", "then"),
+    [
+        pytest.param(Known(None, 0, 0), decision(1), Effect(entry(1)), id="a first decision is written"),
+        pytest.param(Known(entry(3), 0, 0), decision(3, State.BLOCKED), None, id="the same version changes nothing"),
+        pytest.param(Known(entry(3), 0, 0), decision(2, State.BLOCKED), None, id="an older version changes nothing"),
+        pytest.param(
+            Known(entry(3), 0, 3),
+            decision(4, State.BLOCKED),
+            Effect(entry(4, State.BLOCKED)),
+            id="a newer one overwrites",
+        ),
+        pytest.param(
+            Known(entry(3), 0, 0),
+            decision(4),
+            Effect(entry(4), visible=False),
+            id="the same word again is not announced",
+        ),
+        pytest.param(
+            Known(entry(3), 0, 0), decision(4, note="why"), Effect(entry(4, note="why")), id="another note is"
+        ),
+        pytest.param(Known(entry(3), 0, 0), decision(4, removed=True), Effect(None, 4), id="a removal takes it out"),
+        pytest.param(
+            Known(None, 0, 0),
+            decision(4, removed=True),
+            Effect(None, 4, visible=False),
+            id="an early removal is remembered",
+        ),
+        pytest.param(Known(None, 4, 0), decision(3), None, id="news from before the removal is old"),
+        pytest.param(Known(None, 4, 0), decision(5), Effect(entry(5)), id="news from after the removal is not"),
+        pytest.param(Known(None, 0, 5), decision(5), None, id="news up to the cursor is old where there is no entry"),
+        pytest.param(Known(GUESS, 0, 0), decision(1), Effect(entry(1)), id="a decision replaces a guess"),
+        pytest.param(Known(None, 0, 9), Admitted(GUESS), Effect(GUESS), id="a guess fills a gap"),
+        pytest.param(Known(entry(1), 0, 0), Admitted(GUESS), None, id="a guess never replaces a decision"),
+        pytest.param(Known(GUESS, 0, 0), Expired(KEY), Effect(None), id="a guess expires"),
+        pytest.param(Known(entry(1), 0, 0), Expired(KEY), None, id="a decision does not"),
+        pytest.param(Known(None, 0, 0), Expired(KEY), None, id="what is not there cannot expire"),
+    ],
+)
+def test_effect(known: Known, news: News, then: Effect | None) -> None:
+    """One row each: what is known, what comes, what is written."""
+    assert effect(known, news, NOW) == then
+
+
+def test_an_entry_keeps_when_it_was_first_seen_and_gets_its_reasons_sorted_and_once() -> None:
+    """So that equal words are equal entries."""
+    word = Decision(
+        device_id="C1",
+        principal="anna@lab.test",
+        state=State.BLOCKED,
+        version=2,
+        reasons=(Reason.POLICY, Reason.MANUAL, Reason.POLICY),
+    )
+    change = effect(Known(entry(1), 0, 0), word, NOW + 60)
+    assert change is not None
+    assert change.record is not None
+    assert (change.record.first_seen, change.record.updated) == (NOW, NOW + 60)
+    assert change.record.reasons == (Reason.MANUAL, Reason.POLICY)
+
+
+histories = st.lists(
+    st.tuples(st.sampled_from([State.ALLOWED, State.BLOCKED, State.WIPE_PENDING]), st.booleans()),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(histories, st.data())
+def test_any_order_and_repetition_of_one_devices_history_ends_in_its_last_word(
+    history: list[tuple[State, bool]], data: st.DataObject
+) -> None:
+    """The law behind the table: versions decide, arrival does not."""
+    words = [decision(version, state, removed=removed) for version, (state, removed) in enumerate(history, 1)]
+    arrivals = data.draw(st.permutations(words + data.draw(st.lists(st.sampled_from(words), max_size=8))))
+    record: Record | None = None
+    removed_at = 0
+    for word in arrivals:
+        change = effect(Known(record, removed_at, 0), word, NOW)
+        if change is not None:
+            record, removed_at = change.record, change.removed_at
+    last = words[-1]
+    assert record == (None if last.removed else entry(last.version, last.state))

@@ -1,0 +1,190 @@
+"""News into the list: durable, in order, announced; and the same list whatever the order."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentry_runtime.agent.changes import Admitted, Expired
+from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
+from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.store import StoreFullError, Writer
+from sentry_runtime.uem.api import Decision
+from tests.unit.agent.ears import Ears
+
+ANNA = DeviceKey("C1", "anna@lab.test")
+BERT = DeviceKey("C2", "bert@lab.test")
+
+
+def unheard(keys: tuple[DeviceKey, ...]) -> None:
+    """Where nobody follows."""
+
+
+def decision(key: DeviceKey, version: int, state: State = State.ALLOWED, *, removed: bool = False) -> Decision:
+    """The UEM's word."""
+    return Decision(device_id=key.device_id, principal=key.principal, state=state, version=version, removed=removed)
+
+
+def guess(key: DeviceKey) -> Admitted:
+    """The fail mode's."""
+    return Admitted(Record(key=key, state=State.ALLOWED, version=0, provisional=True, first_seen=1_000))
+
+
+async def test_a_change_is_on_the_disk_before_it_is_announced(tmp_path: Path) -> None:
+    """Whoever reads on the announcement reads the new entry."""
+    store = Writer(tmp_path)
+    seen: list[Record | None] = []
+    devices = DeviceList(store, lambda keys: seen.extend(store.get(key) for key in keys))
+    changed = await devices.take([decision(ANNA, 1)])
+    assert changed == (ANNA,)
+    assert [record.version for record in seen if record is not None] == [1]
+    await devices.close()
+    store.close()
+
+
+async def test_only_what_a_follower_would_see_differently_is_announced(devices: DeviceList, ears: Ears) -> None:
+    """Repetitions and mere version changes are silent."""
+    await devices.take([decision(ANNA, 1), decision(BERT, 2)])
+    await devices.take([decision(ANNA, 1), decision(BERT, 3)])
+    await devices.take([decision(ANNA, 4, State.BLOCKED), decision(BERT, 5, removed=True)])
+    assert ears.announced == [(ANNA, BERT), (ANNA, BERT)]
+    assert (devices.count, devices.cursor) == (1, 0)
+
+
+async def test_a_block_and_its_end_in_one_message_are_announced_though_the_entry_ends_as_it_began(
+    devices: DeviceList, ears: Ears
+) -> None:
+    """A follower may have read in between on another occasion; telling it too much is right, too little is not."""
+    await devices.take([decision(ANNA, 1)])
+    await devices.take([decision(ANNA, 2, State.BLOCKED), decision(ANNA, 3)])
+    assert ears.announced == [(ANNA,), (ANNA,)]
+
+
+async def test_what_arrives_during_a_commit_goes_into_the_next_one_together(tmp_path: Path) -> None:
+    """A hundred messages at once cost two commits or so, not a hundred, and each hears only of its own."""
+    store = Writer(tmp_path)
+    commits = 0
+    write = store.write
+
+    def counted(**what: object) -> None:
+        nonlocal commits
+        commits += 1
+        write(**what)  # type: ignore[arg-type]
+
+    store.write = counted  # type: ignore[method-assign]
+    devices = DeviceList(store, unheard)
+    keys = [DeviceKey(f"C{number}", "anna") for number in range(100)]
+    outcomes = await asyncio.gather(*(devices.take([decision(key, number)]) for number, key in enumerate(keys, 1)))
+    assert outcomes == [(key,) for key in keys]
+    assert commits <= 3
+    await devices.close()
+    store.close()
+
+
+async def test_the_cursor_goes_forward_only_unless_it_is_rewound(devices: DeviceList) -> None:
+    """A late page does not take it back."""
+    await devices.take([], cursor=9)
+    await devices.take([], cursor=5)
+    assert devices.cursor == 9
+    await devices.take([], cursor=0, rewind=True)
+    assert devices.cursor == 0
+
+
+async def test_provisional_entries_are_counted_until_they_are_decided_or_expire(devices: DeviceList) -> None:
+    """The count bounds the fail mode."""
+    await devices.take([guess(ANNA), guess(BERT)])
+    assert devices.provisional == {ANNA, BERT}
+    await devices.take([decision(ANNA, 1), Expired(BERT)])
+    assert (devices.provisional, devices.count) == (frozenset(), 1)
+
+
+async def test_a_list_opened_again_knows_its_entries_and_which_are_provisional(tmp_path: Path) -> None:
+    """Counted anew from the disk."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, unheard)
+    await devices.take([guess(ANNA), decision(BERT, 1)])
+    await devices.close()
+    again = DeviceList(store, unheard)
+    assert (again.count, again.provisional) == (2, frozenset({ANNA}))
+    await again.close()
+    store.close()
+
+
+async def test_a_refused_write_reaches_everyone_who_waited_for_it_and_the_list_goes_on(
+    tmp_path: Path, ears: Ears
+) -> None:
+    """Nothing is announced that is not on the disk."""
+    store = Writer(tmp_path, map_bytes=131_072)
+    devices = DeviceList(store, ears.announce)
+    many = [decision(DeviceKey(f"C{number}", "x" * 200), number) for number in range(1, 2_000)]
+    with pytest.raises(StoreFullError):
+        await devices.take(many, cursor=2_000)
+    assert (devices.count, devices.cursor, ears.announced) == (0, 0, [])
+    assert await devices.take([decision(ANNA, 1)]) == (ANNA,)
+    await devices.close()
+    store.close()
+
+
+async def test_few_changes_are_audited_one_by_one_and_many_by_their_number(devices: DeviceList, ears: Ears) -> None:
+    """The first load of a fleet does not flood the log."""
+    await devices.take([decision(ANNA, 1, State.BLOCKED)])
+    account(ears.audit, devices, (ANNA, BERT))
+    account(ears.audit, devices, (ANNA,) * (AUDITED_SINGLY + 1))
+    assert ears.audited == [
+        ("device_changed", {"key": ANNA, "action": "blocked", "reasons": (), "version": 1}),
+        ("device_changed", {"key": BERT, "action": "removed"}),
+        ("devices_changed", {"count": AUDITED_SINGLY + 1}),
+    ]
+
+
+KEYS = [DeviceKey(f"C{number}", "anna") for number in range(3)]
+words = st.tuples(st.sampled_from(KEYS), st.sampled_from(list(State)), st.booleans())
+happenings = st.lists(st.one_of(st.none(), st.lists(st.integers(0, 9), min_size=1, max_size=4)), max_size=12)
+
+
+def history_of(said: list[tuple[DeviceKey, State, bool]]) -> list[Decision]:
+    """The UEM's decisions with their versions."""
+    return [decision(key, version, state, removed=removed) for version, (key, state, removed) in enumerate(said, 1)]
+
+
+def last_words(history: list[Decision]) -> dict[DeviceKey, Decision]:
+    """What the UEM's feed says at this point."""
+    return {DeviceKey(word.device_id, word.principal): word for word in history}
+
+
+def feed(history: list[Decision], after: int) -> list[Decision]:
+    """The UEM's page behind `after`: its last words, in the order of their versions."""
+    return sorted(
+        (word for word in last_words(history).values() if word.version > after), key=lambda word: word.version
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(words, min_size=1, max_size=10), happenings)
+async def test_any_order_and_repetition_of_pushes_and_pages_gives_the_same_list(
+    tmp_path_factory: pytest.TempPathFactory,
+    said: list[tuple[DeviceKey, State, bool]],
+    happening: list[list[int] | None],
+) -> None:
+    """Pushes come late, early, twice or never; pages come between; after the last page the list is the UEM's last word."""
+    history = history_of(said)
+    store = Writer(tmp_path_factory.mktemp("list"))
+    devices = DeviceList(store, unheard, clock=lambda: 1_000.0)
+    told = 0
+    for step in happening:
+        if step is None:  # a page: what the UEM knows by now and the cursor has not passed
+            told = min(len(history), told + 3)
+            await devices.take(feed(history[:told], devices.cursor), cursor=told)
+        else:
+            await devices.take([history[number] for number in step if number < len(history)])
+    final = last_words(history).values()
+    await devices.take(feed(history, devices.cursor), cursor=len(history))
+    expected = {
+        DeviceKey(word.device_id, word.principal): (word.state, word.version) for word in final if not word.removed
+    }
+    assert {record.key: (record.state, record.version) for record in devices.page(None, 10)} == expected
+    assert devices.count == len(expected)
+    await devices.close()
+    store.close()
