@@ -1,0 +1,155 @@
+#!/usr/bin/python
+"""Ansible module: the appliance's configuration becomes the given tree, through the appliance's own configuration manager."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+---
+module: appliance_config
+short_description: Commit a configuration tree on an appliance
+description:
+  - Hands the tree to C(sentry-configctl) on standard input; it is validated, rendered, vetted, applied and, when anything
+    fails, rolled back there. The tree is never written to a file and never appears in an argument or a log.
+  - Waits until the ports that must answer do.
+options:
+  tree:
+    description: The whole tree as JSON text; secrets are in it.
+    type: str
+    required: true
+  comment:
+    description: Stands with the revision.
+    type: str
+    default: ansible
+  confirm_minutes:
+    description: The appliance rolls back by itself unless the commit is confirmed in this time.
+    type: int
+  answering:
+    description: TCP ports that must answer afterwards, on the address they are bound to.
+    type: list
+    elements: int
+    default: []
+  timeout:
+    description: Seconds to wait for them.
+    type: int
+    default: 60
+author: Sentry
+"""
+
+EXAMPLES = r"""
+- name: Apply the site configuration
+  appliance_config:
+    tree: "{{ site_tree }}"
+    answering: [22, 443, 8443]
+"""
+
+RETURN = r"""
+revision: {description: Number of the running revision., returned: success, type: int}
+changes: {description: What was different; secrets are masked., returned: success, type: list, elements: dict}
+files: {description: Files that were rendered anew., returned: success, type: list, elements: str}
+units: {description: Units that took notice., returned: success, type: list, elements: str}
+"""
+
+CONFIGCTL = Path("/usr/lib/sentry/bin/sentry-configctl")
+LISTEN = "0A"  # the state's number in /proc/net/tcp
+CONNECT_SECONDS = 3.0
+POLL_SECONDS = 0.2  # how often the ports are looked at; a service takes about a second to start
+
+
+def commit(module):
+    """Hand the tree over; returns what configd answered."""
+    argv = [str(CONFIGCTL), "apply", "--comment", module.params["comment"]]
+    if module.check_mode:
+        argv.append("--check")
+    if module.params["confirm_minutes"] is not None:
+        argv += ["--confirm", str(module.params["confirm_minutes"])]
+    code, out, err = module.run_command(argv, data=module.params["tree"])
+    if code != 0:
+        module.fail_json(msg=f"The appliance refused the configuration; the one before stands.\n{err.strip()}", rc=code)
+    return json.loads(out)
+
+
+def difference(changes):
+    """Ansible's --diff: one line per changed setting."""
+
+    def side(name):
+        rows = ((".".join(change["path"]), change[name]) for change in changes if change.get(name) is not None)
+        return "".join(f"{path}: {json.dumps(value)}\n" for path, value in rows)
+
+    return {"before_header": "running", "after_header": "site", "before": side("before"), "after": side("after")}
+
+
+def address(words):
+    """The address of a row of /proc/net/tcp or tcp6: 32-bit words in the machine's (little-endian) order, in hexadecimal."""
+    packed = b"".join(bytes.fromhex(words[at : at + 8])[::-1] for at in range(0, len(words), 8))
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    if not any(packed):
+        return "127.0.0.1" if family == socket.AF_INET else "::1"
+    return socket.inet_ntop(family, packed)
+
+
+def listeners():
+    """Every (address, port) on which somebody listens."""
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        rows = [line.split() for line in table.read_text(encoding="ascii").splitlines()[1:]] if table.exists() else []
+        local = (row[1].split(":") for row in rows if row[3] == LISTEN)
+        found.update((address(words), int(port, 16)) for words, port in local)
+    return found
+
+
+def answers(port):
+    """Somebody takes a connection on that port."""
+    for where in (host for host, bound in listeners() if bound == port):
+        try:
+            socket.create_connection((where, port), CONNECT_SECONDS).close()
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def wait(module):
+    """Wait for the ports; fails with the ones that stay silent."""
+    silent = module.params["answering"]
+    until = time.monotonic() + module.params["timeout"]
+    while silent := [port for port in silent if not answers(port)]:
+        if time.monotonic() > until:
+            ports = ", ".join(map(str, silent))
+            module.fail_json(
+                msg=f"The configuration stands, but nothing answers on port {ports} after {module.params['timeout']} s; "
+                "`systemctl --failed` and the journal of sentry-gateway, sentry-portal and ssh say why"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def main():
+    """Commit, then wait."""
+    module = AnsibleModule(
+        argument_spec={
+            "tree": {"type": "str", "required": True, "no_log": True},
+            "comment": {"type": "str", "default": "ansible"},
+            "confirm_minutes": {"type": "int"},
+            "answering": {"type": "list", "elements": "int", "default": []},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode and not CONFIGCTL.exists():
+        module.exit_json(changed=True, revision=0, changes=[], files=[], units=[])
+    done = commit(module)
+    if not module.check_mode:
+        wait(module)
+    changes = done.get("changes", [])
+    result = {"revision": done["revision"], "changes": changes, "files": done["files"], "units": done["units"]}
+    if module._diff:  # noqa: SLF001 - how Ansible tells a module that --diff was asked for
+        result["diff"] = difference(changes)
+    module.exit_json(changed=done["changed"], **result)
+
+
+if __name__ == "__main__":
+    main()
