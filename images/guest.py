@@ -97,11 +97,10 @@ def boot(spec: Spec, layout: Layout) -> Guest:
     root = home / "root"
     extract(spec.tar, root)
     spec.prepare(root)
-    process = _start(spec, root, home / "boot.log")
+    log = home / "boot.log"
+    process = _start(spec, root, log)
     try:
-        leader = wait_for(
-            lambda: _leader(process, spec.links), f"{spec.name} to start (its console: {home / 'boot.log'})"
-        )
+        leader = wait_for(lambda: _leader(process, spec.links, log), f"{spec.name} to start (its console: {log})")
         guest = Guest(spec.name, process.pid, _start_time(process.pid) or 0, leader, root, spec.tree)
         write_json(layout.run / f"{spec.name}.json", {**_described(guest)})
         for link in spec.links:
@@ -185,9 +184,10 @@ def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _leader(process: subprocess.Popen[bytes], links: tuple[Link, ...]) -> int | None:
+def _leader(process: subprocess.Popen[bytes], links: tuple[Link, ...], log: Path) -> int | None:
     if process.poll() is not None:
-        raise GuestError(f"systemd-nspawn ended with code {process.returncode}; the guest's console says why")
+        said = log.read_text(encoding="utf-8", errors="replace").strip() or "nothing"
+        raise GuestError(f"systemd-nspawn ended with code {process.returncode} and said: {said}")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
     for child in map(int, children):
         if all(network.guest_has(child, link.guest_interface) for link in links):
