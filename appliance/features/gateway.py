@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from appliance.features import backends, interfaces, tls, uem, values
+from appliance.features import backends, interfaces, ssh, tls, uem, values
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
 from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, ServerTls, Settings
@@ -21,7 +21,11 @@ DEFAULT = Limits()
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
-    """Every zone the gateway answers in has an interface."""
+    """Every zone the gateway answers in has an interface, and its port is no other service's."""
+    taken = {ssh.PORT: "SSH", uem.PORT: "the UEM", uem.PUSH_PORT: "the UEM's push"}
+    port = tree["gateway"]["port"]
+    if port in taken:
+        yield Problem("gateway.port", f"{port}, where {taken[port]} listens", "a port of its own")
     for place, zone in enumerate(tree["gateway"]["zones"]):
         if not interfaces.in_zone(tree, zone):
             yield Problem(f"gateway.zones.{place}", f"{zone}, which no interface carries", "zones of the interfaces")
