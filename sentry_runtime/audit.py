@@ -1,7 +1,8 @@
 """The audit trail: one JSON line per event, sent to rsyslog as datagrams off the hot path.
 
 A datagram is `<134>sentry-audit: {...}` (facility local0, severity info): what rsyslog's imuxsock takes apart into tag and
-message (the fields are bounded where they are read, so a line stays below 2 KiB). No line holds a credential, a cookie, a body or a raw query.
+message. The fields are bounded where they are read, so a line stays below 2 KiB. No line holds a credential, a cookie, a
+body or a raw query.
 
 Loss bound: lines wait at most `FLUSH_SECONDS` in the process, so a kill -9 loses no more than that. While rsyslog is away
 `BUFFER_LINES` wait; what is beyond is counted, and a line `audit_dropped` says how many as soon as lines flow again.

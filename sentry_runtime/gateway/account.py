@@ -1,0 +1,156 @@
+"""What is kept of every exchange: two audit lines, counters, and the table of those that are running.
+
+A request that could be read has exactly two lines, `request` and `outcome`, joined by `id`. One that could not (malformed,
+too large, too slow) has exactly one, `refused`. A connection that was not taken has one, `connection_refused`.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from sentry_runtime import audit
+from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.gateway.decide import Verdict
+from sentry_runtime.gateway.head import Head
+from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.metrics import Counters
+
+PATH_CHARS = 128  # of a path in an audit line; the one that is served has 28
+
+_NOBODY = Claim(None, (), "", "", "", "", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a connection comes from, and the listener that took it."""
+
+    source: str
+    port: int
+    listener: str
+
+
+class Running(Protocol):
+    """An exchange under way, as the table sees it."""
+
+    claim: Claim | None
+
+    def revoke(self, verdict: Verdict) -> None:
+        """Its device may no longer pass: end it now."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How an exchange ended. `action` is allow, block, deny (the gateway's own no) or fail."""
+
+    action: str
+    reasons: tuple[str, ...]
+    status: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    backend: str
+
+
+class Account:
+    """One per worker."""
+
+    def __init__(self, trail: audit.Trail, counters: Counters, now: Callable[[], float]) -> None:
+        self.counters = counters
+        self._trail = trail
+        self._now = now
+        self._prefix = os.urandom(6).hex()  # tells workers and restarts apart
+        self._count = 0
+        self._running: dict[DeviceKey, set[Running]] = {}
+
+    def request(self, peer: Peer, head: Head, claim: Claim | None) -> str:
+        """Write the line of a request that could be read; gives its id."""
+        self._count += 1
+        line_id = f"{self._prefix}-{self._count:x}"
+        who = claim or _NOBODY
+        self.counters.requests += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=line_id,
+                event="request",
+                source=peer.source,
+                source_port=peer.port,
+                listener=peer.listener,
+                method=head.method,
+                path=head.path[:PATH_CHARS],
+                command=who.command,
+                device_id=who.key.device_id if who.key is not None else "",
+                device_type=who.device_type,
+                principal=who.principal,
+                protocol=who.protocol,
+            )
+        )
+        return line_id
+
+    def outcome(self, line_id: str, peer: Peer, head: Head, claim: Claim | None, outcome: Outcome) -> None:
+        """Write the line that ends the request of this id."""
+        who = claim or _NOBODY
+        self.counters.bytes_in += outcome.bytes_in
+        self.counters.bytes_out += outcome.bytes_out
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=line_id,
+                event="outcome",
+                source=peer.source,
+                source_port=peer.port,
+                listener=peer.listener,
+                method=head.method,
+                action=outcome.action,
+                reasons=outcome.reasons,
+                status=outcome.status,
+                bytes_in=outcome.bytes_in,
+                bytes_out=outcome.bytes_out,
+                milliseconds=round(outcome.seconds * 1000),
+                backend=outcome.backend,
+                command=who.command,
+                device_id=who.key.device_id if who.key is not None else "",
+                device_type=who.device_type,
+                principal=who.principal,
+                protocol=who.protocol,
+            )
+        )
+
+    def refused(self, peer: Peer, event: str, status: int, reason: str) -> None:
+        """Write the single line of something that was no request we could read."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event=event,
+                source=peer.source,
+                source_port=peer.port,
+                listener=peer.listener,
+                action="deny",
+                reasons=(reason,),
+                status=status,
+            )
+        )
+
+    def begun(self, exchange: Running) -> None:
+        """It has gone to the backend."""
+        key = exchange.claim.key if exchange.claim is not None else None
+        if key is not None:
+            self._running.setdefault(key, set()).add(exchange)
+
+    def ended(self, exchange: Running) -> None:
+        """It is over; also for one that never began."""
+        key = exchange.claim.key if exchange.claim is not None else None
+        running = self._running.get(key) if key is not None else None
+        if key is not None and running is not None:
+            running.discard(exchange)
+            if not running:
+                del self._running[key]
+
+    def running(self, keys: Iterable[DeviceKey] | None = None) -> Iterator[Running]:
+        """The exchanges of these devices (None: of all) that are with the backend now."""
+        chosen = list(self._running) if keys is None else keys
+        for key in chosen:
+            yield from list(self._running.get(key, ()))

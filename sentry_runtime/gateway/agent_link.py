@@ -1,0 +1,134 @@
+"""The worker's two talks with the agent: questions on first contact, and the news of changed entries."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from sentry_runtime import control
+from sentry_runtime.devices.record import DeviceKey, Record
+
+QUESTIONS_AT_ONCE = 256  # per worker; the agent takes 4,096 connections. More first contacts than that are told to wait
+RETRY_SECONDS = 0.1  # the agent is back within a second of a kill; the first attempts come quickly
+RETRY_SECONDS_MAX = 2.0
+
+log = logging.getLogger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_decode_answer = msgspec.json.Decoder(control.Answer).decode
+_decode_record = msgspec.json.Decoder(Record).decode
+_decode_changed = msgspec.json.Decoder(control.Changed).decode
+
+
+class UndecidedError(Exception):
+    """Nobody could decide about the device now; `reason` is one word for the audit line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Questions:
+    """Asks the agent about devices that are not in the list: one question at a time for each key."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._running: dict[DeviceKey, asyncio.Task[Record]] = {}
+
+    async def ask(self, question: control.Ask) -> Record:
+        """The record the agent made. Raises `UndecidedError`."""
+        task = self._running.get(question.key)
+        if task is None:
+            if len(self._running) >= QUESTIONS_AT_ONCE:
+                raise UndecidedError("busy")
+            task = asyncio.get_running_loop().create_task(self._ask(question))
+            self._running[question.key] = task
+            task.add_done_callback(lambda done: self._finished(question.key, done))
+        # Shielded: a device that goes away must not take the answer from the others that wait for it.
+        return await asyncio.shield(task)
+
+    def _finished(self, key: DeviceKey, done: asyncio.Task[Record]) -> None:
+        del self._running[key]
+        if not done.cancelled():
+            done.exception()  # seen: whoever waited has it, and perhaps nobody does any more
+
+    async def _ask(self, question: control.Ask) -> Record:
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = _decode_answer(await self._roundtrip(question))
+            if answer.error is not None:
+                raise UndecidedError(
+                    answer.error.kind if answer.error.kind in ("busy", "unavailable") else "agent_error"
+                )
+            return _decode_record(answer.result)
+        except TimeoutError:
+            raise UndecidedError("decision_timeout") from None
+        except OSError:
+            raise UndecidedError("agent_down") from None
+        except (msgspec.MsgspecError, ValueError):
+            raise UndecidedError("agent_error") from None
+
+    async def _roundtrip(self, question: control.Ask) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=control.LINE_BYTES)
+        try:
+            writer.write(_encode(question) + b"\n")
+            line = await reader.readline()
+            if not line.endswith(b"\n"):
+                raise ConnectionError("closed before it answered")
+            return line
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+class Follower:
+    """Keeps a `Follow` connection to the agent.
+
+    `on_begin` is called when the agent has begun to tell of changes, `on_change` with the keys of each change, `on_end` when
+    the connection is gone.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        on_begin: Callable[[], None],
+        on_change: Callable[[tuple[DeviceKey, ...]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._path = path
+        self._on_begin = on_begin
+        self._on_change = on_change
+        self._on_end = on_end
+
+    async def run(self) -> None:
+        """Follow for ever, with growing pauses while the agent is away."""
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                await self._follow()
+                pause = RETRY_SECONDS
+            except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+                log.info("not following the agent: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def _follow(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=control.LINE_BYTES)
+        try:
+            writer.write(_encode(control.Follow()) + b"\n")
+            answer = _decode_answer(await reader.readline())
+            if answer.error is not None:
+                raise ConnectionError(f"{answer.error.kind}: {answer.error.message}")
+            self._on_begin()
+            while line := await reader.readline():
+                self._on_change(_decode_changed(line).keys)
+        finally:
+            self._on_end()
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()

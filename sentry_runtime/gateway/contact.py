@@ -1,0 +1,135 @@
+"""First contact: a device that is not in the list is asked about, but only once its credentials are known to hold.
+
+The backend vouches for them: the gateway sends it an OPTIONS of its own, which changes nothing. So a stranger without a
+password puts nothing into the list, into the UEM or into any queue behind the gateway.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import httptools
+
+from sentry_runtime import control
+from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.gateway.agent_link import Questions, UndecidedError
+from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
+from sentry_runtime.gateway.forward import HEAD_BYTES
+from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.rewrite import probe_head
+
+PROBES_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
+
+
+class CredentialsRefusedError(Exception):
+    """The backend does not accept the credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What of a request the probe and the question need beside the claim."""
+
+    authorization: bytes
+    source: str
+    user_agent: str
+
+
+class Contacts:
+    """Probes credentials and asks the agent; equal probes and equal questions of this worker are one."""
+
+    def __init__(self, backends: Backends, questions: Questions, seconds: float) -> None:
+        self._backends = backends
+        self._questions = questions
+        self._seconds = seconds
+        self._probes: dict[tuple[DeviceKey, bytes], asyncio.Task[int]] = {}
+
+    async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
+        """The agent's record of the device.
+
+        Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
+        """
+        status = await self._vouched(key, caller)
+        if status in (401, 403):
+            raise CredentialsRefusedError
+        if not 200 <= status < 300:
+            raise UndecidedError("backend_undecided")
+        return await self._questions.ask(
+            control.Ask(
+                key=key,
+                aliases=claim.aliases,
+                device_type=claim.device_type,
+                user_agent=caller.user_agent,
+                protocol=claim.protocol,
+            )
+        )
+
+    async def _vouched(self, key: DeviceKey, caller: Caller) -> int:
+        asked = (key, caller.authorization)
+        task = self._probes.get(asked)
+        if task is None:
+            if len(self._probes) >= PROBES_AT_ONCE:
+                raise UndecidedError("busy")
+            task = asyncio.get_running_loop().create_task(self._probe(caller))
+            self._probes[asked] = task
+            task.add_done_callback(lambda done: self._finished(asked, done))
+        return await asyncio.shield(task)
+
+    def _finished(self, asked: tuple[DeviceKey, bytes], done: asyncio.Task[int]) -> None:
+        del self._probes[asked]
+        if not done.cancelled():
+            done.exception()  # seen, also when nobody waits any more
+
+    async def _probe(self, caller: Caller) -> int:
+        probe = await self._backends.connect(lambda target: _Probe(target, caller))
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await probe.status
+        except TimeoutError:
+            raise BackendsDownError("backend_timeout") from None
+        finally:
+            probe.drop()
+
+
+class _Probe(asyncio.Protocol):
+    """Sends one OPTIONS and has the status of its response as a future."""
+
+    def __init__(self, target: Target, caller: Caller) -> None:
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._request = probe_head(target.backend, caller.authorization, caller.source)
+        self._transport: asyncio.BaseTransport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._bytes = 0
+        self._seen = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        transport.write(self._request)  # type: ignore[attr-defined] # asyncio types every transport as the base
+
+    def data_received(self, data: bytes) -> None:
+        self._bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail("backend_malformed")
+            return
+        if self._seen and not self.status.done():
+            self.status.set_result(self._seen)
+        elif self._bytes > HEAD_BYTES:
+            self._fail("backend_malformed")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._fail("backend_closed")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status >= 200:
+            self._seen = status
+
+    def drop(self) -> None:
+        """Close; the status, if it has not come, never will."""
+        self.status.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _fail(self, reason: str) -> None:
+        if not self.status.done():
+            self.status.set_exception(BackendsDownError(reason))

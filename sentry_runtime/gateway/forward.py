@@ -1,0 +1,247 @@
+"""The connection to a backend: sends one request at a time and reads its response.
+
+An upstream connection belongs to one front connection and one device with its principal, since a backend may bind what it
+knows of a client to the connection (NTLM, Kerberos). It is never shared.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import httptools
+
+from sentry_runtime.gateway.backends import Target
+from sentry_runtime.gateway.identify import Claim
+
+HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
+REUSE_SECONDS = 4.0  # Apache closes idle connections after 5 s; a request must not cross its FIN
+WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
+
+_NO_BODY = frozenset({204, 304})
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """The head of a backend's final response. `length` is None for a chunked body and for one that ends with the connection."""
+
+    status: int
+    phrase: bytes
+    fields: list[tuple[bytes, bytes]]
+    length: bytes | None = None
+    has_body: bool = True
+
+
+class Receiver(Protocol):
+    """Who waits for the response."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The head is there; the body follows."""
+
+    def response_body(self, pieces: Sequence[bytes]) -> None:
+        """Parts of the body, none of them empty."""
+
+    def response_end(self) -> None:
+        """The response is complete."""
+
+    def upstream_lost(self, reason: str) -> None:
+        """There will be no (more of the) response."""
+
+    def upstream_full(self) -> None:
+        """Send no more of the request body until `upstream_ready`."""
+
+    def upstream_ready(self) -> None:
+        """The request body may go on."""
+
+
+@dataclass(slots=True)
+class _Response:
+    """What llhttp has seen of the response so far."""
+
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    phrase: bytes = b""
+    head: ResponseHead | None = None
+    pieces: list[bytes] = field(default_factory=list)
+    announced: bool = False
+    complete: bool = False
+    keeps_alive: bool = False
+    fault: str = ""
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a backend."""
+
+    def __init__(self, target: Target, owner: Claim) -> None:
+        self.target = target
+        self.served = 0
+        self._owner = (owner.key, owner.principal)
+        self._transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._response = _Response()
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = 0
+        self._idle_since = 0.0
+        self._reusable = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+
+    def fits(self, claim: Claim, now: float) -> bool:
+        """Whether a request of this claim may go over this connection now."""
+        return (
+            self._receiver is None
+            and self._reusable
+            and self._transport is not None
+            and self._owner == (claim.key, claim.principal)
+            and now - self._idle_since < REUSE_SECONDS
+        )
+
+    def begin(self, receiver: Receiver) -> None:
+        """The next response is for `receiver`."""
+        self._receiver = receiver
+        self._response = _Response()
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = 0
+        self.served += 1
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the request."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """The device does not keep up: read no more of the response."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The device has caught up."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def drop(self) -> None:
+        """Close at once, whatever is under way; the receiver hears nothing more."""
+        self._receiver = None
+        self._reusable = False
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+    # What asyncio calls.
+
+    def data_received(self, data: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            self.drop()  # it speaks unasked: whatever that is, it is no answer to a later request
+            return
+        self._feed(data)
+        response = self._response
+        if response.head is None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                response.fault = "backend_malformed"
+        if response.fault and not response.complete:
+            self._lose(response.fault)
+            return
+        self._deliver(receiver)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        receiver, response = self._receiver, self._response
+        if receiver is None:
+            return
+        head = response.head
+        until_end = head is not None and head.has_body and head.length is None and not _is_chunked(head.fields)
+        self._receiver = None
+        if until_end and exc is None:
+            receiver.response_end()
+        else:
+            receiver.upstream_lost("backend_closed")
+
+    def pause_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.upstream_full()
+
+    def resume_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.upstream_ready()
+
+    # What llhttp calls: it only takes notes here, since an error in a callback would look like the backend's.
+
+    def on_message_begin(self) -> None:
+        if self._response.complete:
+            self._response.fault = "backend_malformed"
+
+    def on_status(self, phrase: bytes) -> None:
+        self._response.phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        self._response.fields.append((name, value or b""))
+
+    def on_headers_complete(self) -> None:
+        response = self._response
+        status = self._parser.get_status_code()
+        if status >= 200 and not response.complete:
+            response.head = _head(status, response.phrase, response.fields)
+            if response.head is None:
+                response.fault = "backend_malformed"
+
+    def on_body(self, part: bytes) -> None:
+        self._response.pieces.append(part)
+
+    def on_message_complete(self) -> None:
+        response = self._response
+        if response.head is None:  # an interim response (100, 103): the final one follows
+            response.fields, response.phrase = [], b""
+            return
+        response.complete = True
+        response.keeps_alive = self._parser.should_keep_alive()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._response.fault = self._response.fault or "backend_malformed"
+
+    def _deliver(self, receiver: Receiver) -> None:
+        response = self._response
+        if response.head is None:
+            return
+        if not response.announced:
+            response.announced = True
+            receiver.response_head(response.head)
+        if response.pieces and self._receiver is receiver:
+            pieces, response.pieces = response.pieces, []
+            receiver.response_body(pieces)
+        if response.complete and self._receiver is receiver:
+            self._receiver = None
+            self._idle_since = asyncio.get_running_loop().time()
+            self._reusable = response.keeps_alive and not response.fault
+            receiver.response_end()
+
+    def _lose(self, reason: str) -> None:
+        receiver = self._receiver
+        self.drop()
+        if receiver is not None:
+            receiver.upstream_lost(reason)
+
+
+def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> ResponseHead | None:
+    """The final head; None when its framing is not one we can pass on without changing what it says."""
+    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
+    lengths = [value for name, value in fields if name.lower() == b"content-length"]
+    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or lengths):
+        return None
+    if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
+        return None
+    has_body = status not in _NO_BODY
+    length = lengths[0] if lengths and has_body else None
+    return ResponseHead(status, phrase, fields, length, has_body)
+
+
+def _is_chunked(fields: list[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"transfer-encoding" for name, _ in fields)

@@ -1,0 +1,290 @@
+"""A device's connection: bytes to requests, one after the other, and everything that is bounded in time.
+
+Requests that are sent ahead (pipelined) wait their turn: each is judged only when the one before has its whole response.
+"""
+
+import asyncio
+from typing import cast
+
+from sentry_runtime.gateway import body, enforce
+from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.exchange import REQUEST_STALL_SECONDS, Exchange
+from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
+from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
+from sentry_runtime.gateway.identify import Claim, MemoKey, identify, memo_key
+from sentry_runtime.gateway.services import Services
+
+PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
+DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
+LINGER_SECONDS = 2.0  # after our last word, so that a client still sending can read it (RFC 9112 9.6)
+MEMO_CLAIMS = 8  # different queries on one connection that repeat (Ping, Sync ...); the rest is read again
+
+_HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
+
+
+class FrontConnection(asyncio.Protocol):
+    """One connection of a device (or of a balancer that puts several devices on it)."""
+
+    def __init__(self, services: Services, listener: str, crowd: "set[FrontConnection]") -> None:
+        self.peer = Peer("", 0, listener)
+        self.upstream: Upstream | None = None
+        self.deadline = float("inf")
+        self._services = services
+        self._crowd = crowd
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._input = bytearray()
+        self._body: body.Body | None = None  # the request body that is being read
+        self._exchange: Exchange | None = None
+        self._discarded = 0
+        self._held = 0
+        self._idle = False  # between two requests
+        self._closing = False
+        self._closed = False
+        self._advancing = False
+        self._memo: dict[MemoKey, Claim] = {}
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
+        address = transport.get_extra_info("peername") or ("", 0)
+        self.peer = Peer(address[0], address[1], self.peer.listener)
+        counters = self._services.account.counters
+        if len(self._crowd) >= self._services.limits.connections_per_worker:
+            counters.connections_refused += 1
+            self._services.account.refused(self.peer, "connection_refused", 0, "too_many_connections")
+            self._transport.abort()
+            self._transport = None
+            return
+        counters.connections += 1
+        self._crowd.add(self)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.set_deadline(self._services.limits.head_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return  # what comes after our last word is read only so that the word arrives
+        if self._body is not None and not self._input:
+            self._take_body(data)
+            self._advance()
+        else:
+            self._input += data
+            self._advance()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._transport = None
+        self._closing = True
+        self._crowd.discard(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.lost()
+        if self.upstream is not None:
+            self.upstream.drop()
+            self.upstream = None
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.device_full()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.device_ready()
+
+    # What the exchange calls.
+
+    def identify(self, head: Head) -> Claim:
+        """`identify.identify`, remembered by all that it looks at."""
+        key = memo_key(head)
+        claim = self._memo.get(key)
+        if claim is None:
+            claim = identify(head)
+            if len(self._memo) >= MEMO_CLAIMS:
+                self._memo.clear()
+            self._memo[key] = claim
+        return claim
+
+    def write(self, data: bytes) -> None:
+        """Send to the device."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def hold(self) -> None:
+        """Read no more until `release`."""
+        self._set_held(self._held | _HOLD_EXCHANGE)
+
+    def release(self) -> None:
+        """Read on."""
+        self._set_held(self._held & ~_HOLD_EXCHANGE)
+
+    def set_deadline(self, seconds: float) -> None:
+        """Something must happen within so many seconds."""
+        self.deadline = self._loop.time() + seconds
+
+    def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
+        """The response is complete: close, or be ready for the next request."""
+        if self._exchange is exchange:
+            self._exchange = None
+        self._discarded = 0
+        if not keep_alive:
+            self._close()
+            return
+        self._idle = True
+        self.set_deadline(self._services.limits.idle_seconds if self._body is None else REQUEST_STALL_SECONDS)
+        if not self._advancing:
+            self._advance()
+
+    def cut(self) -> None:
+        """End the connection so that the device sees a cut."""
+        self._closing = True
+        self._exchange = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the worker calls.
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.deadline = float("inf")
+        if self._closed:
+            self.cut()  # it does not even take our last bytes
+        elif self._closing:
+            self._body = None
+            self._close()
+        elif self._exchange is not None:
+            self._exchange.expire()
+        elif self._input and self._body is None:
+            self._refuse(HeadError(408, "head_too_slow"))
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Take no further request; an idle connection closes now."""
+        if self._exchange is not None:
+            self._exchange.drain()
+        elif not self._closing:
+            self._close()
+
+    def give_up(self) -> None:
+        """End whatever still runs."""
+        if self._exchange is not None:
+            self._exchange.give_up()
+        else:
+            self.cut()
+
+    # Bytes to requests.
+
+    def _advance(self) -> None:
+        self._advancing = True
+        while self._input and not self._closing:
+            if self._body is not None:
+                data = bytes(self._input)
+                self._input.clear()
+                self._take_body(data)
+            elif self._exchange is not None:
+                if len(self._input) > PIPELINE_BYTES:
+                    self._set_held(self._held | _HOLD_PIPELINE)
+                break
+            elif not self._take_head():
+                break
+        else:
+            self._set_held(self._held & ~_HOLD_PIPELINE)
+        self._advancing = False
+
+    def _take_head(self) -> bool:
+        if self._input.startswith(b"\r\n"):
+            del self._input[:2]  # RFC 9112 2.2: an empty line before a request is no request
+        try:
+            end = end_of_head(self._input, self._services.limits.head_bytes)
+            if not end:
+                if self._idle and self._input:
+                    self._idle = False  # the clock of a head runs from its first byte, and is not wound up by the next
+                    self.set_deadline(self._services.limits.head_seconds)
+                return False
+            head = parse(bytes(self._input[:end]))
+            del self._input[:end]
+            self._start(head)
+        except HeadError as error:
+            self._refuse(error)
+            return False
+        return True
+
+    def _start(self, head: Head) -> None:
+        reader = body.framing(head.length)
+        payload = b""
+        if not reader.done and self._input:
+            # Read before anything is forwarded: a body that is broken from the start is refused with its head.
+            try:
+                payload, rest = reader.take(bytes(self._input))
+            except body.BodyError as error:
+                raise HeadError(400, str(error)) from None
+            self._input = bytearray(rest)
+        self._body = None if reader.done else reader
+        self._exchange = Exchange(self, self._services, head)
+        try:
+            self._exchange.start(payload, complete=reader.done)
+        except HeadError:
+            self._exchange = None
+            raise
+
+    def _take_body(self, data: bytes) -> None:
+        reader = self._body
+        if reader is None:
+            return
+        try:
+            payload, rest = reader.take(data)
+        except body.BodyError as error:
+            if self._exchange is not None:
+                self._exchange.bad_body(str(error))
+            else:
+                self._close()
+            return
+        if reader.done:
+            self._body = None
+            self._input[:0] = rest
+        if self._exchange is not None:
+            self._exchange.body(payload, complete=reader.done)
+        else:
+            self._discard(len(payload))
+
+    def _discard(self, size: int) -> None:
+        """Of a body that came too late for its answer only so much is read."""
+        self._discarded += size
+        if self._discarded > DISCARD_BYTES:
+            self._close()
+
+    def _refuse(self, error: HeadError) -> None:
+        counters = self._services.account.counters
+        counters.malformed += 1
+        self._services.account.refused(self.peer, "refused", error.status, error.reason)
+        self.write(enforce.of_status(error.status).to_bytes(keep_alive=False))
+        self._close(linger=error.status == 431)
+
+    def _close(self, *, linger: bool = False) -> None:
+        """Close in good order; while the client is still sending, it first gets the time to read our answer."""
+        linger = linger or self._body is not None
+        self._closing = True
+        if self.upstream is not None:
+            self.upstream.drop()
+            self.upstream = None
+        self._input.clear()
+        self.set_deadline(LINGER_SECONDS)
+        if self._transport is None:
+            return
+        if linger:
+            self._set_held(0)
+        else:
+            self._closed = True
+            self._transport.close()
+
+    def _set_held(self, held: int) -> None:
+        before, self._held = self._held, held
+        if self._transport is None or bool(before) == bool(held):
+            return
+        if held:
+            self._transport.pause_reading()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()

@@ -1,0 +1,76 @@
+"""Listening sockets and their TLS.
+
+Each worker's place has a socket of its own on every address (SO_REUSEPORT). The supervisor keeps all of them open: when a
+worker dies, the connections that wait in its queue wait for its successor.
+"""
+
+import socket
+import ssl
+
+from sentry_runtime import tls
+from sentry_runtime.settings import Gateway, Listener, SettingsError
+
+BACKLOG = 1_024  # a fleet that reconnects after an outage; the kernel's own bound (somaxconn) is 4,096
+HANDSHAKE_SECONDS = 10.0  # a phone on a poor link needs two or three
+# Forward secrecy and AEAD only, and nothing the FIPS provider lacks. TLS 1.3 suites are OpenSSL's default list.
+CIPHERS = "ECDHE+AESGCM"
+
+
+def open_sockets(gateway: Gateway) -> list[socket.socket]:
+    """One worker's sockets, one for each listener. Raises `OSError` naming the address."""
+    opened: list[socket.socket] = []
+    try:
+        opened.extend(_open(listener) for listener in gateway.listeners)
+    except OSError:
+        for one in opened:
+            one.close()
+        raise
+    return opened
+
+
+def _open(listener: Listener) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((listener.address, listener.port))
+        one.listen(BACKLOG)
+    except OSError as error:
+        one.close()
+        raise OSError(error.errno, f"{listener.address} port {listener.port}: {error.strerror}") from error
+    return one
+
+
+def front_context(gateway: Gateway) -> ssl.SSLContext:
+    """The context of the listeners. Made before the workers are forked, so that they share the keys of session tickets.
+
+    Raises `SettingsError`.
+    """
+    return _restricted(tls.server_context(gateway.tls))
+
+
+def backend_contexts(gateway: Gateway) -> list[ssl.SSLContext | None]:
+    """For each backend the context to dial it with, None for plain HTTP. Raises `SettingsError`."""
+    return [
+        None if backend.tls is None else _restricted(tls.client_context(backend.tls)) for backend in gateway.backends
+    ]
+
+
+def _restricted(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    return context
+
+
+def check(gateway: Gateway) -> None:
+    """What the types of the settings cannot say. Raises `SettingsError`."""
+    if not gateway.listeners:
+        raise SettingsError("gateway.listeners: at least one address is needed")
+    if not gateway.backends:
+        raise SettingsError("gateway.backends: at least one backend is needed")
+    if not 1 <= gateway.workers <= 64:
+        raise SettingsError(f"gateway.workers: {gateway.workers}; 1 to 64 are allowed")

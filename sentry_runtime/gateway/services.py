@@ -1,0 +1,21 @@
+"""What the exchanges of one worker share."""
+
+from dataclasses import dataclass
+
+from sentry_runtime.gateway.account import Account
+from sentry_runtime.gateway.backends import Backends
+from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.known import Known
+from sentry_runtime.settings import Limits
+
+
+@dataclass(slots=True)
+class Services:
+    """One per worker. `draining` is set once, when no new request is to be expected."""
+
+    limits: Limits
+    backends: Backends
+    known: Known
+    contacts: Contacts
+    account: Account
+    draining: bool = False

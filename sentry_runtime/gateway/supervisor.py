@@ -1,0 +1,319 @@
+"""The gateway's first process: opens the sockets, keeps the workers alive, renews and ends them.
+
+It forks, so it has no event loop and no thread: one `select` over signals, the workers' channels and the control socket.
+A worker that dies is replaced at once on the sockets it had, which stayed open here. New settings start new workers; the old
+ones are retired: they take no new connection and go when what they hold has ended, so a reload drops no Ping.
+"""
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from sentry_runtime.gateway import listener, worker
+from sentry_runtime.gateway.control_port import ControlPort
+from sentry_runtime.metrics import Counters
+from sentry_runtime.settings import Settings, SettingsError, load
+from sentry_runtime.systemd import Notifier
+
+HANG_SECONDS = 15.0  # without a sign of life (one each second) a worker is taken for hung and killed
+EARLY_SECONDS = 1.0  # a worker that lives no longer than this did not start well
+RESTART_SECONDS_MAX = 2.0  # the longest pause before another attempt; kill -9 must be mended within 3 s
+GRACE_SECONDS = 5.0  # beyond drain_seconds, before a worker that will not end is killed
+RETIRED_GENERATIONS = 2  # older ones are drained: each holds the memory of a worker
+SELECT_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Running:
+    """A worker process as seen from here."""
+
+    pid: int
+    channel: socket.socket
+    started: float
+    seen: float
+    life: worker.Life | None = None
+
+
+@dataclass(slots=True)
+class Place:
+    """What one worker after the other works with: its sockets, and how its last ones fared."""
+
+    sockets: list[socket.socket]
+    running: Running | None = None
+    early_deaths: int = 0
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class Generation:
+    """Everything that comes from one reading of the settings."""
+
+    settings: Settings
+    start: Callable[[list[socket.socket], socket.socket], None]
+    places: list[Place] = field(default_factory=list)
+
+
+def prepare(settings: Settings) -> Generation:
+    """Check the settings and load keys, certificates and trust. Raises `SettingsError`."""
+    gateway = settings.gateway
+    listener.check(gateway)
+    front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
+
+    def start(sockets: list[socket.socket], channel: socket.socket) -> None:
+        worker.run(worker.Post(settings=settings, sockets=sockets, front=front, backends=backends, channel=channel))
+
+    return Generation(settings, start)
+
+
+class Supervisor:
+    """Runs until SIGTERM. `path` is read again on SIGHUP."""
+
+    def __init__(self, path: Path, first: Generation, notifier: Notifier) -> None:
+        self._path = path
+        self._now = first
+        self._notifier = notifier
+        self._retired: list[Running] = []
+        self._past = Counters()  # of workers that have ended
+        self._restarts = 0
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._orders: set[int] = set()
+        self._draining = False
+        self._stop_by = float("inf")
+        self._ready = False
+        self._control = ControlPort(first.settings.paths.gateway_control, self._selector, self.status, self.drain)
+
+    def run(self) -> None:
+        """Work until SIGTERM and the end of all workers. Raises `OSError` when an address or the control socket is taken."""
+        self._catch_signals()
+        self._control.open()
+        for _ in range(self._now.settings.gateway.workers):
+            self._now.places.append(Place(listener.open_sockets(self._now.settings.gateway)))
+        while not self._over():
+            self._round()
+        self._control.close()
+
+    def status(self) -> dict[str, int | str]:
+        """What the gateway is doing, as one flat object."""
+        total = Counters()
+        total.add(self._past)
+        alive = self._all()
+        for one in alive:
+            if one.life is not None:
+                total.add(one.life.counters)
+        state = "running" if not self._draining else "draining" if alive else "drained"
+        words: dict[str, int | str] = {
+            "state": state,
+            "workers": sum(place.running is not None for place in self._now.places),
+            "workers_retired": len(self._retired),
+            "restarts": self._restarts,
+        }
+        return words | {name: getattr(total, name) for name in total.__struct_fields__}
+
+    def drain(self) -> None:
+        """Take no new connection and finish what runs; a SIGHUP begins anew."""
+        self._draining = True
+        for one in self._all():
+            _tell(one, worker.DRAIN)
+        for place in self._now.places:
+            _close_all(place.sockets)
+
+    # One round
+
+    def _round(self) -> None:
+        for key, _ in self._selector.select(SELECT_SECONDS):
+            key.data()
+        self._reap()
+        now = time.monotonic()
+        self._watch(now)
+        if signal.SIGTERM in self._orders and self._stop_by == float("inf"):
+            self._stop(now)
+        if signal.SIGHUP in self._orders:
+            self._orders.discard(signal.SIGHUP)
+            self._reload()
+        if not self._draining:
+            for place in self._now.places:
+                if place.running is None and now >= place.not_before:
+                    self._start(place)
+        if self._notifier.watchdog_seconds is not None:
+            self._notifier.send("WATCHDOG=1")
+
+    def _over(self) -> bool:
+        return self._stop_by < float("inf") and not self._all()
+
+    def _all(self) -> list[Running]:
+        return [place.running for place in self._now.places if place.running is not None] + self._retired
+
+    def _watch(self, now: float) -> None:
+        for one in self._all():
+            if now - one.seen > HANG_SECONDS or now > self._stop_by:
+                log.error("worker %d shows no sign of life or does not end: killed", one.pid)
+                os.kill(one.pid, signal.SIGKILL)
+                one.seen = now
+        if not self._ready and all(place.running and place.running.life for place in self._now.places):
+            self._ready = True
+            self._notifier.send("READY=1")
+
+    def _stop(self, now: float) -> None:
+        self._notifier.send("STOPPING=1")
+        self._stop_by = now + self._now.settings.gateway.limits.drain_seconds + GRACE_SECONDS
+        self.drain()
+
+    # Workers
+
+    def _start(self, place: Place) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become_worker(place, theirs)
+        theirs.close()
+        ours.settimeout(0)
+        now = time.monotonic()
+        running = Running(pid, ours, now, now)
+        place.running = running
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(running))
+
+    def _become_worker(self, place: Place, channel: socket.socket) -> None:
+        """In the child: let go of everything that is the supervisor's, work, and never return."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            self._selector.close()
+            self._control.abandon()
+            for one in (self._wake_in, self._wake_out, *(other.channel for other in self._all())):
+                one.close()
+            for other in self._now.places:
+                if other is not place:
+                    _close_all(other.sockets)
+            self._now.start(place.sockets, channel)
+            code = 0
+        except Exception:  # the process boundary: told to the journal, and the supervisor sees the code
+            log.exception("worker %d failed", os.getpid())
+        finally:
+            os._exit(code)
+
+    def _hear(self, one: Running) -> None:
+        try:
+            packet = one.channel.recv(65_536)
+        except (BlockingIOError, ConnectionError):
+            return
+        if packet:
+            one.life = msgspec.json.decode(packet, type=worker.Life)
+            one.seen = time.monotonic()
+        else:  # it has ended or is about to; `_reap` hears of it from the kernel
+            self._selector.unregister(one.channel)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, code = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._ended(pid, os.waitstatus_to_exitcode(code))
+
+    def _ended(self, pid: int, code: int) -> None:
+        for place in self._now.places:
+            if place.running is not None and place.running.pid == pid:
+                self._forget(place.running)
+                self._replace(place, place.running, code)
+                place.running = None
+        for one in [one for one in self._retired if one.pid == pid]:
+            self._forget(one)
+            self._retired.remove(one)
+
+    def _replace(self, place: Place, ended: Running, code: int) -> None:
+        if self._draining:
+            return
+        now = time.monotonic()
+        self._restarts += 1
+        early = now - ended.started < EARLY_SECONDS
+        place.early_deaths = place.early_deaths + 1 if early else 0
+        pause = min(0.1 * 2**place.early_deaths, RESTART_SECONDS_MAX) if early else 0.0
+        place.not_before = now + pause
+        log.warning("worker %d ended with %d; the next one starts in %.1f s", ended.pid, code, pause)
+
+    def _forget(self, one: Running) -> None:
+        if one.life is not None:
+            one.life.counters.connections_now = 0
+            one.life.counters.exchanges_now = 0
+            self._past.add(one.life.counters)
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(one.channel)
+        one.channel.close()
+
+    # New settings
+
+    def _reload(self) -> None:
+        if self._stop_by < float("inf"):
+            return
+        try:
+            fresh = prepare(load(self._path))
+            gateway, old = fresh.settings.gateway, self._now
+            same = gateway.listeners == old.settings.gateway.listeners and not self._draining
+            kept = [place.sockets for place in old.places[: gateway.workers]] if same else []
+            while len(kept) < gateway.workers:
+                kept.append(listener.open_sockets(gateway))
+        except (SettingsError, OSError) as error:
+            log.error("the settings in force stay: %s", error)
+            return
+        fresh.places = [Place(sockets) for sockets in kept]
+        for place in old.places:
+            if place.sockets not in kept:
+                _close_all(place.sockets)
+        self._now = fresh
+        self._draining = False
+        for place in fresh.places:
+            self._start(place)
+        self._retire([place.running for place in old.places if place.running is not None])
+        log.info("new settings are in force")
+
+    def _retire(self, ended: list[Running]) -> None:
+        for one in ended:
+            _tell(one, worker.RETIRE)
+        self._retired += ended
+        too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
+        for one in self._retired[: max(0, too_many)]:
+            _tell(one, worker.DRAIN)
+
+    # Signals
+
+    def _catch_signals(self) -> None:
+        self._wake_in.settimeout(0)
+        self._wake_out.settimeout(0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._caught)
+        signal.set_wakeup_fd(self._wake_out.fileno())
+        self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+
+    def _caught(self, number: int, _frame: object) -> None:
+        self._orders.add(signal.SIGTERM if number == signal.SIGINT else number)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_in.recv(4_096)
+
+
+def _tell(one: Running, order: bytes) -> None:
+    with contextlib.suppress(OSError):  # it has just died: `_reap` sees to it
+        one.channel.send(order)
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        one.close()

@@ -1,0 +1,187 @@
+"""One worker process: takes connections from its sockets until it is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+import uvloop
+
+from sentry_runtime import audit
+from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.devices.store import Reader
+from sentry_runtime.gateway.account import Account
+from sentry_runtime.gateway.agent_link import Follower, Questions
+from sentry_runtime.gateway.backends import Backends, Target
+from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.decide import Action, decide
+from sentry_runtime.gateway.front import LINGER_SECONDS, FrontConnection
+from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.listener import BACKLOG, HANDSHAKE_SECONDS
+from sentry_runtime.gateway.services import Services
+from sentry_runtime.metrics import Counters
+from sentry_runtime.settings import Settings
+
+TICK_SECONDS = 1.0  # how often deadlines are looked at and a sign of life is sent
+RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
+LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
+
+DRAIN, RETIRE = b"D", b"R"
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's sign of life to the supervisor: one packet of JSON each tick."""
+
+    state: str
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a worker is started with."""
+
+    settings: Settings
+    sockets: list[socket.socket]
+    front: ssl.SSLContext
+    backends: list[ssl.SSLContext | None]
+    channel: socket.socket
+
+
+def run(post: Post) -> None:
+    """Work until drained. The process is this worker's alone."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor's business
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Worker(post).work())
+
+
+class _Worker:
+    def __init__(self, post: Post) -> None:
+        settings, limits = post.settings, post.settings.gateway.limits
+        self._post = post
+        self._limits = limits
+        self._crowd: set[FrontConnection] = set()
+        self._trail = audit.Trail(settings.paths.audit_socket, time.time)
+        self._counters = Counters()
+        targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
+        backends = Backends(targets, limits.backend_connect_seconds)
+        questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
+        self._services = Services(
+            limits=limits,
+            backends=backends,
+            known=Known(lambda: Reader(settings.paths.devices)),
+            contacts=Contacts(backends, questions, limits.decision_seconds),
+            account=Account(self._trail, self._counters, time.time),
+        )
+        self._servers: list[asyncio.Server] = []
+        self._over = asyncio.Event()
+        self._end = float("inf")  # loop time at which a stopping worker gives up on what still runs
+
+    async def work(self) -> None:
+        """Take connections until told to stop, then finish what runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._drain)
+        self._post.channel.settimeout(0)
+        loop.add_reader(self._post.channel, self._told)
+        follower = loop.create_task(self._follower().run())
+        for one in self._post.sockets:
+            await self._listen(one)
+        self._tick()
+        await self._over.wait()
+        follower.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await follower
+        self._trail.close()
+        self._services.known.close()
+
+    async def _listen(self, one: socket.socket) -> None:
+        address, port = one.getsockname()[:2]
+        name = f"{address}:{port}"
+        server = await asyncio.get_running_loop().create_server(
+            lambda: FrontConnection(self._services, name, self._crowd),
+            sock=one,
+            ssl=self._post.front,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=LINGER_SECONDS,
+        )
+        self._servers.append(server)
+
+    def _follower(self) -> Follower:
+        known = self._services.known
+
+        def begin() -> None:
+            known.set_fresh(fresh=True)
+            self._judge_again(None, {Action.BLOCK})
+
+        def change(keys: tuple[DeviceKey, ...]) -> None:
+            known.changed(keys)
+            self._judge_again(keys, {Action.BLOCK, Action.ASK})
+
+        path = self._post.settings.paths.agent_socket
+        return Follower(path, on_begin=begin, on_change=change, on_end=lambda: known.set_fresh(fresh=False))
+
+    def _judge_again(self, keys: Iterable[DeviceKey] | None, ending: set[Action]) -> None:
+        """End what runs of these devices (None: of all) where the verdict is now one of `ending`.
+
+        An entry that is gone ends what runs only when the agent says so: after a lost link the list may not be readable.
+        """
+        for exchange in self._services.account.running(keys):
+            key = exchange.claim.key if exchange.claim is not None else None
+            verdict = decide(key, None if key is None else self._services.known.get(key))
+            if verdict.action in ending:
+                exchange.revoke(verdict)
+
+    # Time
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for front in [front for front in self._crowd if front.deadline < now]:
+            front.expire()
+        if self._services.draining:
+            if not self._crowd or now >= self._end + LAST_WORDS_SECONDS:
+                self._over.set()
+            elif now >= self._end:
+                for front in list(self._crowd):
+                    front.give_up()
+        self._tell()
+        loop.call_later(TICK_SECONDS if not self._services.draining else TICK_SECONDS / 10, self._tick)
+
+    def _tell(self) -> None:
+        counters = self._counters
+        counters.connections_now = len(self._crowd)
+        counters.exchanges_now = sum(1 for _ in self._services.account.running())
+        counters.audit_lines, counters.audit_dropped = self._trail.written, self._trail.dropped
+        state = "draining" if self._services.draining else "running"
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # a supervisor that is slow or gone
+            self._post.channel.send(msgspec.json.encode(Life(state=state, counters=counters)))
+
+    # Orders
+
+    def _told(self) -> None:
+        orders = self._post.channel.recv(64)
+        if not orders:  # the supervisor is gone: its successor takes the sockets over
+            asyncio.get_running_loop().remove_reader(self._post.channel)
+            self._drain()
+        elif DRAIN in orders:
+            self._drain()
+        elif RETIRE in orders:
+            self._stop(RETIRED_SECONDS)
+
+    def _drain(self) -> None:
+        self._stop(self._limits.drain_seconds)
+        for front in list(self._crowd):
+            front.drain()
+
+    def _stop(self, seconds: float) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        self._services.draining = True
+        self._end = min(self._end, asyncio.get_running_loop().time() + seconds)

@@ -1,0 +1,500 @@
+"""A test stand for the gateway: the real processes with a scripted backend, a scripted agent and devices that speak raw HTTP."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sentry_runtime import control, settings
+from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.store import Writer
+
+PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
+PHONE = DeviceKey("PHONE1", "anna@lab.test")
+PASSWORD = "canary-pa55word"
+WBXML = "application/vnd.ms-sync.wbxml"
+
+Headers = dict[str, str]
+
+
+def basic(user: str = "anna@lab.test", password: str = PASSWORD) -> str:
+    """The value of an Authorization header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@dataclass
+class Certificates:
+    """An authority and a certificate for `localhost` and `mail.lab.test`, made by the openssl command."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> str:
+        return str(self.folder / "ca.pem")
+
+    def pair(self, name: str) -> tuple[str, str]:
+        """Certificate and key of this name."""
+        return str(self.folder / f"{name}.pem"), str(self.folder / f"{name}.key")
+
+    def authority(self, name: str = "ca") -> None:
+        """Make an authority."""
+        self._openssl(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
+            *("-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"),
+        )
+
+    def issue(self, name: str, *names: str, signer: str = "ca") -> None:
+        """Make a certificate for these DNS names."""
+        alternatives = ",".join(f"DNS:{one}" for one in names)
+        (self.folder / f"{name}.ext").write_text(f"subjectAltName={alternatives}\nbasicConstraints=CA:FALSE\n")
+        self._openssl(
+            *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}"),
+            *("-keyout", f"{name}.key", "-out", f"{name}.csr"),
+        )
+        self._openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{signer}.pem", "-CAkey", f"{signer}.key", "-days", "2"),
+            *("-CAcreateserial", "-extfile", f"{name}.ext", "-out", f"{name}.pem"),
+        )
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
+
+
+@dataclass
+class Seen:
+    """A request as the backend got it."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+    complete: bool = False
+    connection: int = 0
+
+    def values(self, name: str) -> list[str]:
+        """All values of a field."""
+        return [value for one, value in self.headers if one.lower() == name.lower()]
+
+    def value(self, name: str) -> str:
+        """The one value of a field."""
+        (only,) = self.values(name)
+        return only
+
+
+class Turn:
+    """The backend's side of one request: read its body, write the response byte for byte."""
+
+    def __init__(self, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.seen = seen
+        self.reader = reader
+        self.writer = writer
+
+    async def body(self) -> bytes:
+        """The whole request body."""
+        self.seen.body = await read_body(self.reader, self.seen.headers)
+        self.seen.complete = True
+        return self.seen.body
+
+    async def say(self, data: bytes) -> None:
+        """Write raw bytes."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def ok(self, body: bytes = b"", extra: str = "", status: str = "200 OK") -> None:
+        """An ordinary response."""
+        await self.say(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body)
+
+
+Script = Callable[[Turn], Awaitable[None]]
+
+
+async def say_yes(turn: Turn) -> None:
+    """Read the body and answer 200 with an empty body; an OPTIONS as a server does."""
+    await turn.body()
+    await turn.ok(extra="MS-ASProtocolVersions: 2.5,12.1,14.1\r\n" if turn.seen.method == "OPTIONS" else "")
+
+
+class Backend:
+    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`."""
+
+    def __init__(self, name: str, context: ssl.SSLContext | None) -> None:
+        self.name = name
+        self.seen: list[Seen] = []
+        self.probes: list[Seen] = []
+        self.script: Script = say_yes
+        self.probe: Script = say_yes
+        self.connections = 0
+        self.lost = asyncio.Event()
+        self.port = 0
+        self.arrived = asyncio.Condition()
+        self._context = context
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, ssl=self._context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def wait_seen(self, count: int = 1) -> None:
+        """Until so many requests have come."""
+        async with asyncio.timeout(PATIENCE), self.arrived:
+            await self.arrived.wait_for(lambda: len(self.seen) >= count)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        try:
+            while (seen := await read_request(reader)) is not None:
+                seen.connection = number
+                is_probe = seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]
+                async with self.arrived:
+                    (self.probes if is_probe else self.seen).append(seen)
+                    self.arrived.notify_all()
+                await (self.probe if is_probe else self.script)(Turn(seen, reader, writer))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self.lost.set()
+            writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> Seen | None:
+    """A request head, strictly; None at the end of the connection."""
+    try:
+        raw = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return None
+    first, *lines = raw[:-4].decode("latin-1").split("\r\n")
+    method, target, version = first.split(" ")
+    assert version == "HTTP/1.1"
+    return Seen(method, target, [parse_line(line) for line in lines])
+
+
+def parse_line(line: str) -> tuple[str, str]:
+    """A field line."""
+    name, _, value = line.partition(":")
+    return name, value.strip()
+
+
+async def read_body(reader: asyncio.StreamReader, headers: list[tuple[str, str]]) -> bytes:
+    """A body by Content-Length or chunked; raises `IncompleteReadError` where it is cut."""
+    fields = {name.lower(): value for name, value in headers}
+    if fields.get("transfer-encoding") == "chunked":
+        parts = []
+        while size := int((await reader.readuntil(b"\r\n"))[:-2], 16):
+            parts.append(await reader.readexactly(size))
+            assert await reader.readexactly(2) == b"\r\n"
+        assert await reader.readexactly(2) == b"\r\n"
+        return b"".join(parts)
+    return await reader.readexactly(int(fields.get("content-length", "0")))
+
+
+class ScriptedAgent:
+    """The agent's socket (the real server class) over the real device list."""
+
+    def __init__(self, paths: settings.Paths) -> None:
+        self.asked: list[control.Ask] = []
+        self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
+        self.following = asyncio.Event()
+        self._writer = Writer(paths.devices)
+        self._followers: set[asyncio.StreamWriter] = set()
+        self._server = ControlServer(paths.agent_socket, self._handle)
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop()
+        self._writer.close()
+
+    async def stop_socket(self) -> None:
+        """As if the agent had been killed; the list stays."""
+        await self._server.stop()
+        self.following.clear()
+
+    async def put(self, key: DeviceKey, state: State, *reasons: Reason) -> Record:
+        """Write an entry and tell the followers."""
+        record = Record(key=key, state=state, version=1, reasons=tuple(reasons), registered=True)
+        self.put_silently(record)
+        await self._tell(key)
+        return record
+
+    def put_silently(self, record: Record) -> None:
+        """Write an entry and tell nobody."""
+        self._writer.put([record])
+
+    async def remove(self, key: DeviceKey) -> None:
+        """Take an entry out and tell the followers."""
+        self._writer.remove([key])
+        await self._tell(key)
+
+    async def _tell(self, key: DeviceKey) -> None:
+        for follower in self._followers:
+            follower.write(msgspec.json.encode(control.Changed(keys=(key,))) + b"\n")
+            await follower.drain()
+
+    async def _handle(self, peer: Peer, request: control.Request) -> object:
+        match request:
+            case control.Ask():
+                self.asked.append(request)
+                return await self.answer(request)
+            case control.Follow():
+                return Stream(self._follow)
+            case _:
+                raise Refused("unknown", "not scripted")
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._followers.add(writer)
+        self.following.set()
+        try:
+            await reader.read()
+        finally:
+            self._followers.discard(writer)
+
+    async def _unregistered(self, ask: control.Ask) -> Record:
+        return await self.put(ask.key, State.BLOCKED, Reason.UNREGISTERED)
+
+
+class AuditSink:
+    """Stands for rsyslog: takes the datagrams and keeps the lines."""
+
+    def __init__(self, path: str) -> None:
+        self.raw: list[bytes] = []
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(path)
+
+    def close(self) -> None:
+        self._socket.close()
+        Path(self._path).unlink(missing_ok=True)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What has come so far, each as its JSON object."""
+        while True:
+            try:
+                self.raw.append(self._socket.recv(65_536))
+            except BlockingIOError:
+                break
+        prefix = b"<134>sentry-audit: "
+        assert all(one.startswith(prefix) for one in self.raw)
+        return [json.loads(one[len(prefix) :]) for one in self.raw]
+
+    async def wait(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        """The lines, as soon as they are `enough`."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE):
+            while not enough(lines := self.lines()):
+                ready = loop.create_future()
+                loop.add_reader(self._socket, lambda ready=ready: ready.done() or ready.set_result(None))
+                try:
+                    await ready
+                finally:
+                    loop.remove_reader(self._socket)
+        return lines
+
+    async def outcomes(self, count: int) -> list[dict[str, Any]]:
+        """The first so many `outcome` lines."""
+        lines = await self.wait(lambda lines: sum(line["event"] == "outcome" for line in lines) >= count)
+        return [line for line in lines if line["event"] == "outcome"]
+
+
+@dataclass
+class Response:
+    """A response as the device got it."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Device:
+    """One TLS connection of a device."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        """Write raw bytes."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def head(self) -> tuple[int, Headers]:
+        """Read a response head."""
+        async with asyncio.timeout(PATIENCE):
+            raw = await self.reader.readuntil(b"\r\n\r\n")
+        first, *lines = raw[:-4].decode("latin-1").split("\r\n")
+        return int(first.split(" ")[1]), {name.lower(): value for name, value in map(parse_line, lines)}
+
+    async def response(self) -> Response:
+        """Read a whole response."""
+        status, headers = await self.head()
+        async with asyncio.timeout(PATIENCE):
+            return Response(status, headers, await read_body(self.reader, list(headers.items())))
+
+    async def ask(self, data: bytes) -> Response:
+        """Send a request and read its response."""
+        await self.send(data)
+        return await self.response()
+
+    async def ended(self) -> bytes:
+        """What still comes until the connection ends, in good order or not."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self.reader.read()
+            except (ConnectionError, ssl.SSLError):
+                return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        try:
+            await self.writer.wait_closed()
+        except (OSError, ssl.SSLError):
+            pass
+
+
+def post(
+    command: str = "FolderSync",
+    body: bytes = b"",
+    *,
+    device: str = "PHONE1",
+    version: str = "14.1",
+    authorization: str | None = basic(),
+    user: str = "anna@lab.test",
+    extra: str = "",
+) -> bytes:
+    """A request as a phone sends it."""
+    lines = [
+        f"POST /Microsoft-Server-ActiveSync?Cmd={command}&User={user}&DeviceId={device}&DeviceType=iPhone HTTP/1.1",
+        "Host: mail.lab.test",
+        "User-Agent: Apple-iPhone10C1/1501.100",
+        f"MS-ASProtocolVersion: {version}",
+        f"Content-Type: {WBXML}",
+    ]
+    if authorization is not None:
+        lines.append(f"Authorization: {authorization}")
+    if "Transfer-Encoding" not in extra:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n" + extra + "\r\n").encode() + body
+
+
+@dataclass
+class Stand:
+    """The gateway with everything around it."""
+
+    folder: Path
+    certificates: Certificates
+    backends: list[Backend]
+    agent: ScriptedAgent
+    audit: AuditSink
+    settings: settings.Settings
+    process: subprocess.Popen[bytes] | None = None
+    devices: list[Device] = field(default_factory=list)
+
+    @property
+    def backend(self) -> Backend:
+        return self.backends[0]
+
+    @property
+    def port(self) -> int:
+        return self.settings.gateway.listeners[0].port
+
+    @property
+    def settings_path(self) -> Path:
+        return self.folder / "runtime.json"
+
+    def write_settings(self) -> None:
+        self.settings_path.write_bytes(msgspec.json.encode(self.settings))
+
+    async def start(self) -> None:
+        """Start the gateway and wait until it says that it is ready, as systemd does."""
+        self.write_settings()
+        notify = self.folder / "notify"
+        notify.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as peer:
+            peer.bind(str(notify))
+            with (self.folder / "gateway.log").open("ab") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "sentry_runtime.gateway", "--settings", str(self.settings_path)],
+                    env=os.environ | {"NOTIFY_SOCKET": str(notify)},
+                    stderr=log,
+                )
+            async with asyncio.timeout(PATIENCE):
+                assert await asyncio.get_running_loop().sock_recv(peer, 100) == b"READY=1"
+                await self.agent.following.wait()
+
+    def log(self) -> str:
+        """What the gateway said on stderr."""
+        return (self.folder / "gateway.log").read_text()
+
+    def status(self) -> dict[str, Any]:
+        """The gateway's answer on its control socket."""
+        result = control.call(self.settings.paths.gateway_control, control.Status())
+        assert isinstance(result, dict)
+        return result
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    async def device(self) -> Device:
+        """A new connection of a device."""
+        context = ssl.create_default_context(cafile=self.certificates.ca)
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", self.port, ssl=context, server_hostname="mail.lab.test"
+            )
+        self.devices.append(Device(reader, writer))
+        return self.devices[-1]
+
+    async def ended(self) -> int:
+        """The gateway's exit code."""
+        assert self.process is not None
+        async with asyncio.timeout(PATIENCE + 20):
+            return await asyncio.to_thread(self.process.wait)
+
+    async def stop(self) -> None:
+        """End everything."""
+        for device in self.devices:
+            await device.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            for backend in self.backends:
+                await backend.stop()
+            try:
+                await asyncio.to_thread(self.process.wait, PATIENCE)
+            except subprocess.TimeoutExpired:
+                for pid in [*self.workers(), self.process.pid]:
+                    os.kill(pid, signal.SIGKILL)
+                raise
+        for backend in self.backends:
+            await backend.stop()
+        await self.agent.stop()
+        self.audit.close()
