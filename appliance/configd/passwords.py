@@ -75,7 +75,7 @@ def judge(password: str, user: str, run: Run) -> None:
         run(["pwscore", user] if user else ["pwscore"], stdin=f"{password}\n")
     except CommandError as error:
         said = error.output.replace(password, "…").strip().splitlines()
-        raise PasswordError(said[-1] if said else "the password policy refuses it") from error
+        raise PasswordError(said[-1].strip() if said else "the password policy refuses it") from error
 
 
 class Attempt(Protocol):

@@ -53,14 +53,12 @@ def portal(context: Context, _argument: str) -> Facts:
 
 def backends(context: Context, _argument: str) -> Table:
     """The servers behind the gateway."""
-    held = context.setting("backends", default={})
-    listed = [(str(one.get("name", "")), one) for one in held] if isinstance(held, list) else sorted(held.items())
+    held = context.setting("backends", "servers", default={})
     found = tuple(
-        (name, word(one.get("host")), word(one.get("port")), "TLS" if one.get("tls", True) else "plain HTTP")
-        for name, one in listed
-        if isinstance(one, Mapping)
+        (name, word(one.get("host")), word(one.get("port")), word(one.get("server_name")), word(one.get("tls", "yes")))
+        for name, one in sorted(held.items())
     )
-    return Table(title="backends", columns=("name", "host", "port", "transport"), rows=found)
+    return Table(title="backends", columns=("name", "host", "port", "certificate name", "TLS"), rows=found)
 
 
 def uem(context: Context, _argument: str) -> Facts:

@@ -8,16 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from appliance.apply import Engine, Order
 from appliance.audit import Entry
 from appliance.config.diff import digest
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
-from appliance.configd.api import Committed
+from appliance.configd.api import Committed, OpenSession, Reply, Session
+from appliance.configd.attempts import Attempts
+from appliance.configd.client import Refused
+from appliance.configd.facts import Context
+from appliance.configd.gate import Doors, Gate
+from appliance.configd.sessions import Peer, Sessions
+from appliance.configd.verbs_impl import Actions
+from appliance.configd.watch import Watch
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
-from appliance.process import CommandError
+from appliance.process import CommandError, Finished
 from appliance.system import Appliance
+from sentry_runtime.settings import Paths
 
 WEB = "/etc/web/web.conf"
 KEY = "/etc/web/key"
@@ -291,3 +301,77 @@ class Bench:
     def digest(self) -> str:
         """Of the running tree."""
         return digest(self.running())
+
+
+ACCOUNTS = {
+    "alice": {"role": "administrator"},
+    "olga": {"role": "operator"},
+    "albert": {"role": "auditor"},
+}
+ROOT, PORTAL, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 1001, 1002, 1003, 1099
+NAMES = {ROOT: "root", PORTAL: "sentry-portal", ALICE: "alice", OLGA: "olga", ALBERT: "albert", STRANGER: "mallory"}
+PASSWORDS = {"alice": "Alice-Secret-12345", "mallory": "Mallory-Secret-123"}
+
+
+class Daemon(Bench):
+    """configd without a socket: the gate and what stands behind it. Peers are whoever the test says."""
+
+    def restart(self) -> str | None:
+        """See `Bench.restart`."""
+        said = super().restart()
+        self.ledger = Ledger()
+        self.ticks = Clock(0.0)
+        self.sessions = Sessions(clock=self.ticks)
+        self.engine.in_use = self.sessions.candidates
+        self.asked: list[Any] = []
+        self.actions = Actions(self.engine, self.sessions, context=self.context, call=self._call)
+        self.gate = Gate(
+            self.actions,
+            self.sessions,
+            self.ledger,
+            Doors(name_of=NAMES.get, portal_uid=lambda: PORTAL, login=lambda user, word: PASSWORDS.get(user) == word),
+            reveal=self.vault.reveal,
+            attempts=Attempts(clock=self.ticks),
+            wall_clock=self.clock,
+        )
+        self.watch = Watch(self.engine, self.gate, self.sessions, clock=self.ticks)
+        return said
+
+    def _call(self, path: str, request: Any, result_type: Any = Any) -> Any:
+        self.asked.append((path, request))
+        return None
+
+    def context(self) -> Context:
+        """What `show` is answered from; commands are answered by `commands`."""
+
+        def attempt(argv: list[str]) -> Finished:
+            try:
+                return Finished(0, self.commands(argv), "")
+            except CommandError as error:
+                return Finished(error.status, "", error.output)
+
+        return Context(
+            system=self.machine,
+            attempt=attempt,
+            call=self._call,
+            paths=Paths(),
+            schema=self.schema,
+            running=self.store.current(),
+            pending=self.store.pending(),
+            revisions=self.store.revisions(),
+            sessions=self.sessions.all(),
+            now=self.clock(),
+            monotonic=self.ticks(),
+        )
+
+    def say(self, peer: Peer, verb: Any, result_type: Any = Any) -> Any:
+        """One message through the gate; raises `Refused` as a client would."""
+        reply = msgspec.json.decode(self.gate.answer(peer, msgspec.json.encode(verb) + b"\n"), type=Reply)
+        if reply.refusal is not None:
+            raise Refused(reply.refusal)
+        return msgspec.json.decode(reply.result, type=result_type)
+
+    def open(self, uid: int, connection: int = 1) -> tuple[Peer, Session]:
+        """A session for the account `uid`."""
+        peer = Peer(uid=uid, pid=1, connection=connection)
+        return peer, self.say(peer, OpenSession(source="192.0.2.7"), Session)

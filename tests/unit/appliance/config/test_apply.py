@@ -1,6 +1,5 @@
 """The commit: all of it happens, or none of it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,11 @@ def test_the_first_commit_must_hold_everything_that_is_required(bench: Bench) ->
 
 
 def test_the_same_tree_again_changes_nothing_and_makes_no_revision(running: Bench) -> None:
-    before = os.stat(running.root / "etc/name")
+    before = (running.root / "etc/name").stat()
     done = running.commit(FIRST)
     assert (done.changed, done.revision, done.files, done.units) == (False, 1, (), ())
     assert running.commands.acted() == []
-    assert os.stat(running.root / "etc/name").st_ino == before.st_ino
+    assert (running.root / "etc/name").stat().st_ino == before.st_ino
 
 
 def test_a_file_edited_by_hand_is_drift_and_is_written_anew_without_a_revision(running: Bench) -> None:
@@ -127,7 +126,7 @@ def test_a_wrong_value_is_refused_with_path_found_and_allowed(running: Bench) ->
 
 
 def test_a_rule_between_fields_is_held(running: Bench) -> None:
-    with pytest.raises(InvalidError, match="web.port: found 22, which is SSH's; allowed: a port of its own"):
+    with pytest.raises(InvalidError, match=r"web\.port: found 22, which is SSH's; allowed: a port of its own"):
         running.commit({"name": "box", "web": {"port": 22}})
 
 
@@ -187,7 +186,7 @@ def test_a_unit_that_does_not_come_back_brings_the_old_revision_back(running: Be
 def test_a_reconcile_that_fails_names_its_feature(running: Bench) -> None:
     files, tree = running.files(), running.running()
     running.commands.failing = {"hostname"}
-    with pytest.raises(ApplyError, match="name: bringing the system in step: .*hostname is told to fail"):
+    with pytest.raises(ApplyError, match=r"name: bringing the system in step: .*hostname is told to fail"):
         running.commit(SECOND)
     running.commands.failing = set()
     assert running.files() == files
@@ -197,7 +196,7 @@ def test_a_reconcile_that_fails_names_its_feature(running: Bench) -> None:
 def test_when_going_back_fails_too_it_is_said_and_the_next_start_tries_again(running: Bench) -> None:
     files = running.files()
     running.commands.failing = {"systemctl reload-or-restart"}
-    with pytest.raises(ApplyError, match="the old revision could NOT be restored: web.service"):
+    with pytest.raises(ApplyError, match=r"the old revision could NOT be restored: web\.service"):
         running.commit(SECOND)
     running.commands.failing = set()
     assert running.restart() == "an interrupted commit was undone; the old revision stands"

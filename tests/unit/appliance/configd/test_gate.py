@@ -1,0 +1,497 @@
+"""Who gets a session, what it may do, and what is written down."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from appliance.configd import api, passwords, roles
+from appliance.configd.client import Refused
+from appliance.configd.sessions import Peer
+from tests.unit.appliance.workbench import (
+    ACCOUNTS,
+    ALBERT,
+    ALICE,
+    OLGA,
+    PASSWORDS,
+    PORTAL,
+    ROOT,
+    STRANGER,
+    Daemon,
+)
+
+ENABLE = "Enable-Secret-12345"
+TREE: dict[str, Any] = {
+    "name": "box",
+    "users": {"accounts": ACCOUNTS},
+    "cli": {"idle_minutes": 10, "enable_secret_hash": passwords.hashed(ENABLE)},
+    "ssh": {"max_sessions": 3},
+}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Daemon:
+    made = Daemon(tmp_path)
+    made.commit(TREE)
+    return made
+
+
+def refusal(call: Callable[[], object]) -> api.Refusal:
+    with pytest.raises(Refused) as refused:
+        call()
+    return refused.value.refusal
+
+
+def privileged(daemon: Daemon, uid: int = ALICE, connection: int = 1) -> tuple[Peer, str]:
+    peer, session = daemon.open(uid, connection)
+    daemon.say(peer, api.Enable(session=session.handle, secret=ENABLE))
+    return peer, session.handle
+
+
+# --- who gets a session ------------------------------------------------------------------------------------------
+
+
+def test_root_is_automation_administrator_and_privileged(daemon: Daemon) -> None:
+    _peer, session = daemon.open(ROOT)
+    assert (session.user, session.role, session.privileged) == ("root", "administrator", True)
+
+
+@pytest.mark.parametrize(("uid", "user"), [(ALICE, "alice"), (OLGA, "olga"), (ALBERT, "albert")])
+def test_an_account_of_the_configuration_gets_its_role_without_privilege(daemon: Daemon, uid: int, user: str) -> None:
+    _peer, session = daemon.open(uid)
+    assert (session.user, session.role, session.privileged) == (user, ACCOUNTS[user]["role"], False)
+    assert session.idle_seconds == 600
+    assert len(session.handle) == 64
+
+
+@pytest.mark.parametrize("uid", [STRANGER, PORTAL, 4711])
+def test_anybody_else_is_refused_and_audited(daemon: Daemon, uid: int) -> None:
+    assert refusal(lambda: daemon.open(uid)).kind == "permission"
+    entry = daemon.ledger.entries[-1]
+    assert (entry.event, entry.result) == ("session.open", "permission")
+
+
+def test_before_the_first_commit_only_root_gets_a_session(tmp_path: Path) -> None:
+    empty = Daemon(tmp_path)
+    assert refusal(lambda: empty.open(ALICE)).kind == "permission"
+    peer, session = empty.open(ROOT)
+    assert empty.say(peer, api.GetConfig(session=session.handle)) == {}
+    assert empty.say(peer, api.ListRevisions(session=session.handle)) == []
+
+
+def test_the_portal_logs_people_in_and_uses_their_sessions_on_any_connection(daemon: Daemon) -> None:
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.9")
+    session = daemon.say(Peer(PORTAL, 1, 1), login, api.Session)
+    assert (session.user, session.privileged, session.idle_seconds) == ("alice", True, 900)
+    assert daemon.say(Peer(PORTAL, 1, 2), api.Touch(session=session.handle), api.Session).user == "alice"
+
+
+@pytest.mark.parametrize("uid", [ROOT, ALICE, STRANGER])
+def test_only_the_portal_may_log_in_by_password(daemon: Daemon, uid: int) -> None:
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source="")
+    assert refusal(lambda: daemon.say(Peer(uid, 1, 1), login)).kind == "permission"
+
+
+def test_a_unix_account_that_is_no_administrator_cannot_log_in_with_its_right_password(daemon: Daemon) -> None:
+    login = api.Login(user="mallory", password=PASSWORDS["mallory"], source="")
+    assert refusal(lambda: daemon.say(Peer(PORTAL, 1, 1), login)).kind == "authentication"
+
+
+@pytest.mark.parametrize("user", ["alice", "nobody-of-that-name"])
+def test_three_wrong_passwords_lock_a_name_whether_or_not_it_exists(daemon: Daemon, user: str) -> None:
+    portal = Peer(PORTAL, 1, 1)
+    wrong = api.Login(user=user, password="wrong", source="")
+    answers = [refusal(lambda: daemon.say(portal, wrong)) for _ in range(4)]
+    assert [answer.kind for answer in answers] == ["authentication"] * 3 + ["locked"]
+    assert {answer.message for answer in answers[:3]} == {"user name or password is wrong"}
+    right = api.Login(user=user, password=PASSWORDS.get(user, "any"), source="")
+    assert refusal(lambda: daemon.say(portal, right)).kind == "locked"
+    daemon.ticks.now += 901
+    again = daemon.gate.answer(portal, msgspec.json.encode(right))
+    assert (b'"refusal"' in again) is (user != "alice")
+
+
+def test_a_session_belongs_to_the_connection_and_the_account_that_opened_it(daemon: Daemon) -> None:
+    _peer, session = daemon.open(ALICE, connection=1)
+    for peer in (Peer(ALICE, 1, 2), Peer(OLGA, 1, 1), Peer(PORTAL, 1, 1), Peer(ROOT, 1, 1)):
+        assert refusal(lambda peer=peer: daemon.say(peer, api.Touch(session=session.handle))).kind == "session"
+
+
+def test_the_session_after_the_last_allowed_one_is_refused_until_one_ends(daemon: Daemon) -> None:
+    opened = [daemon.open(ALICE, connection) for connection in (1, 2, 3)]
+    refused = refusal(lambda: daemon.open(OLGA, 4))
+    assert (refused.kind, refused.message) == (
+        "session",
+        "the limit of 3 concurrent sessions is reached; end another session first",
+    )
+    assert daemon.open(ROOT, 5)[1].user == "root"
+    peer, session = opened[0]
+    daemon.say(peer, api.CloseSession(session=session.handle))
+    daemon.open(OLGA, 6)
+    daemon.gate.disconnected(2)
+    daemon.open(OLGA, 7)
+
+
+def test_an_idle_session_ends_and_a_used_one_does_not(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALICE)
+    daemon.ticks.now += 599
+    daemon.say(peer, api.Show(session=session.handle, topic="hostname"))
+    daemon.ticks.now += 599
+    daemon.say(peer, api.Touch(session=session.handle))
+    daemon.ticks.now += 600
+    daemon.watch.tick()
+    assert daemon.ledger.entries[-1].event == "session.idle"
+    assert refusal(lambda: daemon.say(peer, api.Touch(session=session.handle))).kind == "session"
+
+
+def test_what_the_portal_asks_by_itself_does_not_keep_a_session_alive(daemon: Daemon) -> None:
+    portal = Peer(PORTAL, 1, 1)
+    session = daemon.say(portal, api.Login(user="alice", password=PASSWORDS["alice"], source=""), api.Session)
+    for _minute in range(14):
+        daemon.ticks.now += 60
+        daemon.say(portal, api.Show(session=session.handle, topic="hostname"))
+    daemon.ticks.now += 60
+    show = api.Show(session=session.handle, topic="hostname")
+    assert refusal(lambda: daemon.say(portal, show)).kind == "session"
+
+
+def test_a_session_ends_when_its_account_goes_or_changes_its_role(daemon: Daemon) -> None:
+    olga, albert = daemon.open(OLGA, 1), daemon.open(ALBERT, 2)
+    peer, handle = privileged(daemon, ALICE, 3)
+    daemon.say(peer, api.DeleteConfig(session=handle, path=("users", "accounts", "olga")))
+    daemon.say(peer, api.SetConfig(session=handle, path=("users", "accounts", "albert", "role"), value="operator"))
+    daemon.say(peer, api.Commit(session=handle))
+    for other, session in (olga, albert):
+        touch = api.Touch(session=session.handle)
+        assert refusal(lambda other=other, touch=touch: daemon.say(other, touch)).kind == "session"
+    daemon.say(peer, api.Touch(session=handle))
+
+
+def test_the_last_log_in_is_told(daemon: Daemon) -> None:
+    assert daemon.open(ALICE, 1)[1].last_login == ""
+    daemon.clock.now += 60
+    assert daemon.open(ALICE, 2)[1].last_login == "2027-01-15T08:00:00Z from 192.0.2.7"
+
+
+# --- enable ------------------------------------------------------------------------------------------------------
+
+
+def test_enable_and_disable(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALICE)
+    get = api.GetConfig(session=session.handle)
+    assert refusal(lambda: daemon.say(peer, get)).kind == "privilege"
+    enable = api.Enable(session=session.handle, secret=ENABLE)
+    assert daemon.say(peer, enable, api.Session).privileged
+    assert daemon.say(peer, get)["name"] == "box"
+    assert not daemon.say(peer, api.Disable(session=session.handle), api.Session).privileged
+    assert refusal(lambda: daemon.say(peer, get)).kind == "privilege"
+
+
+def test_three_wrong_enable_secrets_lock_it_for_the_account_in_every_session(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALICE, 1)
+    wrong = api.Enable(session=session.handle, secret="wrong")
+    assert [refusal(lambda: daemon.say(peer, wrong)).kind for _ in range(4)] == ["authentication"] * 3 + ["locked"]
+    other, second = daemon.open(ALICE, 2)
+    right = api.Enable(session=second.handle, secret=ENABLE)
+    assert refusal(lambda: daemon.say(other, right)).kind == "locked"
+    assert [entry.result for entry in daemon.ledger.entries if entry.event == "session.enable"][-2:] == ["locked"] * 2
+    daemon.ticks.now += 901
+    other, third = daemon.open(ALICE, 3)
+    assert daemon.say(other, api.Enable(session=third.handle, secret=ENABLE), api.Session).privileged
+
+
+def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.commit({**TREE, "cli": {}})
+    peer, session = daemon.open(ALICE)
+    refused = refusal(lambda: daemon.say(peer, api.Enable(session=session.handle, secret="")))
+    assert (refused.kind, "no enable secret is set" in refused.message) == ("permission", True)
+
+
+# --- roles -------------------------------------------------------------------------------------------------------
+
+SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in (api.OpenSession, api.Login)]
+READERS = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.GetConfig, api.ListRevisions, api.Show}
+OPERATORS = READERS | {api.ControlService, api.DeviceAction, api.Ping, api.Lookup}
+UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup}
+
+
+def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
+    assert set(roles.RULES) == set(SESSION_VERBS)
+    assert len(SESSION_VERBS) == 22
+
+
+def test_every_verb_is_implemented(daemon: Daemon) -> None:
+    assert set(daemon.actions.table) | set(daemon.gate._own) == set(SESSION_VERBS)
+
+
+@pytest.mark.parametrize("verb", SESSION_VERBS, ids=lambda verb: verb.__struct_config__.tag)
+def test_who_may_use_a_verb(verb: type) -> None:
+    allowed = {
+        (role, privileged)
+        for role in roles.EVERYBODY
+        for privileged in (True, False)
+        if roles.refusal(verb, role, privileged=privileged) is None
+    }
+    may = (
+        {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
+    )
+    how = {True, False} if verb in UNPRIVILEGED else {True}
+    assert allowed == {(role, privileged) for role in may for privileged in how}
+
+
+def test_a_verb_that_is_in_no_table_is_refused() -> None:
+    refused = roles.refusal(object, "administrator", privileged=True)
+    assert refused is not None
+    assert refused.kind == "permission"
+
+
+def test_an_operator_with_privilege_still_cannot_edit(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    refused = refusal(lambda: daemon.say(peer, api.SetConfig(session=handle, path=("name",), value="evil")))
+    assert (refused.kind, refused.message) == (
+        "permission",
+        "the role operator may not do this; allowed: administrator",
+    )
+
+
+def test_who_is_here_is_told_to_the_privileged_only(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALBERT)
+    assert refusal(lambda: daemon.say(peer, api.Show(session=session.handle, topic="sessions"))).kind == "privilege"
+
+
+# --- editing -----------------------------------------------------------------------------------------------------
+
+
+def test_an_edit_is_seen_in_the_candidate_and_runs_after_the_commit(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value="9443"))
+    assert daemon.say(peer, api.GetConfig(session=handle, view="candidate", path=("web", "port"))) == 9443
+    assert daemon.say(peer, api.GetConfig(session=handle, path=("web", "port"))) == 8443
+    changes = daemon.say(peer, api.DiffConfig(session=handle), tuple[api.Change, ...])
+    assert changes == (api.Change(path=("web", "port"), before=8443, after=9443),)
+    done = daemon.say(peer, api.Commit(session=handle, comment="port"), api.Committed)
+    assert (done.changed, done.revision, done.changes) == (True, 2, changes)
+    assert daemon.say(peer, api.DiffConfig(session=handle), tuple[api.Change, ...]) == ()
+    assert daemon.say(peer, api.ListRevisions(session=handle), tuple[api.Revision, ...])[0].user == "alice"
+
+
+def test_a_wrong_value_is_refused_at_once_and_the_candidate_stays(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    refused = refusal(lambda: daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value="many")))
+    assert refused.kind == "invalid"
+    assert refused.problems == ("web.port: found 'many'; allowed: a whole number from 1 to 65535",)
+    assert daemon.say(peer, api.DiffConfig(session=handle), tuple[api.Change, ...]) == ()
+
+
+def test_the_second_of_two_sessions_that_edit_at_once_is_told(daemon: Daemon) -> None:
+    first, second = privileged(daemon, ALICE, 1), privileged(daemon, ALICE, 2)
+    for number, (peer, handle) in enumerate((first, second)):
+        daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value=7000 + number))
+    daemon.say(first[0], api.Commit(session=first[1]))
+    refused = refusal(lambda: daemon.say(second[0], api.Commit(session=second[1])))
+    assert (refused.kind, "changed meanwhile by alice (revision 2)" in refused.message) == ("conflict", True)
+    daemon.say(second[0], api.Discard(session=second[1]))
+    assert daemon.say(second[0], api.GetConfig(session=second[1], view="candidate"))["web"]["port"] == 7000
+
+
+def test_secrets_go_in_and_never_come_out(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "token"), value="hunter22"))
+    daemon.say(peer, api.Commit(session=handle))
+    seen = [
+        daemon.gate.answer(peer, msgspec.json.encode(verb))
+        for verb in (
+            api.GetConfig(session=handle),
+            api.GetConfig(session=handle, view="candidate", path=("web", "token")),
+            api.DiffConfig(session=handle),
+            api.Rollback(session=handle, revision=1),
+        )
+    ]
+    assert not any(b"hunter22" in answer or b"secret:" in answer or b"$6$" in answer for answer in seen)
+    assert b"********" in seen[0]
+    assert not any("hunter22" in str(entry) for entry in daemon.ledger.entries)
+
+
+def test_the_mask_sent_back_leaves_a_secret_as_it_is(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "token"), value="hunter22"))
+    daemon.say(peer, api.Commit(session=handle))
+    tree = daemon.say(peer, api.GetConfig(session=handle))
+    daemon.say(peer, api.ReplaceConfig(session=handle, tree={**tree, "name": "other"}))
+    changes = daemon.say(peer, api.DiffConfig(session=handle), tuple[api.Change, ...])
+    assert changes == (api.Change(path=("name",), before="box", after="other"),)
+
+
+def test_a_password_is_judged_hashed_and_put_into_the_candidate(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    refused = refusal(lambda: daemon.say(peer, api.SetPassword(session=handle, user="olga", password="short")))
+    assert (refused.kind, refused.message) == ("invalid", "The password is shorter than 15 characters")
+    daemon.say(peer, api.SetPassword(session=handle, user="olga", password="Olga-Secret-123456"))
+    daemon.say(peer, api.Commit(session=handle))
+    held = daemon.vault.reveal(daemon.running()["users"]["accounts"]["olga"]["password_hash"])
+    assert passwords.verify("Olga-Secret-123456", held)
+    assert [argv for argv in daemon.commands.log if argv[0] == "pwscore"] == [["pwscore", "olga"]] * 2
+
+
+def test_a_password_for_nobody_is_refused(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    refused = refusal(lambda: daemon.say(peer, api.SetPassword(session=handle, user="eve", password="x" * 20)))
+    assert refused.message == "found no account 'eve'; allowed: albert, alice, olga"
+
+
+def test_a_new_enable_secret_counts_after_the_commit(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetEnableSecret(session=handle, secret="Another-Secret-12345"))
+    daemon.say(peer, api.Commit(session=handle))
+    daemon.say(peer, api.Disable(session=handle))
+    assert refusal(lambda: daemon.say(peer, api.Enable(session=handle, secret=ENABLE))).kind == "authentication"
+    assert daemon.say(peer, api.Enable(session=handle, secret="Another-Secret-12345"), api.Session).privileged
+
+
+# --- unconfirmed commits -----------------------------------------------------------------------------------------
+
+
+def test_a_commit_nobody_confirmed_goes_back_and_every_session_is_told(daemon: Daemon) -> None:
+    witness, session = daemon.open(ALBERT, 2)
+    peer, handle = privileged(daemon, ALICE, 1)
+    daemon.say(peer, api.SetConfig(session=handle, path=("name",), value="trial"))
+    daemon.say(peer, api.Commit(session=handle, confirm_minutes=5))
+    told = daemon.say(witness, api.Touch(session=session.handle), api.Session).notices
+    assert told == ("revision 2 by alice returns to the one before at 2027-01-15T08:05:00Z unless confirmed",)
+    daemon.clock.now += 299
+    daemon.watch.tick()
+    assert daemon.running()["name"] == "trial"
+    daemon.clock.now += 1
+    daemon.watch.tick()
+    assert daemon.running()["name"] == "box"
+    assert daemon.text("/etc/name") == "box\n"
+    notice = "revision 2 was not confirmed in time: revision 1 is running again"
+    assert daemon.say(witness, api.Touch(session=session.handle), api.Session).notices == (notice,)
+    assert daemon.say(witness, api.Touch(session=session.handle), api.Session).notices == ()
+    assert notice in daemon.open(OLGA, 3)[1].notices
+    assert [(one.user, one.detail) for one in daemon.ledger.entries if one.event == "config.returned"] == [
+        ("configd", notice)
+    ]
+
+
+def test_a_confirmed_commit_stays(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetConfig(session=handle, path=("name",), value="trial"))
+    daemon.say(peer, api.Commit(session=handle, confirm_minutes=5))
+    daemon.say(peer, api.Confirm(session=handle))
+    daemon.clock.now += 301
+    daemon.watch.tick()
+    assert daemon.running()["name"] == "trial"
+
+
+def test_a_return_that_fails_is_said_and_tried_again_a_minute_later(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value="9443"))
+    daemon.say(peer, api.Commit(session=handle, confirm_minutes=1))
+    daemon.clock.now += 61
+    daemon.commands.dies_after = {"web.service"}
+    daemon.watch.tick()
+    assert daemon.running()["web"]["port"] == 9443
+    assert "could not be brought back" in daemon.say(peer, api.Touch(session=handle), api.Session).notices[-1]
+    daemon.commands.dies_after = set()
+    daemon.watch.tick()
+    assert daemon.running()["web"]["port"] == 9443
+    daemon.ticks.now += 60
+    daemon.watch.tick()
+    assert daemon.running()["web"]["port"] == 8443
+
+
+# --- actions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["-f", "a b", "$(reboot)", "a;b", "", "a" * 254, "host\n", "../x", "a|b", "%s"])
+def test_a_host_that_is_no_name_or_address_starts_nothing(daemon: Daemon, host: str) -> None:
+    peer, session = daemon.open(ALICE)
+    daemon.commands.log.clear()
+    for verb in (api.Ping(session=session.handle, host=host), api.Lookup(session=session.handle, host=host)):
+        assert refusal(lambda verb=verb: daemon.say(peer, verb)).kind == "invalid"
+    assert daemon.commands.log == []
+
+
+def test_services_are_controlled_by_their_own_names(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.commands.log.clear()
+    done = daemon.say(peer, api.ControlService(session=handle, service="gateway", action="restart"), api.Facts)
+    assert daemon.commands.acted() == ["restart -- sentry-gateway.service"]
+    assert dict(done.facts)["state"] == "active"
+
+
+def test_a_device_action_reaches_the_uem_with_a_folded_principal(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.say(peer, api.DeviceAction(session=handle, action="block", device_id="ABC123", principal="Bob@Lab.test"))
+    path, request = daemon.asked[-1]
+    assert path == "/run/sentry-uem/admin.sock"
+    assert (request.device_id, request.principal, request.state, request.note) == (
+        "ABC123",
+        "bob@lab.test",
+        "blocked",
+        "by olga",
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "principal", "note"), [("../x", "bob", ""), ("A", "", ""), ("A", "b c", ""), ("A", "bob", "a\nb")]
+)
+def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, principal: str, note: str) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
+    assert refusal(lambda: daemon.say(peer, action)).kind == "invalid"
+    assert daemon.asked == []
+
+
+def test_power_asks_systemd_and_does_not_wait(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.Power(session=handle, action="reload"))
+    assert daemon.commands.log[-1] == ["systemctl", "--no-block", "reboot"]
+
+
+# --- messages and audit ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b'{"verb":"nope"}', b'{"verb":"session.touch"}', b'{"verb":"session.open","uid":0}']
+)
+def test_what_is_no_message_is_refused_and_audited(daemon: Daemon, line: bytes) -> None:
+    reply = msgspec.json.decode(daemon.gate.answer(Peer(STRANGER, 7, 1), line), type=api.Reply)
+    assert reply.refusal is not None
+    assert reply.refusal.kind == "invalid"
+    assert (daemon.ledger.entries[-1].event, daemon.ledger.entries[-1].user) == ("malformed", "mallory")
+
+
+def test_every_verb_leaves_one_line_of_audit_with_who_where_and_what(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.ledger.entries.clear()
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    daemon.say(peer, api.Commit(session=handle, comment="why"))
+    daemon.say(peer, api.Show(session=handle, topic="hostname"))
+    daemon.say(peer, api.Touch(session=handle))
+    daemon.say(peer, api.CloseSession(session=handle))
+    assert [(one.event, one.user, one.role, one.source, one.path, one.result) for one in daemon.ledger.entries] == [
+        ("config.set", "alice", "administrator", "192.0.2.7 pid 1", "web.port", "ok"),
+        ("config.commit", "alice", "administrator", "192.0.2.7 pid 1", "why", "ok"),
+        ("state.show", "alice", "administrator", "192.0.2.7 pid 1", "hostname", "ok"),
+        ("session.close", "alice", "administrator", "192.0.2.7 pid 1", "", "ok"),
+    ]
+
+
+def test_an_error_nobody_foresaw_is_a_refusal_and_configd_goes_on(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer, handle = privileged(daemon)
+
+    def explode(_verb: Any, _held: Any) -> None:
+        raise ZeroDivisionError("private words")
+
+    monkeypatch.setitem(daemon.actions.table, api.Show, explode)
+    refused = refusal(lambda: daemon.say(peer, api.Show(session=handle, topic="hostname")))
+    assert (refused.kind, "private words" in refused.message) == ("unavailable", False)
+    assert "private words" in caplog.text
+    assert daemon.say(peer, api.GetConfig(session=handle, path=("name",))) == "box"
