@@ -38,9 +38,9 @@ def daemon(tmp_path: Path) -> Daemon:
     return made
 
 
-def refusal(call: Callable[[], object]) -> api.Refusal:
+def refusal(call: Callable[..., object], *arguments: object) -> api.Refusal:
     with pytest.raises(Refused) as refused:
-        call()
+        call(*arguments)
     return refused.value.refusal
 
 
@@ -68,14 +68,14 @@ def test_an_account_of_the_configuration_gets_its_role_without_privilege(daemon:
 
 @pytest.mark.parametrize("uid", [STRANGER, PORTAL, 4711])
 def test_anybody_else_is_refused_and_audited(daemon: Daemon, uid: int) -> None:
-    assert refusal(lambda: daemon.open(uid)).kind == "permission"
+    assert refusal(daemon.open, uid).kind == "permission"
     entry = daemon.ledger.entries[-1]
     assert (entry.event, entry.result) == ("session.open", "permission")
 
 
 def test_before_the_first_commit_only_root_gets_a_session(tmp_path: Path) -> None:
     empty = Daemon(tmp_path)
-    assert refusal(lambda: empty.open(ALICE)).kind == "permission"
+    assert refusal(empty.open, ALICE).kind == "permission"
     peer, session = empty.open(ROOT)
     assert empty.say(peer, api.GetConfig(session=session.handle)) == {}
     assert empty.say(peer, api.ListRevisions(session=session.handle)) == []
@@ -91,23 +91,23 @@ def test_the_portal_logs_people_in_and_uses_their_sessions_on_any_connection(dae
 @pytest.mark.parametrize("uid", [ROOT, ALICE, STRANGER])
 def test_only_the_portal_may_log_in_by_password(daemon: Daemon, uid: int) -> None:
     login = api.Login(user="alice", password=PASSWORDS["alice"], source="")
-    assert refusal(lambda: daemon.say(Peer(uid, 1, 1), login)).kind == "permission"
+    assert refusal(daemon.say, Peer(uid, 1, 1), login).kind == "permission"
 
 
 def test_a_unix_account_that_is_no_administrator_cannot_log_in_with_its_right_password(daemon: Daemon) -> None:
     login = api.Login(user="mallory", password=PASSWORDS["mallory"], source="")
-    assert refusal(lambda: daemon.say(Peer(PORTAL, 1, 1), login)).kind == "authentication"
+    assert refusal(daemon.say, Peer(PORTAL, 1, 1), login).kind == "authentication"
 
 
 @pytest.mark.parametrize("user", ["alice", "nobody-of-that-name"])
 def test_three_wrong_passwords_lock_a_name_whether_or_not_it_exists(daemon: Daemon, user: str) -> None:
     portal = Peer(PORTAL, 1, 1)
     wrong = api.Login(user=user, password="wrong", source="")
-    answers = [refusal(lambda: daemon.say(portal, wrong)) for _ in range(4)]
+    answers = [refusal(daemon.say, portal, wrong) for _ in range(4)]
     assert [answer.kind for answer in answers] == ["authentication"] * 3 + ["locked"]
     assert {answer.message for answer in answers[:3]} == {"user name or password is wrong"}
     right = api.Login(user=user, password=PASSWORDS.get(user, "any"), source="")
-    assert refusal(lambda: daemon.say(portal, right)).kind == "locked"
+    assert refusal(daemon.say, portal, right).kind == "locked"
     daemon.ticks.now += 901
     again = daemon.gate.answer(portal, msgspec.json.encode(right))
     assert (b'"refusal"' in again) is (user != "alice")
@@ -116,12 +116,12 @@ def test_three_wrong_passwords_lock_a_name_whether_or_not_it_exists(daemon: Daem
 def test_a_session_belongs_to_the_connection_and_the_account_that_opened_it(daemon: Daemon) -> None:
     _peer, session = daemon.open(ALICE, connection=1)
     for peer in (Peer(ALICE, 1, 2), Peer(OLGA, 1, 1), Peer(PORTAL, 1, 1), Peer(ROOT, 1, 1)):
-        assert refusal(lambda peer=peer: daemon.say(peer, api.Touch(session=session.handle))).kind == "session"
+        assert refusal(daemon.say, peer, api.Touch(session=session.handle)).kind == "session"
 
 
 def test_the_session_after_the_last_allowed_one_is_refused_until_one_ends(daemon: Daemon) -> None:
     opened = [daemon.open(ALICE, connection) for connection in (1, 2, 3)]
-    refused = refusal(lambda: daemon.open(OLGA, 4))
+    refused = refusal(daemon.open, OLGA, 4)
     assert (refused.kind, refused.message) == (
         "session",
         "the limit of 3 concurrent sessions is reached; end another session first",
@@ -143,7 +143,7 @@ def test_an_idle_session_ends_and_a_used_one_does_not(daemon: Daemon) -> None:
     daemon.ticks.now += 600
     daemon.watch.tick()
     assert daemon.ledger.entries[-1].event == "session.idle"
-    assert refusal(lambda: daemon.say(peer, api.Touch(session=session.handle))).kind == "session"
+    assert refusal(daemon.say, peer, api.Touch(session=session.handle)).kind == "session"
 
 
 def test_what_the_portal_asks_by_itself_does_not_keep_a_session_alive(daemon: Daemon) -> None:
@@ -154,7 +154,7 @@ def test_what_the_portal_asks_by_itself_does_not_keep_a_session_alive(daemon: Da
         daemon.say(portal, api.Show(session=session.handle, topic="hostname"))
     daemon.ticks.now += 60
     show = api.Show(session=session.handle, topic="hostname")
-    assert refusal(lambda: daemon.say(portal, show)).kind == "session"
+    assert refusal(daemon.say, portal, show).kind == "session"
 
 
 def test_a_session_ends_when_its_account_goes_or_changes_its_role(daemon: Daemon) -> None:
@@ -165,7 +165,7 @@ def test_a_session_ends_when_its_account_goes_or_changes_its_role(daemon: Daemon
     daemon.say(peer, api.Commit(session=handle))
     for other, session in (olga, albert):
         touch = api.Touch(session=session.handle)
-        assert refusal(lambda other=other, touch=touch: daemon.say(other, touch)).kind == "session"
+        assert refusal(daemon.say, other, touch).kind == "session"
     daemon.say(peer, api.Touch(session=handle))
 
 
@@ -181,21 +181,21 @@ def test_the_last_log_in_is_told(daemon: Daemon) -> None:
 def test_enable_and_disable(daemon: Daemon) -> None:
     peer, session = daemon.open(ALICE)
     get = api.GetConfig(session=session.handle)
-    assert refusal(lambda: daemon.say(peer, get)).kind == "privilege"
+    assert refusal(daemon.say, peer, get).kind == "privilege"
     enable = api.Enable(session=session.handle, secret=ENABLE)
     assert daemon.say(peer, enable, api.Session).privileged
     assert daemon.say(peer, get)["name"] == "box"
     assert not daemon.say(peer, api.Disable(session=session.handle), api.Session).privileged
-    assert refusal(lambda: daemon.say(peer, get)).kind == "privilege"
+    assert refusal(daemon.say, peer, get).kind == "privilege"
 
 
 def test_three_wrong_enable_secrets_lock_it_for_the_account_in_every_session(daemon: Daemon) -> None:
     peer, session = daemon.open(ALICE, 1)
     wrong = api.Enable(session=session.handle, secret="wrong")
-    assert [refusal(lambda: daemon.say(peer, wrong)).kind for _ in range(4)] == ["authentication"] * 3 + ["locked"]
+    assert [refusal(daemon.say, peer, wrong).kind for _ in range(4)] == ["authentication"] * 3 + ["locked"]
     other, second = daemon.open(ALICE, 2)
     right = api.Enable(session=second.handle, secret=ENABLE)
-    assert refusal(lambda: daemon.say(other, right)).kind == "locked"
+    assert refusal(daemon.say, other, right).kind == "locked"
     assert [entry.result for entry in daemon.ledger.entries if entry.event == "session.enable"][-2:] == ["locked"] * 2
     daemon.ticks.now += 901
     other, third = daemon.open(ALICE, 3)
@@ -206,7 +206,7 @@ def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None
     daemon = Daemon(tmp_path)
     daemon.commit({**TREE, "cli": {}})
     peer, session = daemon.open(ALICE)
-    refused = refusal(lambda: daemon.say(peer, api.Enable(session=session.handle, secret="")))
+    refused = refusal(daemon.say, peer, api.Enable(session=session.handle, secret=""))
     assert (refused.kind, "no enable secret is set" in refused.message) == ("permission", True)
 
 
@@ -250,7 +250,7 @@ def test_a_verb_that_is_in_no_table_is_refused() -> None:
 
 def test_an_operator_with_privilege_still_cannot_edit(daemon: Daemon) -> None:
     peer, handle = privileged(daemon, OLGA)
-    refused = refusal(lambda: daemon.say(peer, api.SetConfig(session=handle, path=("name",), value="evil")))
+    refused = refusal(daemon.say, peer, api.SetConfig(session=handle, path=("name",), value="evil"))
     assert (refused.kind, refused.message) == (
         "permission",
         "the role operator may not do this; allowed: administrator",
@@ -259,7 +259,7 @@ def test_an_operator_with_privilege_still_cannot_edit(daemon: Daemon) -> None:
 
 def test_who_is_here_is_told_to_the_privileged_only(daemon: Daemon) -> None:
     peer, session = daemon.open(ALBERT)
-    assert refusal(lambda: daemon.say(peer, api.Show(session=session.handle, topic="sessions"))).kind == "privilege"
+    assert refusal(daemon.say, peer, api.Show(session=session.handle, topic="sessions")).kind == "privilege"
 
 
 # --- editing -----------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_an_edit_is_seen_in_the_candidate_and_runs_after_the_commit(daemon: Daem
 
 def test_a_wrong_value_is_refused_at_once_and_the_candidate_stays(daemon: Daemon) -> None:
     peer, handle = privileged(daemon)
-    refused = refusal(lambda: daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value="many")))
+    refused = refusal(daemon.say, peer, api.SetConfig(session=handle, path=("web", "port"), value="many"))
     assert refused.kind == "invalid"
     assert refused.problems == ("web.port: found 'many'; allowed: a whole number from 1 to 65535",)
     assert daemon.say(peer, api.DiffConfig(session=handle), tuple[api.Change, ...]) == ()
@@ -291,7 +291,7 @@ def test_the_second_of_two_sessions_that_edit_at_once_is_told(daemon: Daemon) ->
     for number, (peer, handle) in enumerate((first, second)):
         daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value=7000 + number))
     daemon.say(first[0], api.Commit(session=first[1]))
-    refused = refusal(lambda: daemon.say(second[0], api.Commit(session=second[1])))
+    refused = refusal(daemon.say, second[0], api.Commit(session=second[1]))
     assert (refused.kind, "changed meanwhile by alice (revision 2)" in refused.message) == ("conflict", True)
     daemon.say(second[0], api.Discard(session=second[1]))
     assert daemon.say(second[0], api.GetConfig(session=second[1], view="candidate"))["web"]["port"] == 7000
@@ -327,7 +327,7 @@ def test_the_mask_sent_back_leaves_a_secret_as_it_is(daemon: Daemon) -> None:
 
 def test_a_password_is_judged_hashed_and_put_into_the_candidate(daemon: Daemon) -> None:
     peer, handle = privileged(daemon)
-    refused = refusal(lambda: daemon.say(peer, api.SetPassword(session=handle, user="olga", password="short")))
+    refused = refusal(daemon.say, peer, api.SetPassword(session=handle, user="olga", password="short"))
     assert (refused.kind, refused.message) == ("invalid", "The password is shorter than 15 characters")
     daemon.say(peer, api.SetPassword(session=handle, user="olga", password="Olga-Secret-123456"))
     daemon.say(peer, api.Commit(session=handle))
@@ -338,7 +338,7 @@ def test_a_password_is_judged_hashed_and_put_into_the_candidate(daemon: Daemon) 
 
 def test_a_password_for_nobody_is_refused(daemon: Daemon) -> None:
     peer, handle = privileged(daemon)
-    refused = refusal(lambda: daemon.say(peer, api.SetPassword(session=handle, user="eve", password="x" * 20)))
+    refused = refusal(daemon.say, peer, api.SetPassword(session=handle, user="eve", password="x" * 20))
     assert refused.message == "found no account 'eve'; allowed: albert, alice, olga"
 
 
@@ -347,7 +347,7 @@ def test_a_new_enable_secret_counts_after_the_commit(daemon: Daemon) -> None:
     daemon.say(peer, api.SetEnableSecret(session=handle, secret="Another-Secret-12345"))
     daemon.say(peer, api.Commit(session=handle))
     daemon.say(peer, api.Disable(session=handle))
-    assert refusal(lambda: daemon.say(peer, api.Enable(session=handle, secret=ENABLE))).kind == "authentication"
+    assert refusal(daemon.say, peer, api.Enable(session=handle, secret=ENABLE)).kind == "authentication"
     assert daemon.say(peer, api.Enable(session=handle, secret="Another-Secret-12345"), api.Session).privileged
 
 
@@ -412,7 +412,7 @@ def test_a_host_that_is_no_name_or_address_starts_nothing(daemon: Daemon, host: 
     peer, session = daemon.open(ALICE)
     daemon.commands.log.clear()
     for verb in (api.Ping(session=session.handle, host=host), api.Lookup(session=session.handle, host=host)):
-        assert refusal(lambda verb=verb: daemon.say(peer, verb)).kind == "invalid"
+        assert refusal(daemon.say, peer, verb).kind == "invalid"
     assert daemon.commands.log == []
 
 
@@ -443,7 +443,7 @@ def test_a_device_action_reaches_the_uem_with_a_folded_principal(daemon: Daemon)
 def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, principal: str, note: str) -> None:
     peer, handle = privileged(daemon, OLGA)
     action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
-    assert refusal(lambda: daemon.say(peer, action)).kind == "invalid"
+    assert refusal(daemon.say, peer, action).kind == "invalid"
     assert daemon.asked == []
 
 
@@ -491,7 +491,7 @@ def test_an_error_nobody_foresaw_is_a_refusal_and_configd_goes_on(
         raise ZeroDivisionError("private words")
 
     monkeypatch.setitem(daemon.actions.table, api.Show, explode)
-    refused = refusal(lambda: daemon.say(peer, api.Show(session=handle, topic="hostname")))
+    refused = refusal(daemon.say, peer, api.Show(session=handle, topic="hostname"))
     assert (refused.kind, "private words" in refused.message) == ("unavailable", False)
     assert "private words" in caplog.text
     assert daemon.say(peer, api.GetConfig(session=handle, path=("name",))) == "box"
