@@ -60,12 +60,11 @@ class Keeper:
     async def run(self) -> None:
         """Round after round, until cancelled."""
         while True:
+            self._questions.link_lost.clear()  # before the round: what gets lost during it is reason for another
             await self.round()
-            lost = self._questions.link_lost
-            lost.clear()
             try:
                 async with asyncio.timeout(self._wait()):
-                    await lost.wait()
+                    await self._questions.link_lost.wait()
             except TimeoutError:
                 continue
 
