@@ -37,7 +37,8 @@ class Registry:
             clock = self._clock(session)
             device = _find(session, key)
             if device is None or device.removed:
-                device = self._new(session, clock, key, device)
+                device = self._new(session, key, device)
+                device.version = self._next(clock)
                 self._set(device, unregistered(auto_block=self._auto_block))
             before = self._standing(session, device)
             device.device_type = contact.device_type or device.device_type
@@ -103,7 +104,7 @@ class Registry:
             clock = self._clock(session)
             device = _find(session, key)
             if device is None or device.removed:
-                device = self._new(session, clock, key, device)
+                device = self._new(session, key, device)
             self._set(device, standing)
             device.device_type = device_type or device.device_type
             device.registered = registered or device.registered
@@ -112,11 +113,10 @@ class Registry:
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
 
-    def _new(self, session: Session, clock: Clock, key: DeviceKey, removed: Device | None) -> Device:
-        """A fresh row, or the removed one as fresh."""
+    def _new(self, session: Session, key: DeviceKey, removed: Device | None) -> Device:
+        """A fresh row, or the removed one as fresh; the caller gives it its word and its version."""
         device = removed or Device(device_id=key.device_id, principal=key.principal, state=State.BLOCKED)
         device.removed, device.device_type = False, ""
-        device.version = self._next(clock)
         session.add(device)
         return device
 

@@ -1,0 +1,115 @@
+"""Garbage from the other side is refused, with its place named."""
+
+import contextlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentry_runtime.devices.record import State
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Push
+from sentry_runtime.uem.messages import ALIASES, VERSION_MAX, WORDS_CHARS, MessageError, canonical, decode
+
+GOOD: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "state": "allowed", "version": 7}
+CONTACT: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "device_type": "iPhone", "seen": 5}
+
+
+def pushed(**changes: Any) -> bytes:
+    """A push whose second decision is changed like this; None takes a field out."""
+    second = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    return msgspec.json.encode({"decisions": [GOOD, second]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"version": "7"}, "$.decisions[1].version"),
+        ({"version": 0}, "$.decisions[1].version"),
+        ({"version": VERSION_MAX + 1}, "$.decisions[1].version"),
+        ({"version": 7.5}, "$.decisions[1].version"),
+        ({"version": None}, "`version`"),
+        ({"state": "perhaps"}, "$.decisions[1].state"),
+        ({"reasons": ["because"]}, "$.decisions[1].reasons"),
+        ({"surprise": 1}, "`surprise`"),
+        ({"device_id": "c1"}, "$.decisions[1]"),
+        ({"device_id": ""}, "$.decisions[1]"),
+        ({"device_id": "C" * 65}, "$.decisions[1]"),
+        ({"device_id": "C\x1b1"}, "$.decisions[1]"),
+        ({"principal": "Anna"}, "$.decisions[1]"),
+        ({"principal": "a" * 321}, "$.decisions[1]"),
+        ({"note": "x" * (WORDS_CHARS + 1)}, "$.decisions[1].note"),
+        ({"note": "line\nbreak"}, "$.decisions[1].note"),
+        ({"device_type": "\x07"}, "$.decisions[1].device_type"),
+        ({"registered": "yes"}, "$.decisions[1].registered"),
+    ],
+)
+def test_a_wrong_field_of_a_decision_is_named(changes: dict[str, Any], place: str) -> None:
+    """The whole push is refused, its good first decision too."""
+    with pytest.raises(MessageError) as caught:
+        decode(pushed(**changes), Push)
+    assert place in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"decisions": 1}', b"[" * 100_000])
+def test_what_is_no_message_at_all_is_refused(body: bytes) -> None:
+    """Without anything else happening."""
+    with pytest.raises(MessageError):
+        decode(body, Push)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"device_aliases": ["lower"]}, "$.device_aliases[0]"),
+        ({"device_aliases": ["A"] * (ALIASES + 1)}, "$.device_aliases"),
+        ({"user_agent": "x" * (WORDS_CHARS + 1)}, "$.user_agent"),
+        ({"seen": "now"}, "$.seen"),
+        ({"password": "x"}, "`password`"),
+    ],
+)
+def test_a_wrong_field_of_a_contact_is_named(changes: dict[str, Any], place: str) -> None:
+    """As in a decision."""
+    with pytest.raises(MessageError) as caught:
+        decode(msgspec.json.encode({**CONTACT, **changes}), Contact)
+    assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("page", "place"),
+    [
+        ({"decisions": [{**GOOD, "version": 8}, GOOD], "next": 8, "more": False}, "order of their versions"),
+        ({"decisions": [GOOD], "next": 6, "more": False}, "lies before the last version 7"),
+        ({"decisions": [], "next": 6, "more": True}, "$.more"),
+        ({"decisions": [], "next": -1, "more": False}, "$.next"),
+    ],
+)
+def test_a_page_that_contradicts_itself_is_refused(page: dict[str, Any], place: str) -> None:
+    """A cursor taken from it would skip decisions or go round for ever."""
+    with pytest.raises(MessageError) as caught:
+        decode(msgspec.json.encode(page), DecisionPage)
+    assert place in str(caught.value)
+
+
+def test_good_messages_come_through() -> None:
+    """Exactly as they were said."""
+    decision = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=7)
+    assert decode(pushed(), Push) == Push(decisions=(decision, decision))
+    assert decode(msgspec.json.encode(CONTACT), Contact).device_type == "iPhone"
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_what_is_canonical_stays_so(device_id: str, principal: str) -> None:
+    """Both sides may apply the form to what already has it. Letters that grow or fold twice settle after one round more."""
+    once = canonical(device_id, principal)
+    twice = canonical(once.device_id, once.principal)
+    assert canonical(twice.device_id, twice.principal) == twice
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_a_refusal(body: bytes) -> None:
+    """Nothing else comes out."""
+    for kind in (Push, DecisionPage, Decision, Contact):
+        with contextlib.suppress(MessageError):
+            assert isinstance(decode(body, kind), kind)  # type: ignore[type-var]
