@@ -24,7 +24,7 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Journal, Kept, Pending, Running, Store, StoreError
 from appliance.configd.api import Committed
-from appliance.features.base import Check
+from appliance.features.base import Check, Unit
 from appliance.plan import Plan, accept, plan
 from appliance.process import CommandError
 from appliance.system import Machine
@@ -245,10 +245,17 @@ class Engine:
         for unit in made.units:
             owner = next(feature.name for feature in self.schema.features if unit in feature.units)
             with _blamed(owner, f"{unit.name} ({unit.action} for {', '.join(sorted(unit.concerned(made.touched)))})"):
-                self.machine.act(unit.name, unit.action)
-                state = self.machine.unit(unit.name)
-                if state.failed:
-                    raise ApplyError(f"is {state.active} after its {unit.action}")
+                self._act(unit)
+
+    def _act(self, unit: Unit) -> None:
+        try:
+            self.machine.act(unit.name, unit.action)
+            state = self.machine.unit(unit.name)
+        except CommandError as error:
+            raise ApplyError(self.machine.last_words(unit.name) or str(error)) from error
+        if state.failed:
+            said = self.machine.last_words(unit.name)
+            raise ApplyError(f"is {state.active} after its {unit.action}" + (f": {said}" if said else ""))
 
     def _compare(self, made: Plan) -> None:
         for path, (feature, file) in made.files.items():

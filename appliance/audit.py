@@ -16,7 +16,7 @@ FIELD_CHARACTERS = 256  # a name or a path; whoever sends more wants to hide som
 _encode = msgspec.json.Encoder().encode
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked, by whom and how it ended. `result` is `ok` or a refusal's kind. It never holds a value."""
 
     time: str

@@ -23,6 +23,7 @@ from appliance.features.base import File, System
 
 PROBE_SECONDS = 10.0  # a service that starts takes one or two; slower than this is a failure to the person waiting
 PROBE_PAUSE = 0.1
+WORDS_LINES = 3  # a daemon says in its last line or two what it cannot read
 LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
@@ -83,6 +84,9 @@ class Machine(System, Protocol):
 
     def unit(self, unit: str) -> UnitState:
         """The unit's state."""
+
+    def last_words(self, unit: str) -> str:
+        """What a unit that failed wrote last; empty where nothing can be learnt."""
 
     def listening(self) -> frozenset[int]:
         """The TCP ports somebody listens on."""
@@ -237,6 +241,14 @@ class Appliance:
             enabled=fields.get("UnitFileState", ""),
             unmet=fields.get("ConditionResult") == "no",
         )
+
+    def last_words(self, unit: str) -> str:
+        """See `Machine.last_words`. What systemd itself says of the unit is left out: it names no reason."""
+        argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(WORDS_LINES), f"_SYSTEMD_UNIT={unit}"]
+        try:
+            return self._run(argv).strip()
+        except process.CommandError:
+            return ""
 
     # --- sockets -------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from appliance.config.store import StoreError
@@ -32,7 +33,8 @@ def main() -> int:
         with _alone(arguments.state):
             parts = build(arguments.state)
             _recover(parts)
-            server = Server(parts.gate, parts.watch, arguments.socket, group=arguments.group)
+            alive = partial(_notify, "WATCHDOG=1")
+            server = Server(parts.gate, parts.watch, arguments.socket, group=arguments.group, alive=alive)
             asyncio.run(_serve(server))
     except (StoreError, OSError) as error:
         logging.getLogger(__name__).error("%s", error)

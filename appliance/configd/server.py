@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from appliance.configd.watch import Watch
 CONNECTIONS = 64  # ten CLI sessions, the portal's and automation's; a peer that opens more gains nothing
 THREADS = 16  # verbs that wait (ping, PAM, a commit) at once
 TICK_SECONDS = 1.0
-STOP_SECONDS = 75.0  # a commit in progress may finish; systemd's time-out is 90 s
+STOP_SECONDS = 50.0  # a commit in progress may finish; the unit's TimeoutStopSec is 60 s
 SOCKET_MODE = 0o660
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
@@ -28,13 +28,25 @@ _log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves `gate` on the Unix socket `path` (mode 0660, group `group` where it is given) until told to stop."""
+    """Serves `gate` on the Unix socket `path` (mode 0660, group `group` where it is given) until told to stop.
 
-    def __init__(self, gate: Gate, watch: Watch, path: Path, *, group: str | None = None) -> None:
+    `alive` is called every second that a thread was free to work (systemd's watchdog).
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        watch: Watch,
+        path: Path,
+        *,
+        group: str | None = None,
+        alive: Callable[[], object] = lambda: None,
+    ) -> None:
         self._gate = gate
         self._watch = watch
         self._path = path
         self._group = group
+        self._alive = alive
         self._numbers = itertools.count(1)
         self._open: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="verb")
@@ -80,6 +92,7 @@ class Server:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             await loop.run_in_executor(self._threads, self._watch.tick)
+            self._alive()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -63,6 +63,9 @@ class Commands:
             self.units[argv[-1]] = "failed" if argv[-1] in self.dies_after else "active"
         return ""
 
+    def _journalctl(self, argv: list[str], _stdin: str | None) -> str:
+        return "web: line 7: no such word\n" if argv[-1] == "_SYSTEMD_UNIT=web.service" else ""
+
     def _webd(self, argv: list[str], _stdin: str | None) -> str:
         if "nonsense" in Path(argv[-1]).read_text():
             raise CommandError(argv, 1, f"{argv[-1]}: line 1: a bad word")

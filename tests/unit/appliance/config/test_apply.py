@@ -177,7 +177,8 @@ def test_a_unit_that_does_not_come_back_brings_the_old_revision_back(running: Be
     with pytest.raises(ApplyError) as failed:
         running.commit(SECOND)
     assert str(failed.value) == (
-        f"web: web.service (reload for {WEB}): is failed after its reload; the old revision stands again"
+        f"web: web.service (reload for {WEB}): is failed after its reload: web: line 7: no such word; "
+        "the old revision stands again"
     )
     _stands_again(running, files, tree)
     assert running.commands.acted() == ["reload-or-restart -- web.service"] * 2
