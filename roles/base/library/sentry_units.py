@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     default: []
+  retired:
+    description: Units not started at boot any more, but left as they are now; those that do not exist are passed over.
+    type: list
+    elements: str
+    default: []
 author: Sentry
 """
 
@@ -70,11 +75,12 @@ def skipped(unit):
 def plan(wanted, state):
     """The systemctl calls that bring `state` to what is wanted, in the order in which they must be made."""
     loaded = [name for name in wanted["disabled"] if state[name]["LoadState"] == "loaded"]
+    retired = [name for name in wanted["retired"] if state[name]["LoadState"] == "loaded"]
     off = [*wanted["masked"], *loaded]
     calls = {
         "stop": [name for name in off if state[name]["ActiveState"] == "active"],
         "reset-failed": [name for name in off if state[name]["ActiveState"] == "failed"],
-        "disable": [name for name in loaded if state[name]["UnitFileState"] == "enabled"],
+        "disable": [name for name in [*loaded, *retired] if state[name]["UnitFileState"] == "enabled"],
         "mask": [name for name in wanted["masked"] if state[name]["LoadState"] != "masked"],
         "enable": [name for name in wanted["enabled"] if state[name]["UnitFileState"] not in ON_AT_BOOT],
         "start": [name for name in wanted["started"] if state[name]["ActiveState"] not in ("active", "activating")],
@@ -97,7 +103,7 @@ def apply(calls, module):
 
 def main():
     """Look, plan, apply."""
-    lists = ("enabled", "started", "disabled", "masked")
+    lists = ("enabled", "started", "disabled", "masked", "retired")
     option = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(argument_spec={name: dict(option) for name in lists}, supports_check_mode=True)
     wanted = {name: list(dict.fromkeys(module.params[name])) for name in lists}
