@@ -1,0 +1,85 @@
+"""`python -m appliance.portal`: the administrators' web pages on 8443 (Type=notify)."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+import aiohttp.web_response
+from aiohttp import web
+
+from appliance.configd.client import AsyncClient
+from appliance.portal.app import Portal
+from appliance.portal.settings import SETTINGS_PATH, Settings, SettingsError, Tls, load
+from appliance.systemd import Notifier
+
+EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
+CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
+DRAIN_SECONDS = 5.0  # pages answer in milliseconds; longer is a client that does not read
+HEAD_BYTES = 8_190  # one line or one field of a request head: a browser's cookies and names stay far below
+BACKLOG = 128
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def main() -> int:
+    """Read the settings, listen, and end on SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=Path, default=SETTINGS_PATH)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # aiohttp answers what is no HTTP at all before any code of ours runs, and would name itself and its version there.
+    vars(aiohttp.web_response)["SERVER_SOFTWARE"] = ""
+    try:
+        settings = load(arguments.settings)
+        banner = Path(settings.banner_path).read_text(encoding="utf-8")
+        context = server_context(settings.tls)
+    except (SettingsError, OSError) as error:
+        print(f"sentry-portal: {error}", file=sys.stderr)
+        return EX_CONFIG
+    asyncio.run(_serve(settings, banner, context))
+    return 0
+
+
+def server_context(tls: Tls) -> ssl.SSLContext:
+    """The listener's TLS. Raises `SettingsError` naming the files that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version, context.maximum_version = _VERSIONS[tls.minimum], _VERSIONS[tls.maximum]
+    context.set_ciphers(CIPHERS)
+    try:
+        # An encrypted key would make OpenSSL ask on the terminal: an empty password makes it an error instead.
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+    except OSError as error:
+        raise SettingsError(f"certificate {tls.certificate} with key {tls.key}: {error.strerror or error}") from error
+    return context
+
+
+async def _serve(settings: Settings, banner: str, context: ssl.SSLContext) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    portal = Portal(settings, banner, AsyncClient(settings.configd_socket))
+    runner = web.AppRunner(
+        portal.application(),
+        access_log=None,
+        max_line_size=HEAD_BYTES,
+        max_field_size=HEAD_BYTES,
+        shutdown_timeout=DRAIN_SECONDS,
+    )
+    await runner.setup()
+    for address in settings.addresses:
+        await web.TCPSite(runner, address, settings.port, ssl_context=context, backlog=BACKLOG).start()
+    notifier = Notifier()
+    notifier.send("READY=1")
+    watchdog = asyncio.create_task(notifier.keep_alive())
+    await stop.wait()
+    notifier.send("STOPPING=1")
+    watchdog.cancel()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The portal's application: its routes and what they do. Who may pass is decided by `appliance.portal.gate`."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+from aiohttp import web
+
+from appliance.configd.api import CloseSession, Login, Session, Touch
+from appliance.configd.client import AsyncClient, Refused, Unreachable
+from appliance.portal import facts
+from appliance.portal.gate import COOKIE, FORM_COOKIE, FORM_FIELD, LOG_IN, Gate, harden, matches, same_origin
+from appliance.portal.pages import Pages
+from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
+from appliance.portal.settings import Settings
+from appliance.portal.throttle import Throttle
+
+BODY_BYTES = 65_536  # the log-in form is a few hundred bytes; nothing is uploaded
+USER_CHARACTERS = 64
+PASSWORD_CHARACTERS = 512
+SWEEP_SECONDS = 30.0  # how late an abandoned session may be closed in configd
+WRONG = "User name or password is not right, or the account is locked."  # one answer: tells no stranger who exists
+
+
+class Portal:
+    """The handlers. `client` is the way to configd; `clock` gives monotonic seconds."""
+
+    def __init__(
+        self, settings: Settings, banner: str, client: AsyncClient, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._pages = Pages(banner)
+        self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
+        self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
+        self._gate = Gate(settings, self._log_ins, self._pages)
+
+    def application(self) -> web.Application:
+        """The aiohttp application with every route."""
+        app = web.Application(middlewares=[self._gate.pass_through], client_max_size=BODY_BYTES)
+        app.router.add_get("/login", self._login_page)
+        app.router.add_post("/login", self._login)
+        app.router.add_post("/logout", self._logout)
+        app.router.add_get("/", self._status_page)
+        app.router.add_get("/api/v1/status", self._status)
+        app.router.add_get("/static/portal.css", self._style)
+        app.on_response_prepare.append(harden)  # type: ignore[arg-type]  # aiohttp 3.11 declares one argument, and calls with two
+        app.cleanup_ctx.append(self._sweeping)
+        return app
+
+    async def _login_page(self, _request: web.Request) -> web.StreamResponse:
+        return self._form()
+
+    async def _login(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        if not (same_origin(request) and matches(form.get(FORM_FIELD), request.cookies.get(FORM_COOKIE, ""))):
+            return self._form(status=403, words="The form was too old. Try again.")
+        user, password = str(form.get("user", "")).strip(), str(form.get("password", ""))
+        source = request.remote or "unknown"
+        seconds = self._throttle.wait_seconds(f"source {source}", f"account {user.lower()[:USER_CHARACTERS]}")
+        if seconds:
+            page = self._form(status=429, words=f"Too many attempts. Wait {seconds} seconds.", user=user)
+            page.headers["Retry-After"] = str(seconds)
+            return page
+        if not 0 < len(user) <= USER_CHARACTERS or not 0 < len(password) <= PASSWORD_CHARACTERS:
+            return self._form(status=401, words=WRONG)
+        try:
+            session = await self._client.call(Login(user=user, password=password, source=source), Session)
+        except Refused as refused:
+            known = refused.refusal.kind in ("authentication", "locked", "permission")
+            return self._form(status=401, words=WRONG if known else refused.refusal.message, user=user)
+        return await self._enter(request, session)
+
+    async def _enter(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """A new cookie at every log-in, so that one planted before is worth nothing."""
+        await self._close(self._log_ins.close(request.cookies.get(COOKIE, "")))
+        cookie, _held, evicted = self._log_ins.open(session)
+        for old in evicted:
+            await self._close(old)
+        answer = web.Response(status=303, headers={"Location": "/"})
+        answer.set_cookie(COOKIE, cookie, secure=True, httponly=True, samesite="Strict", path="/")
+        answer.del_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
+        return answer
+
+    async def _logout(self, request: web.Request) -> web.StreamResponse:
+        await self._close(self._log_ins.close(request.cookies.get(COOKIE, "")))
+        answer = web.Response(status=303, headers={"Location": "/login"})
+        answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
+        return answer
+
+    async def _status_page(self, request: web.Request) -> web.StreamResponse:
+        held: LogIn = request[LOG_IN]
+        try:
+            return self._pages.status(held, await self._gathered(held))
+        except Refused:
+            self._log_ins.close(request.cookies.get(COOKIE, ""))
+            return web.Response(status=303, headers={"Location": "/login"})
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        held: LogIn = request[LOG_IN]
+        try:
+            found = await self._gathered(held)
+        except Refused:
+            self._log_ins.close(request.cookies.get(COOKIE, ""))
+            return web.json_response({"title": "Authentication required"}, status=401)
+        return web.Response(body=msgspec.json.encode(found), content_type="application/json")
+
+    async def _gathered(self, held: LogIn) -> facts.Status:
+        """The facts for one person, whose idle time starts again. Raises `Refused` when configd has ended the session."""
+        session = await self._client.call(Touch(session=held.session.handle), Session)
+        self._log_ins.use(held)
+        return await facts.gather(self._client, session.handle, session.notices)
+
+    async def _style(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(text=self._pages.style, content_type="text/css")
+
+    def _form(self, *, status: int = 200, words: str = "", user: str = "") -> web.Response:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        page = self._pages.login(token, status=status, words=words, user=user[:USER_CHARACTERS])
+        page.set_cookie(FORM_COOKIE, token, secure=True, httponly=True, samesite="Strict", path="/")
+        return page
+
+    async def _close(self, held: LogIn | None) -> None:
+        """End configd's session too. Whether it still knows it does not matter: it also ends idle ones by itself."""
+        if held is not None:
+            with contextlib.suppress(Refused, Unreachable):
+                await self._client.call(CloseSession(session=held.session.handle))
+
+    async def _sweeping(self, _app: web.Application) -> AsyncIterator[None]:
+        """While the application runs, abandoned sessions are closed."""
+        task = asyncio.create_task(self._sweep())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for held in self._log_ins.take_idle():
+                await self._close(held)
