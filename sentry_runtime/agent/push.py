@@ -16,6 +16,7 @@ from sentry_runtime.uem.http import problem, problems
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 from sentry_runtime.uem.trail import Audit
 
+SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
 BODY_SECONDS = 10.0  # 2 MiB at 2 Mbit/s; the UEM repeats what it did not get through
 
 
@@ -28,12 +29,14 @@ class PushServer:
         self.taken = 0
         app = web.Application(client_max_size=MESSAGE_BYTES, middlewares=[problems])
         app.router.add_post("/v1/decisions", self._take)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
+        )
 
     async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
         """Bind and listen. Raises `OSError` when the address cannot be had."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, address, port, ssl_context=tls, shutdown_timeout=2.0).start()
+        await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
 
     async def stop(self) -> None:
         """Finish what runs and close."""

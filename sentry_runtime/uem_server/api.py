@@ -13,6 +13,7 @@ from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
+SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
 BODY_SECONDS = 10.0  # a contact is one packet
 
 
@@ -26,12 +27,14 @@ class Api:
         app = web.Application(client_max_size=CONTACT_BYTES, middlewares=[problems])
         app.router.add_post("/v1/contacts", self._contact)
         app.router.add_get("/v1/decisions", self._decisions, allow_head=False)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
+        )
 
     async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
         """Bind and listen. Raises `OSError` when the address cannot be had."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, address, port, ssl_context=tls, shutdown_timeout=2.0).start()
+        await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
 
     async def stop(self) -> None:
         """Finish what runs and close."""

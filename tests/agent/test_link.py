@@ -1,0 +1,198 @@
+"""Sentry's calls against a real TLS server that does as it is told: which trouble is an outage, which is not."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from sentry_runtime.devices.record import State
+from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage
+from sentry_runtime.uem.link import LinkDownError, LinkRefusedError, LinkSlowError, UemLink
+from sentry_runtime.uem.messages import MESSAGE_BYTES
+from tests.agent.stage import Pki, free_port
+
+CONTACT = Contact(device_id="C1", principal="anna@lab.test", device_type="iPhone", seen=5)
+GOOD = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=7)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ScriptedUem:
+    """Answers every request with the next of `answers`; the last one stays."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.requests = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The next answer."""
+        self.requests += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return await answer(request)
+
+    def says(self, body: bytes, status: int = 200, **headers: str) -> None:
+        """From now on this."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return web.Response(body=body, status=status, headers=headers)
+
+        self.answers.append(answer)
+
+
+@pytest.fixture
+async def uem() -> ScriptedUem:
+    """Has no answers yet."""
+    return ScriptedUem()
+
+
+@pytest.fixture
+async def port(uem: ScriptedUem, pki: Pki) -> AsyncIterator[int]:
+    """Where it listens, with mutual TLS."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", uem.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    number = free_port()
+    await web.TCPSite(runner, "127.0.0.1", number, ssl_context=server_context(pki.server("uem"))).start()
+    yield number
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def link(port: int, pki: Pki) -> AsyncIterator[UemLink]:
+    """The appliance's link to it, with half a second of patience."""
+    async with UemLink(f"https://127.0.0.1:{port}", client_context(pki.client("agent")), 0.5) as made:
+        yield made
+
+
+async def test_a_decision_and_a_page_come_through(uem: ScriptedUem, link: UemLink) -> None:
+    """As typed messages."""
+    uem.says(msgspec.json.encode(GOOD))
+    assert await link.contact(CONTACT) == GOOD
+    uem.answers.clear()
+    page = DecisionPage(decisions=(GOOD,), next=7, more=False)
+    uem.says(msgspec.json.encode(page))
+    assert await link.decisions(0) == page
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "complaint"),
+    [
+        (b"<html>", 200, "malformed"),
+        (msgspec.json.encode({**msgspec.to_builtins(GOOD), "surprise": 1}), 200, "`surprise`"),
+        (msgspec.json.encode({**msgspec.to_builtins(GOOD), "state": "perhaps"}), 200, "$.state"),
+        (msgspec.json.encode({**msgspec.to_builtins(GOOD), "version": -1}), 200, "$.version"),
+        (msgspec.json.encode({**msgspec.to_builtins(GOOD), "device_id": "C2"}), 200, "another device"),
+        (msgspec.json.encode({**msgspec.to_builtins(GOOD), "removed": True}), 200, "$.removed"),
+        (b'{"title": "not a contact", "detail": "`seen` is missing"}', 400, "answered 400: not a contact"),
+        (b"gone", 500, "answered 500"),
+        (b"", 204, "answered 204"),
+        (b"x" * (MESSAGE_BYTES + 1), 200, f"more than {MESSAGE_BYTES} bytes"),
+    ],
+)
+async def test_a_wrong_answer_is_a_refusal_that_says_what_is_wrong(
+    uem: ScriptedUem, link: UemLink, body: bytes, status: int, complaint: str
+) -> None:
+    """Never an outage: the fail mode does not speak."""
+    uem.says(body, status)
+    with pytest.raises(LinkRefusedError) as caught:
+        await link.contact(CONTACT)
+    assert complaint in str(caught.value)
+
+
+async def test_a_redirect_is_not_followed(uem: ScriptedUem, link: UemLink, port: int) -> None:
+    """The UEM's address is the configuration's."""
+    uem.says(b"", 307, Location=f"https://127.0.0.1:{port}/elsewhere")
+    with pytest.raises(LinkRefusedError, match="answered 307"):
+        await link.contact(CONTACT)
+    assert uem.requests == 1
+
+
+async def test_a_late_answer_is_slow_and_no_outage(uem: ScriptedUem, link: UemLink) -> None:
+    """Somebody is there."""
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    uem.answers.append(late)
+    with pytest.raises(LinkSlowError, match=r"no answer within 0\.5 s"):
+        await link.contact(CONTACT)
+
+
+async def test_nobody_at_the_port_is_an_outage(pki: Pki) -> None:
+    """Connection refused."""
+    async with UemLink(f"https://127.0.0.1:{free_port()}", client_context(pki.client("agent")), 0.5) as link:
+        with pytest.raises(LinkDownError):
+            await link.contact(CONTACT)
+
+
+async def test_somebody_else_at_the_port_is_an_outage(port: int, pki: Pki) -> None:
+    """The UEM's certificate is not of the authority that we trust."""
+    context = client_context(pki.client("agent", trust="strangers"))
+    async with UemLink(f"https://127.0.0.1:{port}", context, 0.5) as link:
+        with pytest.raises(LinkDownError, match="certificate verify failed"):
+            await link.contact(CONTACT)
+
+
+async def test_a_certificate_for_another_name_is_an_outage(port: int, pki: Pki) -> None:
+    """The name is checked, not only the authority."""
+    async with UemLink(f"https://localhost:{port}", client_context(pki.client("agent")), 0.5) as link:
+        with pytest.raises(LinkDownError, match="certificate verify failed"):
+            await link.contact(CONTACT)
+
+
+@pytest.mark.parametrize("name", [None, "stranger"])
+async def test_without_our_certificate_the_uem_lets_nobody_in(
+    uem: ScriptedUem, port: int, pki: Pki, name: str | None
+) -> None:
+    """No request reaches it."""
+    uem.says(msgspec.json.encode(GOOD))
+    async with UemLink(f"https://127.0.0.1:{port}", client_context(pki.client(name)), 0.5) as link:
+        with pytest.raises(LinkDownError):
+            await link.contact(CONTACT)
+    assert uem.requests == 0
+
+
+async def test_a_uem_that_accepts_connections_but_does_no_tls_is_slow_and_no_outage(pki: Pki) -> None:
+    """A stopped or overloaded process looks like this: the kernel accepts for it. Nobody may be admitted by that."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
+            with pytest.raises(LinkSlowError, match="no TLS handshake"):
+                await link.contact(CONTACT)
+
+
+async def test_one_broken_connection_is_tried_again_and_a_second_is_a_refusal(uem: ScriptedUem, link: UemLink) -> None:
+    """A kept connection may have been closed meanwhile; who breaks off twice fails at this very request."""
+
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    uem.answers.append(breaks)
+    uem.says(msgspec.json.encode(GOOD))
+    assert await link.contact(CONTACT) == GOOD
+    uem.answers[:] = [breaks]
+    uem.requests = 0
+    with pytest.raises(LinkRefusedError, match="broke before the answer"):
+        await link.contact(CONTACT)
+    assert uem.requests == 2
+
+
+async def test_tls_below_the_profile_is_not_spoken(port: int, pki: Pki) -> None:
+    """The default profile is 1.2 and only that."""
+    context = client_context(pki.client("agent"))
+    context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with UemLink(f"https://127.0.0.1:{port}", context, 0.5) as link:
+        with pytest.raises(LinkDownError):
+            await link.contact(CONTACT)
