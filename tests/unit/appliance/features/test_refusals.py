@@ -1,0 +1,180 @@
+"""What a site configuration may not say: where the error points, what it found and what it allows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from appliance.features.base import Tree
+from appliance.plan import InvalidError
+
+from .conftest import MATERIAL
+
+LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
+
+WEAK_KEY = (MATERIAL / "rsa2048.pub").read_text().strip()
+GOOD_KEY = (MATERIAL / "ecdsa.pub").read_text().strip()
+
+# path of the value | the value put there | words of `found` | words of `allowed`
+REFUSED: tuple[tuple[str, Any, str, str], ...] = (
+    ("hostname", "gateway", "'gateway'", "full DNS name"),
+    ("hostname", "Gateway.lab.test", "'Gateway.lab.test'", "full DNS name"),
+    ("hostname", f"{'a' * 62}.example", f"'{'a' * 62}.example'", "at most 64"),
+    ("dns.servers", ["dns.lab.test"], "'dns.lab.test'", "IPv4 or IPv6 address"),
+    ("dns.servers", ["192.0.2.1", "192.0.2.1"], "['192.0.2.1', '192.0.2.1']", "every item once"),
+    ("dns.servers", [f"192.0.2.{host}" for host in range(1, 5)], "192.0.2.4", "0 to 3 items"),
+    ("dns.static_hosts", {"bad name": "192.0.2.1"}, "the name 'bad name'", "DNS name"),
+    ("dns.search", ["lab.test\nnameserver 6.6.6.6"], "nameserver", "DNS name"),
+    ("ntp.servers", [], "[]", "1 to 8 items"),
+    ("ntp.servers", ["192.0.2.1 iburst"], "'192.0.2.1 iburst'", "address or a DNS name"),
+    ("ntp.pool", "pool.ntp.org", "unknown setting", "servers"),
+    ("banner.text", "", "''", "1 to 4096"),
+    ("banner.text", "bell\a", "bell", "printable"),
+    ("banner.text", "x" * 5_000, "(5004 characters)", "4096"),
+    ("ssh.max_sessions", 11, "11", "from 1 to 10"),
+    ("ssh.max_sessions", 0, "0", "from 1 to 10"),
+    ("ssh.password_authentication", "perhaps", "'perhaps'", "true or false"),
+    ("cli.idle_minutes", 0, "0", "from 1 to 60"),
+    ("cli.enable_secret_hash", "cisco", "a secret value", "SHA-512"),
+    ("users.accounts.admin.password_hash", "$1$abc$def", "a secret value", "SHA-512"),
+    ("users.accounts.admin.role", "root", "'root'", "administrator, operator, auditor"),
+    ("users.accounts.admin.full_name", "A:B", "'A:B'", "without :"),
+    ("users.accounts.admin.full_name", "two\nlines", "two", "one line"),
+    ("users.accounts.admin.ssh_keys", [WEAK_KEY], "ssh-rsa", "at least 3072 bits"),
+    ("users.accounts.admin.ssh_keys", [f'command="sh" {GOOD_KEY}'], "command=", "without options"),
+    ("users.accounts.admin.ssh_keys", [f"{GOOD_KEY}\n{GOOD_KEY}"], "ecdsa", "one line"),
+    ("users.accounts.admin.edipi", "12345", "'12345'", "ten digits"),
+    ("users.password_policy.min_length", 4, "4", "from 8 to 128"),
+    ("users.password_policy.lock_seconds", 7_200, "7200", "from 60 to 3600"),
+    ("interfaces.mgmt0.zones", ["dmz"], "'dmz'", "device, management, backend"),
+    ("interfaces.mgmt0.zones", [], "[]", "1 to 3 items"),
+    ("interfaces.mgmt0.addresses", ["10.98.2.0/24"], "'10.98.2.0/24'", "address with its prefix"),
+    ("interfaces.mgmt0.addresses", ["10.98.2.2"], "'10.98.2.2'", "address with its prefix"),
+    ("interfaces.mgmt0.mtu", 576, "576", "from 1280 to 9216"),
+    ("interfaces.mgmt0.description", "x]\n[Network]", "Network", "one line"),
+    ("firewall.management_networks", [], "[]", "1 to 64 items"),
+    ("firewall.management_networks", ["10.98.2.7/24"], "'10.98.2.7/24'", "without bits set beyond the prefix"),
+    ("firewall.device_networks", ["anywhere"], "'anywhere'", "a network such as"),
+    ("portal.port", 65_536, "65536", "from 1 to 65535"),
+    ("portal.idle_minutes", 90, "90", "from 1 to 60"),
+    ("portal.tls.minimum", "1.1", "'1.1'", "1.2, 1.3"),
+    ("gateway.zones", ["device", "device"], "['device', 'device']", "every item once"),
+    ("gateway.limits.head_bytes", 1_000_000, "1000000", "from 4096 to 65536"),
+    ("gateway.limits.head_kilobytes", 8, "unknown setting", "head_bytes"),
+    ("backends.servers.mail.ca_certificates", "-----BEGIN CERTIFICATE-----\nx", "BEGIN", "in PEM form"),
+    ("backends.servers.mail.host", "mail lab", "'mail lab'", "address or a DNS name"),
+    ("backends.servers.mail.tls", "yes please", "'yes please'", "true or false"),
+    ("uem.mode", "core", "'core'", "embedded (this version has no other)"),
+    ("uem.fail_mode", "open", "'open'", "allow, block"),
+    ("certificates.lifetime_days", 3_650, "3650", "from 2 to 398"),
+    ("telnet", {}, "unknown setting", "ntp"),
+)
+
+# Names that nobody may have as an account, each for its own reason.
+BAD_ACCOUNTS = (
+    "root",
+    "builder",
+    "daemon",
+    "sentry-gateway",
+    "systemd-network",
+    "Admin",
+    "1st",
+    "a:b",
+    "x" * 32,
+    "-x",
+    "",
+)
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *above, last = path.split(".")
+    for step in above:
+        tree = tree.setdefault(step, {})
+    tree[last] = value
+
+
+@pytest.mark.parametrize(("path", "value", "found", "allowed"), REFUSED)
+def test_a_bad_value_is_refused_with_its_path_what_was_found_and_what_is_allowed(
+    path: str, value: Any, found: str, allowed: str, lab_with: LabWith
+) -> None:
+    """One error, at the value (or the item of the list), in the reader's words."""
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: _put(tree, path, value))
+    problem = refused.value.problems[0]
+    assert problem.path.startswith(path), problem
+    assert found in problem.found, problem
+    assert allowed in problem.allowed, problem
+    assert all(other.path.startswith(path) for other in refused.value.problems)
+
+
+@pytest.mark.parametrize("name", BAD_ACCOUNTS)
+def test_a_name_of_the_system_is_no_administrators(name: str, lab_with: LabWith) -> None:
+    """Accounts that exist for something else can never come under the configuration's control."""
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: tree["users"]["accounts"].update({name: {"role": "auditor", "ssh_keys": [GOOD_KEY]}}))
+    assert f"the name {name!r}" in str(refused.value)
+    assert "not a name of the system" in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", ["hostname", "interfaces", "firewall", "users", "ntp"])
+def test_what_has_no_sensible_default_must_be_said(missing: str, lab_with: LabWith) -> None:
+    """A site without its name, network, administrators or clock is refused at that key."""
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: tree.pop(missing))
+    assert [problem.path for problem in refused.value.problems] == [missing]
+
+
+# path of the value | the value put there | where it is refused | words of `found`
+ACROSS: tuple[tuple[str, Any, str, str], ...] = (
+    ("users.accounts.admin.role", "operator", "users.accounts", "no account with role administrator"),
+    ("users.accounts.nobody2", {"role": "auditor"}, "users.accounts.nobody2", "neither password_hash nor ssh_keys"),
+    ("interfaces.mgmt0.zones", ["backend"], "interfaces", "no interface with zone management"),
+    ("interfaces.device0.zones", ["backend"], "gateway.zones.0", "device, which no interface carries"),
+    ("interfaces.backend0.zones", ["device"], "interfaces", "no interface with zone backend"),
+    ("interfaces.mgmt0.addresses", [], "interfaces.mgmt0", "neither addresses nor dhcp"),
+    ("interfaces.mgmt0.gateway", "192.0.2.1", "interfaces.mgmt0.gateway", "192.0.2.1"),
+    ("interfaces.mgmt0.addresses", ["10.98.1.2/24"], "interfaces.mgmt0.addresses.0", "which device0 has too"),
+    (
+        "interfaces.mgmt0.routes",
+        [{"to": "2001:db8::/32", "via": "10.98.2.1"}],
+        "interfaces.mgmt0.routes.0.via",
+        "10.98.2.1",
+    ),
+    ("firewall.management_networks", ["0.0.0.0/0"], "firewall.management_networks.0", "0.0.0.0/0"),
+    ("dns.static_hosts", {"gateway.lab.test": "192.0.2.9"}, "dns.static_hosts.gateway.lab.test", "own name"),
+    ("portal.port", 443, "portal.port", "where the gateway listens"),
+    ("gateway.port", 22, "gateway.port", "where SSH listens"),
+    ("gateway.tls", {"minimum": 1.3, "maximum": 1.2}, "gateway.tls.minimum", "1.3"),
+    ("backends.servers.mail.tls", False, "backends.servers.mail.tls", "false together with"),
+    ("certificates", {"lifetime_days": 30, "renew_days": 30}, "certificates.renew_days", "30"),
+)
+
+
+@pytest.mark.parametrize(("path", "value", "where", "found"), ACROSS)
+def test_settings_that_do_not_fit_together_are_refused(
+    path: str, value: Any, where: str, found: str, lab_with: LabWith
+) -> None:
+    """Each value is fine alone; the error names the one to change."""
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: _put(tree, path, value))
+    assert refused.value.problems[0].path == where
+    assert found in refused.value.problems[0].found
+
+
+def test_a_second_default_route_is_refused_by_name(lab_with: LabWith) -> None:
+    """Two ways out would make it a matter of luck which one answers take."""
+
+    def two_gateways(tree: dict[str, Any]) -> None:
+        tree["interfaces"]["mgmt0"]["gateway"] = "10.98.2.1"
+        tree["interfaces"]["device0"]["routes"] = [{"to": "0.0.0.0/0", "via": "10.98.1.1"}]
+
+    with pytest.raises(InvalidError) as refused:
+        lab_with(two_gateways)
+    assert "a second default route for IPv4" in str(refused.value)
+
+
+def test_a_refused_secret_is_not_repeated(lab_with: LabWith) -> None:
+    """Somebody who puts a password where its hash belongs does not find it in a log."""
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: _put(tree, "cli.enable_secret_hash", "Hunter2-Hunter2"))
+    assert "Hunter2" not in str(refused.value)
