@@ -1,0 +1,108 @@
+"""The JSON files of our own daemons: read back by the very code that reads them on the appliance."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.features import gateway, portal, uem
+from appliance.features.base import Tree
+from appliance.pki import LEAVES
+from appliance.portal import settings as portal_settings
+from sentry_runtime import settings as runtime_settings
+
+LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
+
+
+def runtime(tree: Tree, folder: Path) -> runtime_settings.Settings:
+    """The data plane's settings as it reads them."""
+    place = folder / "runtime.json"
+    place.write_text(gateway.render(tree)[gateway.RUNTIME].text)
+    return runtime_settings.load(place)
+
+
+def test_the_data_plane_reads_what_is_rendered(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """Listeners on the zones' addresses, the backend by address with the name its certificate says."""
+    found = runtime(trees["lab"], tmp_path)
+    assert [(one.address, one.port) for one in found.gateway.listeners] == [("10.98.1.2", 443), ("10.98.2.2", 443)]
+    (mail,) = found.gateway.backends
+    assert (mail.host, mail.port, mail.server_name) == ("10.98.3.10", 443, "mail.lab.test")
+    assert mail.tls is not None
+    assert mail.tls.trust == "/var/lib/sentry/tls/trust/mail.pem"
+    assert found.agent.fail_mode == "block"
+    assert found.uem_server is not None
+    assert found.uem_server.auto_block_unregistered
+
+
+def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """The agent dials where the UEM listens and is pushed to where it listens, each with client certificates asked for."""
+    for tree in trees.values():
+        found = runtime(tree, tmp_path)
+        link, server = found.agent.uem, found.uem_server
+        assert server is not None
+        assert link.url == f"https://{server.address}:{server.port}"
+        assert server.push_url == f"https://{link.push_address}:{link.push_port}"
+        assert link.push_tls is not None
+        assert server.tls.client_ca == link.push_tls.client_ca == link.tls.trust == server.push_tls.trust
+
+
+def test_every_certificate_that_is_named_is_one_that_is_made(trees: dict[str, Tree]) -> None:
+    """A service that names a certificate nobody makes would not start."""
+    made = {f"/var/lib/sentry/tls/{leaf.name}/cert.pem" for leaf in LEAVES}
+    for tree in trees.values():
+        text = gateway.render(tree)[gateway.RUNTIME].text + portal.render(tree)[portal.FILE].text
+        named = {word for word in text.split('"') if word.endswith("/cert.pem")}
+        assert named == made
+
+
+def test_settings_that_are_not_said_are_the_data_planes_own_defaults(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """Each default is stated once, in `sentry_runtime.settings`."""
+    assert runtime(trees["lab"], tmp_path).gateway.limits == runtime_settings.Limits()
+
+
+def test_every_optional_setting_reaches_the_data_plane(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """The second site sets each to something else than its default."""
+    found = runtime(trees["one_interface"], tmp_path)
+    assert (found.gateway.workers, found.gateway.tls.minimum, found.gateway.tls.maximum) == (4, "1.3", "1.3")
+    assert (found.gateway.limits.head_bytes, found.gateway.limits.connections_per_worker) == (8_192, 500)
+    assert (found.agent.fail_mode, found.agent.uem.timeout_seconds, found.agent.uem.resync_seconds) == ("allow", 3, 30)
+    exchange, plain, private = found.gateway.backends
+    assert exchange.tls is not None
+    assert (exchange.tls.trust, exchange.tls.maximum) == ("/etc/ssl/certs/ca-certificates.crt", "1.3")
+    assert (plain.tls, plain.server_name, plain.port) == (None, None, 80)
+    assert private.server_name == "mail.internal"
+
+
+def test_a_service_listens_on_its_zones_addresses_unless_dhcp_hides_them(
+    trees: dict[str, Tree], lab_with: LabWith
+) -> None:
+    """With DHCP in the zone it listens everywhere, and the firewall alone keeps the zones apart."""
+    assert portal.settings(trees["lab"]).addresses == ("10.98.2.2",)
+    assert portal.settings(trees["one_interface"]).addresses == ("0.0.0.0", "::")  # noqa: S104 - what is rendered
+    device_dhcp = lab_with(lambda tree: tree["interfaces"]["device0"].update(dhcp="ipv4"))
+    assert portal.settings(device_dhcp).addresses == ("10.98.2.2",)
+
+
+def test_the_portal_reads_what_is_rendered(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """Its address in the management zone and the names people may type."""
+    place = tmp_path / "portal.json"
+    place.write_text(portal.render(trees["lab"])[portal.FILE].text)
+    found = portal_settings.load(place)
+    assert found.hosts == ("gateway.lab.test", "gateway", "10.98.2.2")
+    assert (found.port, found.idle_minutes, found.tls.minimum, found.tls.maximum) == (8443, 15, "1.2", "1.2")
+
+
+@pytest.mark.parametrize("name", ["lab", "one_interface"])
+def test_files_with_paths_of_keys_are_for_the_services_groups_only(name: str, trees: dict[str, Tree]) -> None:
+    """Root writes, the group reads, nobody else."""
+    data_plane = gateway.render(trees[name])[gateway.RUNTIME]
+    web = portal.render(trees[name])[portal.FILE]
+    assert (data_plane.owner, data_plane.group, data_plane.mode) == ("root", "sentry-runtime", 0o640)
+    assert (web.owner, web.group, web.mode) == ("root", "sentry-portal", 0o640)
+
+
+def test_the_uem_gives_up_before_the_device_does(lab_with: LabWith) -> None:
+    """The longest time-out that can be set is shorter than what a device waits for a decision."""
+    tree = lab_with(lambda held: held["uem"].update(timeout_seconds=7))
+    assert uem.agent(tree).uem.timeout_seconds < runtime_settings.Limits().decision_seconds
