@@ -5,6 +5,7 @@ knows of a client to the connection (NTLM, Kerberos). It is never shared.
 """
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -76,6 +77,7 @@ class Upstream(asyncio.Protocol):
         self.served = 0
         self._owner = (owner.key, owner.principal)
         self._transport: asyncio.Transport | None = None
+        self._tls: ssl.SSLObject | None = None
         self._receiver: Receiver | None = None
         self._response = _Response()
         self._parser = httptools.HttpResponseParser(self)
@@ -86,6 +88,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._tls = transport.get_extra_info("ssl_object")
 
     def fits(self, claim: Claim, now: float) -> bool:
         """Whether a request of this claim may go over this connection now."""
@@ -157,7 +160,7 @@ class Upstream(asyncio.Protocol):
         head = response.head
         until_end = head is not None and head.has_body and head.length is None and not _is_chunked(head.fields)
         self._receiver = None
-        if until_end and exc is None:
+        if until_end and exc is None and self._ended_on_purpose():
             receiver.response_end()
         else:
             receiver.upstream_lost("backend_closed")
@@ -223,6 +226,17 @@ class Upstream(asyncio.Protocol):
             self._reusable = response.keeps_alive and not response.fault
             receiver.response_end()
 
+    def _ended_on_purpose(self) -> bool:
+        """Over TLS: whether a close_notify came. Without one anybody on the way may have cut the body short (RFC 9112 9.8)."""
+        if self._tls is None:
+            return True
+        try:
+            return self._tls.read(1) == b""
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
+
     def _lose(self, reason: str) -> None:
         receiver = self._receiver
         self.drop()
@@ -237,6 +251,8 @@ def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> Resp
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or lengths):
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
+        return None
+    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES:
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None

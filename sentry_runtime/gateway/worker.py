@@ -28,6 +28,7 @@ from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
 
 TICK_SECONDS = 1.0  # how often deadlines are looked at and a sign of life is sent
+DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is done
 RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
 
@@ -80,6 +81,7 @@ class _Worker:
         )
         self._servers: list[asyncio.Server] = []
         self._over = asyncio.Event()
+        self._ticker: asyncio.TimerHandle | None = None
         self._end = float("inf")  # loop time at which a stopping worker gives up on what still runs
 
     async def work(self) -> None:
@@ -151,7 +153,7 @@ class _Worker:
                 for front in list(self._crowd):
                     front.give_up()
         self._tell()
-        loop.call_later(TICK_SECONDS if not self._services.draining else TICK_SECONDS / 10, self._tick)
+        self._ticker = loop.call_later(DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS, self._tick)
 
     def _tell(self) -> None:
         counters = self._counters
@@ -184,4 +186,8 @@ class _Worker:
             server.close()
         self._servers.clear()
         self._services.draining = True
-        self._end = min(self._end, asyncio.get_running_loop().time() + seconds)
+        loop = asyncio.get_running_loop()
+        self._end = min(self._end, loop.time() + seconds)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = loop.call_later(DRAIN_TICK_SECONDS, self._tick)

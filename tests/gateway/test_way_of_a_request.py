@@ -170,10 +170,13 @@ async def test_an_unregistered_device_is_blocked_on_first_contact(stand: Stand) 
 
 
 async def test_the_base64_form_names_the_device_by_its_hex(stand: Stand) -> None:
-    """As real servers do; the printable reading goes along as an alias."""
-    await stand.agent.put(DeviceKey("763134304465766963652121", "anna@lab.test"), State.ALLOWED)
+    """As real servers do; the printable reading goes along as an alias, and the query passes byte for byte."""
+    stand.agent.answer = lambda ask: stand.agent.put(ask.key, State.ALLOWED)
     device = await stand.device()
-    query = "jAAJBAx2MTQwRGV2aWNlISEACVNtYXJ0UGhvbmU="
+    query = "jAAJBAp2MTQwRGV2aWNlAApTbWFydFBob25l"  # the example of MS-ASHTTP 2.2.1.1.1.1
     asked = f"POST /Microsoft-Server-ActiveSync?{query} HTTP/1.1\r\nHost: a\r\nAuthorization: {basic()}\r\n\r\n"
-    response = await device.ask(asked.encode())
-    assert response.status in (200, 400)
+    assert (await device.ask(asked.encode())).status == 200
+    (ask,) = stand.agent.asked
+    assert ask.key == DeviceKey(b"v140Device".hex().upper(), "anna@lab.test")
+    assert (ask.aliases, ask.device_type, ask.protocol) == (("V140DEVICE",), "SmartPhone", "14.0")
+    assert stand.backend.seen[0].target == f"/Microsoft-Server-ActiveSync?{query}"
