@@ -1,0 +1,124 @@
+"""The portal as it runs: its application behind real TLS, with a scripted configd in place of the root part."""
+
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from appliance.configd.api import CloseSession, Facts, Login, Refusal, Session, Show, Table, Touch
+from appliance.configd.client import Refused, Unreachable
+from appliance.portal.__main__ import server_context
+from appliance.portal.app import Portal
+from appliance.portal.settings import Settings, Tls
+
+BANNER = "I've read & consent to <terms>"
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class ScriptedConfigd:
+    """Answers like configd: one account, and whatever `topics` holds."""
+
+    ended: bool = False
+    down: bool = False
+    logins: list[Login] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    topics: dict[str, Any] = field(default_factory=dict)
+    opened: int = 0
+
+    async def call(self, verb: Any, _result_type: Any = None) -> Any:
+        if self.down:
+            raise Unreachable("configd does not answer on /run/secret-place/configd.sock")
+        match verb:
+            case Login():
+                return self._login(verb)
+            case Touch() if self.ended:
+                raise Refused(Refusal(kind="session", message="expired"))
+            case Touch():
+                return self._session()
+            case CloseSession():
+                self.closed.append(verb.session)
+                return None
+            case Show():
+                return self._show(verb.topic)
+        raise AssertionError(f"the portal has no business sending {verb!r}")
+
+    def _login(self, verb: Login) -> Session:
+        self.logins.append(verb)
+        if (verb.user, verb.password) != ("admin", PASSWORD):
+            kind: Any = "locked" if verb.user == "locked" else "authentication"
+            raise Refused(Refusal(kind=kind, message=f"{verb.user}: refused"))
+        self.opened += 1
+        return self._session()
+
+    def _session(self) -> Session:
+        return Session(
+            handle=f"handle-{self.opened}",
+            user="admin",
+            role="administrator",
+            privileged=False,
+            idle_seconds=900,
+            last_login="yesterday",
+            notices=("a commit was rolled back",),
+        )
+
+    def _show(self, topic: str) -> Any:
+        if topic == "backends":
+            raise Refused(Refusal(kind="unavailable", message="the agent does not answer"))
+        if topic == "devices":
+            rows = (("PHONE1", "alice", "allowed"), ("PHONE2", "bob", "blocked"), ("PHONE3", "carol", "allowed"))
+            return Table(title="devices", columns=("device", "user", "state"), rows=rows)
+        return self.topics.get(topic, Facts(title=topic, facts=((topic, f"value of {topic}"),)))
+
+
+@dataclass
+class Stand:
+    """The running portal: where it is, what configd saw, and a clock the test moves."""
+
+    url: str
+    configd: ScriptedConfigd
+    application: web.Application
+    tls: ssl.SSLContext
+    seconds: float = 0.0
+
+    def browser(self) -> aiohttp.ClientSession:
+        """A new browser: its own cookies, the appliance's CA, nothing followed by itself."""
+        connector = aiohttp.TCPConnector(ssl=self.tls)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for localhost (cert.pem, key.pem in the folder)."""
+    folder = tmp_path_factory.mktemp("portal-tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]:
+    """The portal on a free port of loopback."""
+    tls = Tls(certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"), maximum="1.2")
+    settings = Settings(
+        addresses=("127.0.0.1",), port=unused_tcp_port, hosts=("localhost",), tls=tls, login_attempts_per_minute=5
+    )
+    configd = ScriptedConfigd()
+    portal = Portal(settings, BANNER, configd, clock=lambda: stand.seconds)  # type: ignore[arg-type]  # speaks the same verbs
+    application = portal.application()
+    trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    stand = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port, ssl_context=server_context(tls)).start()
+    yield stand
+    await runner.cleanup()
