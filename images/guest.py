@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from images import network
+from images import cgroup, network
 from images.network import Link
 from images.paths import Layout, write_json
 from images.rootfs import extract
@@ -46,14 +46,17 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A running guest: its nspawn process, the process that is its PID 1, its tree and the digest of what it was made of."""
+    """A running guest: its nspawn process, the process that is its PID 1, its tree, the digest of what it was made of, and
+    the host's interfaces that were made for it."""
 
     name: str
     pid: int
     started: int
     leader: int
+    leader_started: int
     root: Path
     tree: str
+    interfaces: tuple[str, ...] = ()
 
     def execute(self, argv: list[str], *, stdin: str | None = None, check: bool = True) -> Done:
         """Run a command inside, as root, in all its namespaces."""
@@ -69,7 +72,10 @@ def find(name: str, layout: Layout) -> Guest | None:
     path = layout.run / f"{name}.json"
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        guest = Guest(said["name"], said["pid"], said["started"], said["leader"], Path(said["root"]), said["tree"])
+        guest = Guest(
+            said["name"], said["pid"], said["started"], said["leader"], said["leader_started"], Path(said["root"]),
+            said["tree"], tuple(said["interfaces"]),
+        )  # fmt: skip
     except FileNotFoundError:
         return None
     except (ValueError, KeyError) as error:
@@ -78,6 +84,12 @@ def find(name: str, layout: Layout) -> Guest | None:
         return guest
     path.unlink()
     return None
+
+
+def running(layout: Layout) -> tuple[Guest, ...]:
+    """Every guest of this checkout that runs."""
+    found = (find(path.stem, layout) for path in sorted(layout.run.glob("*.json")))
+    return tuple(guest for guest in found if guest is not None)
 
 
 def boot(spec: Spec, layout: Layout) -> Guest:
@@ -101,8 +113,10 @@ def boot(spec: Spec, layout: Layout) -> Guest:
     process = _start(spec, root, log)
     try:
         leader = wait_for(lambda: _leader(process, spec.links, log), f"{spec.name} to start (its console: {log})")
-        guest = Guest(spec.name, process.pid, _start_time(process.pid) or 0, leader, root, spec.tree)
-        write_json(layout.run / f"{spec.name}.json", {**_described(guest)})
+        interfaces = tuple(link.host_interface for link in spec.links)
+        started, leader_started = _start_time(process.pid) or 0, _start_time(leader) or 0
+        guest = Guest(spec.name, process.pid, started, leader, leader_started, root, spec.tree, interfaces)
+        write_json(layout.run / f"{spec.name}.json", _described(guest))
         for link in spec.links:
             network.connect(link, leader)
     except BaseException:
@@ -115,13 +129,20 @@ def boot(spec: Spec, layout: Layout) -> Guest:
 
 def stop(guest: Guest, layout: Layout) -> None:
     """Shut the guest down in order; one that does not end in time is killed. Its tree stays for whoever wants to look."""
-    if _start_time(guest.pid) == guest.started:
-        os.kill(guest.pid, signal.SIGTERM)
+    if not _gone(guest):
+        if _start_time(guest.pid) == guest.started:
+            os.kill(guest.pid, signal.SIGTERM)
         try:
             wait_for(lambda: _gone(guest), f"{guest.name} to shut down", STOP_SECONDS)
         except GuestError:
-            os.kill(guest.pid, signal.SIGKILL)
+            # The guest ends with its PID 1; that outlives nspawn, so killing nspawn alone would leave it.
+            for pid, started in ((guest.leader, guest.leader_started), (guest.pid, guest.started)):
+                if _start_time(pid) == started:
+                    os.kill(pid, signal.SIGKILL)
             wait_for(lambda: _gone(guest), f"{guest.name} to be killed")
+    for interface in guest.interfaces:
+        network.remove(interface)
+    cgroup.remove(guest.name)
     (layout.run / f"{guest.name}.json").unlink(missing_ok=True)
 
 
@@ -144,14 +165,16 @@ def answers(address: str, port: int) -> bool:
         return False
 
 
-def _described(guest: Guest) -> dict[str, str | int]:
+def _described(guest: Guest) -> dict[str, str | int | list[str]]:
     return {
         "name": guest.name,
         "pid": guest.pid,
         "started": guest.started,
         "leader": guest.leader,
+        "leader_started": guest.leader_started,
         "root": str(guest.root),
         "tree": guest.tree,
+        "interfaces": list(guest.interfaces),
     }
 
 
@@ -169,10 +192,10 @@ def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
         "--link-journal=no",
         "--console=pipe",
     ]
-    if not Path("/run/systemd/system").exists():
+    if not cgroup.has_systemd():
         # Without systemd on this machine there is nobody who could make a unit for the guest.
         argv.insert(1, "--keep-unit")
-    with log.open("wb") as file:
+    with log.open("wb") as file, cgroup.apart(spec.name):
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -206,4 +229,4 @@ def _start_time(pid: int) -> int | None:
 
 
 def _gone(guest: Guest) -> bool:
-    return _start_time(guest.pid) != guest.started
+    return _start_time(guest.pid) != guest.started and _start_time(guest.leader) != guest.leader_started

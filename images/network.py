@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from images.run import run
+from images.run import CommandError, run
 
 PREFIX = 24  # each zone is a /24
 
@@ -48,10 +48,11 @@ def ensure_bridge(name: str, address: str | None) -> None:
     run(["ip", "link", "set", name, "up"])
 
 
-def remove_bridge(name: str) -> None:
-    """Remove the bridge if it is there."""
-    if exists(name):
-        run(["ip", "link", "delete", name, "type", "bridge"])
+def remove(name: str) -> None:
+    """Remove an interface, unless the kernel did so first: a veth goes with the guest's network, but not at once."""
+    gone = run(["ip", "link", "delete", "dev", name], check=False)
+    if gone.code != 0 and exists(name):
+        raise CommandError(["ip", "link", "delete", "dev", name], f"ended with code {gone.code}", gone.stderr)
 
 
 def connect(link: Link, leader: int) -> None:

@@ -50,7 +50,8 @@ def _serve(asked: argparse.Namespace, layout: Layout) -> int:
         up(layout, asked.site, asked.until)
         return 0
     if asked.command == "down":
-        say(f"{GUEST} has ended" if steps.down(layout) else f"{GUEST} does not run")
+        ended = steps.down(layout)
+        say(f"{' and '.join(ended)} ended" if ended else "no guest runs")
         return 0
     guest = guests.find(GUEST, layout)
     if guest is None:

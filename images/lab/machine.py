@@ -5,6 +5,7 @@ from pathlib import Path
 from images import guest as guests
 from images.guest import Guest, Spec, wait_for
 from images.lab.zones import GUEST, MAIL_ADDRESS, MAIL_SERVER, MANAGEMENT, ZONES
+from images.network import PREFIX
 from images.paths import REPO, Layout, write_file
 from images.rootfs import appliance_tree, build
 from images.run import run
@@ -60,9 +61,11 @@ def prepare(root: Path, builder_key: str) -> None:
     )
     write_file(root / f"etc/sudoers.d/{BUILDER}", f"{BUILDER} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     write_file(root / "etc/systemd/system/lab-host-keys.service", _HOST_KEYS_UNIT)
-    wanted = root / "etc/systemd/system/multi-user.target.wants/lab-host-keys.service"
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    wanted.symlink_to("/etc/systemd/system/lab-host-keys.service")
+    for zone in ZONES:
+        # The host's own network configuration, as any Debian has one: what stands when the appliance's is taken back.
+        text = f"[Match]\nName={zone.link.guest_interface}\n\n[Network]\nAddress={zone.address}/{PREFIX}\n"
+        write_file(root / f"etc/systemd/network/90-lab-{zone.link.guest_interface}.network", text)
+    run(["systemctl", f"--root={root}", "enable", "lab-host-keys.service", "systemd-networkd.service"])
 
 
 def write_known_hosts(guest: Guest, layout: Layout) -> None:

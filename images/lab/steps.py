@@ -11,7 +11,7 @@ from images import guest as guests
 from images import network, probe
 from images.guest import Guest
 from images.lab import describe, machine, secrets
-from images.lab.zones import GUEST, ZONES
+from images.lab.zones import ZONES
 from images.paths import REPO, Layout, write_file
 from images.probe import Seen, Target
 from images.run import stream
@@ -106,16 +106,17 @@ def unexpected(seen: tuple[Seen, ...]) -> list[str]:
     return wrong
 
 
-def down(layout: Layout) -> bool:
-    """End the guest and remove the interfaces that were made for it; whether anything ran."""
-    guest = guests.find(GUEST, layout)
-    if guest is not None:
+def down(layout: Layout) -> tuple[str, ...]:
+    """End every guest of this checkout and remove the interfaces that were made for them; the names of those that ran."""
+    running = guests.running(layout)
+    for guest in running:
         guests.stop(guest, layout)
+    if running:
         for zone in ZONES:
             if zone.link.bridge is not None:
-                network.remove_bridge(zone.link.bridge)
+                network.remove(zone.link.bridge)
     layout.appliance.unlink(missing_ok=True)
-    return guest is not None
+    return tuple(guest.name for guest in running)
 
 
 def ensure_secrets(layout: Layout) -> None:

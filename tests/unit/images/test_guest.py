@@ -31,7 +31,7 @@ def written(layout: Layout, process: subprocess.Popen[bytes]) -> Guest:
     """A guest whose process is `process`, with its file in place."""
     started = guests._start_time(process.pid)
     assert started is not None
-    guest = Guest("one", process.pid, started, process.pid, layout.guests / "one/root", "digest")
+    guest = Guest("one", process.pid, started, process.pid, started, layout.guests / "one/root", "digest")
     save(layout, guest)
     return guest
 
@@ -63,7 +63,7 @@ def test_a_reused_process_id_is_not_our_guest(layout: Layout, process: subproces
 
 def test_stopping_a_stale_guest_kills_nobody(layout: Layout, process: subprocess.Popen[bytes]) -> None:
     """The process that has the id now is not ours."""
-    stop(replace(written(layout, process), started=1), layout)
+    stop(replace(written(layout, process), started=1, leader_started=1), layout)
     assert process.poll() is None
 
 
