@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -182,6 +182,19 @@ class Stage:
         assert isinstance(records, list)
         return records
 
+    def raw(self, data: bytes, lines: int = 1) -> bytes:
+        """Send these bytes to the agent's socket; so many lines of what comes back."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.settimeout(START_SECONDS)
+            peer.connect(self.paths.agent_socket)
+            peer.sendall(data)
+            with peer.makefile("rb") as answers:
+                return b"".join(answers.readline() for _ in range(lines))
+
+    def audit(self) -> "AuditTrail":
+        """What rsyslog would get, from now on. Used as a context manager."""
+        return AuditTrail(self.paths.audit_socket)
+
     def follow(self) -> "Follower":
         """A connection on which the agent announces changes."""
         return Follower(self.paths.agent_socket)
@@ -210,3 +223,29 @@ class Follower:
         """Hang up."""
         self._lines.close()
         self._socket.close()
+
+
+class AuditTrail:
+    """Stands where rsyslog's socket is and reads what is sent there."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(path)
+        self._socket.settimeout(START_SECONDS)
+        self._path = Path(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._path.unlink()
+
+    def until(self, event: str) -> list[dict[str, Any]]:
+        """Read up to the first line of this event; all lines that were read, it being the last."""
+        lines: list[dict[str, Any]] = []
+        while not lines or lines[-1]["event"] != event:
+            data = self._socket.recv(65_536)
+            assert data.startswith(b"<134>sentry-audit: {")
+            lines.append(msgspec.json.decode(data.partition(b": ")[2]))
+        return lines

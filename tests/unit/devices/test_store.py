@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,6 +191,35 @@ def test_the_reader_holds_data_mdb_for_reading_only(tmp_path: Path) -> None:
     assert all(int(flag, 8) & os.O_ACCMODE == os.O_RDONLY for flag in flags)
     assert mappings
     assert all(mapping == "r--s" for mapping in mappings)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_member_of_the_group_reads_the_list_and_cannot_open_it_for_writing() -> None:
+    """The gateway's side on the appliance: another user, the folder's group, nothing more."""
+    script = (
+        "import os, sys\n"
+        "from sentry_runtime.devices.record import DeviceKey\n"
+        "from sentry_runtime.devices.store import Reader, StoreError, Writer\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54322)\n"
+        "reader = Reader(sys.argv[1])\n"
+        "print(reader.get(DeviceKey('C1', 'anna@lab.test')).version)\n"
+        "reader.close()\n"
+        "try:\n"
+        "    Writer(sys.argv[1])\n"
+        "except StoreError as error:\n"
+        "    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        os.chown(folder, 0, 54321)
+        Path(folder).chmod(0o2770)
+        writer = Writer(folder)
+        writer.put([allowed(ANNA, 7)])
+        command = [sys.executable, "-c", script, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+        writer.close()
+    version, refusal = done.stdout.splitlines()
+    assert version == "7"
+    assert refusal.endswith("cannot be opened for writing: [Errno 13] Permission denied: '" + folder + "/data.mdb'")
 
 
 def test_a_list_that_nobody_has_created_is_an_error_that_names_the_folder(tmp_path: Path) -> None:

@@ -1,0 +1,173 @@
+"""Outages, kills and lost messages, on real processes."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+
+from sentry_runtime import control
+from sentry_runtime.control import ControlError
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.uem.api import Decision
+from tests.agent.conftest import MakeStage
+from tests.agent.stage import Stage
+
+ANNA = DeviceKey("C1", "anna@lab.test")
+BERT = DeviceKey("C2", "bert@lab.test")
+
+
+def set_state(stage: Stage, key: DeviceKey, state: State) -> Decision:
+    """An administrator's word."""
+    message = control.SetState(device_id=key.device_id, principal=key.principal, state=state)
+    decision = control.call(stage.paths.uem_admin, message, Decision)
+    assert isinstance(decision, Decision)
+    return decision
+
+
+def test_a_thousand_requests_for_a_new_device_are_one_question_at_the_uem(stage: Stage) -> None:
+    """Over a thousand real connections at once, as counted by the UEM itself."""
+    stage.uem()
+    stage.agent()
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda _: stage.ask(ANNA), range(1_000)))
+    assert set(answers) == {answers[0]}
+    assert stage.status()["questions"] == 1
+    assert control.call(stage.paths.uem_admin, control.Status())["contacts"] == 1
+
+
+def test_fail_mode_block_blocks_while_the_uem_is_gone_and_keeps_nothing_of_it(stage: Stage) -> None:
+    """When the UEM is back, the device's next contact is decided."""
+    stage.agent()
+    answer = stage.ask(ANNA)
+    assert (answer.state, answer.reasons) == (State.BLOCKED, (Reason.UEM_UNREACHABLE,))
+    assert (stage.listed(), stage.status()["link"]) == ([], "down")
+    follower = stage.follow()
+    stage.uem()
+    set_state(stage, BERT, State.ALLOWED)
+    follower.until(BERT)
+    follower.close()
+
+
+def test_fail_mode_allow_admits_and_the_returned_uem_corrects_at_once(make_stage: MakeStage) -> None:
+    """The follower hears of the correction, so that a worker can cut what the guess let in."""
+    stage = make_stage("allow")
+    stage.agent()
+    guess = stage.ask(ANNA)
+    assert (guess.state, guess.provisional) == (State.ALLOWED, True)
+    assert stage.listed() == [guess]
+    follower = stage.follow()
+    stage.uem()
+    follower.until(ANNA)
+    follower.close()
+    decided = stage.ask(ANNA)
+    assert (decided.state, decided.provisional, decided.reasons) == (State.BLOCKED, False, (Reason.UNREGISTERED,))
+
+
+def test_a_stopped_uem_process_is_unavailable_and_admits_nobody(make_stage: MakeStage) -> None:
+    """Its kernel still accepts connections: that is slowness, not an outage, also for fail mode `allow`."""
+    stage = make_stage("allow")
+    uem = stage.uem()
+    stage.agent()
+    uem.popen.send_signal(signal.SIGSTOP)
+    with pytest.raises(ControlError, match="unavailable: "):
+        stage.ask(ANNA)
+    assert stage.listed() == []
+    uem.popen.send_signal(signal.SIGCONT)
+    assert stage.ask(ANNA).state is State.BLOCKED
+
+
+def test_known_devices_go_on_while_the_uem_is_gone(stage: Stage) -> None:
+    """And its return is noticed without anybody asking."""
+    uem = stage.uem()
+    set_state(stage, ANNA, State.ALLOWED)
+    stage.agent()
+    known = stage.ask(ANNA)
+    uem.kill()
+    assert stage.ask(ANNA) == known
+    assert stage.ask(BERT).reasons == (Reason.UEM_UNREACHABLE,)
+    assert stage.ask(ANNA) == known
+
+
+def test_decisions_from_before_the_agents_start_are_loaded_page_by_page(stage: Stage) -> None:
+    """More than a page of them; then no question is needed for any."""
+    stage.uem()
+    keys = [DeviceKey(f"D{number:04}", "anna@lab.test") for number in range(1_100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: set_state(stage, key, State.ALLOWED), keys))
+    with stage.audit() as trail:
+        stage.agent()
+        trail.until("uem_up")  # the end of the first round
+    assert walk(stage) == keys
+    assert stage.ask(keys[-1]).state is State.ALLOWED
+    assert (stage.status()["questions"], stage.status()["devices"]) == (0, 1_100)
+
+
+def walk(stage: Stage) -> list[DeviceKey]:
+    """All keys of the device list, page by page."""
+    keys: list[DeviceKey] = []
+    while records := control.call(
+        stage.paths.agent_socket,
+        control.ListDevices(after=keys[-1] if keys else None, limit=300),
+        list[dict[str, object]],
+    ):
+        keys += [msgspec.convert(record["key"], DeviceKey) for record in records]
+    return keys
+
+
+def test_a_push_that_never_arrives_is_repaired_by_the_feed(make_stage: MakeStage) -> None:
+    """The UEM's push certificate is not accepted here: only the resync can bring the block."""
+    stage = make_stage(resync_seconds=0.2)
+    assert stage.settings.uem_server is not None
+    broken = msgspec.structs.replace(stage.settings.uem_server, push_tls=stage.pki.client("stranger"))
+    stage.settings = msgspec.structs.replace(stage.settings, uem_server=broken)
+    stage.uem()
+    stage.agent()
+    follower = stage.follow()
+    set_state(stage, ANNA, State.BLOCKED)
+    follower.until(ANNA)
+    follower.close()
+    assert (stage.ask(ANNA).state, stage.status()["pushes"]) == (State.BLOCKED, 0)
+
+
+def test_an_administrators_answer_does_not_wait_for_the_push(stage: Stage) -> None:
+    """No agent runs; the change is made, its push waits, and the agent that starts later gets it."""
+    stage.uem()
+    set_state(stage, ANNA, State.BLOCKED)
+    assert control.call(stage.paths.uem_admin, control.Status())["pushes_pending"] == 1
+    stage.agent()
+    answer = stage.ask(ANNA)
+    assert (answer.state, answer.reasons) == (State.BLOCKED, (Reason.MANUAL,))
+
+
+def test_kill_9_in_the_middle_of_first_contacts_loses_no_answered_one(stage: Stage) -> None:
+    """Five times: what any client was told before the kill is there after it, with the UEM gone."""
+    told: dict[DeviceKey, Record] = {}
+    for round_number in range(5):
+        uem, agent = stage.uem(), stage.agent()
+        keys = [DeviceKey(f"R{round_number}N{number}", "anna@lab.test") for number in range(200)]
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(stage.ask, key) for key in keys]
+            asked[10 + 30 * round_number].result()
+            agent.kill()
+        told |= {ask.result().key: ask.result() for ask in asked if ask.exception() is None}
+        uem.kill()
+        after = stage.agent()
+        assert {key: stage.ask(key) for key in told} == told
+        assert stage.status()["questions"] == 0
+        after.kill()
+    assert len(told) >= 350
+
+
+def test_kill_9_of_the_uem_loses_no_confirmed_registration(stage: Stage) -> None:
+    """What an administrator was told stands; the change numbers go on."""
+    last = 0
+    for number in range(5):
+        uem = stage.uem()
+        version = set_state(stage, DeviceKey(f"D{number}", "x"), State.ALLOWED).version
+        uem.kill()
+        assert version > last
+        last = version
+    stage.uem()
+    listed = control.call(stage.paths.uem_admin, control.ListRegistered(), list[Decision])
+    assert [decision.device_id for decision in listed] == ["D0", "D1", "D2", "D3", "D4"]
