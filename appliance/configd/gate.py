@@ -22,6 +22,7 @@ ROOT = 0
 AUTOMATION = "root"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
+FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(api.Verb).decode
@@ -54,6 +55,8 @@ class Gate:
         reveal: Callable[[str], str],
         attempts: Attempts | None = None,
         wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._actions = actions
         self._sessions = sessions
@@ -62,6 +65,8 @@ class Gate:
         self._reveal = reveal
         self._attempts = attempts or Attempts()
         self._now = wall_clock
+        self._clock = clock
+        self._sleep = sleep
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
@@ -81,12 +86,13 @@ class Gate:
             return _encode(api.Reply(refusal=refusal)) + b"\n"
         held = self._holder(peer, verb)
         try:
-            result = _encode(self._serve(peer, verb, held))
+            done = self._serve(peer, verb, held)
+            result = _encode(done)
         except Exception as error:  # noqa: BLE001 - the process boundary: an error nobody foresaw must not end configd
             refusal = self._refusal(error, verb)
             self._write(peer, verb, held, refusal)
             return _encode(api.Reply(refusal=refusal)) + b"\n"
-        self._write(peer, verb, held, None)
+        self._write(peer, verb, held, None, role=done.role if isinstance(done, api.Session) else "")
         return _encode(api.Reply(result=msgspec.Raw(result))) + b"\n"
 
     def _holder(self, peer: Peer, verb: Any) -> Held | None:
@@ -145,11 +151,12 @@ class Gate:
         name = f"login {verb.user[:NAME_CHARACTERS]}"
         self._not_locked(name, "this account is locked after failed log-ins; try again later")
         role = accounts.roles(self._tree()).get(verb.user)
-        well_formed = role is not None and 0 < len(verb.password) <= SECRET_CHARACTERS and "\0" not in verb.password
-        # PAM is asked for unknown names, too, under one that cannot exist: the answer must take as long.
-        asked = self._doors.login(verb.user if well_formed else "-", verb.password if well_formed else "-")
-        if role is None or not well_formed or not asked:
+        well_formed = 0 < len(verb.password) <= SECRET_CHARACTERS and "\0" not in verb.user + verb.password
+        began = self._clock()
+        if role is None or not well_formed or not self._doors.login(verb.user, verb.password):
             self._attempts.failed(name)
+            # PAM refuses an account it does not know at once; who waits the same for all learns no names.
+            self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             raise refused("authentication", "user name or password is wrong")
         self._attempts.succeeded(name)
         return self._opened(verb.user, role, "portal", peer, verb.source)
@@ -202,9 +209,10 @@ class Gate:
             self.note("session.idle", held.user, source=held.source)
 
     def disconnected(self, connection: int) -> None:
-        """A connection ended."""
+        """A connection ended, and with it the CLI sessions over it. Automation ends each of its calls so."""
         for held in self._sessions.close_connection(connection):
-            self.note("session.gone", held.user, source=held.source)
+            if held.manner == "cli":
+                self.note("session.gone", held.user, source=held.source)
 
     # --- audit ---------------------------------------------------------------------------------------------------
 
@@ -213,7 +221,7 @@ class Gate:
         time_ = stamp(self._now())
         self._audit.write(Entry(time=time_, event=event, user=user, source=source, result=result, detail=detail))
 
-    def _write(self, peer: Peer, verb: Any, held: Held | None, refusal: api.Refusal | None) -> None:
+    def _write(self, peer: Peer, verb: Any, held: Held | None, refusal: api.Refusal | None, *, role: str = "") -> None:
         # A touch that is served says nothing: what the person did is the verb beside it.
         if isinstance(verb, api.Touch) and refusal is None:
             return
@@ -223,7 +231,7 @@ class Gate:
                 time=stamp(self._now()),
                 event=type(verb).__struct_config__.tag if verb is not None else "malformed",
                 user=held.user if held else self._who(peer, verb),
-                role=held.role if held else "",
+                role=held.role if held else role,
                 source=f"{held.source if held else claimed} pid {peer.pid}".strip(),
                 path=_object(verb),
                 result=refusal.kind if refusal else "ok",

@@ -73,7 +73,7 @@ class Server:
         finally:
             os.umask(before)
         if self._group is not None:
-            os.chown(self._path, -1, grp.getgrnam(self._group).gr_gid)
+            os.chown(self._path, -1, _group_id(self._group))
         self._path.chmod(SOCKET_MODE)
         try:
             yield listener
@@ -122,6 +122,13 @@ class Server:
                 writer.write(await answer)
                 raise
             await writer.drain()
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise FileNotFoundError(f"there is no group {name} on this machine; the role `base` makes it") from error
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

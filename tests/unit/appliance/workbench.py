@@ -336,6 +336,8 @@ class Daemon(Bench):
             reveal=self.vault.reveal,
             attempts=Attempts(clock=self.ticks),
             wall_clock=self.clock,
+            clock=self.ticks,
+            sleep=self.ticks.sleep,
         )
         self.watch = Watch(self.engine, self.gate, self.sessions, clock=self.ticks)
         return said

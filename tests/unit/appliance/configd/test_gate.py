@@ -109,8 +109,20 @@ def test_three_wrong_passwords_lock_a_name_whether_or_not_it_exists(daemon: Daem
     right = api.Login(user=user, password=PASSWORDS.get(user, "any"), source="")
     assert refusal(daemon.say, portal, right).kind == "locked"
     daemon.ticks.now += 901
-    again = daemon.gate.answer(portal, msgspec.json.encode(right))
-    assert (b'"refusal"' in again) is (user != "alice")
+    if user == "alice":
+        assert daemon.say(portal, right, api.Session).user == "alice"
+    else:
+        assert refusal(daemon.say, portal, right).kind == "authentication"
+
+
+@pytest.mark.parametrize("user", ["alice", "nobody-of-that-name"])
+def test_a_refused_log_in_takes_as_long_for_a_name_that_does_not_exist(daemon: Daemon, user: str) -> None:
+    before = daemon.ticks.now
+    assert (
+        refusal(daemon.say, Peer(PORTAL, 1, 1), api.Login(user=user, password="wrong", source="")).kind
+        == "authentication"
+    )
+    assert daemon.ticks.now - before == 3.5
 
 
 def test_a_session_belongs_to_the_connection_and_the_account_that_opened_it(daemon: Daemon) -> None:
