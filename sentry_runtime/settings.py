@@ -4,6 +4,7 @@ The management plane renders it (`/etc/sentry/runtime.json`), the data plane's p
 keys are named by path. An unknown key is an error, so that a setting can never be silently without effect.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -84,7 +85,13 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     tls: ServerTls
     backends: tuple[Backend, ...]
     workers: int = 1
+    """0: one for each core we may run on; `worker_count` is the number."""
     limits: Limits = Limits()
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers there are on this machine."""
+        return self.workers or len(os.sched_getaffinity(0))
 
 
 class UemLink(_Tree, frozen=True, kw_only=True):

@@ -93,7 +93,6 @@ SERVER = values.group(
 FEATURE = Feature(
     name="backends",
     label="Backends",
-    default={},
     schema=values.group(
         "Backends",
         "What stands behind the gateway.",
@@ -106,8 +105,9 @@ FEATURE = Feature(
             SERVER,
             "Servers",
             "By a name of your own.",
+            least=1,
             most=SERVERS,
-            default={},
+            required=True,
         ),
     ),
     verify=verify,

@@ -173,6 +173,7 @@ FEATURE = Feature(
         INTERFACE,
         "Network interfaces",
         "By the kernel's name, such as eth0.",
+        least=1,
         most=INTERFACES,
     ),
     verify=verify,

@@ -128,6 +128,7 @@ FEATURE = Feature(
             ACCOUNT,
             "Accounts",
             "By user name, which cannot be changed later.",
+            least=1,
             most=ACCOUNTS,
             required=True,
         ),

@@ -236,16 +236,24 @@ def _different(field: str, value: Any, refuse: Refuse) -> None:
 
 
 def named(
-    keys: Mapping[str, Any], values: Mapping[str, Any], label: str, text: str, *, most: int, **rules: Any
+    keys: Mapping[str, Any],
+    values: Mapping[str, Any],
+    label: str,
+    text: str,
+    *,
+    least: int = 0,
+    most: int,
+    **rules: Any,
 ) -> Rules:
-    """Up to `most` named instances, each a group or a value."""
+    """From `least` to `most` named instances, each a group or a value."""
     return {
         "type": "dict",
         "keysrules": dict(keys),
         "valuesrules": dict(values),
+        "minlength": least,
         "maxlength": most,
         **rules,
-        "meta": {"label": label, "help": text},
+        "meta": {"label": label, "help": text, "allowed": f"{least} to {most} settings, each with a name of your own"},
     }
 
 

@@ -72,5 +72,5 @@ def check(gateway: Gateway) -> None:
         raise SettingsError("gateway.listeners: at least one address is needed")
     if not gateway.backends:
         raise SettingsError("gateway.backends: at least one backend is needed")
-    if not 1 <= gateway.workers <= 64:
-        raise SettingsError(f"gateway.workers: {gateway.workers}; 1 to 64 are allowed")
+    if not 0 <= gateway.workers <= 64:
+        raise SettingsError(f"gateway.workers: {gateway.workers}; 1 to 64 are allowed, and 0 for one for each core")

@@ -98,7 +98,7 @@ class Supervisor:
         """Work until SIGTERM and the end of all workers. Raises `OSError` when an address or the control socket is taken."""
         self._catch_signals()
         self._control.open()
-        for _ in range(self._now.settings.gateway.workers):
+        for _ in range(self._now.settings.gateway.worker_count):
             self._now.places.append(Place(listener.open_sockets(self._now.settings.gateway)))
         while not self._over():
             self._round()
@@ -266,8 +266,8 @@ class Supervisor:
             fresh = prepare(load(self._path))
             gateway, old = fresh.settings.gateway, self._now
             same = gateway.listeners == old.settings.gateway.listeners and not self._draining
-            kept = [place.sockets for place in old.places[: gateway.workers]] if same else []
-            while len(kept) < gateway.workers:
+            kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
+            while len(kept) < gateway.worker_count:
                 kept.append(listener.open_sockets(gateway))
         except (SettingsError, OSError) as error:
             log.error("the settings in force stay: %s", error)

@@ -62,6 +62,9 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("gateway.limits.head_bytes", 1_000_000, "1000000", "from 4096 to 65536"),
     ("gateway.limits.head_kilobytes", 8, "unknown setting", "head_bytes"),
     ("backends.servers.mail.ca_certificates", "-----BEGIN CERTIFICATE-----\nx", "BEGIN", "in PEM form"),
+    ("backends.servers", {}, "an empty group of settings", "1 to 32 settings"),
+    ("users.accounts", {}, "a secret value", "1 to 64 settings"),
+    ("interfaces", {}, "an empty group of settings", "1 to 16 settings"),
     ("backends.servers.mail.host", "mail lab", "'mail lab'", "address or a DNS name"),
     ("backends.servers.mail.tls", "yes please", "'yes please'", "true or false"),
     ("uem.mode", "core", "'core'", "embedded (this version has no other)"),
@@ -116,7 +119,7 @@ def test_a_name_of_the_system_is_no_administrators(name: str, lab_with: LabWith)
     assert "not a name of the system" in str(refused.value)
 
 
-@pytest.mark.parametrize("missing", ["hostname", "interfaces", "firewall", "users", "ntp"])
+@pytest.mark.parametrize("missing", ["hostname", "interfaces", "firewall", "users", "ntp", "backends"])
 def test_what_has_no_sensible_default_must_be_said(missing: str, lab_with: LabWith) -> None:
     """A site without its name, network, administrators or clock is refused at that key."""
     with pytest.raises(InvalidError) as refused:
