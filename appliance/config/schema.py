@@ -43,6 +43,16 @@ class _Collected(errors.BaseErrorHandler):  # type: ignore[misc]
         self._errors.append(error)
 
 
+class _Validator(cerberus.Validator):  # type: ignore[misc]
+    """Cerberus, except that true and false are no numbers."""
+
+    types_mapping = cerberus.Validator.types_mapping | {
+        "integer": cerberus.TypeDefinition("integer", (int,), (bool,)),
+        "float": cerberus.TypeDefinition("float", (float, int), (bool,)),
+        "number": cerberus.TypeDefinition("number", (int, float), (bool,)),
+    }
+
+
 @dataclass(frozen=True)
 class Schema:
     """The schema of a set of features (`appliance.features.FEATURES` on the appliance)."""
@@ -70,7 +80,7 @@ class Schema:
     def _validator(self) -> Any:
         try:
             # A copy, because Cerberus puts default objects into the document itself and goes on normalising there.
-            return cerberus.Validator(deepcopy(self.root), error_handler=_Collected)
+            return _Validator(deepcopy(self.root), error_handler=_Collected)
         except cerberus.SchemaError as error:
             raise SchemaError(f"a feature's rules are malformed: {error}") from error
 
@@ -130,16 +140,17 @@ class Schema:
         rules = self.rules_at(path) or {}
         if error.code == errors.REQUIRED_FIELD.code:
             return Problem(shown, "nothing", words.allowed(rules))
-        found = words.found(error.value, secret=self._near_secret(path))
+        found = words.found(error.value, secret=self._tells_secret(path, error.value))
         if error.code in (errors.CUSTOM.code, errors.NORMALIZATION.code | 1, errors.COERCION_FAILED.code):
             return Problem(shown, found, _said(error) or words.allowed(rules))
         return Problem(shown, found, words.allowed(rules))
 
-    def _near_secret(self, path: tuple[str | int, ...]) -> bool:
-        """Whether showing the value at `path` would show a secret: it is one, or lies in or above one."""
+    def _tells_secret(self, path: tuple[str | int, ...], value: object) -> bool:
+        """Whether showing what was found at `path` might show a secret: it is one, lies in one, or holds one."""
         rules = self.rules_at(path)
-        above = any(self.is_secret(path[:length]) for length in range(1, len(path) + 1))
-        return above or rules is None or any(secret(inner) for inner in _descend(rules))
+        if rules is None or any(self.is_secret(path[:length]) for length in range(1, len(path) + 1)):
+            return True
+        return isinstance(value, str | list) and any(secret(inner) for inner in _descend(rules))
 
 
 def _said(error: Any) -> str:

@@ -1,0 +1,105 @@
+"""What is kept is whole or not there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.config.store import Kept, LastLogin, NoSuchRevisionError, Pending, Running, Store, StoreError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def kept(number: int, **tree: Any) -> Kept:
+    return Kept(number=number, when="2027-01-15T08:00:00Z", user="u", comment="c", tree=tree, files=())
+
+
+def run(store: Store, number: int) -> None:
+    store.keep(kept(number, n=number))
+    store.run(Running(revision=number, token=f"t{number}"))
+
+
+def test_an_empty_store_runs_nothing(store: Store) -> None:
+    assert (store.running(), store.current(), store.revisions(), store.next_number()) == (None, None, (), 1)
+
+
+def test_a_revision_comes_back_as_it_was_kept(store: Store, tmp_path: Path) -> None:
+    run(store, 1)
+    again = Store(tmp_path)
+    assert again.current() == kept(1, n=1)
+    assert again.digest() == store.digest()
+
+
+def test_nothing_is_readable_for_others(store: Store, tmp_path: Path) -> None:
+    run(store, 1)
+    modes = {place.stat().st_mode & 0o077 for place in (tmp_path, *tmp_path.rglob("*"))}
+    assert modes == {0}
+
+
+def test_a_revision_that_never_ran_and_half_written_files_are_gone_at_the_next_start(
+    store: Store, tmp_path: Path
+) -> None:
+    run(store, 1)
+    store.keep(kept(2))
+    (tmp_path / ".running.json.new").write_text("{")
+    (tmp_path / "revisions/.2.json.gz.new").write_text("x")
+    again = Store(tmp_path)
+    assert [one.number for one in again.revisions()] == [1]
+    assert list(tmp_path.rglob(".*.new")) == []
+
+
+@pytest.mark.parametrize("number", [0, -1, 2, 10**12])
+def test_a_revision_that_is_not_kept_says_which_are(store: Store, number: int) -> None:
+    run(store, 1)
+    with pytest.raises(NoSuchRevisionError, match=f"revision {number} is not kept; kept are: 1"):
+        store.load(number)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03damage"])
+def test_a_damaged_revision_is_named(store: Store, tmp_path: Path, damage: bytes) -> None:
+    run(store, 1)
+    (tmp_path / "revisions/1.json.gz").write_bytes(damage)
+    with pytest.raises(StoreError, match=r"1\.json\.gz: cannot be read as a revision"):
+        store.current()
+
+
+def test_a_store_of_another_format_is_left_alone(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "format").write_text("2\n")
+    with pytest.raises(StoreError, match="the store has format '2'; this version reads format 1"):
+        Store(tmp_path)
+
+
+def test_a_confirmation_counts_for_its_own_commit_only(store: Store) -> None:
+    run(store, 1)
+    store.set_pending(Pending(token="t2", revision=2, previous=1, deadline=5.0, user="u"))
+    assert store.pending() is None
+    store.keep(kept(2))
+    store.run(Running(revision=2, token="other"))
+    assert store.pending() is None
+    store.run(Running(revision=2, token="t2"))
+    assert store.pending() is not None
+    store.set_pending(None)
+    assert store.pending() is None
+
+
+def test_log_ins_are_remembered_by_account(store: Store) -> None:
+    store.set_last_login("a", LastLogin(when="1", source="x"))
+    store.set_last_login("b", LastLogin(when="2", source=""))
+    store.set_last_login("a", LastLogin(when="3", source="y"))
+    assert store.last_logins() == {"a": LastLogin(when="3", source="y"), "b": LastLogin(when="2", source="")}
+
+
+def test_a_full_disk_is_told_with_the_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(store, 1)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StoreError, match=r"running\.json: cannot be written: No space left on device"):
+        store.run(Running(revision=1, token="t"))
+    monkeypatch.undo()
+    assert Store(tmp_path).running() == Running(revision=1, token="t1")
