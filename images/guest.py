@@ -28,6 +28,9 @@ POLL_SECONDS = 0.1
 
 T = TypeVar("T")
 
+# The guests that this very process has booted: theirs are our children, whose end we must take notice of.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 class GuestError(RuntimeError):
     """A guest does not boot, stop or answer as it should."""
@@ -124,6 +127,7 @@ def boot(spec: Spec, layout: Layout) -> Guest:
         process.wait()
         (layout.run / f"{spec.name}.json").unlink(missing_ok=True)
         raise
+    _children[process.pid] = process
     return guest
 
 
@@ -140,6 +144,8 @@ def stop(guest: Guest, layout: Layout) -> None:
                 if _start_time(pid) == started:
                     os.kill(pid, signal.SIGKILL)
             wait_for(lambda: _gone(guest), f"{guest.name} to be killed")
+    if guest.pid in _children:
+        _children.pop(guest.pid).wait()
     for interface in guest.interfaces:
         network.remove(interface)
     cgroup.remove(guest.name)
