@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import socket
 import ssl
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS
 DRAIN_SECONDS = 5.0  # pages answer in milliseconds; longer is a client that does not read
 HEAD_BYTES = 8_190  # one line or one field of a request head: a browser's cookies and names stay far below
 BACKLOG = 128
+IP_FREEBIND = 15  # linux/in.h; Python has no name for it
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -57,6 +59,18 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+def _bound(address: str, port: int) -> socket.socket:
+    """A socket on `address`, which networkd may still be putting on its interface (IP_FREEBIND, ip(7))."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
+    one.bind((address, port))
+    return one
+
+
 async def _serve(settings: Settings, banner: str, context: ssl.SSLContext) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +85,7 @@ async def _serve(settings: Settings, banner: str, context: ssl.SSLContext) -> No
     )
     await runner.setup()
     for address in settings.addresses:
-        await web.TCPSite(runner, address, settings.port, ssl_context=context, backlog=BACKLOG).start()
+        await web.SockSite(runner, _bound(address, settings.port), ssl_context=context, backlog=BACKLOG).start()
     notifier = Notifier()
     notifier.send("READY=1")
     watchdog = asyncio.create_task(notifier.keep_alive())

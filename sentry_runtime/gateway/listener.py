@@ -12,6 +12,7 @@ from sentry_runtime.settings import Gateway, Listener, SettingsError
 
 BACKLOG = 1_024  # a fleet that reconnects after an outage; the kernel's own bound (somaxconn) is 4,096
 HANDSHAKE_SECONDS = 10.0  # a phone on a poor link needs two or three
+IP_FREEBIND = 15  # linux/in.h; Python has no name for it
 # Forward secrecy and AEAD only, and nothing the FIPS provider lacks. TLS 1.3 suites are OpenSSL's default list.
 CIPHERS = "ECDHE+AESGCM"
 
@@ -36,6 +37,8 @@ def _open(listener: Listener) -> socket.socket:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # An address that networkd is still putting on its interface can be bound already (ip(7)).
+        one.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         one.bind((listener.address, listener.port))
         one.listen(BACKLOG)
     except OSError as error:
