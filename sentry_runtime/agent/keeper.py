@@ -71,22 +71,26 @@ class Keeper:
     async def round(self) -> None:
         """One resync with what follows from it."""
         self.rounds += 1
+        problem = await self._attempt()
+        if problem and problem != self.problem and not self._circuit.is_down:
+            self._audit("uem_resync_failed", detail=problem)  # once: an unchanged problem is not news at every interval
+        self.problem = problem
+
+    async def _attempt(self) -> str:
+        """Empty, or why the round did not succeed."""
         try:
+            await self._questions.expire()
             await self._load()
-        except LinkDownError as error:
-            self.problem = str(error)
-            if self._circuit.failed():
-                self._audit("uem_down", detail=self.problem)
-        except (LinkError, StoreError) as error:
-            if self.problem != str(error):  # an unchanged problem is not news at every interval
-                self._audit("uem_resync_failed", detail=str(error))
-            self.problem = str(error)
-        else:
-            self.problem = ""
             if self._circuit.succeeded():
                 self._audit("uem_up")
             await self._questions.correct()
-        await self._questions.expire()
+        except LinkDownError as error:
+            if self._circuit.failed():
+                self._audit("uem_down", detail=str(error))
+            return str(error)
+        except (LinkError, StoreError) as error:
+            return str(error)
+        return ""
 
     def _wait(self) -> float:
         if self._circuit.is_down:

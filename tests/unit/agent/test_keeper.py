@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,6 +12,7 @@ from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.questions import Questions
 from sentry_runtime.control import Ask
 from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.devices.store import StoreFullError
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
 from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
 from tests.unit.agent.ears import Ears
@@ -170,6 +172,21 @@ async def test_a_returned_uem_corrects_what_the_fail_mode_admitted(
     corrected = devices.get(ANNA)
     assert corrected is not None
     assert (corrected.state, corrected.provisional) == (State.BLOCKED, False)
+
+
+async def test_a_list_that_cannot_be_written_is_audited_and_tried_again(
+    keeper: Keeper, uem: Uem, devices: DeviceList, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent stays: devices that are known go on, and the disk may have room again at the next round."""
+    uem.say("C1", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            devices._store, "write", Mock(side_effect=StoreFullError("the device list has outgrown its bytes"))
+        )
+        await keeper.round()
+    assert (keeper.problem, ears.events) == ("the device list has outgrown its bytes", ["uem_resync_failed"])
+    await keeper.round()
+    assert (keeper.problem, devices.count) == ("", 1)
 
 
 async def test_the_wait_is_the_interval_with_the_link_up_and_the_circuits_with_it_down(
