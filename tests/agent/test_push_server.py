@@ -47,10 +47,10 @@ async def port(devices: DeviceList, audit: Mock, pki: Pki) -> AsyncIterator[int]
 
 
 async def answer(port: int, tls: ssl.SSLContext, sent: bytes) -> bytes:
-    """All that comes back."""
+    """The status line that comes back."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     writer.write(sent)
-    text = await reader.read()
+    text = await reader.readline()
     writer.close()
     return text
 
