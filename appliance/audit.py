@@ -50,6 +50,10 @@ class SyslogAudit:
         if not self._send(line) and not self._send(line):  # the second attempt dials anew: syslog was restarted
             self._fallback(f"{TAG}: {line}\n")
 
+    def close(self) -> None:
+        """Give up the connection to syslog; the next entry dials again."""
+        self._drop()
+
     def _send(self, line: str) -> bool:
         try:
             if self._socket is None:

@@ -66,20 +66,20 @@ class Server:
     @contextlib.contextmanager
     def _bound(self) -> Iterator[socket.socket]:
         self._path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)  # nobody may connect before owner and mode are right
-        try:
-            listener.bind(str(self._path))
-        finally:
-            os.umask(before)
-        if self._group is not None:
-            os.chown(self._path, -1, _group_id(self._group))
-        self._path.chmod(SOCKET_MODE)
-        try:
-            yield listener
-        finally:
-            self._path.unlink(missing_ok=True)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            before = os.umask(0o177)  # nobody may connect before owner and mode are right
+            try:
+                listener.bind(str(self._path))
+            finally:
+                os.umask(before)
+            if self._group is not None:
+                os.chown(self._path, -1, _group_id(self._group))
+            self._path.chmod(SOCKET_MODE)
+            try:
+                yield listener
+            finally:
+                self._path.unlink(missing_ok=True)
+                self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _finish(self) -> None:
         for task in self._open:

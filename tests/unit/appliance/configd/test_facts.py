@@ -1,0 +1,300 @@
+"""What `show` says, from what the machine says."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from appliance.configd import facts
+from appliance.configd.api import Facts, Shown, Table, Text
+from appliance.configd.errors import RefusedError
+from appliance.configd.facts.context import LINES, Context
+from appliance.features.base import Feature
+from appliance.process import CommandError, Finished
+from sentry_runtime.control import ControlError, ListDevices, ShowDevice
+from sentry_runtime.devices.record import DeviceKey, Record, State
+from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, Daemon
+
+PROVIDERS = """Providers:
+  base
+    name: OpenSSL Base Provider
+    version: 3.5.7
+    status: active
+    gettable provider parameters:
+      name: pointer to a UTF8 encoded string (arbitrary size)
+      status: integer (arbitrary size)
+  fips
+    name: OpenSSL FIPS Provider
+    version: 3.5.7
+    status: active
+    build info: 3.5.7
+    gettable provider parameters:
+      name: pointer to a UTF8 encoded string (arbitrary size)
+"""
+WITHOUT_FIPS = "Providers:\n  default\n    name: OpenSSL Default Provider\n    version: 3.5.7\n    status: active\n"
+ADDRESSES = (
+    '[{"ifname":"mgmt0","operstate":"UP","address":"02:00:00:00:00:01","mtu":1500,'
+    '"addr_info":[{"local":"10.98.2.2","prefixlen":24}]}]'
+)
+
+
+@dataclass
+class Box:
+    """A machine whose commands print what the test says."""
+
+    prints: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    refuses: set[str] = field(default_factory=set)
+    ran: list[list[str]] = field(default_factory=list)
+
+    def run(self, argv: list[str], *, stdin: str | None = None) -> str:
+        self.ran.append(argv)
+        if " ".join(argv) in self.refuses:
+            raise CommandError(argv, 1, "refused")
+        return self.prints.get(" ".join(argv[:2]), "")
+
+    def read(self, path: str) -> str | None:
+        return self.files.get(path)
+
+    def secret(self, reference: str) -> str:
+        raise AssertionError("no topic may ask for a secret")
+
+    def attempt(self, argv: list[str]) -> Finished:
+        try:
+            return Finished(0, self.run(argv), "")
+        except CommandError as error:
+            return Finished(error.status, "", error.output)
+
+
+@pytest.fixture
+def box() -> Box:
+    return Box()
+
+
+@pytest.fixture
+def context(box: Box, tmp_path: Path) -> Context:
+    daemon = Daemon(tmp_path)
+    daemon.commit({"name": "box", "users": {"accounts": ACCOUNTS}, "web": {"token": "hunter22"}})
+    daemon.open(ALICE)
+    return replace(daemon.context(), system=box, attempt=box.attempt)
+
+
+def pairs(shown: Shown) -> dict[str, str]:
+    assert isinstance(shown, Facts)
+    return dict(shown.facts)
+
+
+def rows(shown: Shown) -> tuple[tuple[str, ...], ...]:
+    assert isinstance(shown, Table)
+    assert all(len(row) == len(shown.columns) for row in shown.rows)
+    return shown.rows
+
+
+def lines(shown: Shown) -> tuple[str, ...]:
+    assert isinstance(shown, Text)
+    return shown.lines
+
+
+# --- FIPS --------------------------------------------------------------------------------------------------------
+
+
+def fips(context: Context) -> tuple[str, ...]:
+    return lines(facts.show("fips", "", context))
+
+
+def test_fips_is_enabled_when_the_provider_is_active_and_md5_is_refused(box: Box, context: Context) -> None:
+    box.prints["openssl list"] = PROVIDERS
+    box.refuses = {"openssl dgst -md5 /dev/null"}
+    box.files["/proc/sys/crypto/fips_enabled"] = "1\n"
+    assert fips(context) == (
+        "FIPS 140 mode is enabled",
+        "module: OpenSSL FIPS Provider, version 3.5.7, status active",
+        "validation: module not validated",
+        "default properties: MD5 is refused, SHA-256 works",
+        "other active providers: base",
+        "kernel flag (crypto.fips_enabled): 1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("listing", "refuses"),
+    [
+        (PROVIDERS, set[str]()),
+        (WITHOUT_FIPS, {"openssl dgst -md5 /dev/null"}),
+        (PROVIDERS, {"openssl dgst -md5 /dev/null", "openssl dgst -sha256 /dev/null"}),
+        (PROVIDERS.replace("active", "inactive"), {"openssl dgst -md5 /dev/null"}),
+        ("", {"openssl dgst -md5 /dev/null"}),
+    ],
+)
+def test_fips_is_disabled_when_anything_of_it_is_missing(
+    box: Box, context: Context, listing: str, refuses: set[str]
+) -> None:
+    box.prints["openssl list"] = listing
+    box.refuses = refuses
+    assert fips(context)[0] == "FIPS 140 mode is disabled"
+
+
+def test_a_kernel_flag_alone_is_not_fips(box: Box, context: Context) -> None:
+    box.files["/proc/sys/crypto/fips_enabled"] = "1\n"
+    assert fips(context)[0] == "FIPS 140 mode is disabled"
+
+
+# --- all topics --------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_topic_names_the_known_ones(context: Context) -> None:
+    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: agent, arp, backends"):
+        facts.show("passwords", "", context)
+
+
+@pytest.mark.parametrize("topic", sorted(name for name, one in facts.TOPICS.items() if not one.argument))
+def test_a_topic_without_argument_takes_none(context: Context, topic: str) -> None:
+    with pytest.raises(RefusedError, match=f"after {topic}; allowed: nothing"):
+        facts.show(topic, "; reboot", context)
+
+
+@pytest.mark.parametrize("topic", sorted(facts.TOPICS))
+def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
+    box: Box, tmp_path: Path, topic: str
+) -> None:
+    box.files["/proc/uptime"] = "10.0 20.0\n"
+    context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
+    argument = "ABC" if topic == "device" else ""
+    if topic in ("device", "devices"):
+        with pytest.raises(ControlError, match="nobody is there"):
+            facts.show(topic, argument, context)
+        return
+    shown = facts.show(topic, argument, context)
+    assert msgspec.json.decode(msgspec.json.encode(shown), type=Shown) == shown
+
+
+def _nobody(_path: str, _request: Any, _type: Any = Any) -> Any:
+    raise ControlError("nobody is there")
+
+
+def test_no_topic_shows_a_secret(box: Box, context: Context) -> None:
+    box.files["/proc/uptime"] = "10.0 20.0\n"
+    context = replace(context, call=lambda _path, _request, kind=Any: [] if kind == list[Record] else {})
+    for topic in facts.TOPICS:
+        shown = str(facts.show(topic, "ABC" if topic == "device" else "", context))
+        assert "secret:" not in shown, topic
+        assert "hunter22" not in shown, topic
+
+
+def test_every_topic_has_a_line_of_help() -> None:
+    assert len(facts.TOPICS) >= 30
+    assert all(topic.help for topic in facts.TOPICS.values())
+
+
+# --- one by one --------------------------------------------------------------------------------------------------
+
+
+def test_interfaces(box: Box, context: Context) -> None:
+    box.prints["ip -json"] = ADDRESSES
+    assert rows(facts.show("interfaces", "", context)) == (
+        ("mgmt0", "", "up", "10.98.2.2/24", "02:00:00:00:00:01", "1500"),
+    )
+
+
+def test_ports_tell_who_listens(box: Box, context: Context) -> None:
+    row = "0: 00000000:20FB 00000000:0000 0A 0"
+    box.files["/proc/net/tcp"] = f"head\n {row}\n"
+    assert rows(facts.show("ports", "", context)) == (("8443/tcp", "portal", "every", "anybody", "yes"),)
+    box.files["/proc/net/tcp"] = f"head\n {row.replace('0A', '01')}\n"
+    assert rows(facts.show("ports", "", context))[0][-1] == "no"
+
+
+def test_the_firewall_is_the_flows_or_the_counters(box: Box, context: Context) -> None:
+    assert rows(facts.show("firewall", "", context)) == (("portal", "in", "tcp", "8443", "every", "anybody", ""),)
+    box.prints["nft list"] = "table inet x {\n chain in {\n  counter packets 3 bytes 9 drop\n  accept\n }\n}\n"
+    assert lines(facts.show("firewall", "counters", context)) == ("chain in {", "counter packets 3 bytes 9 drop")
+    with pytest.raises(RefusedError, match="allowed: counters"):
+        facts.show("firewall", "all", context)
+
+
+def test_sessions_and_users(context: Context) -> None:
+    assert rows(facts.show("sessions", "", context)) == (
+        ("alice", "administrator", "no", "cli", "192.0.2.7", "0", "0"),
+    )
+    assert [row[:2] for row in rows(facts.show("users", "", context))] == [
+        ("albert", "auditor"),
+        ("alice", "administrator"),
+        ("olga", "operator"),
+    ]
+
+
+def test_the_clock_is_synchronised_only_with_a_source(box: Box, context: Context) -> None:
+    box.prints["chronyc -c"] = "0A620201,10.98.2.1,3,1800000000.1\n"
+    assert pairs(facts.show("clock", "", context)) == {
+        "time": "2027-01-15T08:00:00Z",
+        "synchronised": "yes, 10.98.2.1 (stratum 3)",
+    }
+    box.prints["chronyc -c"] = "00000000,,0,0.0\n"
+    assert pairs(facts.show("clock", "", context))["synchronised"] == "no"
+
+
+def test_time_servers(box: Box, context: Context) -> None:
+    box.prints["chronyc -n"] = "^,*,10.98.2.1,2,6,377,21,0.1,0.1,0.1\n^,?,10.98.3.1,0,6,0,4294967295,0,0,0\n"
+    assert rows(facts.show("ntp", "", context)) == (
+        ("10.98.2.1", "in use", "2", "21"),
+        ("10.98.3.1", "unreachable", "0", "4294967295"),
+    )
+
+
+def test_the_device_list_comes_in_pages(context: Context) -> None:
+    listed = [
+        Record(key=DeviceKey(f"D{number:04}", "bob@lab.test"), state=State.ALLOWED, version=1, updated=1_800_000_000)
+        for number in range(700)
+    ]
+    asked = []
+
+    def call(path: str, request: Any, _type: Any) -> list[Record]:
+        assert path == "/run/sentry-agent/agent.sock"
+        asked.append(request)
+        after = [record for record in listed if request.after is None or record.key > request.after]
+        return after[: request.limit]
+
+    shown = rows(facts.show("devices", "", replace(context, call=call)))
+    assert len(shown) == 700
+    assert shown[0] == ("D0000", "bob@lab.test", "allowed", "", "", "no", "2027-01-15T08:00:00Z")
+    assert asked == [ListDevices(limit=500), ListDevices(after=DeviceKey("D0499", "bob@lab.test"), limit=500)]
+
+
+def test_a_device_wants_its_id(context: Context) -> None:
+    asked: list[Any] = []
+
+    def call(_path: str, request: Any, _type: Any) -> list[Record]:
+        asked.append(request)
+        return []
+
+    context = replace(context, call=call)
+    assert rows(facts.show("device", "ABC", context)) == ()
+    assert asked == [ShowDevice(device_id="ABC")]
+    with pytest.raises(RefusedError, match="found no device id"):
+        facts.show("device", "", context)
+
+
+def test_that_the_data_plane_does_not_answer_is_a_fact(context: Context) -> None:
+    shown = pairs(facts.show("gateway", "", replace(context, call=_nobody)))
+    assert shown == {"status": "does not answer: nobody is there"}
+
+
+def test_the_audit_trail_is_bounded(box: Box, context: Context) -> None:
+    box.prints["journalctl --no-pager"] = "\n".join(str(number) for number in range(500))
+    shown = lines(facts.show("log", "", context))
+    assert (len(shown), shown[-1]) == (LINES, "499")
+    facts.show("log", "gateway", context)
+    assert box.ran[-1] == ["tail", "-n", "200", "--", "/var/log/sentry/audit.log"]
+
+
+def test_what_the_stig_asks_of_the_uem(context: Context) -> None:
+    uem = Feature(name="uem", label="U", schema={"type": "dict"}, default={"mode": "embedded"})
+    assert context.running is not None
+    running = msgspec.structs.replace(context.running, tree={**context.running.tree, "uem": {"mode": "embedded"}})
+    assert uem not in FEATURES
+    with_uem = replace(context, running=running)
+    assert pairs(facts.show("emm-source-verify", "", with_uem)) == {"EMM-source-verify": "true"}
+    assert pairs(facts.show("emm-ips", "", with_uem)) == {"emm-ips": "127.0.0.1"}
+    assert pairs(facts.show("emm-ips", "", context)) == {"emm-ips": "not configured"}
