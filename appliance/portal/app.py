@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ BODY_BYTES = 65_536  # the log-in form is a few hundred bytes; nothing is upload
 USER_CHARACTERS = 64
 PASSWORD_CHARACTERS = 512
 SWEEP_SECONDS = 30.0  # how late an abandoned session may be closed in configd
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes, as secrets.token_urlsafe writes them
 WRONG = "User name or password is not right, or the account is locked."  # one answer: tells no stranger who exists
 
 
@@ -50,27 +52,27 @@ class Portal:
         app.cleanup_ctx.append(self._sweeping)
         return app
 
-    async def _login_page(self, _request: web.Request) -> web.StreamResponse:
-        return self._form()
+    async def _login_page(self, request: web.Request) -> web.StreamResponse:
+        return self._form(request)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
         if not (same_origin(request) and matches(form.get(FORM_FIELD), request.cookies.get(FORM_COOKIE, ""))):
-            return self._form(status=403, words="The form was too old. Try again.")
+            return self._form(request, status=403, words="The form was too old. Try again.")
         user, password = str(form.get("user", "")).strip(), str(form.get("password", ""))
         source = request.remote or "unknown"
         seconds = self._throttle.wait_seconds(f"source {source}", f"account {user.lower()[:USER_CHARACTERS]}")
         if seconds:
-            page = self._form(status=429, words=f"Too many attempts. Wait {seconds} seconds.", user=user)
+            page = self._form(request, status=429, words=f"Too many attempts. Wait {seconds} seconds.", user=user)
             page.headers["Retry-After"] = str(seconds)
             return page
         if not 0 < len(user) <= USER_CHARACTERS or not 0 < len(password) <= PASSWORD_CHARACTERS:
-            return self._form(status=401, words=WRONG)
+            return self._form(request, status=401, words=WRONG)
         try:
             session = await self._client.call(Login(user=user, password=password, source=source), Session)
         except Refused as refused:
             known = refused.refusal.kind in ("authentication", "locked", "permission")
-            return self._form(status=401, words=WRONG if known else refused.refusal.message, user=user)
+            return self._form(request, status=401, words=WRONG if known else refused.refusal.message, user=user)
         return await self._enter(request, session)
 
     async def _enter(self, request: web.Request, session: Session) -> web.StreamResponse:
@@ -116,8 +118,10 @@ class Portal:
     async def _style(self, _request: web.Request) -> web.StreamResponse:
         return web.Response(text=self._pages.style, content_type="text/css")
 
-    def _form(self, *, status: int = 200, words: str = "", user: str = "") -> web.Response:
-        token = secrets.token_urlsafe(TOKEN_BYTES)
+    def _form(self, request: web.Request, *, status: int = 200, words: str = "", user: str = "") -> web.Response:
+        # A browser that has a token keeps it: its request for an icon, which also ends here, must not void the open form.
+        known = request.cookies.get(FORM_COOKIE, "")
+        token = known if TOKEN.fullmatch(known) else secrets.token_urlsafe(TOKEN_BYTES)
         page = self._pages.login(token, status=status, words=words, user=user[:USER_CHARACTERS])
         page.set_cookie(FORM_COOKIE, token, secure=True, httponly=True, samesite="Strict", path="/")
         return page

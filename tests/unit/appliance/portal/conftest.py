@@ -113,12 +113,12 @@ async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]
         addresses=("127.0.0.1",), port=unused_tcp_port, hosts=("localhost",), tls=tls, login_attempts_per_minute=5
     )
     configd = ScriptedConfigd()
-    portal = Portal(settings, BANNER, configd, clock=lambda: stand.seconds)  # type: ignore[arg-type]  # speaks the same verbs
+    portal = Portal(settings, BANNER, configd, clock=lambda: held.seconds)  # type: ignore[arg-type]  # speaks the same verbs
     application = portal.application()
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
-    stand = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
+    held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", unused_tcp_port, ssl_context=server_context(tls)).start()
-    yield stand
+    yield held
     await runner.cleanup()

@@ -192,6 +192,15 @@ async def test_a_form_that_did_not_come_from_this_browser_is_refused(stand: Any)
     assert stand.configd.logins == []
 
 
+async def test_a_second_look_at_the_login_page_does_not_void_the_open_form(stand: Any) -> None:
+    """A browser asks for its icon, and is led to the log-in page too, while the person is typing."""
+    async with stand.browser() as browser:
+        form = {"token": await token(browser, f"{stand.url}/login"), "user": "admin", "password": PASSWORD}
+        async with browser.get(f"{stand.url}/favicon.ico") as answer:
+            assert answer.url.path == "/login"
+        assert (await post(browser, f"{stand.url}/login", form)).status == 303
+
+
 async def test_log_out_needs_the_sessions_own_token(stand: Any) -> None:
     """A page elsewhere cannot log somebody out."""
     async with stand.browser() as browser:
