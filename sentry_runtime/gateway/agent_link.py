@@ -112,7 +112,7 @@ class Follower:
             try:
                 await self._follow()
                 pause = RETRY_SECONDS
-            except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+            except (OSError, ValueError, msgspec.MsgspecError) as error:  # ValueError: a line beyond the limit
                 log.info("not following the agent: %s", error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
@@ -121,7 +121,10 @@ class Follower:
         reader, writer = await asyncio.open_unix_connection(self._path, limit=control.LINE_BYTES)
         try:
             writer.write(_encode(control.Follow()) + b"\n")
-            answer = _decode_answer(await reader.readline())
+            line = await reader.readline()
+            if not line:
+                raise ConnectionError("closed before it answered")
+            answer = _decode_answer(line)
             if answer.error is not None:
                 raise ConnectionError(f"{answer.error.kind}: {answer.error.message}")
             self._on_begin()

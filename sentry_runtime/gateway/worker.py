@@ -94,7 +94,10 @@ class _Worker:
         for one in self._post.sockets:
             await self._listen(one)
         self._tick()
-        await self._over.wait()
+        over = loop.create_task(self._over.wait())
+        await asyncio.wait({over, follower}, return_when=asyncio.FIRST_COMPLETED)
+        if follower.done():
+            follower.result()  # it never returns: an error, and a worker that hears of no changes must not go on
         follower.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await follower

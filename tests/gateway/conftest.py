@@ -105,5 +105,3 @@ async def stand(make_stand: MakeStand) -> Stand:
 def with_limits(**changes: float) -> settings.Limits:
     """The stand's limits but for these."""
     return msgspec.structs.replace(LIMITS, **changes)
-
-

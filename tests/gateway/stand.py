@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -269,7 +270,9 @@ class ScriptedAgent:
                 raise Refused("unknown", "not scripted")
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._followers.add(writer)
+        self._followers.add(writer)  # before the answer, so that no change falls between
+        writer.write(control.answer(None))
+        await writer.drain()
         self.following.set()
         try:
             await reader.read()
@@ -309,13 +312,17 @@ class AuditSink:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(PATIENCE):
             while not enough(lines := self.lines()):
-                ready = loop.create_future()
-                loop.add_reader(self._socket, lambda ready=ready: ready.done() or ready.set_result(None))
+                ready = asyncio.Event()
+                loop.add_reader(self._socket, ready.set)
                 try:
-                    await ready
+                    await ready.wait()
                 finally:
                     loop.remove_reader(self._socket)
         return lines
+
+    async def count(self, count: int) -> list[dict[str, Any]]:
+        """The lines, as soon as there are so many."""
+        return await self.wait(lambda lines: len(lines) >= count)
 
     async def outcomes(self, count: int) -> list[dict[str, Any]]:
         """The first so many `outcome` lines."""
@@ -372,10 +379,8 @@ class Device:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError, ssl.SSLError):
             await self.writer.wait_closed()
-        except (OSError, ssl.SSLError):
-            pass
 
 
 def post(
@@ -439,7 +444,7 @@ class Stand:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as peer:
             peer.bind(str(notify))
             with (self.folder / "gateway.log").open("ab") as log:
-                self.process = subprocess.Popen(
+                self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
                     [sys.executable, "-m", "sentry_runtime.gateway", "--settings", str(self.settings_path)],
                     env=os.environ | {"NOTIFY_SOCKET": str(notify)},
                     stderr=log,

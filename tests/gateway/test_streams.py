@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,10 @@ GROWTH_BYTES = 4 * MEGABYTE  # what a message of any size may add to a worker
 
 
 @pytest.fixture
-async def allowed(stand: Stand) -> AsyncIterator[Device]:
+async def allowed(stand: Stand) -> Device:
     """A connection of an allowed device."""
     await stand.agent.put(PHONE, State.ALLOWED)
-    yield await stand.device()
+    return await stand.device()
 
 
 def resident(pid: int) -> int:
@@ -38,7 +37,9 @@ async def test_50_megabytes_pass_both_ways_without_being_gathered(stand: Stand, 
             await turn.say(await turn.reader.readexactly(len(block)))
 
     async def send() -> None:
-        await allowed.send(post("SendMail", extra=f"Content-Length: {blocks * len(block)}\r\n").replace(b"Content-Length: 0\r\n", b""))
+        await allowed.send(
+            post("SendMail", extra=f"Content-Length: {blocks * len(block)}\r\n").replace(b"Content-Length: 0\r\n", b"")
+        )
         for _ in range(blocks):
             await allowed.send(block)
 
@@ -47,7 +48,7 @@ async def test_50_megabytes_pass_both_ways_without_being_gathered(stand: Stand, 
     before = resident(worker)
     stand.backend.script = echo
     sender = asyncio.create_task(send())
-    status, headers = await allowed.head()
+    status, _headers = await allowed.head()
     got, most = hashlib.sha256(), before
     for _ in range(blocks):
         got.update(await asyncio.wait_for(allowed.reader.readexactly(len(block)), PATIENCE))
@@ -100,7 +101,9 @@ async def test_a_backend_that_does_not_read_holds_the_device_up(stand: Stand, al
 
     async def send() -> None:
         nonlocal sent
-        await allowed.send(post("SendMail", b"").replace(b"Content-Length: 0", f"Content-Length: {50 * MEGABYTE}".encode()))
+        await allowed.send(
+            post("SendMail", b"").replace(b"Content-Length: 0", f"Content-Length: {50 * MEGABYTE}".encode())
+        )
         for _ in range(500):
             await allowed.send(b"x" * 100_000)
             sent += 100_000
@@ -184,7 +187,8 @@ async def test_an_unknown_expectation_is_refused(allowed: Device) -> None:
     assert (await allowed.ask(post(extra="Expect: 200-maybe\r\n"))).status == 417
 
 
-async def test_a_backend_that_dies_in_mid_body_shows_as_a_cut(stand: Stand, allowed: Device) -> None:
+@pytest.mark.parametrize("framing", [b"Content-Length: 10\r\n", b"Transfer-Encoding: chunked\r\n\r\n5"])
+async def test_a_backend_that_dies_in_mid_body_shows_as_a_cut(stand: Stand, allowed: Device, framing: bytes) -> None:
     """By length or chunked: the device never sees an end that the backend did not send."""
 
     async def die(turn: Turn) -> None:
@@ -193,12 +197,10 @@ async def test_a_backend_that_dies_in_mid_body_shows_as_a_cut(stand: Stand, allo
         turn.writer.transport.abort()
 
     stand.backend.script = die
-    for framing in (b"Content-Length: 10\r\n", b"Transfer-Encoding: chunked\r\n\r\n5"):
-        device = await stand.device()
-        await device.send(post())
-        _, headers = await device.head()
-        with pytest.raises((asyncio.IncompleteReadError, OSError)):
-            await asyncio.wait_for(read_body(device.reader, list(headers.items())), PATIENCE)
+    await allowed.send(post())
+    _, headers = await allowed.head()
+    with pytest.raises((asyncio.IncompleteReadError, OSError)):
+        await asyncio.wait_for(read_body(allowed.reader, list(headers.items())), PATIENCE)
 
 
 async def test_a_tls_backend_whose_end_is_not_signed_shows_as_a_cut(stand: Stand, allowed: Device) -> None:

@@ -28,7 +28,8 @@ async def test_an_allowed_device_reaches_the_backend_and_gets_its_answer(stand: 
     assert seen.value("Host") == f"backend.lab.test:{stand.backend.port}"
     assert seen.value("X-Forwarded-For") == "127.0.0.1"
     assert seen.body == b"\x03\x01\x6a\x00\x00\x07V\x52\x030\x00\x01\x01"
-    assert stand.backend.probes == [] and stand.agent.asked == []
+    assert stand.backend.probes == []
+    assert stand.agent.asked == []
 
 
 async def test_requests_of_one_device_share_one_backend_connection(stand: Stand) -> None:
@@ -62,7 +63,8 @@ async def test_without_credentials_the_gateway_challenges_and_nobody_is_asked(st
     response = await device.ask(post(body=b"x" * 100, authorization=None))
     assert response.status == 401
     assert response.headers["www-authenticate"].startswith('Basic realm="')
-    assert stand.backend.connections == 0 and stand.agent.asked == []
+    assert stand.backend.connections == 0
+    assert stand.agent.asked == []
     assert (await device.ask(post(body=b"x" * 100))).status == 200
 
 
@@ -87,7 +89,13 @@ async def test_a_user_parameter_that_names_someone_else_is_forbidden(stand: Stan
 async def test_what_is_not_activesync_is_not_found_and_never_forwarded(stand: Stand) -> None:
     """OWA, EWS, the root; and methods ActiveSync does not have."""
     device = await stand.device()
-    for path in ("/", "/owa/", "/EWS/Exchange.asmx", "/Microsoft-Server-ActiveSync/x", "/Autodiscover/Autodiscover.xml"):
+    for path in (
+        "/",
+        "/owa/",
+        "/EWS/Exchange.asmx",
+        "/Microsoft-Server-ActiveSync/x",
+        "/Autodiscover/Autodiscover.xml",
+    ):
         response = await device.ask(f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {basic()}\r\n\r\n".encode())
         assert (path, response.status) == (path, 404)
     response = await device.ask(b"GET /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -112,7 +120,8 @@ async def test_options_without_a_device_is_forwarded_with_credentials_only(stand
     assert (await device.ask(asked.format("").encode())).status == 401
     response = await device.ask(asked.format(f"Authorization: {basic()}\r\n").encode())
     assert (response.status, response.headers["ms-asprotocolversions"]) == (200, "2.5,12.1,14.1")
-    assert len(stand.backend.seen) == 1 and stand.agent.asked == []
+    assert len(stand.backend.seen) == 1
+    assert stand.agent.asked == []
 
 
 async def test_health_is_answered_by_the_gateway(stand: Stand) -> None:
@@ -156,8 +165,10 @@ async def test_first_contact_with_refused_credentials_asks_nobody(stand: Stand) 
     stand.backend.probe = refuse
     device = await stand.device()
     response = await device.ask(post())
-    assert response.status == 401 and response.headers["www-authenticate"].startswith("Basic realm=")
-    assert stand.agent.asked == [] and stand.backend.seen == []
+    assert response.status == 401
+    assert response.headers["www-authenticate"].startswith("Basic realm=")
+    assert stand.agent.asked == []
+    assert stand.backend.seen == []
 
 
 async def test_an_unregistered_device_is_blocked_on_first_contact(stand: Stand) -> None:
@@ -166,7 +177,8 @@ async def test_an_unregistered_device_is_blocked_on_first_contact(stand: Stand) 
     for _ in range(2):
         response = await device.ask(post("Sync"))
         assert (response.status, response.body.hex(" ")) == (200, "03 01 6a 00 45 4e 03 31 32 39 00 01 01")
-    assert len(stand.agent.asked) == 1 and stand.backend.seen == []
+    assert len(stand.agent.asked) == 1
+    assert stand.backend.seen == []
 
 
 async def test_the_base64_form_names_the_device_by_its_hex(stand: Stand) -> None:
