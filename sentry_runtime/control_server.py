@@ -20,6 +20,7 @@ from sentry_runtime import control
 SOCKET_MODE = 0o660  # owner and group may connect; who may do what is decided by SO_PEERCRED
 CONNECTIONS = 4_096  # each costs two buffers (64 KiB at most in use); a gateway opens one per waiting first contact
 REQUEST_BYTES = 65_536  # the longest request, an Ask with all its aliases, is below 8 KiB
+BUSY_SECONDS = 1.0  # a connection beyond the bound that says nothing has not earned more
 IDLE_SECONDS = 300.0  # a client that keeps its connection open for the next request gets this long
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred
@@ -94,14 +95,13 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if len(self._tasks) > CONNECTIONS:
-                writer.write(control.refuse("busy", f"{CONNECTIONS} connections are open, more are not taken"))
-                await writer.drain()
+                await _turn_away(reader, writer)
                 return
             peer = _peer(writer)
             while await self._exchange(peer, reader, writer):
                 pass
-        except (OSError, TimeoutError):
-            return  # the peer went away: there is nobody left to tell
+        except OSError:
+            return  # the peer went away or was silent for too long: there is nobody left to tell
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -136,6 +136,15 @@ class ControlServer:
         except Refused as refusal:
             return control.refuse(refusal.kind, refusal.message)
         return result if isinstance(result, Stream) else control.answer(result)
+
+
+async def _turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say `busy`, but only to a request: a client that is still sending when we close would see its pipe break instead."""
+    with contextlib.suppress(ValueError):  # a line beyond the bound is as good as any
+        async with asyncio.timeout(BUSY_SECONDS):
+            await reader.readline()
+    writer.write(control.refuse("busy", f"{CONNECTIONS} connections are open, more are not taken"))
+    await writer.drain()
 
 
 def page_that_fits(items: Iterable[object]) -> list[object]:
