@@ -24,14 +24,28 @@ class Rule:
 
 def rules(flow: Flow) -> tuple[Rule, ...]:
     """The rules of one flow: one for each address family its peers have, one without addresses when anybody may be it."""
-    inward = flow.direction == "in"
-    words = [f"{'iifname' if inward else 'oifname'} @zone_{flow.zone}"] if flow.zone else []
-    service = [f"{flow.protocol} dport {flow.port}"]
+    service = f"{flow.protocol} dport {flow.port}"
     if flow.user is not None:
-        service.append(f'meta skuid "{flow.user}"')
-    side = "saddr" if inward else "daddr"
-    peers = [[f"{family} {side} {{ {', '.join(found)} }}"] for family, found in _families(flow.peers)] or [[]]
-    return tuple(Rule(" ".join(words + peer + service), flow.feature) for peer in peers)
+        service += f' meta skuid "{flow.user}"'
+    return _rules(flow, service, outward=flow.direction == "out")
+
+
+def answers(flow: Flow) -> tuple[Rule, ...]:
+    """What lets a service go on talking on connections that were open before the rules were first loaded.
+
+    Connection tracking knows nothing of them and takes our next segment for the start of a connection of ours; without
+    these rules the very session that makes the first commit would hang. A segment without SYN opens nothing.
+    """
+    if flow.direction != "in" or flow.protocol != "tcp":
+        return ()
+    return _rules(flow, f"tcp sport {flow.port} tcp flags & (syn | ack) == ack", outward=True)
+
+
+def _rules(flow: Flow, service: str, *, outward: bool) -> tuple[Rule, ...]:
+    zone = f"{'oifname' if outward else 'iifname'} @zone_{flow.zone} " if flow.zone else ""
+    side = "daddr" if outward else "saddr"
+    peers = [f"{family} {side} {{ {', '.join(found)} }} " for family, found in _families(flow.peers)] or [""]
+    return tuple(Rule(f"{zone}{peer}{service}", flow.feature) for peer in peers)
 
 
 def _families(peers: Iterable[str]) -> list[tuple[str, list[str]]]:
@@ -56,6 +70,7 @@ def ruleset(tree: Tree, flows: Iterable[Flow]) -> str:
         dhcp4=interfaces.dhcp_interfaces(tree, "ipv4"),
         dhcp6=interfaces.dhcp_interfaces(tree, "ipv6"),
         inward=[rule for flow in listed if flow.direction == "in" for rule in rules(flow)],
+        answers=[rule for flow in listed for rule in answers(flow)],
         outward=[rule for flow in listed if flow.direction == "out" for rule in rules(flow)],
     )
 

@@ -85,11 +85,45 @@ def probes_from(pid: int, asked: list[tuple[str, str, int]]) -> dict[str, str]:
     return found
 
 
-def outward(rules: str, passwd: str) -> dict[str, str]:
-    """Connections of the box itself, with `sentry-gateway` being whom `passwd` says."""
+def load(rules: str, passwd: str) -> None:
+    """Load the rules, with `sentry-gateway` being whom `passwd` says."""
     run("mount", "--bind", passwd, "/etc/passwd")
     run("nft", "-f", rules)
+
+
+def outward() -> dict[str, str]:
+    """Connections of the box itself."""
     return probes([("10.98.3.2", "10.98.3.10", port) for port in BEHIND] + [("10.98.2.2", "10.98.2.1", 25)])
+
+
+FOLLOW = """
+import socket
+with socket.create_connection(("10.98.2.2", 22)) as held:
+    print("connected", flush=True)
+    print(held.recv(5).decode(), flush=True)
+"""
+
+
+def speaks_first(pid: int, rules: str, passwd: str) -> str:
+    """Load the rules while a client is connected that says nothing itself: what it hears from the service."""
+    argv = ["nsenter", "-t", str(pid), "-n", sys.executable, "-I", "-c", FOLLOW]
+    with (
+        socket.create_server(("10.98.2.2", 22)) as service,
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as client,
+    ):
+        assert client.stdout is not None
+        try:
+            connection, _peer = service.accept()
+            with connection:
+                assert client.stdout.readline() == "connected\n"
+                load(rules, passwd)
+                connection.sendall(b"hello")
+                client.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            return "nothing"
+        finally:
+            client.kill()
+        return client.stdout.read().strip()
 
 
 def main(rules: str, ourselves: str, somebody: str) -> None:
@@ -103,10 +137,12 @@ def main(rules: str, ourselves: str, somebody: str) -> None:
         # 10.99.0.1 is a stranger in the management zone: on its wire, but not of its networks.
         run("ip", "route", "add", "10.99.0.0/24", "dev", "mgmt0")
         run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        found["before the rules"] = {"the service speaks first": speaks_first(pids["management"], rules, ourselves)}
+        found["as the gateway"] = outward()
+        load(rules, somebody)
+        found["as somebody else"] = outward()
         for port in SERVED:
             stack.enter_context(socket.create_server(("", port)))
-        found["as the gateway"] = outward(rules, ourselves)
-        found["as somebody else"] = outward(rules, somebody)
         for zone, _interface, ours, theirs in ZONES:
             asked = [(address, ours, port) for address in theirs for port in SERVED]
             found[zone] = probes_from(pids[zone], asked)

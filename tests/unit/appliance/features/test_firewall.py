@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from appliance.features import FEATURES, flows
 from appliance.features.base import Flow, Tree
-from appliance.features.firewall import rules, ruleset
+from appliance.features.firewall import answers, rules, ruleset
 
 from .conftest import SITES
 
@@ -48,6 +48,13 @@ def test_peers_of_one_family_do_not_open_the_other() -> None:
     """A flow limited to IPv4 peers has no rule that an IPv6 packet could match."""
     (rule,) = rules(Flow("ssh", "in", "tcp", 22, "management", ("10.0.0.0/8",)))
     assert "ip saddr" in rule.match
+
+
+def test_a_service_may_go_on_talking_but_not_start() -> None:
+    """The way back of an inward flow: same zone and peers, its source port, and no SYN."""
+    (rule,) = answers(Flow("ssh", "in", "tcp", 22, "management", ("10.0.0.0/8",)))
+    assert rule.match == "oifname @zone_management ip daddr { 10.0.0.0/8 } tcp sport 22 tcp flags & (syn | ack) == ack"
+    assert answers(Flow("dns", "out", "tcp", 53)) == ()
 
 
 NETWORKS = st.one_of(
@@ -88,7 +95,7 @@ def test_every_declared_flow_has_its_rule_and_no_rule_is_without_a_flow(name: st
     """The comments in the ruleset are the features that declared flows, and DHCP's interfaces."""
     text = ruleset(trees[name], flows(trees[name]))
     said = [line.rpartition("comment ")[2].strip('"') for line in text.splitlines() if "accept comment" in line]
-    declared = [rule.comment for flow in set(flows(trees[name])) for rule in rules(flow)]
+    declared = [rule.comment for flow in set(flows(trees[name])) for rule in (*rules(flow), *answers(flow))]
     dhcp = [interface for interface in trees[name]["interfaces"].values() if interface["dhcp"] != "none"]
     assert sorted(said) == sorted(declared + ["interfaces"] * (2 * len(dhcp)))
     assert text.count("policy drop;") == 3

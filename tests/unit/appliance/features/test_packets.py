@@ -66,6 +66,11 @@ def test_nothing_goes_through_the_box_or_to_another_zones_address(found: Found) 
     assert is_open(found["through"]) == set()
 
 
+def test_a_connection_from_before_the_rules_goes_on_although_only_we_speak(found: Found) -> None:
+    """The session that makes the first commit hears its answer."""
+    assert found["before the rules"] == {"the service speaks first": "hello"}
+
+
 def test_only_the_gateways_account_reaches_the_backend(found: Found) -> None:
     """On the backend's port alone; everything else outward is refused at once."""
     assert found["as the gateway"] == {

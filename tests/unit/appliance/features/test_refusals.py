@@ -63,7 +63,7 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("gateway.limits.head_kilobytes", 8, "unknown setting", "head_bytes"),
     ("backends.servers.mail.ca_certificates", "-----BEGIN CERTIFICATE-----\nx", "BEGIN", "in PEM form"),
     ("backends.servers", {}, "an empty group of settings", "1 to 32 settings"),
-    ("users.accounts", {}, "a secret value", "1 to 64 settings"),
+    ("users.accounts", {}, "an empty group of settings", "1 to 64 settings"),
     ("interfaces", {}, "an empty group of settings", "1 to 16 settings"),
     ("backends.servers.mail.host", "mail lab", "'mail lab'", "address or a DNS name"),
     ("backends.servers.mail.tls", "yes please", "'yes please'", "true or false"),
