@@ -12,11 +12,12 @@ from images.lab.zones import GUEST
 from images.paths import REPO, Layout
 from images.run import run, stream
 from tests import lab as labs
-from tests.lab import Lab
+from tests.lab import Lab, Measured
 
 # Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
 ROOMS = ("unit", "images", "gateway", "stig", "appliance", "portal", "e2e")
 LAST = "test_faults.py"
+MEASURED = "measured"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +29,29 @@ def _rank(item: pytest.Item) -> tuple[bool, bool, int]:
     room = item.path.relative_to(REPO / "tests").parts[0]
     needs_lab = any(item.get_closest_marker(name) for name in ("appliance", "e2e"))
     return item.path.name == LAST, needs_lab, ROOMS.index(room) if room in ROOMS else len(ROOMS)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Tells the closing summary how long something took."""
+    properties = request.node.user_properties
+    return lambda what, seconds: properties.append((MEASURED, f"{what}: {seconds:.2f} s"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was measured."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    lines = [
+        text
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, text in report.user_properties
+        if name == MEASURED
+    ]
+    if lines:
+        terminalreporter.section("measured")
+    for line in lines:
+        terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import requests
 
 from images.run import Done, run
+
+Measured = Callable[[str, float], None]
+"""What a test measured: what it is, and the seconds; pytest's closing summary shows it."""
 
 SSH_SECONDS = 60.0  # one command; the slowest, a commit with every daemon's check, takes a few seconds
 

@@ -40,10 +40,6 @@ class Registry:
         """The device belongs to the user and may pass."""
         self.lab.root(UEM_ADMIN, "register", device_id, user)
 
-    def block(self, device_id: str, user: str) -> None:
-        """The device may not pass any more."""
-        self.lab.root(UEM_ADMIN, "block", device_id, user)
-
     def remove(self, device_id: str, user: str) -> None:
         """Forget the device."""
         self.lab.root(UEM_ADMIN, "remove", device_id, user)
@@ -120,11 +116,21 @@ class Phone:
         return self.post("FolderSync", FOLDER_SYNC)
 
 
+class NothingNewError(Exception):
+    """A Sync without a body: nothing has changed (MS-ASCMD 2.2.1.21)."""
+
+
 class SyncClient(Client):  # type: ignore[misc]  # the library ships no types
-    """pyactivesync for a server without policies: SOGo answers Provision with "no policy", an error to the library."""
+    """pyactivesync, bent where it and SOGo differ: SOGo has no policies, and says "nothing new" by an empty body."""
 
     def _ensure_provisioned(self) -> None:
         """There is nothing to provision."""
+
+    def _post(self, cmd: str, wbxml: bytes, **options: Any) -> bytes:
+        body: bytes = super()._post(cmd, wbxml, **options)
+        if cmd == "Sync" and not body:
+            raise NothingNewError
+        return body
 
 
 def client(lab: Lab, account: Account, device_id: str) -> SyncClient:

@@ -9,7 +9,7 @@ import requests
 from images.guest import Guest
 from tests.e2e.device import UEM_ADMIN, Phone, Registry, eventually, new_id, status_of
 from tests.e2e.mailserver.server import ALICE, MailServer
-from tests.lab import Lab
+from tests.lab import Lab, Measured
 
 pytestmark = pytest.mark.e2e
 
@@ -122,7 +122,7 @@ def portal_answers(lab: Lab) -> bool:
 @pytest.mark.parametrize("service", ["gateway", "gateway worker", "agent", "uem", "configd", "portal"])
 def test_a_killed_process_is_back_in_time_and_no_device_is_forgotten(
     lab: Lab, alices_device: str, registry: Registry, machine: Guest, service: str,
-    record_property: Callable[[str, object], None],
+    measured: Measured,
 ) -> None:  # fmt: skip
     """kill -9 of each of the five services, and of a gateway worker under its supervisor."""
     phone, name = Phone(lab, ALICE, alices_device), service.split(maxsplit=1)[0]
@@ -140,7 +140,7 @@ def test_a_killed_process_is_back_in_time_and_no_device_is_forgotten(
 
     eventually(back, f"{service} to serve again", READY_SECONDS)
     seconds = time.monotonic() - killed
-    record_property("seconds_until_back", round(seconds, 3))
+    measured(f"from kill -9 of the {service} to service", seconds)
     assert seconds < BACK_SECONDS
     assert device_list(machine) == known
     assert registry.rows() == registered

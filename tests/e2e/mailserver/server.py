@@ -105,7 +105,20 @@ def ensure(layout: Layout) -> tuple[MailServer, bool]:
         booted = True
     server = MailServer(guest, layout.lab / "backend-ca.pem")
     server.wait_until_ready()
+    if booted:
+        _welcome(server)
     return server, booted
+
+
+def _welcome(server: MailServer) -> None:
+    """Give every account a first message and open its inbox once.
+
+    SOGo asks IMAP what has changed since a moment (RFC 7162 CONDSTORE); Dovecot counts those moments only from the first
+    time that somebody asks for them.
+    """
+    for account in (ALICE, BOB, CAROL):
+        server.deliver(account.user, "Welcome")
+        server.guest.execute(["doveadm", "fetch", "-u", account.user, "uid modseq", "mailbox", "INBOX", "all"])
 
 
 def _prepare(root: Path, layout: Layout) -> None:
