@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.features.base import System, Tree
+from appliance.process import CommandError
 
 GROUP = "sentry-mgmt"
 SHELL = "/usr/lib/sentry/bin/sentry-cli"
 HOME = "/"  # it exists, so sshd does not complain, and no administrator can leave a file in it
 FIRST_UID = 1_000  # below are the accounts of the system
+NO_PROCESS = 1  # pkill(1): nothing matched
 NO_PASSWORD = "*"  # noqa: S105 - crypt(5): matches no password, and unlike `!` does not mean a locked account
 
 
@@ -45,7 +47,7 @@ def reconcile(tree: Tree, system: System) -> bool:
             f"users.accounts: found {', '.join(strangers)}, which this machine has for something else; allowed: other names"
         )
     for name in sorted(ours - set(wanted)):
-        _remove(name, system)
+        _remove(present[name], system)
     changed = [_bring(name, wanted[name], present.get(name), system) for name in sorted(wanted)]
     return any(changed) or bool(ours - set(wanted))
 
@@ -68,11 +70,17 @@ def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, system
     return changed
 
 
-def _remove(name: str, system: System) -> None:
+def _remove(account: Account, system: System) -> None:
     # The lock-out's counter would otherwise greet the next account of this name.
-    system.run(["faillock", "--user", name, "--reset"])
-    # --force: somebody who is still logged in does not keep the account; configd ends the sessions of unknown accounts.
-    system.run(["userdel", "--force", "--", name])
+    system.run(["faillock", "--user", account.name, "--reset"])
+    # --force: somebody who is still logged in does not keep the account.
+    system.run(["userdel", "--force", "--", account.name])
+    # The next account may get the same number, and with it whatever still runs under it.
+    try:
+        system.run(["pkill", "-KILL", "-U", str(account.uid)])
+    except CommandError as error:
+        if error.status != NO_PROCESS:
+            raise
 
 
 def _is_ours(account: Account, gid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from appliance.features import accounts
 from appliance.features.accounts import AccountsError, reconcile
 from appliance.features.base import Tree
+from appliance.process import CommandError
 
 HERE = Path(__file__).parent
 PASSWD = """\
@@ -138,8 +140,29 @@ def test_a_removed_administrator_is_gone_with_the_count_of_failures() -> None:
     reconcile(tree(maria={}, ada={}), host)
     host.calls.clear()
     assert reconcile(tree(ada={}), host)
-    assert host.calls == [["faillock", "--user", "maria", "--reset"], ["userdel", "--force", "--", "maria"]]
+    assert host.calls == [
+        ["faillock", "--user", "maria", "--reset"],
+        ["userdel", "--force", "--", "maria"],
+        ["pkill", "-KILL", "-U", "1002"],
+    ]
     assert "maria" not in host.files["/etc/passwd"]
+
+
+@pytest.mark.parametrize(("status", "is_fine"), [(1, True), (2, False)])
+def test_an_account_without_processes_is_no_error_and_a_pkill_that_fails_is(status: int, is_fine: bool) -> None:  # noqa: FBT001 - a table's column
+    """pkill says 1 when nothing matched, more when it could not look."""
+    host = Host()
+    reconcile(tree(maria={}, ada={}), host)
+    run = host.run
+
+    def nothing_to_kill(argv: list[str], *, stdin: str | None = None) -> str:
+        if argv[0] == "pkill":
+            raise CommandError(argv, status, "")
+        return run(argv, stdin=stdin)
+
+    host.run = nothing_to_kill  # type: ignore[method-assign]
+    with nullcontext() if is_fine else pytest.raises(CommandError):
+        assert reconcile(tree(ada={}), host)
 
 
 def test_the_old_tree_undoes_what_the_new_one_did() -> None:
@@ -213,7 +236,7 @@ def test_whatever_was_before_the_machine_ends_as_configured(history: list[dict[s
 
 
 def test_the_real_commands_do_what_is_expected_of_them(tmp_path: Path) -> None:
-    """useradd, usermod, chpasswd, faillock and userdel on an /etc of their own, in namespaces of their own."""
+    """useradd, usermod, chpasswd, faillock, userdel and pkill on an /etc of their own, in namespaces of their own."""
     (tmp_path / "etc").mkdir()
     for name, text in (("passwd", PASSWD), ("group", GROUP), ("shadow", SHADOW), ("gshadow", ""), ("login.defs", "")):
         (tmp_path / "etc" / name).write_text(text)
@@ -221,6 +244,9 @@ def test_the_real_commands_do_what_is_expected_of_them(tmp_path: Path) -> None:
         "unshare",
         "--map-root-user",
         "--mount",
+        "--pid",  # what pkill finds is what the test started
+        "--fork",
+        "--mount-proc",
         sys.executable,
         str(HERE / "real_accounts.py"),
         str(tmp_path / "etc"),
