@@ -100,7 +100,7 @@ COMPOSE = Page(
     _row(
         0x05, "SendMail SmartForward SmartReply SaveInSentItems ReplaceMime - Source FolderId ItemId LongId InstanceId"
     )
-    | _row(0x10, "Mime ClientId Status AccountId"),
+    | _row(0x10, "MIME ClientId Status AccountId"),
 )
 FIND = Page(25, "Find", _row(0x05, "Find") | _row(0x0A, "Status"))
 

@@ -54,7 +54,7 @@ class HeadError(ValueError):
 class Head:
     """A request head that has one reading only.
 
-    `path` is canonical, `query` the raw bytes behind "?" (b"" without one). `fields` are name and value as sent, in order;
+    `path` is canonical, `query` the raw bytes behind "?" (b"" without one). `fields` are name and value in the order sent;
     `single` has the values of fields that may occur once, by lower-case name. `length` is the body's size, or None when the
     body is chunked.
     """
@@ -131,7 +131,7 @@ class _Seen:
         self.target += part
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
-        self.fields.append((name, value or b""))
+        self.fields.append((name, (value or b"").strip(b" \t")))  # llhttp leaves what follows the value
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -151,7 +151,7 @@ def _singles(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if lower in _SINGLE:
             if lower in single:
                 raise HeadError(400, "field_doubled")
-            single[lower] = value.strip(b" \t")
+            single[lower] = value
     if not _HOST.fullmatch(single.get(b"host", b"")):
         raise HeadError(400, "host_malformed" if b"host" in single else "host_missing")
     return single

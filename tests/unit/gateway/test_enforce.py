@@ -1,0 +1,63 @@
+"""The gateway's own answers."""
+
+import pytest
+
+from sentry_runtime.devices.record import DeviceKey, Reason
+from sentry_runtime.gateway import enforce
+from sentry_runtime.gateway.decide import Action, Verdict
+from sentry_runtime.gateway.identify import Claim
+
+
+def claim(command: str, protocol: str) -> Claim:
+    """What a device asks."""
+    return Claim(DeviceKey("PHONE1", "anna"), (), "iPhone", "anna", command, protocol, None)
+
+
+def block(*reasons: Reason) -> Verdict:
+    """It may not pass."""
+    return Verdict(Action.BLOCK, reasons)
+
+
+@pytest.mark.parametrize(
+    ("command", "protocol", "status", "tail"),
+    [
+        ("FolderSync", "12.1", 403, b""),
+        ("FolderSync", "2.5", 403, b""),
+        ("FolderSync", "", 403, b""),
+        ("FolderSync", "14.0", 200, b"\x03129\x00\x01\x01"),
+        ("Provision", "16.1", 200, b"\x03129\x00\x01\x01"),
+        ("MoveItems", "14.1", 200, b"\x03129\x00\x01\x01\x01"),
+        ("GetAttachment", "14.1", 403, b""),
+        ("OPTIONS", "14.1", 403, b""),
+    ],
+)
+def test_a_blocked_device(command: str, protocol: str, status: int, tail: bytes) -> None:
+    """By version and command."""
+    answer = enforce.blocked(claim(command, protocol), block(Reason.MANUAL))
+    assert (answer.status, answer.body.endswith(tail), bool(answer.body)) == (status, True, bool(tail))
+
+
+def test_one_device_too_many_is_told_so() -> None:
+    """177 where that is the only reason."""
+    full = enforce.blocked(claim("Sync", "14.1"), block(Reason.MAILBOX_LIMIT))
+    assert b"177" in full.body
+    both = enforce.blocked(claim("Sync", "14.1"), block(Reason.MAILBOX_LIMIT, Reason.MANUAL))
+    assert b"129" in both.body
+
+
+@pytest.mark.parametrize("protocol", ["2.5", "14.1"])
+def test_nobody_could_be_asked_is_no_verdict_on_the_device(protocol: str) -> None:
+    """It is to come back, in every version."""
+    answer = enforce.blocked(claim("Sync", protocol), block(Reason.UEM_UNREACHABLE))
+    assert (answer.status, answer.headers) == (503, ((b"Retry-After", b"30"),))
+
+
+def test_the_wire_form() -> None:
+    """Status line, fields, length, and whether the connection stays."""
+    data = enforce.Answer(401, ((b"WWW-Authenticate", b"Basic"),), b"no").to_bytes(keep_alive=False)
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 401 Unauthorized"
+    assert {b"WWW-Authenticate: Basic", b"Content-Length: 2", b"Connection: close"} < set(lines)
+    assert body == b"no"
+    assert b"Connection" not in enforce.of_status(404).to_bytes(keep_alive=True)

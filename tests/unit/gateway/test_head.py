@@ -1,0 +1,100 @@
+"""One request head: what is read, and where it ends. The forms that are refused stand in the smuggling corpus."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
+
+START = b"POST /Microsoft-Server-ActiveSync?Cmd=Ping HTTP/1.1\r\n"
+
+
+def head(*lines: bytes, start: bytes = START) -> bytes:
+    """A head of these lines."""
+    return start + b"".join(line + b"\r\n" for line in (b"Host: a", *lines)) + b"\r\n"
+
+
+def test_what_is_read() -> None:
+    """Fields in order as sent; the deciding ones by name."""
+    got = parse(head(b"Content-Length: 12", b"X-Note:  a b\t", b"X-Note: c"))
+    assert (got.method, got.path, got.query, got.minor) == ("POST", "/Microsoft-Server-ActiveSync", b"Cmd=Ping", 1)
+    assert (got.length, got.keep_alive, got.expects_continue) == (12, True, False)
+    assert [value for name, value in got.fields if name == b"X-Note"] == [b"a b", b"c"]
+    assert got.single == {b"host": b"a", b"content-length": b"12"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "minor", "wanted"),
+    [
+        ((), b"1", (0, True, False)),
+        ((b"Connection: close",), b"1", (0, False, False)),
+        ((b"Connection: keep-alive, Close",), b"1", (0, False, False)),
+        ((b"Connection: keep-alive",), b"0", (0, False, False)),
+        ((b"Transfer-Encoding: Chunked",), b"1", (None, True, False)),
+        ((b"Expect: 100-Continue",), b"1", (0, True, True)),
+        ((b"Expect: 100-continue",), b"0", (0, False, False)),
+        ((b"Connection: upgrade", b"Upgrade: h2c"), b"1", (0, True, False)),
+    ],
+)
+def test_how_the_message_goes_on(lines: tuple[bytes, ...], minor: bytes, wanted: tuple[int | None, bool, bool]) -> None:
+    """The body's length, whether the connection stays, whether the client waits; an offered upgrade is not taken up."""
+    got = parse(head(*lines, start=START.replace(b"1\r\n", minor + b"\r\n")))
+    assert (got.length, got.keep_alive, got.expects_continue) == wanted
+
+
+def test_the_end_of_a_head() -> None:
+    """Behind the empty line, or not there yet."""
+    data = head(b"X: y")
+    assert end_of_head(data + b"body", 1_000) == len(data)
+    for size in range(len(data)):
+        assert end_of_head(data[:size], 1_000) == 0
+
+
+def test_a_head_is_bounded() -> None:
+    """At the bound, whether the end is in sight beyond it or not."""
+    data = head(b"X: " + b"y" * 100)
+    assert end_of_head(data, len(data)) == len(data)
+    for bound in (10, len(data) - 1):
+        with pytest.raises(HeadError) as caught:
+            end_of_head(data, bound)
+        assert caught.value.status == 431
+
+
+@pytest.mark.parametrize(
+    "data", [b"POST / HTTP/1.1\n", b"POST / HTTP/1.1\r\nHost: a\n", b"POST / HTTP/1.1\rHost", b"\n"]
+)
+def test_a_line_end_that_is_not_crlf_is_seen_at_once(data: bytes) -> None:
+    """Without waiting for an end of the head that will not come."""
+    with pytest.raises(HeadError, match="line_end"):
+        end_of_head(data, 1_000)
+
+
+def test_too_many_fields_are_refused() -> None:
+    """100 at most."""
+    assert len(parse(head(*(b"X: y" for _ in range(99)))).fields) == 100
+    with pytest.raises(HeadError):
+        parse(head(*(b"X: y" for _ in range(100))))
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_or_read_with_one_host(data: bytes) -> None:
+    """No other error."""
+    try:
+        got = parse(data + b"\r\n\r\n")
+    except HeadError:
+        return
+    assert isinstance(got, Head)
+    assert b"host" in got.single
+
+
+@given(st.sampled_from([b"\r", b"\n", b"\0", b" ", b"\t", b":", b"\x0b", b"\x7f", b"\xff"]), st.integers(0, 200))
+def test_one_stray_byte_never_makes_a_second_field_of_framing(stray: bytes, at: int) -> None:
+    """Wherever it falls, what is read has at most the one length that was sent, and no coding."""
+    data = head(b"Content-Length: 3", b"X-Note: Transfer-Encoding: chunked")
+    data = data[: at % len(data)] + stray + data[at % len(data) :]
+    try:
+        end = end_of_head(data, 10_000)
+        got = parse(data[:end]) if end else None
+    except HeadError:
+        return
+    assert got is None or got.length in (0, 3)

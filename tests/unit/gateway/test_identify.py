@@ -1,0 +1,126 @@
+"""Who asks for what, and when that cannot be said."""
+
+import base64
+
+import pytest
+
+from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.gateway.head import Head, HeadError, parse
+from sentry_runtime.gateway.identify import Claim, DeniedError, Service, identify, memo_key, service
+
+QUERY = "Cmd=Ping&User=anna&DeviceId=abc&DeviceType=iPhone"
+
+
+def basic(pair: bytes) -> str:
+    """A Basic header of these bytes."""
+    return "Authorization: Basic " + base64.b64encode(pair).decode()
+
+
+def head(*lines: str, method: str = "POST", path: str = "/Microsoft-Server-ActiveSync", query: str = QUERY) -> Head:
+    """A head."""
+    target = f"{path}?{query}" if query else path
+    return parse("\r\n".join([f"{method} {target} HTTP/1.1", "Host: a", *lines, "", ""]).encode("latin-1"))
+
+
+def test_a_whole_claim() -> None:
+    """The key is the device with who authenticates, not with what `User` says."""
+    got = identify(head(basic(b"LAB\\Anna:secret"), "MS-ASProtocolVersion: 14.1", "X-MS-PolicyKey: 3"))
+    assert got == Claim(DeviceKey("ABC", "anna@lab"), (), "iPhone", "anna@lab", "Ping", "14.1", 3)
+
+
+def test_options_has_no_device_unless_it_names_one() -> None:
+    """With a query it is judged as that device, and stays an OPTIONS."""
+    assert identify(head(basic(b"anna:x"), method="OPTIONS", query="")).key is None
+    named = identify(head(basic(b"anna:x"), method="OPTIONS"))
+    assert (named.key, named.command) == (DeviceKey("ABC", "anna"), "OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("X: y", "credentials_missing"),
+        ("Authorization:", "credentials_missing"),
+        ("Authorization: Basic", "credentials_malformed"),
+        ("Authorization: Basic !", "credentials_malformed"),
+        (basic(b"anna"), "credentials_malformed"),
+        (basic(b":secret"), "credentials_malformed"),
+        (basic(b"an na:secret"), "credentials_malformed"),
+        (basic(b"an\nna:secret"), "credentials_malformed"),
+        ("Authorization: Negotiate YII=", "scheme_not_supported"),
+        ("Authorization: Bearer x", "scheme_not_supported"),
+    ],
+)
+def test_without_usable_credentials_it_is_401(line: str, reason: str) -> None:
+    """With a challenge a phone understands."""
+    with pytest.raises(DeniedError, match=f"^{reason}$") as caught:
+        identify(head(line))
+    assert caught.value.status == 401
+    assert caught.value.headers[0][1].startswith(b'Basic realm="')
+
+
+def test_the_password_may_be_anything() -> None:
+    """Colons, nothing, other encodings: the backend judges it."""
+    for pair in (b"anna:a:b", b"anna:", b"anna:\xff"):
+        assert identify(head(basic(pair))).principal == "anna"
+
+
+def test_a_name_in_the_older_encoding_is_read() -> None:
+    """ISO 8859-1, where the bytes are not UTF-8."""
+    asked = "Cmd=Ping&DeviceId=abc&DeviceType=iPhone"
+    assert identify(head(basic("jörg:x".encode()), query=asked)).principal == "jörg"
+    assert identify(head(basic("jörg:x".encode("latin-1")), query=asked)).principal == "jörg"
+
+
+def test_a_user_that_is_someone_else_is_403_and_one_that_is_nobody_400() -> None:
+    """Names in any form agree when they may be one person."""
+    with pytest.raises(DeniedError, match="user_mismatch") as caught:
+        identify(head(basic(b"bert:x")))
+    assert caught.value.status == 403
+    with pytest.raises(HeadError, match="user_malformed"):
+        identify(head(basic(b"anna:x"), query=QUERY.replace("anna", "a%20b")))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "wanted"),
+    [
+        ("POST", "/Microsoft-Server-ActiveSync", QUERY, Service.ACTIVESYNC),
+        ("OPTIONS", "/microsoft-server-activesync", "", Service.ACTIVESYNC),
+        ("POST", "/Microsoft-Server-ActiveSync/default.eas", QUERY, Service.ACTIVESYNC),
+        ("GET", "/health", "", Service.HEALTH),
+        ("GET", "/Microsoft-Server-ActiveSync", "", 405),
+        ("PUT", "/Microsoft-Server-ActiveSync", "", 405),
+        ("POST", "/health", "", 405),
+        ("GET", "/health", "x=y", 404),
+        ("GET", "/Health", "", 404),
+        ("POST", "/Microsoft-Server-ActiveSync/", QUERY, 404),
+        ("POST", "/Microsoft-Server-ActiveSyncX", QUERY, 404),
+        ("GET", "/", "", 404),
+        ("GET", "/owa/auth/logon.aspx", "", 404),
+    ],
+)
+def test_what_is_served(method: str, path: str, query: str, wanted: Service | int) -> None:
+    """ActiveSync, health, and nothing else."""
+    asked = head(method=method, path=path, query=query)
+    if isinstance(wanted, Service):
+        assert service(asked) is wanted
+        return
+    with pytest.raises(DeniedError) as caught:
+        service(asked)
+    assert caught.value.status == wanted
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        head(basic(b"anna:x"), query=QUERY + "&ItemId=1"),
+        head(basic(b"anna:y")),
+        head(basic(b"anna:x"), "MS-ASProtocolVersion: 2.5"),
+        head(basic(b"anna:x"), "X-MS-PolicyKey: 1"),
+        head(basic(b"anna:x"), method="OPTIONS"),
+        head(),
+    ],
+)
+def test_what_is_remembered_is_keyed_by_all_that_was_looked_at(other: Head) -> None:
+    """A difference anywhere is another claim."""
+    assert memo_key(head(basic(b"anna:x"))) == memo_key(head(basic(b"anna:x"), "Cookie: a"))
+    assert memo_key(other) != memo_key(head(basic(b"anna:x")))

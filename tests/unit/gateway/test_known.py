@@ -1,0 +1,94 @@
+"""The worker's cache over the device list."""
+
+from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.store import StoreError
+from sentry_runtime.gateway.known import ENTRIES, Known
+
+KEY = DeviceKey("PHONE1", "anna")
+RECORD = Record(key=KEY, state=State.ALLOWED, version=1)
+
+
+class Store:
+    """A list in memory that counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.records = {KEY: RECORD}
+        self.reads = 0
+        self.broken = False
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """As the real one."""
+        self.reads += 1
+        if self.broken:
+            raise StoreError("/nowhere: gone")
+        return self.records.get(key)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def test_while_changes_are_told_an_entry_is_read_once() -> None:
+    """Until it changes."""
+    store = Store()
+    known = Known(lambda: store)
+    known.set_fresh(fresh=True)
+    assert [known.get(KEY) for _ in range(3)] == [RECORD] * 3
+    assert store.reads == 1
+    store.records.clear()
+    known.changed([KEY])
+    assert known.get(KEY) is None
+
+
+def test_while_no_changes_are_told_every_entry_is_read_each_time() -> None:
+    """Also what was kept before."""
+    store = Store()
+    known = Known(lambda: store)
+    assert [known.get(KEY), known.get(KEY), store.reads] == [RECORD, RECORD, 2]
+    known.set_fresh(fresh=True)
+    known.get(KEY)
+    known.set_fresh(fresh=False)
+    store.records.clear()
+    assert known.get(KEY) is None
+
+
+def test_an_unknown_device_is_looked_for_each_time() -> None:
+    """Else a first contact would stay unknown."""
+    store = Store()
+    known = Known(lambda: store)
+    known.set_fresh(fresh=True)
+    other = DeviceKey("PHONE2", "anna")
+    assert known.get(other) is None
+    store.records[other] = Record(key=other, state=State.ALLOWED, version=1)
+    assert known.get(other) is not None
+
+
+def test_a_list_that_cannot_be_read_knows_nobody_and_is_tried_again() -> None:
+    """Not more than once a second."""
+    store, clock, opened = Store(), [10.0], [0]
+
+    def open_store() -> Store:
+        opened[0] += 1
+        if opened[0] == 1:
+            raise StoreError("/nowhere: not there yet")
+        return store
+
+    known = Known(open_store, lambda: clock[0])
+    assert [known.get(KEY), known.get(KEY), opened[0]] == [None, None, 1]
+    clock[0] += 1.0
+    assert known.get(KEY) == RECORD
+    store.broken = True
+    assert known.get(KEY) is None
+
+
+def test_the_cache_is_bounded() -> None:
+    """It starts anew rather than grow."""
+    store = Store()
+    store.records = {
+        key: Record(key=key, state=State.ALLOWED, version=1)
+        for key in (DeviceKey(f"D{number}", "anna") for number in range(ENTRIES + 1))
+    }
+    known = Known(lambda: store)
+    known.set_fresh(fresh=True)
+    for key in store.records:
+        assert known.get(key) is not None
+    assert len(known._records) <= ENTRIES

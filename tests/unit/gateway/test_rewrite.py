@@ -1,0 +1,69 @@
+"""Heads written anew."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentry_runtime.gateway.head import HeadError, parse
+from sentry_runtime.gateway.rewrite import probe_head, request_head, response_head
+from sentry_runtime.settings import Backend, ClientTls
+
+TLS = ClientTls(trust="/ca.pem")
+BACKEND = Backend(name="mail", host="10.0.0.1", server_name="mail.lab.test", tls=TLS)
+
+
+@pytest.mark.parametrize(
+    ("backend", "host"),
+    [
+        (BACKEND, b"mail.lab.test"),
+        (Backend(name="a", host="10.0.0.1", port=8443, tls=TLS), b"10.0.0.1:8443"),
+        (Backend(name="a", host="10.0.0.1", port=80), b"10.0.0.1"),
+        (Backend(name="a", host="10.0.0.1", port=443), b"10.0.0.1:443"),
+        (Backend(name="a", host="2001:db8::1", tls=TLS), b"[2001:db8::1]"),
+    ],
+)
+def test_the_host_is_the_backends(backend: Backend, host: bytes) -> None:
+    """With its port where that is not the usual one."""
+    data = probe_head(backend, b"Basic x", "192.0.2.1")
+    assert b"\r\nHost: " + host + b"\r\n" in data
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["X-Forwarded-For", "Connection", "X-Note", "Keep-Alive", "X_Note", "TE", "Forwarded"]),
+            st.text("abc, -X", max_size=12),
+        ),
+        max_size=8,
+    )
+)
+def test_what_goes_out_is_one_request_that_we_would_take_ourselves(fields: list[tuple[str, str]]) -> None:
+    """Whatever fields come in: one Host, our own address, nothing of the hop, the query unchanged."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    try:
+        head = parse(f"POST /microsoft-server-activesync?a=%41&b HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
+    except HeadError:
+        return
+    again = parse(request_head(head, BACKEND, "192.0.2.1"))
+    assert (again.path, again.query) == ("/Microsoft-Server-ActiveSync", b"a=%41&b")
+    names = [name.lower() for name, _ in again.fields]
+    assert names.count(b"host") == names.count(b"x-forwarded-for") == 1
+    assert not {b"connection", b"keep-alive", b"te", b"forwarded", b"x_note"} & set(names)
+
+
+def test_a_response_keeps_what_is_end_to_end_and_nothing_else() -> None:
+    """Fields of the hop, those that `Connection` names and those that lead past the gateway go; the framing is ours."""
+    fields = [
+        (b"X-MS-RP", b"14.1"),
+        (b"Connection", b"close, X-Hop"),
+        (b"X-Hop", b"1"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"X-MS-Location", b"https://elsewhere"),
+        (b"Alt-Svc", b"h3=:443"),
+        (b"Set-Cookie", b"a=b"),
+        (b"Set-Cookie", b"c=d"),
+    ]
+    data = response_head(200, b"OK", fields, None, chunked=True, close=False)
+    assert data == (
+        b"HTTP/1.1 200 OK\r\nX-MS-RP: 14.1\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )

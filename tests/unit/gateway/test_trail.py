@@ -1,0 +1,82 @@
+"""The audit trail's buffer: nothing blocks, nothing is lost silently."""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from sentry_runtime import audit
+
+
+def line(number: int) -> audit.Line:
+    """A line that can be told from others."""
+    return audit.Line(time="", id=str(number), event="request")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where rsyslog would listen."""
+    return tmp_path / "audit.sock"
+
+
+def listen(path: Path) -> socket.socket:
+    """Stand for rsyslog."""
+    sink = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sink.bind(str(path))
+    sink.settimeout(5)
+    return sink
+
+
+async def test_lines_go_out_in_order_without_a_flush(path: Path) -> None:
+    """Framed as rsyslog's local socket expects it; empty fields are left out."""
+    trail = audit.Trail(str(path), lambda: 0.0)
+    with listen(path) as sink:
+        for number in range(3):
+            trail.write(line(number))
+        got = [await asyncio.to_thread(sink.recv, 1_000) for _ in range(3)]
+    assert got[0] == b'<134>sentry-audit: {"time":"","id":"0","event":"request"}'
+    assert [json.loads(one.partition(b": ")[2])["id"] for one in got] == ["0", "1", "2"]
+    assert (trail.written, trail.dropped) == (3, 0)
+    trail.close()
+
+
+async def test_beyond_the_bound_lines_are_counted_and_the_count_is_told(path: Path) -> None:
+    """First what waited is sent, in order, with the number of those that are missing."""
+    trail = audit.Trail(str(path), lambda: 0.0, buffer_lines=5)
+    for number in range(8):
+        trail.write(line(number))
+    assert trail.flush() is False  # nobody listens
+    with listen(path) as sink:
+        assert trail.flush() is True
+        got = [json.loads(sink.recv(1_000).partition(b": ")[2]) for _ in range(6)]
+    assert [one["id"] for one in got if one["event"] == "request"] == ["0", "1", "2", "3", "4"]
+    (told,) = [one for one in got if one["event"] == "audit_dropped"]
+    assert (told["count"], told["time"]) == (3, "1970-01-01T00:00:00.000Z")
+    assert (trail.written, trail.dropped) == (5, 3)
+    trail.close()
+
+
+async def test_closing_sends_what_it_can_and_counts_the_rest(path: Path) -> None:
+    """Without rsyslog nothing hangs."""
+    trail = audit.Trail(str(path), lambda: 0.0)
+    trail.write(line(1))
+    trail.close()
+    assert (trail.written, trail.dropped) == (0, 1)
+
+
+async def test_a_full_socket_blocks_nobody(path: Path) -> None:
+    """What rsyslog does not take now stays in the buffer."""
+    trail = audit.Trail(str(path), lambda: 0.0)
+    with listen(path) as sink:
+        for number in range(audit.LINES_PER_FLUSH):
+            trail.write(line(number))
+        while trail.flush() is False and trail.written == 0:
+            pass
+        seen: list[str] = []
+        while len(seen) < audit.LINES_PER_FLUSH:
+            seen.append(json.loads(sink.recv(1_000).partition(b": ")[2])["id"])
+            trail.flush()
+    assert seen == [str(number) for number in range(audit.LINES_PER_FLUSH)]
+    trail.close()
