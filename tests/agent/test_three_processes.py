@@ -1,0 +1,128 @@
+"""Gateway, agent and UEM together, all of them real processes: from an administrator's word to a device's connection."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from sentry_runtime import control
+from sentry_runtime.devices.record import State
+from sentry_runtime.settings import Backend as BackendSettings
+from sentry_runtime.settings import Gateway, Listener
+from sentry_runtime.tls import client_context
+from sentry_runtime.uem.api import Decision
+from tests.agent.conftest import MakeStage
+from tests.agent.stage import Stage, free_port
+from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, post
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[Backend]:
+    """A mail server that says yes to all credentials."""
+    made = Backend("mail", None)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def stage(make_stage: MakeStage, backend: Backend) -> Stage:
+    """UEM, agent and gateway run; nothing is registered."""
+    made = make_stage()
+    listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
+    made.settings = msgspec.structs.replace(
+        made.settings,
+        gateway=Gateway(
+            listeners=(Listener(address="127.0.0.1", port=free_port()),),
+            tls=listener,
+            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
+        ),
+        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
+    )
+    made.uem()
+    made.agent()
+    made.start("gateway")
+    return made
+
+
+async def device(stage: Stage) -> Device:
+    """A phone's connection."""
+    port = stage.settings.gateway.listeners[0].port
+    context = client_context(stage.pki.client(None))
+    return Device(*await asyncio.open_connection("127.0.0.1", port, ssl=context))
+
+
+async def say(stage: Stage, request: control.Request) -> Decision:
+    """An administrator's word at the UEM."""
+    decision = await asyncio.to_thread(control.call, stage.paths.uem_admin, request, Decision)
+    assert isinstance(decision, Decision)
+    return decision
+
+
+REGISTER = control.Register(device_id=PHONE.device_id, principal=PHONE.principal)
+BLOCK = control.SetState(device_id=PHONE.device_id, principal=PHONE.principal, state=State.BLOCKED)
+
+
+async def test_an_unregistered_device_is_blocked_until_an_administrator_registers_it(
+    stage: Stage, backend: Backend
+) -> None:
+    """The backend sees its request only then, and no second first contact is needed."""
+    phone = await device(stage)
+    blocked = await phone.ask(post(version="12.1"))  # 12.1 is told by the HTTP status
+    assert (blocked.status, backend.seen) == (403, [])
+    follower = stage.follow()
+    await say(stage, REGISTER)
+    await asyncio.to_thread(follower.until, PHONE)
+    follower.close()
+    await phone.close()
+    phone = await device(stage)
+    allowed = await phone.ask(post())
+    await phone.close()
+    assert (allowed.status, len(backend.seen)) == (200, 1)
+    assert stage.status()["questions"] == 1
+
+
+async def test_a_block_cuts_the_ping_that_hangs(stage: Stage, backend: Backend) -> None:
+    """The push goes through the agent to the worker: both sides of the exchange end, and the phone stays out."""
+
+    async def hold(turn: Turn) -> None:
+        await turn.body()
+        await turn.reader.read()
+
+    await say(stage, REGISTER)
+    backend.script = hold
+    phone = await device(stage)
+    await phone.send(post("Ping", version="12.1"))
+    await backend.wait_seen()
+    await say(stage, BLOCK)
+    await phone.ended()
+    await phone.close()
+    async with asyncio.timeout(PATIENCE):
+        await backend.lost.wait()
+    again = await device(stage)
+    assert (await again.ask(post(version="12.1"))).status == 403
+    await again.close()
+    assert len(backend.seen) == 1
+
+
+async def test_a_known_device_goes_on_while_agent_and_uem_are_dead(stage: Stage, backend: Backend) -> None:
+    """The worker reads the list itself; a new device gets 503 and may come again."""
+    await say(stage, REGISTER)
+    phone = await device(stage)
+    assert (await phone.ask(post())).status == 200
+    await phone.close()
+    for process in stage.running[:2]:
+        process.kill()
+    phone = await device(stage)
+    assert (await phone.ask(post())).status == 200
+    await phone.close()
+    stranger = await device(stage)
+    unknown = await stranger.ask(post(device="STRANGER1"))
+    await stranger.close()
+    assert (unknown.status, "retry-after" in unknown.headers) == (503, True)
+    stage.agent()
+    phone = await device(stage)
+    assert (await phone.ask(post())).status == 200
+    await phone.close()
+    assert len(backend.seen) == 3
