@@ -68,6 +68,11 @@ class Keeper:
             except TimeoutError:
                 continue
 
+    def heard(self) -> None:
+        """The UEM has called us: if its link counts as down, do not wait for the next probe."""
+        if self._circuit.is_down:
+            self._questions.link_lost.set()
+
     async def round(self) -> None:
         """One resync with what follows from it."""
         self.rounds += 1

@@ -6,6 +6,7 @@ checks what an authenticated UEM sends.
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -21,11 +22,12 @@ BODY_SECONDS = 10.0  # 2 MiB at 2 Mbit/s; the UEM repeats what it did not get th
 
 
 class PushServer:
-    """Takes pushes into the device list. `taken` counts the messages that were good."""
+    """Takes pushes into the device list. `taken` counts the messages that were good; `heard` is called after each."""
 
-    def __init__(self, devices: DeviceList, *, audit: Audit) -> None:
+    def __init__(self, devices: DeviceList, *, audit: Audit, heard: Callable[[], None]) -> None:
         self._devices = devices
         self._audit = audit
+        self._heard = heard
         self.taken = 0
         app = web.Application(client_max_size=MESSAGE_BYTES, middlewares=[problems])
         app.router.add_post("/v1/decisions", self._take)
@@ -56,5 +58,6 @@ class PushServer:
             self._audit("device_list_failed", detail=str(error))
             return problem(503, "not taken", "the device list cannot be written")
         self.taken += 1
+        self._heard()
         account(self._audit, self._devices, changed)
         return web.Response(status=204)

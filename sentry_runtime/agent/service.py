@@ -146,7 +146,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         keeper = Keeper(
             devices, link, circuit, questions, resync_seconds=uem.resync_seconds, audit=audit, clock=time.monotonic
         )
-        push = PushServer(devices, audit=audit)
+        push = PushServer(devices, audit=audit, heard=keeper.heard)
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)

@@ -51,10 +51,12 @@ class Pusher:
         self._added.set()
 
     async def run(self) -> None:
-        """Push what is added, until cancelled."""
+        """Greet the Sentry, then push what is added, until cancelled."""
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=1)
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+            # An empty push says that the UEM is there again. If nobody hears it, the Sentry finds out by itself.
+            await self._send(session, Push(decisions=()))
             while True:
                 await self._added.wait()
                 self._added.clear()

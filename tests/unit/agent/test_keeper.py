@@ -174,6 +174,19 @@ async def test_a_returned_uem_corrects_what_the_fail_mode_admitted(
     assert (corrected.state, corrected.provisional) == (State.BLOCKED, False)
 
 
+async def test_a_call_from_a_uem_that_counted_as_down_is_reason_for_a_probe_and_else_for_nothing(
+    keeper: Keeper, uem: Uem, questions: Questions
+) -> None:
+    """A UEM that comes back says so, and its Sentry need not wait for the next probe."""
+    await keeper.round()
+    keeper.heard()
+    assert not questions.link_lost.is_set()
+    uem.trouble = LinkDownError("connection refused")
+    await keeper.round()
+    keeper.heard()
+    assert questions.link_lost.is_set()
+
+
 async def test_a_list_that_cannot_be_written_is_audited_and_tried_again(
     keeper: Keeper, uem: Uem, devices: DeviceList, ears: Ears, monkeypatch: pytest.MonkeyPatch
 ) -> None:
