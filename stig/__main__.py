@@ -1,0 +1,118 @@
+"""`python -m stig scan | summary`: scan an appliance, and say what a scan found."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from stig import answers, results, rules, summary
+from stig.errors import InputError, StigError
+from stig.machine import SshMachine
+from stig.recorder import utc_now
+from stig.reports import files
+from stig.results import Scan
+from stig.scan import scan
+from stig.target import MANAGEMENT, Login, Target, check, described
+
+FAILED, FOUND = 2, 1
+LAB_ANSWERS = Path(__file__).parents[1] / "sites" / "lab-answers.yml"
+
+
+def main(argv: Sequence[str]) -> int:
+    """0: the scan ran (whatever it found); 1: `--fail-on` and an open rule of such a category; 2: the scan itself failed."""
+    asked = _parser().parse_args(argv)
+    try:
+        if asked.command == "summary":
+            found = results.read(asked.results)
+            print("\n".join(summary.lines(found)))
+            return 0
+        return _scan(asked)
+    except StigError as error:
+        print(f"stig {asked.command}: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _scan(asked: argparse.Namespace) -> int:
+    catalogue = rules.load()
+    target = check(_target(asked))
+    given = asked.answers or (LAB_ANSWERS if asked.appliance and LAB_ANSWERS.is_file() else None)
+    site = answers.load(given) if given else None
+    with tempfile.TemporaryDirectory(prefix="stig-") as folder:  # mode 0700: control sockets lie in it
+        machine = SshMachine(target, Path(folder))
+        try:
+            _say(f"scanning {target.name} at {target.address} as {target.collector.user}")
+            found = scan(machine, catalogue, site, clock=utc_now, say=_say)
+        finally:
+            machine.close()
+    for path in files.write(found, catalogue, asked.out):
+        _say(f"wrote {path}")
+    print("\n".join(summary.lines(found)), flush=True)
+    return _exit_status(found, asked.fail_on)
+
+
+def _exit_status(found: Scan, categories: str | None) -> int:
+    wanted = (categories or "").upper().replace(" ", "").split(",") if categories else []
+    bad = [one for one in found.results if one.category in wanted and one.status in ("open", "error")]
+    return FOUND if bad else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _target(asked: argparse.Namespace) -> Target:
+    names = ("host", "port", "user", "key", "admin_user", "admin_key", "known_hosts", "ca_file")
+    given = {name: getattr(asked, name) for name in names}
+    if asked.appliance is not None:
+        return described(asked.appliance, **given)
+    needed = ("host", "user", "key", "admin_key", "known_hosts")
+    missing = [f"--{name.replace('_', '-')}" for name in needed if given[name] is None]
+    if missing:
+        raise InputError(f"without --appliance, these are needed too: {', '.join(missing)}")
+    return Target(
+        name=asked.host,
+        address=asked.host,
+        collector=Login(asked.user, asked.key),
+        admin=Login(asked.admin_user or "admin", asked.admin_key),
+        known_hosts=asked.known_hosts,
+        zones={MANAGEMENT: asked.host},
+        ca_file=asked.ca_file,
+        ssh_port=asked.port or 22,
+    )
+
+
+def _categories(text: str) -> str:
+    unknown = set(text.upper().split(",")) - set(rules.CATEGORIES)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: I, II, III, joined by commas")
+    return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stig", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("scan", help="scan an appliance and write the reports")
+    one.add_argument("--appliance", type=Path, help="the description `make appliance` wrote (build/appliance.json)")
+    one.add_argument("--answers", type=Path, help="the site's answer file; with --appliance the lab's is the default")
+    one.add_argument(
+        "--out", "--output", dest="out", type=Path, default=Path("build/scan"), help="folder of the reports"
+    )
+    one.add_argument(
+        "--fail-on", type=_categories, help="exit with 1 when a rule of these categories is open: I,II,III"
+    )
+    one.add_argument("--host", help="address of the appliance")
+    one.add_argument("--port", type=int, help="its SSH port")
+    one.add_argument("--user", help="account that looks (needs sudo)")
+    one.add_argument("--key", type=Path, help="its private key")
+    one.add_argument("--admin-user", help="an administrator's account")
+    one.add_argument("--admin-key", type=Path, help="its private key")
+    one.add_argument("--known-hosts", type=Path, help="the appliance's host keys")
+    one.add_argument("--ca-file", type=Path, help="authority the portal's certificate is verified against")
+    two = commands.add_parser("summary", help="print the counts of a scan by category")
+    two.add_argument("results", type=Path, help="a results.json")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

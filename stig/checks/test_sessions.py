@@ -1,0 +1,49 @@
+"""How many sessions an administrator may have, and how long they may be idle."""
+
+import msgspec
+import pytest
+
+from stig.answers import Answers
+from stig.facts import Facts
+from stig.judge import sessions as judge
+from stig.parse import words
+from stig.probe import ssh
+from stig.recorder import Prove
+
+SHOW_TIMEOUT = "show timeout"
+SHOW_SESSIONS = "show sessions"
+_SPARE = 2  # sessions tried beyond the site's number, so that a higher limit shows as one
+
+
+class PortalIdleFile(msgspec.Struct, frozen=True):
+    """What the portal's settings say about idle time."""
+
+    idle_minutes: int = 15
+
+
+@pytest.mark.stig("V-250982")
+def test_the_session_after_the_last_allowed_one_is_refused(facts: Facts, answers: Answers, prove: Prove) -> None:
+    """The site's number of command-line sessions can be open at once, and one more is refused."""
+    shown = facts.cli_field(SHOW_TIMEOUT, "CLI sessions at once")
+    before = judge.cli_sessions(facts.cli(SHOW_SESSIONS))
+    opened = ssh.open_until_refused(facts.machine.target, answers.max_cli_sessions + _SPARE)
+    prove(
+        judge.session_limit(
+            judge.SessionLimit(answers.max_cli_sessions, shown, before, opened.sessions, opened.refusal)
+        )
+    )
+
+
+@pytest.mark.stig("V-250984")
+def test_an_idle_portal_session_ends_after_15_minutes(facts: Facts, prove: Prove) -> None:
+    """Exactly 15 minutes, as configd enforces it and as the portal's file says."""
+    enforced = facts.cli_field(SHOW_TIMEOUT, "portal session timeout (minutes)")
+    prove(judge.portal_idle(judge.PortalIdle(enforced, facts.struct("portal", PortalIdleFile).idle_minutes)))
+
+
+@pytest.mark.stig("V-250996")
+def test_an_idle_cli_session_is_cut_after_10_minutes(facts: Facts, prove: Prove) -> None:
+    """Exactly 10 minutes in the CLI, and in sshd, which releases the connection."""
+    shown = facts.cli_field(SHOW_TIMEOUT, "CLI session timeout (minutes)")
+    line = words.settings(facts.lines("sshd")).get("channeltimeout", "")
+    prove(judge.cli_idle(judge.CliIdle(shown, judge.session_channel_seconds(line), line)))

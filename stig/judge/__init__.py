@@ -1,0 +1,1 @@
+"""Judging: facts in, `Verdict` out. Pure; the looking is in `checks`."""

@@ -1,0 +1,168 @@
+"""V-250995, V-251013: the FIPS state and the TLS versions; and what a report says about the module."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from stig.probe.tls import Answer
+from stig.results import Crypto
+from stig.verdict import Point, Verdict
+
+ENABLED = "FIPS 140 mode is enabled"  # the words the check looks for
+ONLY = "1.2"  # V-251013
+
+
+@dataclass(frozen=True, slots=True)
+class Fips:
+    """What the CLI says, the loaded providers, and the exit statuses of a refused and an approved digest."""
+
+    shown: str
+    providers: Mapping[str, Mapping[str, str]]
+    md5: int
+    sha256: int
+
+
+def fips(facts: Fips) -> Verdict:
+    """The CLI says so, the provider is active, and the running library really refuses what is not approved."""
+    module = facts.providers.get("fips", {})
+    named = (
+        f"{module.get('name', 'no FIPS provider')} {module.get('version', '')}, {module.get('status', 'not loaded')}"
+    )
+    loaded = sorted(name for name, fields in facts.providers.items() if fields.get("status") == "active")
+    first = next((line.strip() for line in facts.shown.splitlines() if line.strip()), "nothing")
+    return Verdict(
+        (
+            Point("CLI: show fips", first, ENABLED, ENABLED in facts.shown),
+            Point("openssl list -providers", named, "the FIPS provider, active", module.get("status") == "active"),
+            Point(
+                "openssl list -providers: others that are active",
+                ", ".join(loaded),
+                "fips and base only",
+                "fips" in loaded and set(loaded) <= {"fips", "base"},
+            ),
+            Point(
+                "openssl dgst -md5 /dev/null",
+                f"{'refused' if facts.md5 else 'worked'} (exit status {facts.md5})",
+                "refused",
+                facts.md5 != 0,
+            ),
+            Point(
+                "openssl dgst -sha256 /dev/null",
+                f"{'failed' if facts.sha256 else 'worked'} (exit status {facts.sha256})",
+                "worked",
+                facts.sha256 == 0,
+            ),
+        ),
+        reading=(
+            "This decides whether the appliance runs in FIPS mode. Whether the module itself has a validation certificate "
+            "is said beside it in every report and is for the assessor to weigh."
+        ),
+    )
+
+
+def module(shown: str, providers: Mapping[str, Mapping[str, str]]) -> Crypto:
+    """Which module answers, and what the CLI's `show fips` says about its validation."""
+    fields = providers.get("fips")
+    if fields is None:
+        return Crypto(module="no FIPS provider is loaded", validation="module not validated")
+    rows = [line.strip() for line in shown.splitlines()]
+    validation = next((row.partition(":")[2].strip() for row in rows if row.startswith("validation")), "unknown")
+    name = f"{fields.get('name', 'FIPS provider')}, version {fields.get('version', '?')}"
+    return Crypto(module=name, validation=validation or "unknown")
+
+
+class Range(msgspec.Struct, frozen=True):
+    """The versions one side of a connection may use."""
+
+    minimum: str
+    maximum: str
+
+
+class _Backend(msgspec.Struct, frozen=True):
+    name: str
+    tls: Range | None = None
+
+
+class _Gateway(msgspec.Struct, frozen=True):
+    tls: Range
+    backends: tuple[_Backend, ...]
+
+
+class _Link(msgspec.Struct, frozen=True):
+    tls: Range
+    push_tls: Range | None = None
+
+
+class _Agent(msgspec.Struct, frozen=True):
+    uem: _Link
+
+
+class _UemServer(msgspec.Struct, frozen=True):
+    tls: Range
+    push_tls: Range
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """What the settings of the data plane say about TLS."""
+
+    gateway: _Gateway
+    agent: _Agent
+    uem_server: _UemServer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The servers' answers per (what, port), and the settings for what dials out."""
+
+    answers: Mapping[tuple[str, int], tuple[Answer, ...]]
+    runtime: Runtime
+
+
+def tls_versions(facts: Tls) -> Verdict:
+    """TLS 1.2 and nothing else on everything that listens and everything that dials."""
+    points: list[Point] = []
+    for (what, port), answers in sorted(facts.answers.items()):
+        for answer in answers:
+            wanted = answer.version == ONLY
+            points.append(
+                Point(
+                    f"ClientHello with TLS {answer.version} only, to {what} on {port}",
+                    f"{'accepted' if answer.accepted else 'refused'} ({answer.said})",
+                    "accepted" if wanted else "refused",
+                    answer.accepted == wanted,
+                )
+            )
+    points.extend(_configured(facts.runtime))
+    return Verdict(
+        tuple(points),
+        reading=(
+            "Read literally: TLS 1.2 and nothing else, although SP 800-52 Rev. 2 asks for TLS 1.3 too. Incoming is 443, the "
+            "portal on 8443 is looked at besides; Outgoing and UEM are the settings the running services have read; there is no "
+            "Access connection on this appliance."
+        ),
+    )
+
+
+def _configured(runtime: Runtime) -> list[Point]:
+    rows: list[tuple[str, Range | None]] = [
+        (f"outgoing, to the backend {backend.name}", backend.tls) for backend in runtime.gateway.backends
+    ]
+    rows.append(("the UEM link, dialling", runtime.agent.uem.tls))
+    if runtime.agent.uem.push_tls is not None:
+        rows.append(("the UEM link, listening for pushes", runtime.agent.uem.push_tls))
+    if runtime.uem_server is not None:
+        rows += [
+            ("the UEM in the box, listening", runtime.uem_server.tls),
+            ("the UEM in the box, pushing", runtime.uem_server.push_tls),
+        ]
+    return [
+        Point(
+            f"cat /etc/sentry/runtime.json: {what}",
+            "no TLS" if found is None else f"TLS {found.minimum} to {found.maximum}",
+            f"TLS {ONLY} to {ONLY}",
+            found == Range(ONLY, ONLY),
+            "configured",
+        )
+        for what, found in rows
+    ]

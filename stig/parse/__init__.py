@@ -1,0 +1,1 @@
+"""Readers of what programs print: text in, values out, nothing else."""

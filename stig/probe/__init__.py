@@ -1,0 +1,1 @@
+"""Live probes from the scanner's side: what answers, and how."""

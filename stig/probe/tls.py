@@ -1,0 +1,121 @@
+"""Which TLS versions a server takes, seen from its answer to hand-made ClientHellos.
+
+The local TLS library is left out on purpose: one that refuses old versions by its own policy would make every server look
+good. RFC 5246 7.4.1, RFC 8446 4.1 (a TLS 1.3 hello without key shares is answered by a HelloRetryRequest, 4.1.4).
+"""
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from stig.errors import FactError
+
+Version = Literal["1.0", "1.1", "1.2", "1.3"]
+VERSIONS: tuple[Version, ...] = get_args(Version)
+SECONDS = 6.0
+
+_WIRE: dict[Version, int] = {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}
+_NAMES = {number: version for version, number in _WIRE.items()}
+_OLD_SUITES = (0xC014, 0xC013, 0xC00A, 0xC009, 0x0039, 0x0033, 0x0035, 0x002F, 0x000A)
+_SUITES: dict[Version, tuple[int, ...]] = {
+    "1.0": _OLD_SUITES,
+    "1.1": _OLD_SUITES,
+    "1.2": (0xC02F, 0xC030, 0xC02B, 0xC02C, 0x009E, 0x009F, 0xC027, 0xC028, 0x009C, 0x009D, *_OLD_SUITES),
+    "1.3": (0x1301, 0x1302, 0x1303),
+}
+_GROUPS = (0x0017, 0x0018, 0x0019, 0x001D)  # P-256, P-384, P-521, X25519
+_SIGNATURES = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
+_ALERT, _HANDSHAKE, _SERVER_HELLO = 0x15, 0x16, 2
+_ALERTS = {
+    40: "handshake_failure",
+    47: "illegal_parameter",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether the server took the version, and what it said."""
+
+    version: Version
+    accepted: bool
+    said: str
+
+
+def ask(host: str, port: int, version: Version) -> Answer:
+    """Offer exactly one version; `FactError` when the server cannot be reached or says nothing that TLS knows."""
+    try:
+        with socket.create_connection((host, port), timeout=SECONDS) as connection:
+            connection.sendall(hello(version))
+            kind, body = _record(connection)
+    except ConnectionResetError:
+        return Answer(version, accepted=False, said="connection reset")
+    except TimeoutError as error:
+        raise FactError(f"{host}:{port}: no answer to TLS {version} within {SECONDS:g} s") from error
+    except OSError as error:
+        raise FactError(f"{host}:{port}: {error.strerror or error}") from error
+    return understood(version, kind, body)
+
+
+def understood(version: Version, kind: int, body: bytes) -> Answer:
+    """What the first record of the server's answer means; `kind` 0 is a closed connection."""
+    if kind == 0:
+        return Answer(version, accepted=False, said="connection closed")
+    if kind == _ALERT and len(body) >= 2:
+        return Answer(version, accepted=False, said=f"alert {_ALERTS.get(body[1], str(body[1]))}")
+    if kind == _HANDSHAKE and len(body) >= 6 and body[0] == _SERVER_HELLO:
+        # RFC 8446 4.1.3: in TLS 1.3 the field says 1.2; nothing but 1.3 was offered, so a hello is 1.3.
+        chosen = version if version == "1.3" else _NAMES.get(int.from_bytes(body[4:6], "big"), "unknown")
+        return Answer(version, accepted=chosen == version, said=f"ServerHello {chosen}")
+    raise FactError(f"the answer to TLS {version} is no TLS record (type {kind})")
+
+
+def hello(version: Version) -> bytes:
+    """One record with a ClientHello that offers `version` and nothing else."""
+    legacy = min(_WIRE[version], _WIRE["1.2"])
+    suites = _numbers(_SUITES[version])
+    extensions = _extension(10, _vector(_numbers(_GROUPS))) + _extension(11, b"\x01\x00")
+    if version in ("1.2", "1.3"):
+        extensions += _extension(13, _vector(_numbers(_SIGNATURES)))
+    if version == "1.3":
+        extensions += _extension(43, b"\x02" + struct.pack("!H", _WIRE["1.3"])) + _extension(51, _vector(b""))
+    else:
+        extensions += _extension(23, b"") + _extension(0xFF01, b"\x00")
+    body = struct.pack("!H", legacy) + os.urandom(32) + b"\x20" + os.urandom(32)
+    body += _vector(suites) + b"\x01\x00" + _vector(extensions)
+    handshake = b"\x01" + struct.pack("!I", len(body))[1:] + body
+    return struct.pack("!BHH", _HANDSHAKE, min(legacy, _WIRE["1.0"]), len(handshake)) + handshake
+
+
+def _record(connection: socket.socket) -> tuple[int, bytes]:
+    head = _exactly(connection, 5)
+    if len(head) < 5:
+        return 0, b""
+    kind, _version, length = struct.unpack("!BHH", head)
+    return kind, _exactly(connection, length)
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    found = b""
+    while len(found) < length:
+        part = connection.recv(length - len(found))
+        if not part:
+            break
+        found += part
+    return found
+
+
+def _numbers(values: tuple[int, ...]) -> bytes:
+    return b"".join(struct.pack("!H", value) for value in values)
+
+
+def _vector(body: bytes) -> bytes:
+    return struct.pack("!H", len(body)) + body
+
+
+def _extension(number: int, body: bytes) -> bytes:
+    return struct.pack("!H", number) + _vector(body)

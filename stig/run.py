@@ -1,0 +1,37 @@
+"""The one way this room starts a local process."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stig.errors import FactError
+
+SECONDS = 20.0  # the slowest look takes about two; a hung one must not eat the scan's minute
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a process left: its exit status and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def run(argv: Sequence[str], *, seconds: float = SECONDS) -> Finished:
+    """Run `argv` with nothing on its standard input; `FactError` when it cannot start or does not end in time."""
+    try:
+        done = subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise FactError(f"{argv[0]} is not installed here") from error
+    except subprocess.TimeoutExpired as error:
+        raise FactError(f"{' '.join(argv)}: no answer within {seconds:g} s") from error
+    return Finished(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,122 @@
+"""One scan: run the checks, fill in the rules no check decides, and put it all into one `Scan`."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stig import VERSION
+from stig.answers import Answers
+from stig.errors import FactError, ScanError
+from stig.facts import Facts
+from stig.judge.crypto import module
+from stig.machine import Machine
+from stig.parse import words
+from stig.recorder import Clock, Outcome, Recorder, stamp
+from stig.results import Asset, Crypto, Result, Scan, count, count_by_category
+from stig.rules import Catalogue, Rule, Stig
+
+CHECKS = Path(__file__).parent / "checks"
+BASIS = (  # what every report says first
+    "Assessed by equivalence: the rules were written for another vendor's gateway; each was assessed on this appliance by what "
+    "it demands, not by that product's menus."
+)
+
+
+def scan(
+    machine: Machine, catalogue: Catalogue, answers: Answers | None, *, clock: Clock, say: Callable[[str], None]
+) -> Scan:
+    """Every rule with exactly one result. `ScanError` when the checks could not be run as a whole; a failed look at the
+    machine is not that: its rule ends as `error` and the scan goes on."""
+    started, began = clock(), time.monotonic()
+    facts = Facts(machine)
+    outcomes = run_checks(catalogue, facts, answers, clock=clock, say=say)
+    results = complete(catalogue, outcomes)
+    return Scan(
+        tool=f"sentry stig {VERSION}",
+        basis=BASIS,
+        asset=asset(facts),
+        crypto=crypto(facts),
+        started=stamp(started),
+        finished=stamp(clock()),
+        seconds=round(time.monotonic() - began, 1),
+        counts=count(results),
+        by_category=count_by_category(results),
+        results=results,
+    )
+
+
+def run_checks(
+    catalogue: Catalogue,
+    facts: Facts,
+    answers: Answers | None,
+    *,
+    clock: Clock,
+    say: Callable[[str], None],
+    folder: Path = CHECKS,
+) -> dict[str, Outcome]:
+    """Run the checks in `folder` in a pytest session of their own; rule -> what it ended as."""
+    recorder = Recorder(catalogue, facts, answers, clock, say)
+    argv = [str(folder), "-c", str(CHECKS / "pytest.ini"), f"--rootdir={folder}"]
+    # The terminal reporter would print the checks' assertions as test failures; the scan has its own lines.
+    status = pytest.main([*argv, "-p", "no:terminal", "-p", "no:faulthandler"], plugins=[recorder])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise ScanError(f"the checks in {folder} could not be run (pytest ended with {status!r})")
+    return recorder.outcomes
+
+
+def complete(catalogue: Catalogue, outcomes: dict[str, Outcome]) -> tuple[Result, ...]:
+    """One result for every rule of the catalogue, in its order; `ScanError` when checks and catalogue disagree."""
+    expected = {rule.id for rule in catalogue.rules if rule.not_reviewed is None}
+    missing, surplus = sorted(expected - set(outcomes)), sorted(set(outcomes) - expected)
+    if missing or surplus:
+        raise ScanError(
+            f"checks and catalogue disagree: no result for {missing or 'none'}, no such automated rule: {surplus or 'none'}"
+        )
+    results = tuple(
+        _result(chapter.stig, rule, outcomes.get(rule.id)) for chapter in catalogue.chapters for rule in chapter.rules
+    )
+    if len({result.rule for result in results}) != len(catalogue.rules):
+        raise ScanError(f"{len(catalogue.rules)} rules, but results for {len({result.rule for result in results})}")
+    return results
+
+
+def _result(stig: Stig, rule: Rule, outcome: Outcome | None) -> Result:
+    ended = outcome or Outcome("not_reviewed", rule.not_reviewed or "")
+    return Result(
+        rule=rule.id,
+        stig=stig,
+        rule_id=rule.rule_id,
+        version_id=rule.version_id,
+        severity=rule.severity,
+        category=rule.category,
+        requirement=rule.requirement,
+        status=ended.status,
+        reason=ended.reason,
+        reading=ended.reading,
+        evidence=ended.evidence,
+        seconds=ended.seconds,
+    )
+
+
+def asset(facts: Facts) -> Asset:
+    """How checklists describe the machine; what it does not tell stays empty."""
+    target = facts.machine.target
+    try:
+        fqdn = facts.text("fqdn").strip()
+        links = facts.tree("interfaces")
+        mac = next(
+            link["address"] for link in links for one in link.get("addr_info", []) if one["local"] == target.address
+        )
+    except (FactError, StopIteration):
+        return Asset(name=target.name, address=target.address)
+    return Asset(name=target.name, address=target.address, fqdn=fqdn, mac=mac.upper())
+
+
+def crypto(facts: Facts) -> Crypto:
+    """Which cryptographic module the reports name; `unknown` when the machine does not tell."""
+    try:
+        return module(facts.cli("show fips"), words.providers(facts.text("providers")))
+    except FactError as error:
+        return Crypto(module="unknown", validation=f"unknown: {error}")

@@ -1,0 +1,111 @@
+"""The machine to scan: how to reach it, and what it is called."""
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stig.errors import FactError, InputError
+
+SSH_PORT = 22
+PORTAL_PORT = 8443
+GATEWAY_PORT = 443
+MANAGEMENT = "management"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An account and the file of its private key."""
+
+    user: str
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`collector` may sudo and is used to look; `admin` is an administrator and gets the command line.
+
+    `zones` are the appliance's addresses as `zone name -> address`; `ca_file` holds the authority its portal is
+    verified against, None the system's trust store.
+    """
+
+    name: str
+    address: str
+    collector: Login
+    admin: Login
+    known_hosts: Path
+    zones: dict[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
+    ssh_port: int = SSH_PORT
+
+    @property
+    def client(self) -> str:
+        """The address this machine has towards the target: the source the target sees administrators come from."""
+        # Connecting a datagram socket sends nothing; it makes the kernel choose the source address.
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((self.address, self.ssh_port))
+                return str(probe.getsockname()[0])
+        except OSError as error:
+            raise FactError(f"no route to {self.address}: {error.strerror}") from error
+
+
+class _Ssh(msgspec.Struct, frozen=True):
+    user: str
+    key: str
+    port: int = SSH_PORT
+
+
+class _Builder(msgspec.Struct, frozen=True):
+    user: str
+    key: str
+
+
+class _Description(msgspec.Struct, frozen=True):
+    name: str
+    address: str
+    ssh: _Ssh
+    builder: _Builder
+    addresses: dict[str, str] = {}
+    ca_file: str | None = None
+    known_hosts: str | None = None
+
+
+def described(path: Path, **overrides: Any) -> Target:
+    """The target that an `appliance.json` describes; an override that is not None takes the place of what stands there.
+
+    Without a `known_hosts` entry, the file of that name beside the description is taken.
+    """
+    try:
+        read = msgspec.json.decode(path.read_bytes(), type=_Description)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; `make appliance` writes it") from error
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path}: {error}") from error
+    given = {key: value for key, value in overrides.items() if value is not None}
+    collector = Login(given.get("user", read.builder.user), Path(given.get("key", read.builder.key)))
+    admin = Login(given.get("admin_user", read.ssh.user), Path(given.get("admin_key", read.ssh.key)))
+    ca_file = given.get("ca_file", read.ca_file)
+    return Target(
+        name=read.name,
+        address=given.get("host", read.address),
+        collector=collector,
+        admin=admin,
+        known_hosts=Path(given.get("known_hosts", read.known_hosts or path.with_name("known_hosts"))),
+        zones=read.addresses or {MANAGEMENT: read.address},
+        ca_file=Path(ca_file) if ca_file else None,
+        ssh_port=given.get("port", read.ssh.port),
+    )
+
+
+def check(target: Target) -> Target:
+    """The target itself, if the files it names are there; else an `InputError` that names the missing one."""
+    files = [target.collector.key, target.admin.key, target.known_hosts]
+    files += [target.ca_file] if target.ca_file else []
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such file; the scan needs it to reach {target.name} safely")
+    return target
