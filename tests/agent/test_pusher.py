@@ -46,6 +46,8 @@ async def port(stage: Stage) -> AsyncIterator[Port]:
         runner, "127.0.0.1", stage.push_port, ssl_context=server_context(stage.pki.server("uem-push"))
     ).start()
     yield made
+    for process in stage.running:  # first, so that the server's connections have ended when it does
+        await asyncio.to_thread(process.terminate)
     await runner.cleanup()
 
 
