@@ -60,8 +60,11 @@ def _serve(asked: argparse.Namespace, layout: Layout) -> int:
     if asked.command == "scan":
         _lines(summary.compliance_lines(steps.scan(layout)))
     elif asked.command == "probe":
-        seen = steps.look_from_outside()
-        _lines([*summary.port_lines(seen), *steps.unexpected(seen)])
+        seen, heard = steps.look_from_outside(), steps.look_across(guest)
+        _lines([*summary.port_lines(seen), *summary.crossing_lines(heard)])
+        wrong = [*steps.unexpected(seen), *steps.trespasses(heard)]
+        _lines(wrong)
+        return FAILED if wrong else 0
     else:
         _lines([f"{GUEST} runs: nspawn {guest.pid}, its PID 1 is {guest.leader}, its tree {guest.root}"])
     return 0

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images import crossing, network, probe
 from images import guest as guests
-from images import network, probe
+from images.crossing import Call, Heard
 from images.guest import Guest
 from images.lab import describe, machine, secrets
-from images.lab.zones import ZONES
+from images.lab.zones import ZONES, Zone
 from images.paths import REPO, Layout, write_file
 from images.probe import Seen, Target
 from images.run import stream
@@ -89,9 +90,34 @@ def read_compliance(layout: Layout) -> Compliance:
 
 def look_from_outside() -> tuple[Seen, ...]:
     """Probe the guest's address in every zone."""
-    return probe.look(
-        tuple(Target(zone.name, zone.address, zone.link.bridge or zone.link.host_interface) for zone in ZONES)
+    return probe.look(tuple(Target(zone.name, zone.address, _interface(zone)) for zone in ZONES))
+
+
+def _interface(zone: Zone) -> str:
+    """The host's interface into the zone."""
+    return zone.link.bridge or zone.link.host_interface
+
+
+def look_across(guest: Guest) -> tuple[Heard, ...]:
+    """From every zone, call the guest by its addresses in the other zones."""
+    return crossing.listen(
+        tuple(
+            Call(here.name, _interface(here), network.guest_mac(guest.leader, here.link.guest_interface), there.address)
+            for here in ZONES
+            for there in ZONES
+            if there != here
+        )
     )
+
+
+def trespasses(heard: tuple[Heard, ...]) -> list[str]:
+    """What a zone reaches by another zone's address and not by its own, one sentence each; empty when there is nothing."""
+    allowed = {zone.name: zone.ports for zone in ZONES}
+    return [
+        f"{one.call.zone} zone: TCP {port} answers at {one.call.address}, another zone's address, and must not"
+        for one in heard
+        for port in sorted(one.tcp - allowed[one.call.zone])
+    ]
 
 
 def unexpected(seen: tuple[Seen, ...]) -> list[str]:

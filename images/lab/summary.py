@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from images.crossing import Heard
 from images.lab.steps import Compliance
 from images.probe import Seen
 
@@ -24,6 +25,15 @@ def port_lines(seen: Sequence[Seen]) -> list[str]:
         f" ({one.asked} ports asked)"
         for one in seen
     ]
+
+
+def crossing_lines(heard: Sequence[Heard]) -> list[str]:
+    """A row per zone: what it reached by calling the appliance by its addresses in other zones."""
+    rows = []
+    for zone in dict.fromkeys(one.call.zone for one in heard):
+        found = [f"{one.call.address} TCP {_ports(one.tcp)}" for one in heard if one.call.zone == zone]
+        rows.append(f"  {zone:<11} by other zones' addresses: {', '.join(found)}")
+    return rows
 
 
 def login_lines(appliance: dict[str, Any]) -> list[str]:

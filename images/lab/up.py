@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from images.console import Steps, say
+from images.crossing import Heard
 from images.guest import Guest
 from images.lab import machine, steps, summary
 from images.lab.steps import Compliance, LabError
@@ -26,6 +27,7 @@ class Run:
     described: dict[str, Any] = field(default_factory=dict)
     compliance: Compliance = field(default_factory=lambda: Compliance({}))
     seen: tuple[Seen, ...] = ()
+    heard: tuple[Heard, ...] = ()
 
 
 def _secrets(run: Run) -> None:
@@ -62,7 +64,10 @@ def _scan(run: Run) -> None:
 
 
 def _probe(run: Run) -> None:
+    if run.guest is None:
+        raise LabError("there is no guest to look at")
     run.seen = steps.look_from_outside()
+    run.heard = steps.look_across(run.guest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,13 @@ def up(layout: Layout, site: Path, until: str = STOPS[-1]) -> None:
         say(f"\n{title}")
         for line in lines:
             say(line)
-    wrong = steps.unexpected(run.seen) if run.seen else []
+    wrong = [*steps.unexpected(run.seen), *steps.trespasses(run.heard)] if run.seen else []
     if wrong:
         raise LabError("seen from outside, the appliance is not as it should be:\n  " + "\n  ".join(wrong))
+
+
+def _ports(run: Run) -> list[str]:
+    return [*summary.port_lines(run.seen), *summary.crossing_lines(run.heard)]
 
 
 def _chapters(run: Run) -> list[tuple[str, list[str]]]:
@@ -111,7 +120,7 @@ def _chapters(run: Run) -> list[tuple[str, list[str]]]:
     if run.compliance.counts:
         chapters.append(("Compliance (build/scan/report.html)", summary.compliance_lines(run.compliance)))
     if run.seen:
-        chapters.append(("Ports that answer, seen from outside", summary.port_lines(run.seen)))
+        chapters.append(("Ports that answer, seen from outside", _ports(run)))
     if run.described:
         chapters.append(("Log in (`make down` ends the appliance)", summary.login_lines(run.described)))
     chapters.append(("Time", summary.time_lines(run.work.taken)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from images.guest import Guest, find
-from images.lab.steps import look_from_outside, unexpected
+from images.lab.steps import look_across, look_from_outside, trespasses, unexpected
 from images.lab.zones import GUEST
 from images.paths import REPO, Layout
 from images.run import CommandError, run
@@ -34,6 +34,14 @@ def test_from_outside_exactly_the_expected_ports_answer(lab: Lab) -> None:
     assert [one.target.name for one in seen] == ["device", "management", "backend"]
     assert all(one.asked > 65_535 for one in seen)
     assert unexpected(seen) == []
+
+
+def test_no_zone_reaches_more_by_another_zones_address(guest: Guest) -> None:
+    """Devices do not get at SSH or the portal by calling the management address."""
+    heard = look_across(guest)
+    assert len(heard) == 6
+    assert any(one.tcp for one in heard), "a call that is allowed must get through, or the look sees nothing"
+    assert trespasses(heard) == []
 
 
 def test_the_guest_is_a_real_debian_13_with_systemd(guest: Guest) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from images.lab.steps import unexpected
+from images.crossing import Call, Heard
+from images.lab.steps import trespasses, unexpected
 from images.lab.zones import ZONES
 from images.probe import ProbeError, Seen, Target, parse
 
@@ -61,6 +62,15 @@ def test_the_expected_ports_and_no_others_pass() -> None:
 def test_every_difference_is_a_sentence(found: tuple[Seen, ...], sentence: str) -> None:
     """One too many is as wrong as one too few."""
     assert unexpected(found) == [sentence]
+
+
+def test_what_a_zone_reaches_by_another_zones_address_only_is_a_difference() -> None:
+    """The portal called by its management address from the device zone; what the zone may see anyway is none."""
+    heard = (
+        Heard(Call("device", "lab-device", "02:00:00:00:00:01", "10.98.2.2"), frozenset({443, 8443})),
+        Heard(Call("management", "lab-mgmt", "02:00:00:00:00:02", "10.98.1.2"), frozenset({22, 443})),
+    )
+    assert trespasses(heard) == ["device zone: TCP 8443 answers at 10.98.2.2, another zone's address, and must not"]
 
 
 def test_an_answering_udp_port_is_a_difference_in_its_zone() -> None:
