@@ -38,6 +38,10 @@ options:
         default: file
       content: {description: Text of a file., type: str}
       target: {description: Where a link points., type: str}
+      only:
+        description: Names of the files a folder may hold; every other file and link in it is removed.
+        type: list
+        elements: str
       mode: {description: Octal mode of a file (0644 unless told) or folder (0755 unless told)., type: str}
       owner: {description: Account that owns it., type: str, default: root}
       group: {description: Group that owns it., type: str, default: root}
@@ -66,6 +70,7 @@ SUBOPTIONS = {
     "state": {"type": "str", "choices": ["file", "directory", "link", "absent", "attributes"], "default": "file"},
     "content": {"type": "str"},
     "target": {"type": "str"},
+    "only": {"type": "list", "elements": "str"},
     "mode": {"type": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
@@ -179,10 +184,20 @@ def difference(path, before, after):
     return {"before_header": path, "after_header": path, "before": texts[0], "after": texts[1]}
 
 
+def strangers(item):
+    """An item for each file or link that a folder with `only` must not hold. Folders in it are left alone."""
+    folder = Path(item["path"])
+    if item["only"] is None or not folder.is_dir():
+        return []
+    extra = sorted(path for path in folder.iterdir() if path.name not in item["only"])
+    return [{"path": str(path), "state": "absent"} for path in extra if path.is_symlink() or path.is_file()]
+
+
 def plan(module):
     """The items that are not yet as they must be: (item, before, after)."""
     todo = []
-    for item in module.params["files"]:
+    items = module.params["files"]
+    for item in [*items, *(stranger for folder in items for stranger in strangers(folder))]:
         before = describe(item["path"])
         after = wanted(item, before, module)
         reason = clash(before, after)

@@ -58,10 +58,15 @@ ON_AT_BOOT = ("enabled", "enabled-runtime", "static", "alias", "indirect", "gene
 
 
 def properties(units, module):
-    """LoadState, UnitFileState, ActiveState and ConditionResult of each unit."""
+    """What systemd knows of each unit: LoadState, UnitFileState, ActiveState, ConditionResult, NeedDaemonReload."""
     if not units:
         return {}
-    show = ["systemctl", "show", "--property=LoadState,UnitFileState,ActiveState,ConditionResult", *units]
+    show = [
+        "systemctl",
+        "show",
+        "--property=LoadState,UnitFileState,ActiveState,ConditionResult,NeedDaemonReload",
+        *units,
+    ]
     _, out, _ = module.run_command(show, check_rc=True)
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.strip().split("\n\n")]
     return dict(zip(units, blocks, strict=True))
@@ -108,7 +113,11 @@ def main():
     module = AnsibleModule(argument_spec={name: dict(option) for name in lists}, supports_check_mode=True)
     wanted = {name: list(dict.fromkeys(module.params[name])) for name in lists}
     names = list(dict.fromkeys(name for values in wanted.values() for name in values))
-    calls = plan(wanted, properties(names, module))
+    state = properties(names, module)
+    if not module.check_mode and any(unit["NeedDaemonReload"] == "yes" for unit in state.values()):
+        module.run_command(["systemctl", "daemon-reload"], check_rc=True)
+        state = properties(names, module)
+    calls = plan(wanted, state)
     made = [[verb, *units] for verb, units in calls.items()] if module.check_mode else apply(calls, module)
     module.exit_json(changed=bool(made), actions=made)
 
