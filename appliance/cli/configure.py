@@ -1,0 +1,194 @@
+"""What the commands of CONFIG and INTERFACE mode do to the candidate."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.cli.command import Action, CommandError, Mode
+from appliance.cli.config_lines import change_lines, config_lines
+from appliance.cli.output import Output
+from appliance.cli.shell import Shell
+from appliance.configd import api
+from appliance.configd.client import Refused
+
+Values = Mapping[str, str]
+Path = tuple[str, ...]
+
+VALUE = "value"  # the name of the argument that holds a setting's value
+
+
+def current(shell: Shell, path: Path) -> Any:
+    """What the candidate has at `path`; None where it has nothing."""
+    try:
+        return shell.call(api.GetConfig, Any, view="candidate", path=path)
+    except Refused as refused:
+        if refused.refusal.kind == "invalid":
+            return None
+        raise
+
+
+def put(path: Path) -> Action:
+    """The command that sets one value."""
+
+    def action(shell: Shell, values: Values) -> None:
+        shell.call(api.SetConfig, type(None), path=path, value=values[VALUE])
+
+    return action
+
+
+def append(path: Path) -> Action:
+    """The command that adds one item to a list; one that is there already stays as it is."""
+
+    def action(shell: Shell, values: Values) -> None:
+        _add(shell, path, values[VALUE])
+
+    return action
+
+
+def _add(shell: Shell, path: Path, item: str) -> None:
+    items = current(shell, path)
+    if not items:
+        shell.call(api.SetConfig, type(None), path=path, value=[item])
+    elif item not in map(str, items):
+        shell.call(api.SetConfig, type(None), path=(*path, str(len(items))), value=item)
+
+
+def alias(path: Path) -> Action:
+    """The command of another router's CLI that adds an address to a list."""
+    return lambda shell, values: _add(shell, path, values["address"])
+
+
+def interface_address(shell: Shell, values: Values) -> None:
+    """Add an address to the interface; a mask becomes a prefix length."""
+    text = f"{values['address']}/{values['mask']}" if "mask" in values else values["address"]
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise CommandError(
+            f"Found {text}; allowed: an address such as 192.0.2.2/24 or 192.0.2.2 255.255.255.0."
+        ) from error
+    _add(shell, ("interfaces", shell.interface, "addresses"), str(found))
+
+
+def put_text(path: Path) -> Action:
+    """The command that sets a text of several lines, which follow up to a line with a single dot."""
+
+    def action(shell: Shell, _values: Values) -> None:
+        if shell.terminal.interactive:
+            shell.terminal.write(["Enter the text; a line with a single dot ends it."])
+        lines: list[str] = []
+        while (line := shell.terminal.ask("")) != ".":
+            lines.append(line)
+        shell.call(api.SetConfig, type(None), path=path, value="".join(f"{line}\n" for line in lines))
+
+    return action
+
+
+def put_secret(path: Path, label: str) -> Action:
+    """The command that asks for a secret value without echo and sets it."""
+
+    def action(shell: Shell, _values: Values) -> None:
+        shell.call(api.SetConfig, type(None), path=path, value=shell.terminal.ask_secret(f"{label}: "))
+
+    return action
+
+
+def delete(path: Path) -> Action:
+    """The command that removes a value: back to its default, or gone; of a list, the item named on the line."""
+
+    def action(shell: Shell, values: Values) -> None:
+        shell.call(api.DeleteConfig, type(None), path=path, value=values.get(VALUE))
+
+    return action
+
+
+def show(path: Path) -> Action:
+    """The command that shows the candidate below `path`."""
+
+    def action(shell: Shell, _values: Values) -> Output:
+        tree = shell.call(api.GetConfig, Any, view="candidate", path=path)
+        return Output(tuple(config_lines(tree, path)) or ("Nothing is configured here.",), tree)
+
+    return action
+
+
+def enter_interface(name: str) -> Action:
+    """The command that enters INTERFACE mode."""
+
+    def action(shell: Shell, _values: Values) -> None:
+        shell.interface = name
+        shell.mode = Mode.INTERFACE
+
+    return action
+
+
+def account_password(shell: Shell, values: Values) -> None:
+    """Ask for an account's new password twice, and set it."""
+    password = _twice(shell, f"New password of {values['user']}")
+    shell.call(api.SetPassword, type(None), user=values["user"], password=password)
+
+
+def enable_secret(shell: Shell, _values: Values) -> None:
+    """Ask for the new enable secret twice, and set it."""
+    shell.call(api.SetEnableSecret, type(None), secret=_twice(shell, "New enable secret"))
+
+
+def _twice(shell: Shell, label: str) -> str:
+    first = shell.terminal.ask_secret(f"{label}: ")
+    if shell.terminal.ask_secret("Once more: ") != first:
+        raise CommandError("The two are not the same; nothing was changed.")
+    return first
+
+
+def commit(shell: Shell, values: Values) -> Output:
+    """Make the candidate the running configuration, for good or until a deadline."""
+    minutes = int(values["minutes"]) if "minutes" in values else None
+    comment = values.get("comment", "")
+    return committed(shell.call(api.Commit, api.Committed, comment=comment, confirm_minutes=minutes))
+
+
+def check(shell: Shell, _values: Values) -> Output:
+    """Validate, render and vet the candidate; change nothing."""
+    done = shell.call(api.Commit, api.Committed, check_only=True)
+    lines = (
+        *change_lines(done.changes),
+        *(f"would write {file}" for file in done.files),
+        "The candidate can be committed.",
+    )
+    return Output(lines, _data(done))
+
+
+def committed(done: api.Committed) -> Output:
+    """What a commit did."""
+    if not done.changed:
+        return Output((f"Nothing was different; revision {done.revision} stays.",), _data(done))
+    lines = [*change_lines(done.changes), f"Revision {done.revision} is running."]
+    if done.confirm_by:
+        lines.append(f"It returns to the one before at {done.confirm_by} unless you give `confirm`.")
+    return Output(tuple(lines), _data(done))
+
+
+def _data(done: api.Committed) -> dict[str, Any]:
+    return {
+        "changed": done.changed,
+        "revision": done.revision,
+        "changes": [{"path": list(each.path), "before": each.before, "after": each.after} for each in done.changes],
+        "files": list(done.files),
+        "units": list(done.units),
+        "confirm_by": done.confirm_by,
+    }
+
+
+def confirm(shell: Shell, _values: Values) -> None:
+    """Keep the commit that waits for confirmation."""
+    shell.call(api.Confirm, type(None))
+
+
+def discard(shell: Shell, _values: Values) -> None:
+    """Throw the candidate away."""
+    shell.call(api.Discard, type(None))
+
+
+def rollback(shell: Shell, values: Values) -> Output:
+    """Commit a kept revision again."""
+    return committed(shell.call(api.Rollback, api.Committed, revision=int(values["revision"])))

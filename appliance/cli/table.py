@@ -1,0 +1,218 @@
+"""Every command, and the grammar of each mode made from them."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from appliance.cli import actions, configure
+from appliance.cli.actions import whole_number
+from appliance.cli.command import Command, Mode, Tree, build
+from appliance.cli.grammar import Argument, Node
+
+if TYPE_CHECKING:
+    from appliance.cli.command import Action
+    from appliance.cli.shell import Shell
+
+PAGE_LINES = 512  # the longest terminal anybody has
+REVISIONS = 999_999
+CONFIRM_MINUTES = 1_440
+
+EXEC = frozenset({Mode.EXEC, Mode.PRIVILEGED})
+PRIVILEGED = frozenset({Mode.PRIVILEGED})
+CONFIG = frozenset({Mode.CONFIG})
+INTERFACE = frozenset({Mode.INTERFACE})
+EDITING = frozenset({Mode.CONFIG, Mode.INTERFACE})
+ALL = EXEC | EDITING
+
+_TOPICS = (
+    ("version", "version", "What runs here: appliance, Debian, kernel, OpenSSL, configuration"),
+    ("clock", "clock", "The time, and whether it is kept by NTP"),
+    ("uptime", "uptime", "How long the machine has been running"),
+    ("hostname", "hostname", "The name of the appliance"),
+    ("banner", "banner", "The log-in banner"),
+    ("interfaces", "interfaces", "Network interfaces and their addresses"),
+    ("ip route", "routes", "The routing table"),
+    ("ip name-server", "dns", "The DNS servers"),
+    ("ip arp", "arp", "The neighbours"),
+    ("ntp", "ntp", "Time servers and how well they are followed"),
+    ("ssh", "ssh", "What the SSH server goes by"),
+    ("users", "users", "Administrators and their roles"),
+    ("sessions", "sessions", "Who is logged in"),
+    ("firewall", "firewall", "The flows that are let through"),
+    ("ports", "ports", "Inbound ports and who listens"),
+    ("fips", "fips", "Whether cryptography runs in FIPS 140 mode"),
+    ("service", "services", "The services and their state"),
+    ("portal", "portal", "The portal"),
+    ("gateway", "gateway", "The gateway's counters"),
+    ("agent", "agent", "The agent's counters"),
+    ("backends", "backends", "The servers behind the gateway"),
+    ("uem", "uem", "The UEM and the link to it"),
+    ("sentry devices", "devices", "The device list"),
+    ("sentry device <argument>", "device", "What is known of one device"),
+    ("sentry emm-source-verify", "emm-source-verify", "Whether the sender of the UEM's pushes is verified"),
+    ("sentry emm-ips", "emm-ips", "From where the UEM may push"),
+    ("log", "log", "The audit trail, its end"),
+    ("log gateway", "log", "The gateway's part of the audit trail"),
+    ("processes", "processes", "The largest processes"),
+    ("memory", "memory", "Memory in use"),
+    ("tcp", "tcp", "Listening sockets"),
+    ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
+)
+"""`show` of what runs: words, configd's topic, help."""
+
+COMMANDS: tuple[Command, ...] = (
+    *(
+        Command(f"show {words}", text, actions.show(topic, "gateway" if words == "log gateway" else ""), EXEC)
+        for words, topic, text in _TOPICS
+    ),
+    Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
+    Command("show running-config", "The configuration that runs", actions.show_config("running"), PRIVILEGED),
+    Command("show startup-config", "The configuration after a restart", actions.show_config("startup"), PRIVILEGED),
+    Command("show candidate", "The configuration being edited", actions.show_config("candidate"), PRIVILEGED),
+    Command("show diff", "What the candidate would change", actions.show_diff, PRIVILEGED),
+    Command("show revisions", "The kept configurations", actions.show_revisions, PRIVILEGED),
+    Command("ping <host>", "ICMP echo to a host", actions.ping, EXEC),
+    Command("host <host>", "Look a name or address up in DNS", actions.lookup, EXEC),
+    Command("timeout <minutes>", "Shorten the idle time of this session", actions.timeout, EXEC),
+    Command("terminal length <lines>", "Pause after so many lines; 0: never", actions.terminal_length, EXEC),
+    Command("enable", "Go privileged (asks for the enable secret)", actions.enable, EXEC),
+    Command("enable <secret>", "Go privileged", actions.enable, EXEC),
+    Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
+    Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
+    Command(
+        "service <service:gateway|agent|uem|portal> <action:start|stop|restart|status>",
+        "Start, stop or restart a service, or say how it is",
+        actions.service,
+        PRIVILEGED,
+    ),
+    Command(
+        "device <action:register|allow|block|remove> <id> <user>",
+        "Register, allow, block or remove a device",
+        actions.device,
+        PRIVILEGED,
+    ),
+    Command(
+        "device <action:register|allow|block> <id> <user> note <note>",
+        "The same, with a note why",
+        actions.device,
+        PRIVILEGED,
+    ),
+    Command("reload", "Restart the appliance", actions.power("reload"), PRIVILEGED),
+    Command("poweroff", "Turn the appliance off", actions.power("poweroff"), PRIVILEGED),
+    Command("write", "Commit the candidate", configure.commit, PRIVILEGED),
+    Command("write memory", "Commit the candidate", configure.commit, PRIVILEGED),
+    Command("clear candidate", "Forget what was edited and not committed", configure.discard, PRIVILEGED),
+    Command("diff", "What the candidate would change", actions.show_diff, EDITING),
+    Command("check", "Validate, render and vet the candidate; change nothing", configure.check, EDITING),
+    Command("commit", "Make the candidate the running configuration", configure.commit, EDITING),
+    Command("commit comment <comment>", "Commit, with a comment in the revision", configure.commit, EDITING),
+    Command("commit confirmed <minutes>", "Commit, and return by itself unless confirmed", configure.commit, EDITING),
+    Command("commit confirmed <minutes> comment <comment>", "The same, with a comment", configure.commit, EDITING),
+    Command("confirm", "Keep the commit that waits for confirmation", configure.confirm, EDITING),
+    Command("discard", "Forget what was edited and not committed", configure.discard, EDITING),
+    Command("rollback <revision>", "Commit a kept revision again", configure.rollback, EDITING),
+    Command("username <user> password", "Set an account's password (asks for it)", configure.account_password, CONFIG),
+    Command("username <user> password <secret>", "Set an account's password", configure.account_password, CONFIG),
+    Command("enable secret", "Set the enable secret (asks for it)", configure.enable_secret, CONFIG),
+    Command("enable secret <secret>", "Set the enable secret", configure.enable_secret, CONFIG),
+    Command("ip name-server <address>", "Add a DNS server", configure.alias(("dns", "servers")), CONFIG),
+    Command("ip address <address>", "Add an address with its prefix length", configure.interface_address, INTERFACE),
+    Command("ip address <address> <mask>", "The same, with a mask", configure.interface_address, INTERFACE),
+    Command("help", "How to edit a line and get help", actions.help_keys, ALL),
+    Command("exit", "One mode up; from EXEC and PRIVILEGED: leave", actions.leave, EXEC),
+    Command("exit", "One mode up", actions.up, EDITING),
+    Command("end", "One mode up", actions.up, PRIVILEGED | EDITING),
+    Command("logout", "Leave", actions.leave, ALL),
+)
+
+WORDS = {
+    "show": "Show what runs, or the configuration",
+    "show ip": "Routes, name servers, neighbours",
+    "show sentry": "Devices, and how the UEM is verified",
+    "terminal": "This terminal",
+    "configure": "Change the configuration",
+    "service": "Start, stop or restart a service, or say how it is",
+    "service gateway": "The gateway on 443",
+    "service agent": "The keeper of the device list",
+    "service uem": "The UEM in the box",
+    "service portal": "The portal on 8443",
+    "device": "Register, allow, block or remove a device",
+    "device register": "This device belongs to this user and may pass",
+    "device allow": "The device may pass",
+    "device block": "The device may not pass, from this moment on",
+    "device remove": "Forget the device",
+    "clear": "Forget something",
+    "commit confirmed": "Commit, and return by itself unless confirmed",
+    "ip": "Addresses in the words of other routers",
+    "ip address": "Add an address",
+    "username": "An administrator's account",
+    "commit comment": "Commit, with a comment in the revision",
+}
+"""The help of words that several commands begin with, or that stand before an argument."""
+for _service in ("gateway", "agent", "uem", "portal"):
+    for _action, _text in (
+        ("start", "Start it"),
+        ("stop", "Stop it"),
+        ("restart", "Stop and start it"),
+        ("status", "Say how it is"),
+    ):
+        WORDS[f"service {_service} {_action}"] = _text
+
+ARGUMENTS: dict[str, tuple[Argument, str]] = {
+    "argument": (Argument("argument"), "The device id, as `show sentry devices` prints it"),
+    "host": (Argument("host"), "A name or an address"),
+    "minutes": (Argument("minutes", whole_number(1, CONFIRM_MINUTES)), "Minutes"),
+    "address": (Argument("address"), "An address"),
+    "mask": (Argument("mask"), "A mask, such as 255.255.255.0"),
+    "lines": (Argument("lines", whole_number(0, PAGE_LINES)), "Lines; 0 never pauses"),
+    "id": (Argument("id"), "The device id"),
+    "user": (Argument("user"), "The user's name, as the device or the account has it"),
+    "note": (Argument("note", rest=True), "Why; up to the end of the line"),
+    "comment": (Argument("comment", rest=True), "A comment; up to the end of the line"),
+    "revision": (Argument("revision", whole_number(1, REVISIONS)), "The revision's number, from `show revisions`"),
+    "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
+}
+
+
+@cache
+def commands(mode: Mode) -> Tree:
+    """The commands of the table that stand in `mode`."""
+    return build((each for each in COMMANDS if mode in each.modes), WORDS, ARGUMENTS)
+
+
+def tree(mode: Mode, shell: "Shell") -> Tree:
+    """All that may be typed in `mode`: the table's commands and, in the configuration modes, `do`, `no`, `show` and every
+    setting of the schema."""
+    if mode not in EDITING:
+        return commands(mode)
+    from appliance.cli import settings_tree as settings  # noqa: PLC0415 - the schema takes time that `show` must not pay
+
+    names = settings.existing(shell)
+    root = ("interfaces", shell.interface) if mode is Mode.INTERFACE else ()
+    nodes = (*commands(mode), _do(), *settings.set_nodes(names, root))
+    no = _keyword("no", "Remove a setting, or bring its default back", settings.delete_nodes(names, root))
+    show = _keyword("show", "Show the candidate", settings.show_nodes(names, root), configure.show(root))
+    if mode is Mode.INTERFACE:
+        return (*nodes, no, show)
+    argument = Argument("NAME", suggest=lambda: names(("interfaces",)))
+    instance: Node[Action] = Node(
+        word="<name>", help="An interface by the kernel's name", argument=argument, action=_enter
+    )
+    return (*nodes, no, show, _keyword("interface", "Change one interface", (instance,)))
+
+
+def _enter(shell: "Shell", values: "actions.Values") -> None:
+    configure.enter_interface(values["NAME"])(shell, values)
+
+
+@cache
+def _do() -> "Node[Action]":
+    """`do` with the commands of PRIVILEGED mode that neither change the mode nor end the session."""
+    kept = tuple(node for node in commands(Mode.PRIVILEGED) if node.word not in MODE_WORDS)
+    return _keyword("do", "Do a command of PRIVILEGED mode", kept)
+
+
+MODE_WORDS = frozenset({"enable", "disable", "configure", "end", "exit", "logout"})
+
+
+def _keyword(word: str, text: str, following: Tree, action: "Action | None" = None) -> "Node[Action]":
+    return Node(word=word, help=text, action=action, children=lambda _text: following)
