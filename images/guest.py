@@ -148,7 +148,7 @@ def stop(guest: Guest, layout: Layout) -> None:
         _children.pop(guest.pid).wait()
     for interface in guest.interfaces:
         network.remove(interface)
-    cgroup.remove(guest.name)
+    cgroup.remove(_group(guest.root))
     (layout.run / f"{guest.name}.json").unlink(missing_ok=True)
 
 
@@ -169,6 +169,11 @@ def answers(address: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _group(root: Path) -> str:
+    """The guest's control group: two checkouts may run guests of one name, each in a network namespace of its own."""
+    return str(root).strip("/").replace("/", "-")
 
 
 def _described(guest: Guest) -> dict[str, str | int | list[str]]:
@@ -201,7 +206,7 @@ def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
     if not cgroup.has_systemd():
         # Without systemd on this machine there is nobody who could make a unit for the guest.
         argv.insert(1, "--keep-unit")
-    with log.open("wb") as file, cgroup.apart(spec.name):
+    with log.open("wb") as file, cgroup.apart(_group(root)):
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
