@@ -19,6 +19,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from appliance.cli import table
 from appliance.cli.command import CommandError
 from appliance.cli.grammar import Choice, GrammarError, choices, inside_quote
 from appliance.cli.output import safe
@@ -232,7 +233,7 @@ def _open(client: Client, console: Console, source: str) -> Shell:
     told = False
     while True:
         try:
-            return Shell(client, console, source=source)
+            return Shell(client, console, table.tree, source=source)
         except Unreachable as error:
             if not told:
                 console.write([*reasons(error), "  Waiting for it; Ctrl-C gives up."])

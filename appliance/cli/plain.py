@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+from appliance.cli import table
 from appliance.cli.command import CommandError
 from appliance.cli.grammar import GrammarError
 from appliance.cli.shell import Leave, Shell, explain, reasons
@@ -70,7 +71,7 @@ def open_shell(client: Client, terminal: PlainTerminal, source: str) -> Shell:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            return Shell(client, terminal, source=source, interactive=False)
+            return Shell(client, terminal, table.tree, source=source, interactive=False)
         except Unreachable:
             if time.monotonic() >= deadline:
                 raise

@@ -2,10 +2,9 @@
 
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar, overload
 
-from appliance.cli import table
 from appliance.cli.command import CommandError, Mode, Tree
 from appliance.cli.grammar import (
     AmbiguousWordError,
@@ -66,8 +65,11 @@ class Leave(Exception):  # noqa: N818 - not an error: the person is done
 class Shell:
     """The state of one session. Raises `Refused` or `Unreachable` when no session can be opened."""
 
-    def __init__(self, link: Link, terminal: Terminal, *, source: str = "", interactive: bool = True) -> None:
+    def __init__(
+        self, link: Link, terminal: Terminal, grammar: "Grammar", *, source: str = "", interactive: bool = True
+    ) -> None:
         """Open the session: in EXEC mode, or in PRIVILEGED when configd opens it so (automation)."""
+        self._grammar = grammar
         self.terminal = terminal
         self._link = link
         self._opening = api.OpenSession(source=source, interactive=interactive)
@@ -95,7 +97,7 @@ class Shell:
     @property
     def tree(self) -> Tree:
         """What may be typed now."""
-        return table.tree(self.mode, self)
+        return self._grammar(self.mode, self)
 
     # --- configd -----------------------------------------------------------------------------------------------------
 
@@ -179,7 +181,7 @@ class Shell:
             if here is not self.mode:
                 continue
             try:
-                match(table.tree(mode, self), line)
+                match(self._grammar(mode, self), line)
             except SecretOnLineError:
                 raise
             except GrammarError:
@@ -190,7 +192,7 @@ class Shell:
         """Whether a line has a secret on it, which no history may keep; in any mode, as one is easily in the wrong one."""
         for mode in (Mode.PRIVILEGED, Mode.CONFIG):
             try:
-                match(table.tree(mode, self), line)
+                match(self._grammar(mode, self), line)
             except SecretOnLineError:
                 return True
             except GrammarError:
@@ -200,6 +202,10 @@ class Shell:
     def confirm(self, question: str) -> bool:
         """Ask for a yes, in full; anything else is a no."""
         return self.terminal.ask(f"{question} [yes/no] ").strip().lower() == "yes"
+
+
+Grammar = Callable[[Mode, Shell], Tree]
+"""What may be typed in a mode (`appliance.cli.table.tree`)."""
 
 
 def explain(line: str, error: GrammarError) -> list[str]:
