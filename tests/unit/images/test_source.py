@@ -1,0 +1,152 @@
+"""The release archive: the same bytes for the same content, and nothing in it that does not belong."""
+
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from images import source
+
+LOCK = """\
+httpcore==1.0 \\
+    --hash=sha256:{other}
+httptools==0.6.4 \\
+    --hash=sha256:{other} \\
+    --hash=sha256:{hash}
+    # via -r requirements.in
+idna==3 \\
+    --hash=sha256:{other}
+"""
+OTHER = "0" * 64
+
+
+def wheel_bytes(*names: str) -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        for name in names:
+            archive.writestr(name, f"content of {name}")
+    return raw.getvalue()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A project with both rooms, leftovers of Python and editors, and a kept wheel whose hash is locked."""
+    root = tmp_path / "repo"
+    for name in (
+        "appliance/__init__.py",
+        "appliance/templates/a.j2",
+        "sentry_runtime/gateway/__main__.py",
+        "stig/x.py",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"# {name}\n")
+    for name in ("appliance/__pycache__/a.cpython-311.pyc", "appliance/.a.py.swp", "appliance/a.py~"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("left behind")
+    wheel = wheel_bytes("httptools/__init__.py", "httptools/parser.so")
+    (root / "wheels").mkdir()
+    (root / "wheels" / "httptools-0.6.4-cp313-cp313-manylinux.whl").write_bytes(wheel)
+    lock = LOCK.format(hash=hashlib.sha256(wheel).hexdigest(), other=OTHER)
+    (root / "requirements.txt").write_text(lock)
+    return root
+
+
+def build(repo: Path, output: Path) -> source.Release:
+    return source.build(repo, output, repo / "wheels")
+
+
+def test_the_archive_holds_our_rooms_and_the_wheel_and_nothing_left_behind(repo: Path, tmp_path: Path) -> None:
+    release = build(repo, tmp_path / "out")
+    with tarfile.open(release.archive) as tar:
+        files = [member.name for member in tar if member.isfile()]
+        assert all(member.uid == member.gid == 0 and member.mode in {0o644, 0o755} for member in tar)
+    assert [name.removeprefix(f"{release.digest}/") for name in files] == [
+        "appliance/__init__.py",
+        "appliance/templates/a.j2",
+        "sentry_runtime/gateway/__main__.py",
+        "vendor/httptools/__init__.py",
+        "vendor/httptools/parser.so",
+        "RELEASE",
+    ]
+
+
+def test_every_folder_with_code_brings_the_folder_of_its_compiled_files(repo: Path, tmp_path: Path) -> None:
+    release = build(repo, tmp_path / "out")
+    with tarfile.open(release.archive) as tar:
+        folders = {member.name.removeprefix(f"{release.digest}/") for member in tar if member.isdir()}
+    assert {"appliance/__pycache__", "sentry_runtime/gateway/__pycache__", "vendor/httptools/__pycache__"} <= folders
+    assert "appliance/templates/__pycache__" not in folders
+
+
+def test_the_same_content_gives_the_same_bytes_whatever_its_dates(repo: Path, tmp_path: Path) -> None:
+    first = build(repo, tmp_path / "one")
+    (repo / "appliance/__init__.py").touch()
+    second = build(repo, tmp_path / "two")
+    assert first.digest == second.digest
+    assert first.archive.read_bytes() == second.archive.read_bytes()
+
+
+def test_a_release_that_is_there_is_not_made_again_and_a_changed_file_makes_another(repo: Path, tmp_path: Path) -> None:
+    first = build(repo, tmp_path)
+    assert first.built
+    assert not build(repo, tmp_path).built
+    (repo / "appliance/__init__.py").write_text("changed = True\n")
+    changed = build(repo, tmp_path)
+    assert changed.built
+    assert changed.digest != first.digest
+
+
+def test_the_release_file_names_the_whole_digest(repo: Path, tmp_path: Path) -> None:
+    release = build(repo, tmp_path / "out")
+    with tarfile.open(release.archive) as tar:
+        held = tar.extractfile(f"{release.digest}/RELEASE")
+        assert held is not None
+        stated = json.loads(held.read())
+    assert stated["digest"].startswith(release.digest)
+    assert len(stated["digest"]) == 64
+    assert stated["files"] == 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["httptools.libs/libssl-1f2e.so.3", "httptools.libs/libcrypto.so.3", "libcrypto-abc.so", "x/libgnutls.so.30"],
+)
+def test_a_wheel_with_its_own_cryptography_is_refused(tmp_path: Path, name: str) -> None:
+    wheel = tmp_path / "x.whl"
+    wheel.write_bytes(wheel_bytes("httptools/__init__.py", name))
+    with pytest.raises(source.SourceError, match="cryptography comes from Debian packages only"):
+        source.wheel_files(wheel)
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/etc/passwd"])
+def test_a_wheel_that_would_write_outside_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    wheel = tmp_path / "x.whl"
+    wheel.write_bytes(wheel_bytes(name))
+    with pytest.raises(source.SourceError, match="outside its folder"):
+        source.wheel_files(wheel)
+
+
+def test_the_locked_lines_are_those_of_one_package_only() -> None:
+    lines = source.locked(LOCK.format(hash="1" * 64, other=OTHER), "httptools")
+    assert lines.startswith("httptools==0.6.4")
+    assert "1" * 64 in lines
+    assert "httpcore" not in lines
+    assert "idna" not in lines
+
+
+def test_a_package_without_hashes_is_refused() -> None:
+    with pytest.raises(source.SourceError, match="found no httptools with hashes"):
+        source.locked("httptools==0.6.4\n", "httptools")
+
+
+def test_a_kept_wheel_with_another_hash_is_not_used(repo: Path) -> None:
+    wheel = next((repo / "wheels").glob("*.whl"))
+    lines = (repo / "requirements.txt").read_text()
+    assert source.fetch_wheel(repo, repo / "wheels") == wheel
+    wheel.write_bytes(b"tampered")
+    locked = source.locked(lines, "httptools")
+    assert source._genuine(repo / "wheels", "httptools-*.whl", locked) is None
