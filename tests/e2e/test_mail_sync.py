@@ -97,6 +97,23 @@ def test_a_device_blocked_while_its_ping_hangs_loses_it_at_once(
     assert status_of(Phone(lab, ALICE, alices_device).folder_sync().content, "FolderHierarchy.Status") == "129"
 
 
+def test_what_an_administrator_says_in_the_cli_holds_at_once(lab: Lab, mail_server: MailServer) -> None:
+    """A device is refused, registered and passes, is blocked and refused again: each with its very next request."""
+    phone = Phone(lab, ALICE, new_id())
+    device = f"{phone.device_id} {ALICE.user}"
+
+    def status() -> str | None:
+        return status_of(phone.folder_sync().content, "FolderHierarchy.Status")
+
+    assert status() == "129"
+    lab.cli("enable", lab.enable_secret, f"device register {device}")
+    assert status() == "1"
+    assert phone.device_id in lab.cli("enable", lab.enable_secret, "show devices").stdout
+    lab.cli("enable", lab.enable_secret, f"device block {device}")
+    assert status() == "129"
+    lab.cli("enable", lab.enable_secret, f"device remove {device}")
+
+
 def timed_ping(device: SyncClient, folder: str) -> float:
     """When a Ping of ten minutes ended."""
     device.ping(folder, heartbeat=600, timeout=660)
