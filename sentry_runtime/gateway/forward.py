@@ -88,6 +88,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._idle_since = asyncio.get_running_loop().time()
         self._tls = transport.get_extra_info("ssl_object")
 
     def fits(self, claim: Claim, now: float) -> bool:
@@ -99,6 +100,10 @@ class Upstream(asyncio.Protocol):
             and self._owner == (claim.key, claim.principal)
             and now - self._idle_since < REUSE_SECONDS
         )
+
+    def stale(self, now: float) -> bool:
+        """Whether no request will go over this connection any more."""
+        return self._receiver is None and now - self._idle_since >= REUSE_SECONDS
 
     def begin(self, receiver: Receiver) -> None:
         """The next response is for `receiver`."""
@@ -183,7 +188,8 @@ class Upstream(asyncio.Protocol):
         self._response.phrase += phrase
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
-        self._response.fields.append((name, value or b""))
+        if self._response.head is None:  # trailers are not passed on (RFC 9110 6.5.1 lets us drop them)
+            self._response.fields.append((name, value or b""))
 
     def on_headers_complete(self) -> None:
         response = self._response

@@ -17,6 +17,7 @@ from sentry_runtime.gateway.services import Services
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
 DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
 LINGER_SECONDS = 2.0  # after our last word, so that a client still sending can read it (RFC 9112 9.6)
+CLOSE_SECONDS = 60.0  # for the last bytes of a response to reach a device on a poor link
 MEMO_CLAIMS = 8  # different queries on one connection that repeat (Ping, Sync ...); the rest is read again
 
 _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
@@ -146,6 +147,12 @@ class FrontConnection(asyncio.Protocol):
 
     # What the worker calls.
 
+    def tidy(self, now: float) -> None:
+        """Let go of a backend connection that has lain idle too long to be used again."""
+        if self.upstream is not None and self.upstream.stale(now):
+            self.upstream.drop()
+            self.upstream = None
+
     def expire(self) -> None:
         """The deadline has passed."""
         self.deadline = float("inf")
@@ -184,15 +191,11 @@ class FrontConnection(asyncio.Protocol):
                 data = bytes(self._input)
                 self._input.clear()
                 self._take_body(data)
-            elif self._exchange is not None:
-                if len(self._input) > PIPELINE_BYTES:
-                    self._set_held(self._held | _HOLD_PIPELINE)
+            elif self._exchange is not None or not self._take_head():
                 break
-            elif not self._take_head():
-                break
-        else:
-            self._set_held(self._held & ~_HOLD_PIPELINE)
         self._advancing = False
+        too_much = self._exchange is not None and len(self._input) > PIPELINE_BYTES
+        self._set_held(self._held | _HOLD_PIPELINE if too_much else self._held & ~_HOLD_PIPELINE)
 
     def _take_head(self) -> bool:
         if self._input.startswith(b"\r\n"):
@@ -271,13 +274,14 @@ class FrontConnection(asyncio.Protocol):
             self.upstream.drop()
             self.upstream = None
         self._input.clear()
-        self.set_deadline(LINGER_SECONDS)
         if self._transport is None:
             return
         if linger:
             self._set_held(0)
+            self.set_deadline(LINGER_SECONDS)
         else:
             self._closed = True
+            self.set_deadline(CLOSE_SECONDS)
             self._transport.close()
 
     def _set_held(self, held: int) -> None:

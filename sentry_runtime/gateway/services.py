@@ -11,7 +11,7 @@ from sentry_runtime.settings import Limits
 
 @dataclass(slots=True)
 class Services:
-    """One per worker. `draining` is set once, when no new request is to be expected."""
+    """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway."""
 
     limits: Limits
     backends: Backends
@@ -19,3 +19,4 @@ class Services:
     contacts: Contacts
     account: Account
     draining: bool = False
+    stopping: bool = False

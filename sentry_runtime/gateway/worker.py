@@ -20,7 +20,7 @@ from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.decide import Action, decide
-from sentry_runtime.gateway.front import LINGER_SECONDS, FrontConnection
+from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.listener import BACKLOG, HANDSHAKE_SECONDS
 from sentry_runtime.gateway.services import Services
@@ -113,7 +113,7 @@ class _Worker:
             ssl=self._post.front,
             backlog=BACKLOG,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=LINGER_SECONDS,
+            ssl_shutdown_timeout=CLOSE_SECONDS,
         )
         self._servers.append(server)
 
@@ -147,8 +147,10 @@ class _Worker:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for front in [front for front in self._crowd if front.deadline < now]:
-            front.expire()
+        for front in list(self._crowd):
+            front.tidy(now)
+            if front.deadline < now:
+                front.expire()
         if self._services.draining:
             if not self._crowd or now >= self._end + LAST_WORDS_SECONDS:
                 self._over.set()
@@ -170,7 +172,10 @@ class _Worker:
     # Orders
 
     def _told(self) -> None:
-        orders = self._post.channel.recv(64)
+        try:
+            orders = self._post.channel.recv(64)
+        except ConnectionError:
+            orders = b""
         if not orders:  # the supervisor is gone: its successor takes the sockets over
             asyncio.get_running_loop().remove_reader(self._post.channel)
             self._drain()
@@ -180,6 +185,7 @@ class _Worker:
             self._stop(RETIRED_SECONDS)
 
     def _drain(self) -> None:
+        self._services.stopping = True
         self._stop(self._limits.drain_seconds)
         for front in list(self._crowd):
             front.drain()

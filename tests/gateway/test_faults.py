@@ -174,6 +174,20 @@ def unaccepted(port: int) -> int:
     return total
 
 
+async def test_a_killed_supervisor_takes_its_workers_along_and_can_be_started_again(stand: Stand) -> None:
+    """Its successor finds the addresses and the control socket free, as after a kill -9 under systemd."""
+    await stand.agent.put(PHONE, State.ALLOWED)
+    (worker,) = stand.workers()
+    assert stand.process is not None
+    stand.process.kill()
+    await stand.ended()
+    await until(lambda: not Path(f"/proc/{worker}").exists())
+    stand.agent.following.clear()
+    await stand.start()
+    device = await stand.device()
+    assert (await device.ask(post())).status == 200
+
+
 async def test_only_the_killed_workers_own_exchanges_are_lost(make_stand: MakeStand) -> None:
     """Another worker's held Ping goes on."""
     stand = await make_stand(workers=2)

@@ -155,6 +155,52 @@ async def test_requests_sent_ahead_are_answered_one_by_one_in_order(stand: Stand
     assert [(await allowed.response()).body for _ in range(5)] == [b"%d%d" % (one, one) for one in range(5)]
 
 
+async def test_more_than_may_wait_is_read_when_its_turn_comes(stand: Stand, allowed: Device) -> None:
+    """200 KB of requests ahead of the first answer: reading stops and goes on, and every one is answered."""
+
+    async def slow(turn: Turn) -> None:
+        await turn.body()
+        await go.wait()
+        await turn.ok(turn.seen.body[:3])
+
+    go = asyncio.Event()
+    stand.backend.script = slow
+    sender = asyncio.create_task(
+        allowed.send(b"".join(post("Sync", b"%03d" % number + b"x" * 20_000) for number in range(10)))
+    )
+    await stand.backend.wait_seen()
+    go.set()
+    assert [(await allowed.response()).body for _ in range(10)] == [b"%03d" % number for number in range(10)]
+    await sender
+
+
+async def test_a_client_of_http_1_0_is_answered_in_its_form(stand: Stand, allowed: Device) -> None:
+    """No chunks, and the connection ends with the response."""
+
+    async def chunked(turn: Turn) -> None:
+        await turn.body()
+        await turn.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+
+    stand.backend.script = chunked
+    await allowed.send(post().replace(b"HTTP/1.1", b"HTTP/1.0"))
+    status, headers = await allowed.head()
+    assert (status, headers.get("transfer-encoding"), headers["connection"]) == (200, None, "close")
+    assert await allowed.ended() == b"abc"
+
+
+async def test_trailers_of_the_backend_are_dropped(stand: Stand, allowed: Device) -> None:
+    """They never become header fields."""
+
+    async def trailing(turn: Turn) -> None:
+        await turn.body()
+        await turn.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Late: b\r\n\r\n")
+
+    stand.backend.script = trailing
+    for _ in range(2):
+        response = await allowed.ask(post())
+        assert (response.body, "x-late" in response.headers) == (b"a", False)
+
+
 async def test_each_request_sent_ahead_is_judged_by_itself(stand: Stand, allowed: Device) -> None:
     """Another device, another user or no credentials on the same connection make no difference to the neighbours."""
     await stand.agent.put(PHONE, State.ALLOWED)
