@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
+from sqlalchemy.orm import Session
 
 from sentry_runtime import control
-from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.settings import (
     Agent,
     Backend,
@@ -24,6 +25,7 @@ from sentry_runtime.settings import (
     UemLink,
     UemServer,
 )
+from sentry_runtime.uem_server.tables import Clock, Device, open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -162,6 +164,25 @@ class Stage:
     def uem(self) -> Process:
         """Start the UEM; this test's user is its administrator."""
         return self.start("uem_server", "--admin-user", ME)
+
+    def enrol(self, keys: list[DeviceKey], note: str = "") -> None:
+        """Put registered devices into the database of a UEM that does not run, all at once."""
+        assert self.settings.uem_server is not None
+        engine = open_engine(self.settings.uem_server.database)
+        with Session(engine) as session, session.begin():
+            session.add(Clock(id=1, version=len(keys)))
+            session.add_all(
+                Device(
+                    device_id=key.device_id,
+                    principal=key.principal,
+                    state=State.ALLOWED,
+                    version=version,
+                    registered=True,
+                    note=note,
+                )
+                for version, key in enumerate(keys, 1)
+            )
+        engine.dispose()
 
     def ask(self, key: DeviceKey, **more: Any) -> Record:
         """A first contact."""

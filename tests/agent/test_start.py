@@ -231,13 +231,9 @@ def test_the_administrators_command_without_a_uem_names_the_socket(
 
 def test_a_list_longer_than_a_line_comes_in_pages(stage: Stage) -> None:
     """A page ends where the line would, and the next goes on behind it."""
+    keys = [DeviceKey(f"D{number:04}", "ä" * 150) for number in range(1_200)]
+    stage.enrol(keys, note="ä" * 256)
     stage.uem()
-    keys = [DeviceKey(f"D{number:03}", "ä" * 150) for number in range(900)]
-    for key in keys:
-        message = control.Register(
-            device_id=key.device_id, principal=key.principal, note="ä" * 256, device_type="ö" * 256
-        )
-        control.call(stage.paths.uem_admin, message)
     listed: list[Decision] = []
     pages = 0
     while page := control.call(
