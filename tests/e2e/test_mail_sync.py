@@ -108,7 +108,7 @@ def test_what_an_administrator_says_in_the_cli_holds_at_once(lab: Lab, mail_serv
     assert status() == "129"
     lab.cli("enable", lab.enable_secret, f"device register {device}")
     assert status() == "1"
-    assert phone.device_id in lab.cli("enable", lab.enable_secret, "show devices").stdout
+    assert phone.device_id in lab.cli("enable", lab.enable_secret, "show sentry devices").stdout
     lab.cli("enable", lab.enable_secret, f"device block {device}")
     assert status() == "129"
     lab.cli("enable", lab.enable_secret, f"device remove {device}")
