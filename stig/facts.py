@@ -94,9 +94,9 @@ class Facts:
             self._said[line] = self.machine.cli(line)
         return self._said[line]
 
-    def cli_field(self, line: str, name: str) -> str:
-        """The value behind `name` in a two-column answer of the command line."""
-        for row in self.cli(line).splitlines():
-            if row.strip().casefold().startswith(name.casefold()):
-                return row.strip()[len(name) :].strip(" :")
-        raise FactError(f"CLI {line!r}: no line begins with {name!r}")
+    def cli_data(self, line: str, shape: type[Shape]) -> Shape:
+        """The command line's answer to `line` in its JSON form, read as `shape`."""
+        try:
+            return msgspec.json.decode(self.cli(f"{line} | json"), type=shape)
+        except msgspec.MsgspecError as error:
+            raise FactError(f"CLI {line!r}: {error}") from error

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from stig.answers import Answers
+from stig.errors import FactError
 from stig.facts import Facts
 from stig.judge import sessions as judge
 from stig.parse import words
@@ -15,17 +16,46 @@ SHOW_SESSIONS = "show sessions"
 _SPARE = 2  # sessions tried beyond the site's number, so that a higher limit shows as one
 
 
+class Timeout(msgspec.Struct, frozen=True):
+    """`show timeout | json`."""
+
+    facts: dict[str, str]
+
+    def of(self, name: str) -> str:
+        """One value; `FactError` when the command line does not show it."""
+        if name not in self.facts:
+            raise FactError(f"CLI {SHOW_TIMEOUT!r}: shows no {name!r}")
+        return self.facts[name]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One row of `show sessions | json`."""
+
+    by: str
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    """`show sessions | json`."""
+
+    rows: tuple[Session, ...]
+
+    @property
+    def others(self) -> int:
+        """Command-line sessions without the one that asked."""
+        return max(0, sum(row.by == "cli" for row in self.rows) - 1)
+
+
 class PortalIdleFile(msgspec.Struct, frozen=True):
     """What the portal's settings say about idle time."""
 
-    idle_minutes: int = 15
+    idle_minutes: int
 
 
 @pytest.mark.stig("V-250982")
 def test_the_session_after_the_last_allowed_one_is_refused(facts: Facts, answers: Answers, prove: Prove) -> None:
     """The site's number of command-line sessions can be open at once, and one more is refused."""
-    shown = facts.cli_field(SHOW_TIMEOUT, "CLI sessions at once")
-    before = judge.cli_sessions(facts.cli(SHOW_SESSIONS))
+    shown = facts.cli_data(SHOW_TIMEOUT, Timeout).of("CLI sessions at once")
+    before = facts.cli_data(SHOW_SESSIONS, Sessions).others
     opened = ssh.open_until_refused(facts.machine.target, answers.max_cli_sessions + _SPARE)
     prove(
         judge.session_limit(
@@ -37,13 +67,13 @@ def test_the_session_after_the_last_allowed_one_is_refused(facts: Facts, answers
 @pytest.mark.stig("V-250984")
 def test_an_idle_portal_session_ends_after_15_minutes(facts: Facts, prove: Prove) -> None:
     """Exactly 15 minutes, as configd enforces it and as the portal's file says."""
-    enforced = facts.cli_field(SHOW_TIMEOUT, "portal session timeout (minutes)")
+    enforced = facts.cli_data(SHOW_TIMEOUT, Timeout).of("portal session timeout (minutes)")
     prove(judge.portal_idle(judge.PortalIdle(enforced, facts.struct("portal", PortalIdleFile).idle_minutes)))
 
 
 @pytest.mark.stig("V-250996")
 def test_an_idle_cli_session_is_cut_after_10_minutes(facts: Facts, prove: Prove) -> None:
     """Exactly 10 minutes in the CLI, and in sshd, which releases the connection."""
-    shown = facts.cli_field(SHOW_TIMEOUT, "CLI session timeout (minutes)")
+    shown = facts.cli_data(SHOW_TIMEOUT, Timeout).of("CLI session timeout (minutes)")
     line = words.settings(facts.lines("sshd")).get("channeltimeout", "")
     prove(judge.cli_idle(judge.CliIdle(shown, judge.session_channel_seconds(line), line)))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from stig.errors import FactError
 from stig.parse.words import seconds
 from stig.verdict import Point, Verdict
 
@@ -110,16 +109,6 @@ def cli_idle(facts: CliIdle) -> Verdict:
             "10, which contradicts them. It is read as exactly 10: neither longer nor shorter."
         ),
     )
-
-
-def cli_sessions(table: str) -> int:
-    """How many command-line sessions `show sessions` lists, without the one that asked."""
-    rows = [line.split() for line in table.splitlines()]
-    heads = [row for row in rows if "by" in row and "user" in row]
-    if not heads:
-        raise FactError("CLI 'show sessions': no line with the headings `user` and `by`")
-    listed = sum("cli" in row for row in rows)
-    return max(0, listed - 1)
 
 
 def session_channel_seconds(line: str) -> int | None:
