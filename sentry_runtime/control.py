@@ -1,7 +1,7 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Report`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
+exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
 gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
 checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """

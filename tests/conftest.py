@@ -15,7 +15,7 @@ from tests import lab as labs
 from tests.lab import Lab, Measured
 
 # Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
-ROOMS = ("unit", "images", "gateway", "stig", "appliance", "portal", "e2e")
+ROOMS = ("unit", "images", "gateway", "agent", "stig", "appliance", "portal", "e2e")
 LAST = "test_faults.py"
 MEASURED = "measured"
 

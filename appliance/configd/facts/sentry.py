@@ -74,9 +74,9 @@ def devices(context: Context, _argument: str) -> Table:
     while len(found) < DEVICES:
         request = control.ListDevices(after=after, limit=PAGE)
         page = context.call(context.paths.agent_socket, request, list[Record])
-        found += page
-        if len(page) < PAGE:
+        if not page:  # a short page is no sign of the end: a line's size bounds it too
             break
+        found += page
         after = page[-1].key
     more = " (the first; show device <id> finds one)" if len(found) >= DEVICES else ""
     return Table(title=f"devices{more}", columns=COLUMNS, rows=tuple(_row(record) for record in found))
