@@ -119,4 +119,4 @@ def crypto(facts: Facts) -> Crypto:
     try:
         return module(facts.cli("show fips"), words.providers(facts.text("providers")))
     except FactError as error:
-        return Crypto(module="unknown", validation=f"unknown: {error}")
+        return Crypto(module="module unknown", validation=str(error))
