@@ -38,7 +38,7 @@ def test_the_portal_is_reached_on_the_management_interface_from_listed_networks_
                 management=MANAGEMENT,
                 management_interface=management,
                 other_interfaces=tuple(others),
-                answers={zone: network.answers(address, PORTAL_PORT) for zone, address in target.zones.items()},
+                answers=network.answering(target.zones, PORTAL_PORT),
                 listed={
                     name: rules.inward(Packet(name, listed, PORTAL_PORT)) for name in (management, *others) if name
                 },

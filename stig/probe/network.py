@@ -5,6 +5,8 @@ import http.client
 import re
 import socket
 import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stig.errors import FactError
@@ -24,6 +26,12 @@ def answers(host: str, port: int) -> bool:
         return False
     except OSError as error:
         raise FactError(f"{host}:{port}: {error.strerror or error}") from error
+
+
+def answering(zones: Mapping[str, str], port: int) -> dict[str, bool]:
+    """`answers` for the address of every zone, all asked at once: silence takes its time."""
+    with ThreadPoolExecutor(max_workers=max(1, len(zones))) as pool:
+        return dict(zip(zones, pool.map(lambda host: answers(host, port), zones.values()), strict=True))
 
 
 def login_page(host: str, port: int, ca_file: Path | None) -> tuple[str, str]:

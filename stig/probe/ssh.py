@@ -14,6 +14,7 @@ from stig.target import Target
 
 SECONDS = 15.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|[\x00-\x08\x0b-\x1f]")
+_RSA = {"rsa-sha2-256": "ssh-rsa", "rsa-sha2-512": "ssh-rsa"}  # RFC 8332: two signatures by the one kind of key
 _PROMPT = re.compile(r"^\S*[>#]\s*$")
 
 
@@ -40,11 +41,8 @@ def _transport(target: Target) -> Iterator[paramiko.Transport]:
         raise FactError(f"{target.address}:{target.ssh_port}: {error}") from error
     try:
         # Ask for a kind of key that is known, or the server may answer with another of its keys.
-        transport.get_security_options().key_types = [
-            kind
-            for kind in transport.get_security_options().key_types
-            if keys.get(kind.replace("rsa-sha2-512", "ssh-rsa").replace("rsa-sha2-256", "ssh-rsa"))
-        ]
+        options = transport.get_security_options()
+        options.key_types = tuple(kind for kind in options.key_types if keys.get(_RSA.get(kind, kind)))
         transport.start_client(timeout=SECONDS)
         shown = transport.get_remote_server_key()
         if keys.get(shown.get_name()) != shown:
@@ -72,6 +70,8 @@ def open_until_refused(target: Target, most: int) -> Opened:
     with ExitStack() as held:
         for count in range(most):
             refusal = _session(held, target)
+            if refusal is not None and count == 0:
+                raise FactError(f"{target.address}: not even one session as {target.admin.user}: {refusal}")
             if refusal is not None:
                 return Opened(count, refusal)
         return Opened(most, None)
@@ -81,8 +81,8 @@ def _session(held: ExitStack, target: Target) -> str | None:
     """One more session: None when it got a prompt, else why not."""
     transport = held.enter_context(_transport(target))
     key = paramiko.PKey.from_path(str(target.admin.key))
-    transport.auth_publickey(target.admin.user, key)
     try:
+        transport.auth_publickey(target.admin.user, key)
         channel = transport.open_session(timeout=SECONDS)
         channel.get_pty(term="dumb", width=120, height=40)
         channel.invoke_shell()
