@@ -11,7 +11,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -110,8 +111,9 @@ def boot(spec: Spec, layout: Layout) -> Guest:
     home = layout.guests / spec.name
     shutil.rmtree(home, ignore_errors=True)
     root = home / "root"
-    extract(spec.tar, root)
-    spec.prepare(root)
+    with _ordinary_umask():
+        extract(spec.tar, root)
+        spec.prepare(root)
     log = home / "boot.log"
     process = _start(spec, root, log)
     try:
@@ -174,6 +176,16 @@ def answers(address: str, port: int) -> bool:
 def _group(root: Path) -> str:
     """The guest's control group: two checkouts may run guests of one name, each in a network namespace of its own."""
     return str(root).strip("/").replace("/", "-")
+
+
+@contextmanager
+def _ordinary_umask() -> Iterator[None]:
+    """What is made inside has the modes that it says: a guest whose / is 0700, its maker's umask being 077, lets nobody in."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _described(guest: Guest) -> dict[str, str | int | list[str]]:

@@ -1,5 +1,6 @@
 """What all tests share: the order they run in, and the running appliance for those that ask for it."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -29,6 +30,14 @@ def _rank(item: pytest.Item) -> tuple[bool, bool, int]:
     room = item.path.relative_to(REPO / "tests").parts[0]
     needs_lab = any(item.get_closest_marker(name) for name in ("appliance", "e2e"))
     return item.path.name == LAST, needs_lab, ROOMS.index(room) if room in ROOMS else len(ROOMS)
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """A program under test may set its umask for good; the next test starts with the ordinary one."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

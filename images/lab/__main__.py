@@ -27,6 +27,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; an expected failure is one message on standard error and a non-zero code."""
+    os.umask(0o022)  # files that are private say so; the others are for whoever uses the lab
     asked = _parser().parse_args(argv)
     layout = Layout()
     if os.geteuid() != 0:
