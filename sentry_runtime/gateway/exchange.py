@@ -5,80 +5,39 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Protocol
+from collections.abc import Coroutine
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.gateway import enforce, rewrite
-from sentry_runtime.gateway.account import Outcome, Peer
+from sentry_runtime.gateway import enforce
+from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
 from sentry_runtime.gateway.decide import Action, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
-from sentry_runtime.gateway.forward import ResponseHead, Upstream
+from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.relay import Front, Relay
 from sentry_runtime.gateway.services import Services
 
-REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
-RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
-
-_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
-
-
-class Front(Protocol):
-    """The device's connection, as its exchange sees it."""
-
-    peer: Peer
-    upstream: Upstream | None
-
-    def identify(self, head: Head) -> Claim:
-        """The claim of this head; raises what `identify` raises."""
-
-    def write(self, data: bytes) -> None:
-        """Send to the device."""
-
-    def hold(self) -> None:
-        """Read no more of the request body until `release`."""
-
-    def release(self) -> None:
-        """The request body may go on."""
-
-    def set_deadline(self, seconds: float) -> None:
-        """`Exchange.expire` is due when so many seconds have passed without another call."""
-
-    def finished(self, exchange: "Exchange", *, keep_alive: bool) -> None:
-        """The response is complete."""
-
-    def cut(self) -> None:
-        """End the connection without an end of the response."""
+USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
 
 
 class Exchange:
-    """One request and its response; a `Receiver` of the upstream's."""
+    """One request and its response, from the head to the outcome's line."""
 
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
-        self.done = False
+        self._done = False
         self._front = front
         self._services = services
+        self._counters = services.account.counters
         self._head = head
+        self._relay = Relay(front, services, head, self)
         self._started = asyncio.get_running_loop().time()
         self._id = ""
-        self._request_done = False
-        self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
-        self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
-        self._begun = False  # a part of the response has gone to the device
-        self._chunked = False  # the response body is framed by us
-        self._keep_alive = head.keep_alive
-        self._bytes_in = 0
-        self._bytes_out = 0
-        self._action: str = "fail"
-        self._reasons: tuple[str, ...] = ()
-        self._status = 0
-        self._backend = ""
 
     # From the front.
 
@@ -87,15 +46,14 @@ class Exchange:
 
         Raises `HeadError` when the query cannot be read; then nothing has been recorded.
         """
-        self._request_done = complete
-        self._take(payload)
+        self._relay.body(payload, complete=complete)
         try:
             asked = service(self._head)
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
         except DeniedError as error:
             self._open()
-            self._services.account.counters.denied += 1
+            self._counters.denied += 1
             self._answer(enforce.denied(error), "deny", (error.reason,))
             return
         self._open()
@@ -106,84 +64,76 @@ class Exchange:
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
-        self._request_done = complete
-        if self._upstream is None:
-            self._take(payload)
-            return
-        self._bytes_in += len(payload)
-        data = self._framed(payload)
-        if data:
-            self._upstream.write(data)
-        self._expect_more()
+        self._relay.body(payload, complete=complete)
 
     def bad_body(self, reason: str) -> None:
         """The request body's framing is broken: the backend must not see an end of it."""
-        self._services.account.counters.malformed += 1
-        self._keep_alive = False
-        self._fail(Answer(400), "deny", reason)
+        self._counters.malformed += 1
+        self._relay.keep_alive = False
+        self._end(Answer(400), "deny", (reason,))
 
     def lost(self) -> None:
         """The device has gone."""
-        if not self.done:
-            self._services.account.counters.cut += 1
-            self._drop_upstream()
-            self._finish("fail", (*self._reasons, "device_gone"))
+        if not self._done:
+            self._counters.cut += 1
+            self._relay.drop()
+            self._finish("fail", ("device_gone",))
 
     def expire(self) -> None:
         """Nothing has moved for too long."""
-        if self._begun:
-            self._cut("stalled")
-        elif self._upstream is not None and not self._request_done:
-            self._keep_alive = False
-            self._fail(Answer(408), "fail", "request_stalled")
+        if self._relay.begun:
+            self._end(Answer(503), "fail", ("stalled",))
+        elif self._relay.sent and not self._relay.request_done:
+            self._relay.keep_alive = False
+            self._end(Answer(408), "fail", ("request_stalled",))
         else:
-            self._services.account.counters.backend_failures += 1
-            self._fail(enforce.unavailable(), "fail", "backend_timeout")
+            self._counters.backend_failures += 1
+            self._end(enforce.unavailable(), "fail", ("backend_timeout",))
 
     def drain(self) -> None:
         """The gateway is about to stop: end a Ping that waits, let everything else finish."""
-        self._keep_alive = False
-        waits = self._upstream is not None and self._request_done and not self._begun
-        if waits and self.claim is not None and self.claim.command == "Ping":
-            self._fail(enforce.ping_over(), "allow", "draining")
+        self._relay.keep_alive = False
+        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
+            self._end(enforce.ping_over(), "allow", ("draining",))
 
     def give_up(self) -> None:
         """The time for finishing is over."""
-        if self._begun:
-            self._cut("draining")
-        else:
-            self._keep_alive = False
-            self._fail(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", "draining")
+        self._relay.keep_alive = False
+        self._end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("draining",))
 
     def device_full(self) -> None:
         """The device does not keep up with the response."""
-        if self._upstream is not None:
-            self._upstream.pause_reading()
+        self._relay.device_full()
 
     def device_ready(self) -> None:
         """The device has caught up."""
-        if self._upstream is not None:
-            self._upstream.resume_reading()
-            self._front.set_deadline(RESPONSE_STALL_SECONDS)
+        self._relay.device_ready()
 
     # From the table of running exchanges.
 
     def revoke(self, verdict: Verdict) -> None:
         """The device may no longer pass: what waits at the backend ends now."""
-        if self.done or self.claim is None:
+        if self._done or self.claim is None:
             return
-        self._services.account.counters.revoked += 1
-        reasons = ("revoked", *verdict.reasons)
-        if self._begun:
-            self._drop_upstream()
-            self._finish("block", reasons)
-            self._front.cut()
-            return
-        self._drop_upstream()
-        self._keep_alive = False
-        ends = verdict.action is Action.BLOCK
-        answer = enforce.revoked(self.claim, verdict) if ends else enforce.unavailable(enforce.RETRY_SOON_SECONDS)
-        self._answer(answer, "block", reasons)
+        self._counters.revoked += 1
+        self._relay.keep_alive = False
+        if verdict.action is Action.BLOCK:
+            answer = enforce.revoked(self.claim, verdict)
+        else:
+            answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
+        self._end(answer, "block", ("revoked", *verdict.reasons))
+
+    # From the relay.
+
+    def relayed(self) -> None:
+        """The device has the backend's whole answer."""
+        self._finish("allow", ())
+        self._front.finished(self, keep_alive=self._relay.keep_alive and not self._services.draining)
+
+    def relay_failed(self, reason: str) -> None:
+        """The backend has failed."""
+        self._counters.backend_failures += 1
+        self._end(enforce.unavailable(), "fail", (reason,))
 
     # The way of a request.
 
@@ -205,36 +155,31 @@ class Exchange:
             self._wait_for(self._first_contact(key, claim))
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
-        counters = self._services.account.counters
         if verdict.action is Action.ALLOW:
-            counters.allowed += 1
+            self._counters.allowed += 1
             self._forward(claim)
         elif verdict.action is Action.BLOCK:
-            counters.blocked += 1
+            self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
         else:
-            counters.undecided += 1
+            self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("undecided",))
 
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
-        account = self._services.account
-        account.counters.first_contacts += 1
+        self._counters.first_contacts += 1
         single = self._head.single
-        caller = Caller(
-            single.get(b"authorization", b""),
-            self._front.peer.source,
-            single.get(b"user-agent", b"").decode("latin-1")[:256],
-        )
+        agent = single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
+        caller = Caller(single.get(b"authorization", b""), self._front.peer.source, agent)
         try:
             record = await self._services.contacts.learn(key, claim, caller)
         except CredentialsRefusedError:
-            account.counters.denied += 1
+            self._counters.denied += 1
             self._answer(enforce.denied(unauthorized("credentials_refused")), "deny", ("credentials_refused",))
         except BackendsDownError as error:
-            account.counters.backend_failures += 1
+            self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
         except UndecidedError as error:
-            account.counters.undecided += 1
+            self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
         else:
             self._obey(claim, decide(key, record))
@@ -253,7 +198,7 @@ class Exchange:
         try:
             upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
         except BackendsDownError as error:
-            self._services.account.counters.backend_failures += 1
+            self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
         self._front.upstream = upstream
@@ -265,161 +210,58 @@ class Exchange:
             self._send(upstream)
 
     def _send(self, upstream: Upstream) -> None:
-        backend = upstream.target.backend
-        self._backend = backend.name
-        self._upstream = upstream
         self._services.account.begun(self)
-        upstream.begin(self)
-        parts = [rewrite.request_head(self._head, backend, self._front.peer.source)]
-        if self._waiting or self._request_done:
-            parts.append(self._framed(b"".join(self._waiting)))
-            self._waiting.clear()
-        upstream.write(b"".join(parts))
-        if self._head.expects_continue and not self._request_done:
-            self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._front.release()
-        self._expect_more()
+        self._relay.send(upstream)
 
     def _wait_for(self, step: Coroutine[None, None, None]) -> None:
-        if not self._request_done:
+        if not self._relay.request_done:
             self._front.hold()
         limits = self._services.limits
         # The steps have time limits of their own; this one is above their sum and only catches what they would not.
         self._front.set_deadline(2 * limits.backend_connect_seconds + 2 * limits.decision_seconds + 5)
-        previous = self._task
         self._task = asyncio.get_running_loop().create_task(step)
-        if previous is not None and previous is not asyncio.current_task():
-            previous.cancel()
-
-    def _take(self, payload: bytes) -> None:
-        if payload:
-            self._bytes_in += len(payload)
-            self._waiting.append(payload)
-
-    def _framed(self, payload: bytes) -> bytes:
-        """The payload as it goes to the backend, with the end of the body when that is reached."""
-        if self._head.length is not None:
-            return payload
-        data = rewrite.chunk(payload) if payload else b""
-        return data + rewrite.LAST_CHUNK if self._request_done else data
-
-    def _expect_more(self) -> None:
-        limits = self._services.limits
-        self._front.set_deadline(limits.backend_answer_seconds if self._request_done else REQUEST_STALL_SECONDS)
-
-    # From the upstream.
-
-    def response_head(self, head: ResponseHead) -> None:
-        """The backend answers. A redirection would take the device past the gateway: it gets 503 instead."""
-        if head.status in _REDIRECTS:
-            self._services.account.counters.backend_failures += 1
-            self._fail(enforce.unavailable(), "fail", "backend_redirects")
-            return
-        self._begun = True
-        self._status = head.status
-        self._action = "allow"
-        self._chunked = head.has_body and head.length is None and self._head.minor == 1
-        if not self._request_done or (head.has_body and head.length is None and not self._chunked):
-            self._keep_alive = False
-        self._front.write(
-            rewrite.response_head(
-                head.status,
-                head.phrase,
-                head.fields,
-                head.length,
-                chunked=self._chunked,
-                close=not self._keep_alive or self._services.draining,
-            )
-        )
-        self._front.set_deadline(RESPONSE_STALL_SECONDS)
-
-    def response_body(self, pieces: Sequence[bytes]) -> None:
-        """More of the backend's answer."""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._bytes_out += len(data)
-        self._front.write(rewrite.chunk(data) if self._chunked else data)
-        self._front.set_deadline(RESPONSE_STALL_SECONDS)
-
-    def response_end(self) -> None:
-        """The backend's answer is complete."""
-        if self._chunked:
-            self._front.write(rewrite.LAST_CHUNK)
-        if not self._request_done:
-            self._drop_upstream()  # it will not read the rest, so the connection is out of step
-        self._finish("allow", self._reasons)
-        self._front.finished(self, keep_alive=self._keep_alive and not self._services.draining)
-
-    def upstream_lost(self, reason: str) -> None:
-        """The backend has gone in mid-exchange: what has begun is cut, never ended for it."""
-        self._front.upstream = None
-        self._services.account.counters.backend_failures += 1
-        if self._begun:
-            self._cut(reason)
-        else:
-            self._fail(enforce.unavailable(), "fail", reason)
-
-    def upstream_full(self) -> None:
-        """The backend does not keep up with the request body."""
-        self._front.hold()
-
-    def upstream_ready(self) -> None:
-        """It does again."""
-        if not self.done:
-            self._front.release()
 
     # Ends.
 
+    def _end(self, answer: Answer, action: str, reasons: tuple[str, ...]) -> None:
+        """End an exchange that may be at the backend: with `answer`, or by a cut when a response has begun."""
+        if self._done:
+            return
+        self._relay.drop()
+        if not self._relay.begun:
+            self._answer(answer, action, reasons)
+            return
+        self._counters.cut += 1
+        self._finish(action, reasons)
+        self._front.cut()
+
     def _answer(self, answer: Answer, action: str, reasons: tuple[str, ...]) -> None:
         """End the exchange with an answer of our own."""
-        if self.done:
+        if self._done:
             return
-        keep_alive = self._keep_alive and not self._services.draining
-        if not self._request_done and self._head.expects_continue:
+        keep_alive = self._relay.keep_alive and not self._services.draining
+        if not self._relay.request_done and self._head.expects_continue:
             keep_alive = False  # nobody knows whether the client will still send the body
-        self._status = answer.status
-        self._bytes_out += len(answer.body)
+        self._relay.status = answer.status
+        self._relay.bytes_out += len(answer.body)
         self._front.write(answer.to_bytes(keep_alive=keep_alive))
         self._finish(action, reasons)
         self._front.release()
         self._front.finished(self, keep_alive=keep_alive)
 
-    def _fail(self, answer: Answer, action: str, reason: str) -> None:
-        self._drop_upstream()
-        if self._begun:
-            self._cut(reason)
-        else:
-            self._answer(answer, action, (reason,))
-
-    def _cut(self, reason: str) -> None:
-        if self.done:
-            return
-        self._services.account.counters.cut += 1
-        self._drop_upstream()
-        self._finish("fail", (reason,))
-        self._front.cut()
-
-    def _drop_upstream(self) -> None:
-        upstream = self._front.upstream
-        if upstream is not None:
-            upstream.drop()
-            self._front.upstream = None
-        self._upstream = None
-
     def _finish(self, action: str, reasons: tuple[str, ...]) -> None:
-        self.done = True
-        self._waiting.clear()
-        self._upstream = None
+        self._done = True
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
-        account = self._services.account
+        relay, account = self._relay, self._services.account
         account.ended(self)
         outcome = Outcome(
             action=action,
             reasons=reasons,
-            status=self._status,
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
+            status=relay.status,
+            bytes_in=relay.bytes_in,
+            bytes_out=relay.bytes_out,
             seconds=asyncio.get_running_loop().time() - self._started,
-            backend=self._backend,
+            backend=relay.backend,
         )
         account.outcome(self._id, self._front.peer, self._head, self.claim, outcome)

@@ -8,10 +8,11 @@ from typing import cast
 
 from sentry_runtime.gateway import body, enforce
 from sentry_runtime.gateway.account import Peer
-from sentry_runtime.gateway.exchange import REQUEST_STALL_SECONDS, Exchange
+from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
 from sentry_runtime.gateway.identify import Claim, MemoKey, identify, memo_key
+from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
 
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
@@ -125,7 +126,7 @@ class FrontConnection(asyncio.Protocol):
         """Something must happen within so many seconds."""
         self.deadline = self._loop.time() + seconds
 
-    def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
+    def finished(self, exchange: object, *, keep_alive: bool) -> None:
         """The response is complete: close, or be ready for the next request."""
         if self._exchange is exchange:
             self._exchange = None

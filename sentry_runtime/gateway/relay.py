@@ -1,0 +1,192 @@
+"""What passes between a device and its backend in one exchange: the request there, the response back."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sentry_runtime.gateway import rewrite
+from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.forward import ResponseHead, Upstream
+from sentry_runtime.gateway.head import Head
+from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.services import Services
+
+REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
+RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
+
+_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
+
+
+class Front(Protocol):
+    """The device's connection, as its exchange sees it."""
+
+    peer: Peer
+    upstream: Upstream | None
+
+    def identify(self, head: Head) -> Claim:
+        """The claim of this head; raises what `identify` raises."""
+
+    def write(self, data: bytes) -> None:
+        """Send to the device."""
+
+    def hold(self) -> None:
+        """Read no more of the request body until `release`."""
+
+    def release(self) -> None:
+        """The request body may go on."""
+
+    def set_deadline(self, seconds: float) -> None:
+        """`Exchange.expire` is due when so many seconds have passed without another call."""
+
+    def finished(self, exchange: object, *, keep_alive: bool) -> None:
+        """The response is complete."""
+
+    def cut(self) -> None:
+        """End the connection without an end of the response."""
+
+
+class Owner(Protocol):
+    """The exchange that this relay is a part of."""
+
+    def relayed(self) -> None:
+        """The response is complete."""
+
+    def relay_failed(self, reason: str) -> None:
+        """There will be no (more of the) response; `reason` is one word for the audit line."""
+
+
+class Relay:
+    """Takes the request from the front and is the `Receiver` of the upstream's response."""
+
+    def __init__(self, front: Front, services: Services, head: Head, owner: Owner) -> None:
+        self.request_done = False
+        self.begun = False  # a part of the response has gone to the device
+        self.keep_alive = head.keep_alive
+        self.status = 0
+        self.backend = ""
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._front = front
+        self._services = services
+        self._head = head
+        self._owner = owner
+        self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
+        self._upstream: Upstream | None = None
+        self._chunked = False  # the response body is framed by us
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request has gone to a backend, at least its head."""
+        return self._upstream is not None
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """Whether the backend has the whole request and has not begun to answer."""
+        return self.sent and self.request_done and not self.begun
+
+    def body(self, payload: bytes, *, complete: bool) -> None:
+        """A part of the request body; `complete` when it is the last."""
+        self.request_done = complete
+        self.bytes_in += len(payload)
+        if self._upstream is None:
+            if payload:
+                self._waiting.append(payload)
+            return
+        data = self._framed(payload)
+        if data:
+            self._upstream.write(data)
+        self._expect_more()
+
+    def send(self, upstream: Upstream) -> None:
+        """Send the head and what has come of the body, and let the rest follow."""
+        backend = upstream.target.backend
+        self.backend = backend.name
+        self._upstream = upstream
+        upstream.begin(self)
+        parts = [rewrite.request_head(self._head, backend, self._front.peer.source)]
+        if self._waiting or self.request_done:
+            parts.append(self._framed(b"".join(self._waiting)))
+            self._waiting.clear()
+        upstream.write(b"".join(parts))
+        if self._head.expects_continue and not self.request_done:
+            self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._front.release()
+        self._expect_more()
+
+    def drop(self) -> None:
+        """Let go of the backend's connection, whatever is under way on it."""
+        self._waiting.clear()
+        upstream = self._front.upstream
+        if upstream is not None:
+            upstream.drop()
+            self._front.upstream = None
+        self._upstream = None
+
+    def device_full(self) -> None:
+        """The device does not keep up with the response."""
+        if self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def device_ready(self) -> None:
+        """The device has caught up."""
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+            self._front.set_deadline(RESPONSE_STALL_SECONDS)
+
+    # What the upstream calls.
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The backend answers. A redirection would take the device past the gateway: it counts as a failure."""
+        if head.status in _REDIRECTS:
+            self._owner.relay_failed("backend_redirects")
+            return
+        self.begun = True
+        self.status = head.status
+        until_end = head.has_body and head.length is None
+        self._chunked = until_end and self._head.minor == 1
+        if not self.request_done or (until_end and not self._chunked):
+            self.keep_alive = False
+        close = not self.keep_alive or self._services.draining
+        fields, length = head.fields, head.length
+        self._front.write(
+            rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
+        )
+        self._front.set_deadline(RESPONSE_STALL_SECONDS)
+
+    def response_body(self, pieces: Sequence[bytes]) -> None:
+        """More of the backend's answer."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.bytes_out += len(data)
+        self._front.write(rewrite.chunk(data) if self._chunked else data)
+        self._front.set_deadline(RESPONSE_STALL_SECONDS)
+
+    def response_end(self) -> None:
+        """The backend's answer is complete."""
+        if self._chunked:
+            self._front.write(rewrite.LAST_CHUNK)
+        if not self.request_done:
+            self.drop()  # it will not read the rest, so the connection is out of step
+        self._owner.relayed()
+
+    def upstream_lost(self, reason: str) -> None:
+        """The backend has gone in mid-exchange."""
+        self._front.upstream = None
+        self._owner.relay_failed(reason)
+
+    def upstream_full(self) -> None:
+        """The backend does not keep up with the request body."""
+        self._front.hold()
+
+    def upstream_ready(self) -> None:
+        """It does again."""
+        self._front.release()
+
+    def _framed(self, payload: bytes) -> bytes:
+        """The payload as it goes to the backend, with the end of the body when that is reached."""
+        if self._head.length is not None:
+            return payload
+        data = rewrite.chunk(payload) if payload else b""
+        return data + rewrite.LAST_CHUNK if self.request_done else data
+
+    def _expect_more(self) -> None:
+        limits = self._services.limits
+        self._front.set_deadline(limits.backend_answer_seconds if self.request_done else REQUEST_STALL_SECONDS)
