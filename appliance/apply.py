@@ -101,6 +101,7 @@ class Engine:
         stands again, unless the message says otherwise).
         """
         with self._alone():
+            self._recover()  # what could not be undone before is tried again; its journal makes way for ours
             made = self._prepare(order)
             before = self.store.current()
             if order.confirm_minutes is not None and before is None:
@@ -328,7 +329,14 @@ class Engine:
     # --- back ----------------------------------------------------------------------------------------------------
 
     def recover(self) -> str | None:
-        """At start: finish or undo the commit a crash interrupted; returns what was done in words, None if nothing was."""
+        """At start: finish or undo the commit a crash interrupted; returns what was done in words, None if nothing was.
+
+        configd must be ready by then: bringing the system in step may wait for units that are ordered after it.
+        """
+        with self._alone():
+            return self._recover()
+
+    def _recover(self) -> str | None:
         journal = self.store.journal()
         if journal is None:
             return None

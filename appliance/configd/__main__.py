@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from appliance.apply import ConflictError
 from appliance.config.store import StoreError
 from appliance.configd.api import SOCKET
 from appliance.configd.build import Parts, build
@@ -32,10 +33,9 @@ def main() -> int:
     try:
         with _alone(arguments.state):
             parts = build(arguments.state)
-            _recover(parts)
             alive = partial(_notify, "WATCHDOG=1")
             server = Server(parts.gate, parts.watch, arguments.socket, group=arguments.group, alive=alive)
-            asyncio.run(_serve(server))
+            asyncio.run(_serve(server, parts))
     except (StoreError, OSError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
@@ -61,14 +61,19 @@ class _alone:  # noqa: N801 - used as a function
 
 
 def _recover(parts: Parts) -> None:
-    done = parts.engine.recover()
+    """Finish or undo what was interrupted, and say so. Until it is done, every commit is refused or does this first."""
+    try:
+        done = parts.engine.recover()
+    except (ConflictError, StoreError, OSError) as error:
+        logging.getLogger(__name__).error("after an interruption: %s", error)
+        return
     if done is not None:
         logging.getLogger(__name__).warning("%s", done)
         parts.sessions.tell_all(done)
         parts.gate.note("config.recovered", "configd", detail=done)
 
 
-async def _serve(server: Server) -> None:
+async def _serve(server: Server, parts: Parts) -> None:
     stop, ready = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,9 +81,11 @@ async def _serve(server: Server) -> None:
     serving = asyncio.create_task(server.serve(stop, ready=ready))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if ready.is_set():
-        _notify("READY=1")
     waiting.cancel()
+    if ready.is_set():
+        # First ready, then recover: undoing may restart units that systemd starts only after this one.
+        _notify("READY=1")
+        await asyncio.to_thread(_recover, parts)
     await serving
 
 

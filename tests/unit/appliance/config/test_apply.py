@@ -205,6 +205,18 @@ def test_when_going_back_fails_too_it_is_said_and_the_next_start_tries_again(run
     assert running.store.journal() is None
 
 
+def test_what_could_not_be_undone_is_undone_before_the_next_commit(running: Bench) -> None:
+    running.commands.failing = {"systemctl reload-or-restart"}
+    with pytest.raises(ApplyError, match="could NOT be restored"):
+        running.commit(SECOND)
+    running.commands.failing = set()
+    running.commands.log.clear()
+    done = running.commit({"name": "third"})
+    assert (done.revision, done.files) == (2, ("/etc/name",))
+    assert running.commands.acted() == ["--no-block reload-or-restart -- web.service"]
+    assert running.store.journal() is None
+
+
 def test_something_else_that_writes_our_file_is_seen(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
