@@ -13,20 +13,20 @@ CLI_MINUTES = 10  # V-250996
 
 @dataclass(frozen=True, slots=True)
 class SessionLimit:
-    """The site's number, the number the CLI shows, how many sessions stood before the probe, how many more the probe got
-    and what the next one was told (None: nothing refused it)."""
+    """The site's number, the number the CLI shows, how many sessions the probe held, how many the machine had in all at that
+    moment, and what the next one was told (None: nothing refused it)."""
 
     site: int
     shown: str
-    before: int
     opened: int
+    present: int
     refusal: str | None
 
 
 def session_limit(facts: SessionLimit) -> Verdict:
     """The limit is the site's, and the session after the last allowed one is really refused."""
-    reached = facts.before + facts.opened
     refused = "not refused" if facts.refusal is None else f"refused: {facts.refusal}"
+    others = facts.present - facts.opened
     return Verdict(
         (
             Point(
@@ -36,10 +36,10 @@ def session_limit(facts: SessionLimit) -> Verdict:
                 facts.shown == str(facts.site) and LOWEST <= facts.site <= HIGHEST,
             ),
             Point(
-                f"SSH as an administrator until refused, holding every session ({facts.before} stood before)",
-                f"{reached} at once, the next one {refused}",
+                "SSH as an administrator until refused, every session held; pgrep -c of the command lines meanwhile",
+                f"{facts.present} at once ({facts.opened} by the probe, {others} by others), the next one {refused}",
                 f"{facts.site} at once, the next one refused",
-                facts.refusal is not None and reached == facts.site,
+                facts.refusal is not None and facts.present == facts.site and others >= 0,
             ),
         )
     )

@@ -3,7 +3,7 @@
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -20,9 +20,11 @@ _PROMPT = re.compile(r"^\S*[>#]\s*$")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """How many sessions stood at once, and what the one after them was told; None when none was refused."""
+    """How many sessions the probe held at once, how many the machine had in all at that moment, and what the one after them
+    was told; None when none was refused."""
 
     sessions: int
+    present: int
     refusal: str | None
 
 
@@ -65,16 +67,17 @@ def banner(target: Target) -> str:
     raise FactError(f"{target.address}: sshd let `nobody` in without authentication")
 
 
-def open_until_refused(target: Target, most: int) -> Opened:
-    """Open up to `most` interactive sessions and hold them all; stop at the first that gets no prompt."""
+def open_until_refused(target: Target, most: int, present: Callable[[], int]) -> Opened:
+    """Open up to `most` interactive sessions and hold them all; stop at the first that gets no prompt. `present` counts the
+    machine's sessions while they are held."""
     with ExitStack() as held:
         for count in range(most):
             refusal = _session(held, target)
             if refusal is not None and count == 0:
                 raise FactError(f"{target.address}: not even one session as {target.admin.user}: {refusal}")
             if refusal is not None:
-                return Opened(count, refusal)
-        return Opened(most, None)
+                return Opened(count, present(), refusal)
+        return Opened(most, present(), None)
 
 
 def _session(held: ExitStack, target: Target) -> str | None:

@@ -22,19 +22,19 @@ def unmet(verdict: Verdict) -> list[str]:
 
 # --- V-250982, V-250984, V-250996 -----------------------------------------------------------------------------------
 
-LIMIT = sessions.SessionLimit(site=5, shown="5", before=0, opened=5, refusal="too many sessions")
+LIMIT = sessions.SessionLimit(site=5, shown="5", opened=5, present=5, refusal="too many sessions")
 
 
 @pytest.mark.parametrize(
     ("facts", "status"),
     [
         (LIMIT, GOOD),
-        (replace(LIMIT, before=2, opened=3), GOOD),
-        (replace(LIMIT, opened=7, refusal=None), OPEN),
-        (replace(LIMIT, opened=6), OPEN),
-        (replace(LIMIT, opened=4), OPEN),
+        (replace(LIMIT, opened=3), GOOD),
+        (replace(LIMIT, opened=7, present=7, refusal=None), OPEN),
+        (replace(LIMIT, opened=6, present=6), OPEN),
+        (replace(LIMIT, opened=4, present=4), OPEN),
         (replace(LIMIT, shown="6"), OPEN),
-        (replace(LIMIT, site=11, shown="11", opened=11), OPEN),
+        (replace(LIMIT, site=11, shown="11", opened=11, present=11), OPEN),
     ],
 )
 def test_the_session_limit_is_the_sites_and_holds(facts: sessions.SessionLimit, status: str) -> None:
