@@ -42,9 +42,14 @@ def word(value: Any) -> str:
 
 
 def change_lines(changes: Iterable[api.Change]) -> Iterator[str]:
-    """What would go (-) and come (+)."""
+    """What would go (-) and come (+); of a list only the items that differ."""
     for change in changes:
-        for sign, value in (("-", change.before), ("+", change.after)):
-            if value is not None:
+        before, after = change.before, change.after
+        if isinstance(before, list) and isinstance(after, list) and set(map(str, before)) != set(map(str, after)):
+            before, after = (
+                [item for item in one if item not in other] for one, other in ((before, after), (after, before))
+            )
+        for sign, value in (("-", before), ("+", after)):
+            if value is not None and value != []:
                 lines = list(config_lines(value, change.path)) or [" ".join(map(quote, change.path))]
                 yield from (f"{sign} {line}" for line in lines)

@@ -15,8 +15,9 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.history import DummyHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from appliance.cli import table
@@ -52,6 +53,14 @@ class _History(InMemoryHistory):
             super().append_string(string)
 
 
+class _Hidden(Processor):
+    """Shows nothing of what is typed, not even how long it is."""
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:  # noqa: ARG002
+        """An empty line."""
+        return Transformation([], source_to_display=lambda _at: 0, display_to_source=lambda _at: 0)
+
+
 class _Words(Completer):
     """Completes from the grammar."""
 
@@ -84,6 +93,7 @@ class Console:
             completer=_Words(lambda: self._shell),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
+            reserve_space_for_menu=0,
             enable_open_in_editor=False,
             enable_system_prompt=False,
             enable_suspend=False,
@@ -91,12 +101,20 @@ class Console:
             input=keys,
             output=screen,
         )
-        self._answers: PromptSession[str] = PromptSession(
+        self._answers: PromptSession[str] = self._questions(keys, screen)
+        self._secrets: PromptSession[str] = self._questions(keys, screen, input_processors=[_Hidden()])
+
+    @staticmethod
+    def _questions(keys: "Input | None", screen: "Screen | None", **options: Any) -> PromptSession[str]:
+        """A prompt whose answers are forgotten."""
+        return PromptSession(
+            history=DummyHistory(),
             enable_open_in_editor=False,
             enable_system_prompt=False,
             enable_suspend=False,
             input=keys,
             output=screen,
+            **options,
         )
 
     @property
@@ -118,16 +136,16 @@ class Console:
         self._print(line)
 
     def _print(self, line: str) -> None:
-        self._lines.output.write_raw(f"{line}\r\n")
+        self._lines.output.write_raw(f"{line}\n")
         self._lines.output.flush()
 
     def ask(self, question: str) -> str:
         """See `Terminal`."""
-        return self._prompt(self._answers, question, is_password=False)
+        return self._prompt(self._answers, question)
 
     def ask_secret(self, question: str) -> str:
         """See `Terminal`."""
-        return self._prompt(self._answers, question, is_password=True)
+        return self._prompt(self._secrets, question)
 
     def line(self) -> str:
         """The next command line."""
@@ -135,7 +153,7 @@ class Console:
 
     # --- idle time ---------------------------------------------------------------------------------------------------
 
-    def _prompt(self, lines: PromptSession[str], message: str, **options: Any) -> str:
+    def _prompt(self, lines: PromptSession[str], message: str) -> str:
         self._pressed = time.monotonic()
 
         def start() -> None:
@@ -143,7 +161,7 @@ class Console:
             lines.app.create_background_task(self._watch(lines))
 
         try:
-            return lines.prompt(message, pre_run=start, handle_sigint=True, **options)
+            return lines.prompt(message, pre_run=start, handle_sigint=True)
         finally:
             lines.app.key_processor.before_key_press -= self._note_key
 

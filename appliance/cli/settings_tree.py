@@ -88,9 +88,8 @@ def _values(here: Setting) -> Tree:
 
 
 def _choice_help(here: Setting, word: str) -> str:
-    if here.kind == "value" and str(here.default).lower() == word.lower():
-        return f"{here.label} (the default)"
-    return here.label
+    default = " (the default)" if here.kind == "value" and str(here.default).lower() == word.lower() else ""
+    return f"{here.label}: {word}{default}"
 
 
 def _place(here: Setting) -> str:
