@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,8 @@ def build(tree: Tree, folder: Path) -> Path:
             return final
         for leftover in folder.glob("*.part.tar"):
             leftover.unlink()
+        for leftover in folder.glob("mmdebstrap.*"):  # of one that was killed; it mounts in a namespace of its own
+            shutil.rmtree(leftover)
         fresh = final.with_suffix(".part.tar")
         say(f"    {tree.suite} with {len(tree.packages)} packages and what they need, from {_mirror()}")
         stream(_argv(tree, fresh), env={"SOURCE_DATE_EPOCH": SOURCE_DATE, "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)})

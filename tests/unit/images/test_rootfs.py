@@ -72,8 +72,10 @@ def test_an_interrupted_build_leaves_nothing_that_looks_whole(mmdebstrap: Path, 
     with pytest.raises(CommandError):
         build(TREE, tmp_path / "trees")
     assert not list((tmp_path / "trees").glob(f"*{TREE.digest}.tar"))
+    (tmp_path / "trees" / "mmdebstrap.AbC123" / "usr").mkdir(parents=True)
     (mmdebstrap / "fate").write_text("0")
     build(TREE, tmp_path / "trees")
+    assert not list((tmp_path / "trees").glob("mmdebstrap.*"))
     assert [path.name for path in (tmp_path / "trees").glob("*.tar")] == [f"trixie-{TREE.digest}.tar"]
 
 
