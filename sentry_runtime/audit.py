@@ -9,6 +9,7 @@ Loss bound: lines wait at most `FLUSH_SECONDS` in the process, so a kill -9 lose
 """
 
 import asyncio
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 import msgspec
 
 FLUSH_SECONDS = 0.02  # a burst of requests is sent in one go; nobody reads the trail faster
-RETRY_SECONDS = 0.5  # rsyslog restarts in about a second
+RETRY_SECONDS = 0.5  # while rsyslog is away: it restarts in about a second
 BUFFER_LINES = 20_000  # about 10 MB, ten seconds of a fully loaded worker
 LINES_PER_FLUSH = 500  # about 3 ms of sending, then the devices' turn
 
@@ -70,6 +71,7 @@ class Trail:
         self._waiting: deque[Line] = deque()
         self._unreported = 0
         self._socket: socket.socket | None = None
+        self._full = False  # rsyslog is there and has no room at the moment
         self._timer: asyncio.TimerHandle | None = None
         self._encode = msgspec.json.Encoder().encode
 
@@ -109,10 +111,21 @@ class Trail:
 
     def _flush(self) -> None:
         self._timer = None
-        before = self.written
-        if not self.flush():
-            seconds = FLUSH_SECONDS if self.written > before else RETRY_SECONDS
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
+        if self.flush():
+            return
+        loop = asyncio.get_running_loop()
+        if self._full and self._socket is not None:
+            # The kernel's queue holds 10 to 512 datagrams: a timer would be far slower than rsyslog.
+            loop.add_writer(self._socket, self._writable)
+        seconds = FLUSH_SECONDS if self._socket is not None and not self._full else RETRY_SECONDS
+        self._timer = loop.call_later(seconds, self._flush)
+
+    def _writable(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_writer(self._socket)
+        self._flush()
 
     def _report(self) -> bool:
         line = Line(time=timestamp(self._now()), id="", event="audit_dropped", count=self._unreported)
@@ -127,7 +140,9 @@ class Trail:
             if self._socket is None:
                 self._socket = self._connect()
             self._socket.send(data)
+            self._full = False
         except BlockingIOError:
+            self._full = True
             return False
         except OSError:
             self._disconnect()
@@ -144,6 +159,9 @@ class Trail:
         return peer
 
     def _disconnect(self) -> None:
+        self._full = False
         if self._socket is not None:
+            with contextlib.suppress(RuntimeError):  # no loop is running: then nobody waits for it either
+                asyncio.get_running_loop().remove_writer(self._socket)
             self._socket.close()
             self._socket = None

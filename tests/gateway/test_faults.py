@@ -411,3 +411,17 @@ async def test_a_missing_key_is_exit_code_78(make_stand: MakeStand) -> None:
     stand.write_settings()
     done = await asyncio.to_thread(run_gateway, stand.settings_path)
     assert (done.returncode, "/nowhere/key.pem" in done.stderr) == (78, True)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_is_killed_and_replaced(stand: Stand) -> None:
+    """After 15 s without a sign of life."""
+    await stand.agent.put(PHONE, State.ALLOWED)
+    (first,) = stand.workers()
+    os.kill(first, signal.SIGSTOP)
+    async with asyncio.timeout(25):
+        while first in stand.workers():  # noqa: ASYNC110 - another process sets no event here
+            await asyncio.sleep(0.2)
+    device = await stand.device()
+    assert (await device.ask(post())).status == 200
+    assert "shows no sign of life" in stand.log()

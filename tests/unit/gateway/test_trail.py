@@ -80,3 +80,21 @@ async def test_a_full_socket_blocks_nobody(path: Path) -> None:
             trail.flush()
     assert seen == [str(number) for number in range(audit.LINES_PER_FLUSH)]
     trail.close()
+
+
+async def test_lines_flow_as_fast_as_they_are_taken(path: Path) -> None:
+    """The socket's queue may be short: what counts is when there is room, not a clock."""
+    trail = audit.Trail(str(path), lambda: 0.0)
+    count = 5_000
+
+    def take(sink: socket.socket) -> int:
+        return sum(1 for _ in range(count) if sink.recv(1_000))
+
+    with listen(path) as sink:
+        taken = asyncio.get_running_loop().run_in_executor(None, take, sink)
+        for number in range(count):
+            trail.write(line(number))
+        async with asyncio.timeout(5):  # at a queue of ten and a timer of 20 ms it would be ten seconds
+            assert await taken == count
+    assert (trail.written, trail.dropped) == (count, 0)
+    trail.close()
