@@ -9,9 +9,7 @@ renamed (`Store.run`): a failure or a crash before that brings the old revision 
 import contextlib
 import datetime
 import logging
-import re
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,19 +22,15 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Journal, Kept, Pending, Running, Store, StoreError
 from appliance.configd.api import Committed
-from appliance.features.base import Check, Unit
+from appliance.features.base import Unit
 from appliance.plan import Plan, accept, plan
 from appliance.process import CommandError
 from appliance.system import Machine
+from appliance.vet import ApplyError, vet
 
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
 UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
 _log = logging.getLogger(__name__)
-_STAGED = re.compile(r"\{(/[^{}]+)\}")
-
-
-class ApplyError(RuntimeError):
-    """A commit failed; the message names the feature and the file or unit, and says whether the old revision stands."""
 
 
 class ConflictError(RuntimeError):
@@ -137,42 +131,9 @@ class Engine:
         if order.confirm_minutes is not None and not 1 <= order.confirm_minutes <= CONFIRM_MINUTES:
             raise ConflictError(f"found {order.confirm_minutes} minutes to confirm; allowed: 1 to {CONFIRM_MINUTES}")
         made = plan(self.schema, accept(self.schema, order.tree, tree, self.vault), current, self.machine)
-        self._stage(made)
-        try:
-            self._vet(made)
-        finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
+        vet(self.schema.features, made, self._staging, self.machine)
         self._checkpoint("vetted")
         return made
-
-    def _stage(self, made: Plan) -> None:
-        shutil.rmtree(self._staging, ignore_errors=True)
-        self._staging.mkdir(mode=0o700, parents=True)
-        for path, (_feature, file) in made.files.items():
-            place = self._staged(path)
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place.touch(mode=0o600)
-            place.write_text(file.text)
-
-    def _staged(self, path: str) -> Path:
-        return self._staging / path.lstrip("/")
-
-    def _vet(self, made: Plan) -> None:
-        for feature in self.schema.features:
-            for check in feature.checks:
-                if not check.needs or set(check.needs).intersection(made.write):
-                    self._ask(feature.name, check)
-
-    def _ask(self, feature: str, check: Check) -> None:
-        argv = [_STAGED.sub(lambda found: str(self._staged(found[1])), word) for word in check.argv]
-        try:
-            self.machine.run(argv)
-        except CommandError as error:
-            files = ", ".join(check.needs) or "its files"
-            said = error.output.replace(str(self._staging), "")
-            raise ApplyError(
-                f"{feature}: {check.argv[0]} refuses {files}: {said or 'no reason given'}; nothing was changed"
-            ) from error
 
     def _journal(self, made: Plan, before: Kept | None) -> Journal:
         return Journal(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from appliance.apply import ApplyError, ConflictError
+from appliance.apply import ConflictError
 from appliance.config.paths import PathError
 from appliance.config.secrets import SecretError
 from appliance.config.store import NoSuchRevisionError, StoreError
@@ -11,6 +11,7 @@ from appliance.plan import InvalidError
 from appliance.process import CommandError
 from appliance.render import RenderError
 from appliance.system import MachineError
+from appliance.vet import ApplyError
 from sentry_runtime.control import ControlError
 
 Kind = Literal[

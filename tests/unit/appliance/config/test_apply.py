@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from appliance.apply import ApplyError, ConflictError, Order
+from appliance.apply import ConflictError, Order
 from appliance.config.store import MAX_REVISIONS
 from appliance.features.base import Feature, File, Unit
 from appliance.plan import InvalidError
 from appliance.render import RenderError
+from appliance.vet import ApplyError
 from tests.unit.appliance.workbench import FEATURES, WEB, Bench, Crash
 
 FIRST: dict[str, Any] = {"name": "box"}

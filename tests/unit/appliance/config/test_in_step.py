@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from appliance import render
-from appliance.apply import ApplyError
 from appliance.config.secrets import references
 from appliance.plan import InvalidError
+from appliance.vet import ApplyError
 from tests.unit.appliance.workbench import Bench, Crash
 
 NAMES = st.sampled_from(["box", "other", "third"])

@@ -1,0 +1,56 @@
+"""Before anything is touched: every rendered file in a staging folder, looked at by the daemons' own checkers."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from appliance.features.base import Check, Feature
+from appliance.plan import Plan
+from appliance.process import CommandError
+from appliance.system import Machine
+
+_STAGED = re.compile(r"\{(/[^{}]+)\}")
+
+
+class ApplyError(RuntimeError):
+    """A commit failed; the message names the feature and the file or unit, and says whether the old revision stands."""
+
+
+def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine) -> None:
+    """Stage the files of `made` below `staging` (root only, gone afterwards) and ask each feature's checkers about them.
+
+    Raises `ApplyError` with the feature, the files and the checker's words.
+    """
+    try:
+        _stage(made, staging)
+        for feature in features:
+            for check in feature.checks:
+                if not check.needs or set(check.needs).intersection(made.write):
+                    _ask(feature.name, check, staging, machine)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _stage(made: Plan, staging: Path) -> None:
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o700, parents=True)
+    for path, (_feature, file) in made.files.items():
+        place = _staged(staging, path)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.touch(mode=0o600)
+        place.write_text(file.text)
+
+
+def _staged(staging: Path, path: str) -> Path:
+    return staging / path.lstrip("/")
+
+
+def _ask(feature: str, check: Check, staging: Path, machine: Machine) -> None:
+    argv = [_STAGED.sub(lambda found: str(_staged(staging, found[1])), word) for word in check.argv]
+    try:
+        machine.run(argv)
+    except CommandError as error:
+        files = ", ".join(check.needs) or "its files"
+        said = error.output.replace(str(staging), "") or "no reason given"
+        raise ApplyError(f"{feature}: {check.argv[0]} refuses {files}: {said}; nothing was changed") from error
