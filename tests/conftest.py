@@ -17,7 +17,7 @@ from tests.lab import Lab, Measured
 
 # Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
 ROOMS = ("unit", "images", "gateway", "agent", "stig", "appliance", "portal", "e2e")
-LAST = "test_faults.py"
+LAST = ("e2e/test_faults.py", "stig/test_seen_red.py")
 MEASURED = "measured"
 
 
@@ -26,10 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_rank)
 
 
-def _rank(item: pytest.Item) -> tuple[bool, bool, int]:
-    room = item.path.relative_to(REPO / "tests").parts[0]
+def _rank(item: pytest.Item) -> tuple[int, bool, int]:
+    place = item.path.relative_to(REPO / "tests")
+    breaking = LAST.index(str(place)) + 1 if str(place) in LAST else 0
     needs_lab = any(item.get_closest_marker(name) for name in ("appliance", "e2e"))
-    return item.path.name == LAST, needs_lab, ROOMS.index(room) if room in ROOMS else len(ROOMS)
+    room = place.parts[0]
+    return breaking, needs_lab, ROOMS.index(room) if room in ROOMS else len(ROOMS)
 
 
 @pytest.fixture(autouse=True)
