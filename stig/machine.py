@@ -13,6 +13,7 @@ from stig.target import Target
 
 CONNECT_SECONDS = 8
 REMOTE_SECONDS = 15  # one look; the machine's own `timeout` ends it there too
+COLLECTOR, ADMIN = "collector", "admin"  # the two log-ins, by their names in the SSH configuration
 SSH_FAILED = 255  # ssh(1): an error of ssh itself
 SUDO_REFUSED = (
     "sudo: a password is required",
@@ -73,26 +74,30 @@ class SshMachine:
         self._config = folder / "ssh_config"
         fields = {name: getattr(target, name) for name in ("address", "collector", "admin", "ssh_port", "known_hosts")}
         self._config.write_text(_CONFIG.format(**fields, connect=CONNECT_SECONDS, folder=folder), encoding="utf-8")
-        # `sudo` with no password to give: a refusal is seen at once instead of a prompt nobody answers.
         self.host: Any = testinfra.get_host(
-            "ssh://collector", ssh_config=str(self._config), sudo=True, controlpersist=0
+            f"ssh://{COLLECTOR}", ssh_config=str(self._config), sudo=True, controlpersist=0
         )
-        self._control = folder
+        # A log-in that was refused is not tried again: sshd locks out the address of whoever keeps failing.
+        self._refused: dict[str, str] = {}
 
     def look(self, argv: Sequence[str], *, stdin: str = "") -> Finished:
         """Run a read-only command as root through testinfra; a non-zero exit is an answer, not an error."""
         command = shlex.join(["env", "LC_ALL=C.UTF-8", "timeout", str(REMOTE_SECONDS), *argv])
+        self._must_be_open(COLLECTOR)
         if stdin:
             command = f"printf %s {shlex.quote(stdin)} | {command}"
         try:
             done = self.host.run(command)
         except RuntimeError as error:
-            raise FactError(f"{self.target.address}: SSH failed: {_reason(error)}") from error
+            raise FactError(self._close(COLLECTOR, _reason(error))) from error
         return _understood(argv, Finished(done.rc, done.stdout, done.stderr))
 
     def cli(self, line: str) -> str:
         """Ask the command line as `ssh admin@host 'show ...'` does."""
-        done = run(["ssh", "-T", "-F", str(self._config), "admin", line], seconds=CONNECT_SECONDS + REMOTE_SECONDS)
+        self._must_be_open(ADMIN)
+        done = run(["ssh", "-T", "-F", str(self._config), ADMIN, line], seconds=CONNECT_SECONDS + REMOTE_SECONDS)
+        if done.status == SSH_FAILED:
+            raise FactError(self._close(ADMIN, " ".join(done.errors.split())))
         if done.status != 0:
             said = next(
                 (row.strip() for row in reversed((done.errors or done.output).splitlines()) if row.strip()), "silence"
@@ -102,8 +107,17 @@ class SshMachine:
 
     def close(self) -> None:
         """End the shared connections."""
-        for name in ("collector", "admin"):
+        for name in (COLLECTOR, ADMIN):
             run(["ssh", "-F", str(self._config), "-O", "exit", name])
+
+    def _must_be_open(self, name: str) -> None:
+        if name in self._refused:
+            raise FactError(self._refused[name])
+
+    def _close(self, name: str, reason: str) -> str:
+        """Remember that this log-in does not work; returns the words for it."""
+        self._refused[name] = f"{self.target.address}: SSH as {name} failed: {reason}"
+        return self._refused[name]
 
 
 def _understood(argv: Sequence[str], done: Finished) -> Finished:

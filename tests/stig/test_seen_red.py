@@ -127,9 +127,9 @@ def rule(lab: Lab, chain: str, *words: str) -> Iterator[None]:
 @contextmanager
 def committed(lab: Lab, *settings: str) -> Iterator[None]:
     """Settings committed by an administrator, and the revision before them afterwards."""
-    before = json.loads(lab.cli("show revisions | json").stdout)["rows"]
-    number = next(row["number"] for row in before if row["running"] == "yes")
     enter = ("enable", lab.enable_secret)
+    kept = json.loads(lab.cli(*enter, "show revisions | json").stdout)["rows"]
+    number = next(row["revision"] for row in kept if row["current"] == "*")
     lab.cli(*enter, "configure terminal", *settings, "commit")
     try:
         yield
@@ -182,4 +182,5 @@ def test_a_scan_with_the_wrong_key_gives_errors_and_no_verdict(layout: Layout, l
     # Only what a stranger may see is decided.
     decided = {one["rule"] for one in tree["results"] if one["status"] in ("not_a_finding", "open")}
     assert decided == {"V-250987"}
+    assert tree["seconds"] < SCAN_SECONDS
     assert {one["reason"] != "" for one in tree["results"] if one["status"] == "error"} == {True}

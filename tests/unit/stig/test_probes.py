@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from stig.errors import FactError, InputError
+from stig.machine import SshMachine
 from stig.parse import pam, words
 from stig.probe import network, tls
 from stig.probe.tls import Version
 from stig.run import run
-from stig.target import check, described
+from stig.target import Login, Target, check, described
 
 
 @contextmanager
@@ -163,3 +164,25 @@ def test_a_description_with_a_missing_key_file_is_refused(tmp_path: Path) -> Non
     path.write_text('{"name": "box"}', encoding="utf-8")
     with pytest.raises(InputError, match="address"):
         described(path)
+
+
+def test_a_log_in_that_fails_is_tried_once(tmp_path: Path) -> None:
+    """sshd locks out the address of whoever keeps failing; what cannot be reached is an error for every look."""
+    hellos: list[bytes] = []
+
+    def hang_up(connection: socket.socket) -> None:
+        hellos.append(connection.recv(64))
+
+    (tmp_path / "key").write_text("no key", encoding="utf-8")
+    (tmp_path / "known_hosts").write_text("", encoding="utf-8")
+    login = Login("someone", tmp_path / "key")
+    with serving(hang_up) as port:
+        target = Target("box", "127.0.0.1", login, login, tmp_path / "known_hosts", ssh_port=port)
+        machine = SshMachine(target, tmp_path)
+        for _ in range(2):
+            with pytest.raises(FactError, match="SSH as collector failed"):
+                machine.look(["true"])
+            with pytest.raises(FactError, match="SSH as admin failed"):
+                machine.cli("show fips")
+        machine.close()
+    assert len(hellos) == 2
