@@ -98,7 +98,7 @@ def edited(lab: Lab, edit: Edit) -> Iterator[None]:
             lab.root(*edit.then)
         yield
     finally:
-        lab.root("cp", "-a", copy, edit.path)
+        lab.root("mv", "-f", copy, edit.path)
         if edit.then:
             lab.root(*edit.then)
 
