@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from images.lab import describe, machine, secrets
 from images.lab.zones import ZONES, Zone
 from images.paths import REPO, Layout, write_file
 from images.probe import Seen, Target
-from images.run import stream
+from images.run import run, stream
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "ip", "nft", "nmap", "ssh", "ssh-keygen", "openssl", "tar")
 REMOTE_CA = "/var/lib/sentry/tls/ca.pem"
@@ -60,10 +61,24 @@ def provision(layout: Layout, site: Path) -> None:
 
 
 def playbook(layout: Layout, name: str, site: Path) -> None:
-    """Run one of the playbooks against the lab."""
+    """Run one of the playbooks against the lab.
+
+    Its SSH connections are this run's own and end with it: one that is kept would lead the next run to a guest that is gone.
+    """
     program = Path(sys.executable).with_name("ansible-playbook")
-    stream([program, "-i", layout.inventory, f"playbooks/{name}", "-e", f"site={site.resolve()}"], cwd=REPO,
-           env={"ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), "PYTHONUNBUFFERED": "1", "ANSIBLE_FORCE_COLOR": "0"})  # fmt: skip
+    argv: list[str | Path] = [program, "-i", layout.inventory, f"playbooks/{name}", "-e", f"site={site.resolve()}"]
+    with tempfile.TemporaryDirectory(prefix="lab-") as connections:
+        settings = {
+            "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": connections,
+            "ANSIBLE_FORCE_COLOR": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        try:
+            stream(argv, cwd=REPO, env=settings)
+        finally:
+            for connection in Path(connections).iterdir():
+                run(["ssh", "-F", "none", "-o", f"ControlPath={connection}", "-O", "exit", "lab"], check=False)
 
 
 def describe_appliance(layout: Layout, guest: Guest) -> dict[str, Any]:
