@@ -20,12 +20,15 @@ setup:
 appliance: setup ## build, boot, provision, scan and probe the appliance (SITE=sites/lab.yml)
 	@$(LAB) up --site $(SITE)
 
-test: ## run the tests; boots the appliance if it does not run, and ends it again then (PYTEST_ARGS=…)
-	@.ci/setup tests
+# The tests make an appliance when none runs, and end it again. One that runs is brought up to date and left running.
+TEST_SETUP = .ci/setup tests; if [ -e build/appliance.json ]; then $(LAB) up --site $(SITE) --until describe; fi
+
+test: ## run the tests against the appliance, which is booted for them if it does not run (PYTEST_ARGS=…)
+	@set -e; $(TEST_SETUP)
 	@$(SUDO) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 test-all: ## run the tests, those too that are too slow for CI
-	@.ci/setup tests
+	@set -e; $(TEST_SETUP)
 	@$(SUDO) $(PYTHON) -m pytest $(PYTEST_ARGS)
 
 check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell
