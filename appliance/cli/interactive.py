@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TOUCH_SECONDS = 15.0  # how often at most configd is told that somebody types; idle times are minutes
 RETRY_SECONDS = 2.0
-IDLE = "The session ends: nothing was typed for {minutes:g} minutes."
+IDLE = "The session ends: nothing was typed for {minutes:g} min."
 
 
 class IdleError(Exception):

@@ -140,7 +140,7 @@ def test_an_idle_session_ends_and_says_why(server: Running, configd: Configd) ->
     configd.idle_seconds(2)
     dialogue = Dialogue(configd.path)
     dialogue.expect(rf"{HOST}>\s*$")
-    dialogue.expect(r"The session ends: nothing was typed for 0\.0333333 minutes\.")
+    dialogue.expect(r"The session ends: nothing was typed for 0\.0333333 min\.")
     assert dialogue.end() == 0
 
 
