@@ -29,10 +29,10 @@ HELP = (
 
 
 def show(topic: str, argument: str = "") -> Action:
-    """The command that shows a topic; an argument called `argument` on the line goes with it."""
+    """The command that shows a topic; a device `id` on the line goes with it."""
 
     def action(shell: Shell, values: Values) -> Output:
-        wanted = values.get("argument", argument)
+        wanted = values.get("id", argument)
         return output.shown(shell.call(api.Show, api.Shown, topic=topic, argument=wanted))
 
     return action

@@ -47,7 +47,7 @@ _TOPICS = (
     ("backends", "backends", "The servers behind the gateway"),
     ("uem", "uem", "The UEM and the link to it"),
     ("sentry devices", "devices", "The device list"),
-    ("sentry device <argument>", "device", "What is known of one device"),
+    ("sentry device <id>", "device", "What is known of one device"),
     ("sentry emm-source-verify", "emm-source-verify", "Whether the sender of the UEM's pushes is verified"),
     ("sentry emm-ips", "emm-ips", "From where the UEM may push"),
     ("log", "log", "The audit trail, its end"),
@@ -158,13 +158,12 @@ for _service in ("gateway", "agent", "uem", "portal"):
         WORDS[f"service {_service} {_action}"] = _text
 
 ARGUMENTS: dict[str, tuple[Argument, str]] = {
-    "argument": (Argument("argument"), "The device id, as `show sentry devices` prints it"),
     "host": (Argument("host"), "A name or an address"),
     "minutes": (Argument("minutes", whole_number(1, CONFIRM_MINUTES)), "Minutes"),
     "address": (Argument("address"), "An address"),
     "mask": (Argument("mask"), "A mask, such as 255.255.255.0"),
     "lines": (Argument("lines", whole_number(0, PAGE_LINES)), "Lines; 0 never pauses"),
-    "id": (Argument("id"), "The device id"),
+    "id": (Argument("id"), "The device id, as `show sentry devices` prints it"),
     "user": (Argument("user"), "The user's name, as the device or the account has it"),
     "note": (Argument("note", rest=True), "Why; up to the end of the line"),
     "comment": (Argument("comment", rest=True), "A comment; up to the end of the line"),

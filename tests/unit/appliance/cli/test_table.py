@@ -131,7 +131,7 @@ def test_every_topic_of_configd_is_shown_by_some_command_and_no_other_is_asked()
     recorder = Recorder()
     for _path, node in walk(table.commands(Mode.PRIVILEGED)):
         if _path[0] == "show" and node.action is not None:
-            node.action(recorder, {"argument": "x"})  # type: ignore[arg-type]
+            node.action(recorder, {"id": "x"})  # type: ignore[arg-type]
     asked = {fields["topic"] for verb, fields in recorder.sent if verb is api.Show}
     assert asked == set(facts.TOPICS) - HIDDEN_TOPICS
 
