@@ -10,18 +10,15 @@ import sys
 from pathlib import Path
 
 import aiohttp.web_response
-from aiohttp import web
 
 from appliance.configd.client import AsyncClient
 from appliance.portal.app import Portal
+from appliance.portal.serving import serving
 from appliance.portal.settings import SETTINGS_PATH, Settings, SettingsError, Tls, load
 from appliance.systemd import Notifier
 
 EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
 CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
-DRAIN_SECONDS = 5.0  # pages answer in milliseconds; longer is a client that does not read
-HEAD_BYTES = 8_190  # one line or one field of a request head: a browser's cookies and names stay far below
-BACKLOG = 128
 IP_FREEBIND = 15  # linux/in.h; Python has no name for it
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -76,23 +73,14 @@ async def _serve(settings: Settings, banner: str, context: ssl.SSLContext) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     portal = Portal(settings, banner, AsyncClient(settings.configd_socket))
-    runner = web.AppRunner(
-        portal.application(),
-        access_log=None,
-        max_line_size=HEAD_BYTES,
-        max_field_size=HEAD_BYTES,
-        shutdown_timeout=DRAIN_SECONDS,
-    )
-    await runner.setup()
-    for address in settings.addresses:
-        await web.SockSite(runner, _bound(address, settings.port), ssl_context=context, backlog=BACKLOG).start()
-    notifier = Notifier()
-    notifier.send("READY=1")
-    watchdog = asyncio.create_task(notifier.keep_alive())
-    await stop.wait()
-    notifier.send("STOPPING=1")
-    watchdog.cancel()
-    await runner.cleanup()
+    sockets = [_bound(address, settings.port) for address in settings.addresses]
+    async with serving(portal.application(), sockets, context):
+        notifier = Notifier()
+        notifier.send("READY=1")
+        watchdog = asyncio.create_task(notifier.keep_alive())
+        await stop.wait()
+        notifier.send("STOPPING=1")
+        watchdog.cancel()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from aiohttp import web
 from appliance.configd.api import CloseSession, Login, Session, Touch
 from appliance.configd.client import AsyncClient, Refused, Unreachable
 from appliance.portal import facts
-from appliance.portal.gate import COOKIE, FORM_COOKIE, FORM_FIELD, LOG_IN, Gate, harden, matches, same_origin
+from appliance.portal.gate import COOKIE, FORM_COOKIE, FORM_FIELD, LOG_IN, Gate, form_of, harden, matches, same_origin
 from appliance.portal.pages import Pages
 from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
 from appliance.portal.settings import Settings
@@ -56,7 +56,7 @@ class Portal:
         return self._form(request)
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
+        form = await form_of(request)
         if not (same_origin(request) and matches(form.get(FORM_FIELD), request.cookies.get(FORM_COOKIE, ""))):
             return self._form(request, status=403, words="The form was too old. Try again.")
         user, password = str(form.get("user", "")).strip(), str(form.get("password", ""))

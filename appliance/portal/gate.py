@@ -4,15 +4,17 @@ The portal denies by default. `OPEN` is the whole list of what is served without
 nobody serves and a method nobody handles are all the same to a stranger: a JSON 401 below `/api`, else a 303 to the log-in.
 """
 
+import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
 from appliance.configd.client import Unreachable
 from appliance.portal.pages import Pages
+from appliance.portal.serving import BODY_SECONDS, note_arrival
 from appliance.portal.sessions import LogIn, LogIns
 from appliance.portal.settings import Settings
 
@@ -47,6 +49,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+FormFields = Mapping[str, str | bytearray | bytes | web.FileField]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class Gate:
     @web.middleware
     async def pass_through(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a request through or answer it here; errors of handlers become pages that tell nothing of the inside."""
+        note_arrival(request)
         if not self._host_is_ours(request):
             return self._error(request, 421, "This name does not belong to this appliance.")
         if (request.method, request.raw_path) not in OPEN:
@@ -76,12 +80,12 @@ class Gate:
             if held is None:
                 return self._stranger(request)
             request[LOG_IN] = held
-            if request.method not in _SAFE and not await self._came_from_our_form(request, held):
-                return self._error(request, 403, "This form is not ours or is too old. Go back and try again.")
         return await self._handled(request, handler)
 
     async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
+            if not await self._came_from_our_form(request):
+                return self._error(request, 403, "This form is not ours or is too old. Go back and try again.")
             return await handler(request)
         except web.HTTPException as answer:
             if answer.status < 400:
@@ -100,8 +104,12 @@ class Gate:
             return False
         return match["name"].strip("[]").lower() in self._hosts
 
-    async def _came_from_our_form(self, request: web.Request, held: LogIn) -> bool:
-        form = await request.post()
+    async def _came_from_our_form(self, request: web.Request) -> bool:
+        """Whether a request that may change something carries its session's token; the log-in form has one of its own."""
+        held: LogIn | None = request.get(LOG_IN)
+        if held is None or request.method in _SAFE:
+            return True
+        form = await form_of(request)
         return same_origin(request) and matches(form.get(FORM_FIELD), held.csrf)
 
     def _stranger(self, request: web.Request) -> web.StreamResponse:
@@ -113,6 +121,15 @@ class Gate:
         if _API.match(request.path):
             return web.json_response({"title": words}, status=status)
         return self._pages.error(status, words)
+
+
+async def form_of(request: web.Request) -> FormFields:
+    """The form a request carries. Raises HTTP 408 when it does not come in time."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.post()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
 
 
 def same_origin(request: web.Request) -> bool:

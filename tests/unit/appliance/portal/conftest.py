@@ -1,5 +1,6 @@
 """The portal as it runs: its application behind real TLS, with a scripted configd in place of the root part."""
 
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from appliance.configd.api import CloseSession, Facts, Login, Refusal, Session, 
 from appliance.configd.client import Refused, Unreachable
 from appliance.portal.__main__ import server_context
 from appliance.portal.app import Portal
+from appliance.portal.serving import serving
 from appliance.portal.settings import Settings, Tls
 
 BANNER = "I've read & consent to <terms>"
@@ -117,8 +119,6 @@ async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]
     application = portal.application()
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port, ssl_context=server_context(tls)).start()
-    yield held
-    await runner.cleanup()
+    listener = socket.create_server(("127.0.0.1", unused_tcp_port))
+    async with serving(application, [listener], server_context(tls)):
+        yield held
