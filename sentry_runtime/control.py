@@ -19,7 +19,14 @@ REPLY_SECONDS = 10.0  # longer than any answer takes, the UEM's time-out (5 s) i
 
 
 class ControlError(RuntimeError):
-    """The other side cannot be reached, refused the request or answered nonsense."""
+    """The other side cannot be reached, refused the request or answered nonsense.
+
+    `kind` is the refusal's word, empty when it was none.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do"):
@@ -62,12 +69,17 @@ class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
 
 
 class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
-    """Management to UEM: this device belongs to this principal and may pass."""
+    """Management to UEM: this device belongs to this principal and may pass.
+
+    Here and in the two below the principal is as a person writes it; the UEM makes the one name of it, or refuses (`invalid`).
+    `by` is the administrator's account, for the audit line.
+    """
 
     device_id: str
     principal: str
     device_type: str = ""
     note: str = ""
+    by: str = ""
 
 
 class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
@@ -78,6 +90,7 @@ class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
     state: State
     reasons: tuple[Reason, ...] = (Reason.MANUAL,)
     note: str = ""
+    by: str = ""
 
 
 class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
@@ -85,6 +98,7 @@ class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
 
     device_id: str
     principal: str
+    by: str = ""
 
 
 class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
@@ -148,7 +162,7 @@ def call(path: str | Path, request: Request, result_type: Any = Any, *, seconds:
     try:
         reply = _decode_answer(line)
         if reply.error is not None:
-            raise ControlError(f"{reply.error.kind}: {reply.error.message}")
+            raise ControlError(f"{reply.error.kind}: {reply.error.message}", reply.error.kind)
         return msgspec.json.decode(reply.result, type=result_type)
     except msgspec.MsgspecError as error:
         raise ControlError(f"{path}: an answer that cannot be read: {error}") from error

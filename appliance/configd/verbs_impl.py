@@ -11,7 +11,7 @@ from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
-from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.devices.record import State
 from sentry_runtime.settings import Paths
 
 COMMENT_CHARACTERS = 200
@@ -125,13 +125,22 @@ class Actions:
     def _device(self, verb: api.DeviceAction, held: Held) -> None:
         if not DEVICE_ID.fullmatch(verb.device_id):
             raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
-        principal = verb.principal.casefold()
-        if not 0 < len(principal) <= PRINCIPAL_CHARACTERS or not principal.isprintable() or " " in principal:
-            raise refused("invalid", f"a principal is user or user@domain, at most {PRINCIPAL_CHARACTERS} characters")
+        # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
+        if not 0 < len(verb.principal) <= PRINCIPAL_CHARACTERS or not verb.principal.isprintable():
+            raise refused(
+                "invalid",
+                rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
+                f"found {verb.principal[:64]!r}",
+            )
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
             raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
         note = verb.note or f"by {held.user}"
-        self._call(self._paths.uem_admin, _device_request(verb.action, verb.device_id, principal, note))
+        try:
+            self._call(self._paths.uem_admin, _device_request(verb, note, held.user))
+        except control.ControlError as error:
+            if error.kind in ("invalid", "unknown"):  # the request is at fault, not the UEM's health
+                raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
+            raise
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]
@@ -179,13 +188,12 @@ def _host(host: str) -> str:
     return host
 
 
-def _device_request(action: str, device_id: str, principal: str, note: str) -> control.Request:
-    if action == "register":
-        return control.Register(device_id=device_id, principal=principal, note=note)
-    if action == "remove":
-        return control.Remove(device_id=device_id, principal=principal)
-    if action == "allow":
-        return control.SetState(device_id=device_id, principal=principal, state=State.ALLOWED, reasons=(), note=note)
-    return control.SetState(
-        device_id=device_id, principal=principal, state=State.BLOCKED, reasons=(Reason.MANUAL,), note=note
-    )
+def _device_request(verb: api.DeviceAction, note: str, by: str) -> control.Request:
+    device, who = verb.device_id, verb.principal
+    if verb.action == "register":
+        return control.Register(device_id=device, principal=who, note=note, by=by)
+    if verb.action == "remove":
+        return control.Remove(device_id=device, principal=who, by=by)
+    if verb.action == "allow":
+        return control.SetState(device_id=device, principal=who, state=State.ALLOWED, reasons=(), note=note, by=by)
+    return control.SetState(device_id=device, principal=who, state=State.BLOCKED, note=note, by=by)

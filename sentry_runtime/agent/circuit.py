@@ -1,8 +1,8 @@
 """Whether the UEM's link is up (pure: the clock and the randomness are given).
 
 Only a link that is *down* (nobody answers there, or not with the right certificate) opens the circuit; a UEM that is slow or
-answers errors does not. While it is open nobody dials but one prober, at times that back off, and the fail mode speaks at
-once instead of after a time-out per device.
+answers errors does not. It ends an outage, too: who answers slowly is there. While the link is down nobody dials but one
+prober, at times that back off, and the fail mode speaks at once instead of after a time-out per device.
 """
 
 import enum
@@ -35,7 +35,7 @@ class Circuit:
         self.since = clock()
         """When the present state began, on the given clock."""
         self.retry_at = clock()
-        """When the next probe is due while the link is down."""
+        """When the next probe is due while the link is not up."""
 
     @property
     def is_down(self) -> bool:
@@ -49,13 +49,26 @@ class Circuit:
 
     def failed(self) -> bool:
         """Nobody answered. True if that is a change. A failure before the next probe is due is the same failure."""
+        self._postpone()
+        return self._enter(LinkState.DOWN)
+
+    def doubted(self) -> bool:
+        """No success, and no word that nobody is there. A link that was down is untried again. True if that is a change.
+
+        Else an overload that follows a short outage would let the fail mode go on speaking for as long as it lasts.
+        """
+        if self.state is LinkState.UP:
+            return False
+        self._postpone()
+        return self._enter(LinkState.UNTRIED)
+
+    def _postpone(self) -> None:
         now = self._clock()
-        if self.state is not LinkState.DOWN or now >= self.retry_at:
+        if self.state is LinkState.UP or now >= self.retry_at:
             span = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, _DOUBLINGS))
             # Half fixed, half drawn: many Sentries that lost one UEM together do not come back together.
             self.retry_at = now + span * (0.5 + 0.5 * self._draw())
             self._failures += 1
-        return self._enter(LinkState.DOWN)
 
     def _enter(self, state: LinkState) -> bool:
         changed = state is not self.state

@@ -1,6 +1,6 @@
 """Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval.
 
-It is also the only one who dials while the link is down, at the circuit's times, and who has the fail mode's guesses
+While the link is not up it dials at the circuit's times (while it is down, nobody else does), and who has the fail mode's guesses
 corrected when the link is back.
 """
 
@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from sentry_runtime.agent.circuit import Circuit
+from sentry_runtime.agent.circuit import Circuit, LinkState
 from sentry_runtime.agent.device_list import DeviceList, account
 from sentry_runtime.agent.questions import Questions
 from sentry_runtime.devices.store import StoreError
@@ -69,8 +69,8 @@ class Keeper:
                 continue
 
     def heard(self) -> None:
-        """The UEM has called us: if its link counts as down, do not wait for the next probe."""
-        if self._circuit.is_down:
+        """The UEM has called us: if its link does not count as up, do not wait for the next probe."""
+        if self._circuit.state is not LinkState.UP:
             self._questions.link_lost.set()
 
     async def round(self) -> None:
@@ -94,11 +94,12 @@ class Keeper:
                 self._audit("uem_down", detail=str(error))
             return str(error)
         except (LinkError, StoreError) as error:
+            self._circuit.doubted()
             return str(error)
         return ""
 
     def _wait(self) -> float:
-        if self._circuit.is_down:
+        if self._circuit.state is not LinkState.UP:
             return max(SHORTEST_WAIT_SECONDS, self._circuit.retry_at - self._clock())
         return self._resync_seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
 

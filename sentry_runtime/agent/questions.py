@@ -6,6 +6,7 @@
 | the UEM answers | the decision, after it is on the disk |
 | the UEM's link is down | what the fail mode says |
 | the UEM is slow, or answers errors or nonsense | refusal `unavailable` |
+| we cannot dial (file handles, memory), or the list has no room for strangers | refusal `unavailable` |
 | our own queue is full or too slow | refusal `busy` |
 
 Only the third admits without a decision, and only in fail mode `allow`: whoever can fill the queue or slow the UEM down must
@@ -26,7 +27,14 @@ from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import StoreError
 from sentry_runtime.settings import FailMode
 from sentry_runtime.uem.api import Contact, Decision
-from sentry_runtime.uem.link import CONNECTIONS, LinkDownError, LinkError, LinkRefusedError, LinkSlowError
+from sentry_runtime.uem.link import (
+    CONNECTIONS,
+    LinkDownError,
+    LinkError,
+    LinkLocalError,
+    LinkRefusedError,
+    LinkSlowError,
+)
 from sentry_runtime.uem.messages import ALIASES, WORDS_CHARS, MessageError, check_key, check_words
 from sentry_runtime.uem.trail import Audit
 
@@ -45,6 +53,9 @@ class Bounds:
 
     questions: int = 1_000  # different devices at one time; at 8 at once and 5 ms each they are through in a second
     queue_seconds: float = 2.0  # with the UEM's 5 s below the 8 s that the gateway lets a device wait
+    # An entry by a stranger's request is at most 2 KiB on the disk: 600 of the list's 1,024 MiB. The rest is for the UEM's words
+    # on devices it knows, which need no question; the largest fleet is a third of this.
+    entries: int = 300_000
     provisional: int = 1_000  # devices the fail mode may let in; a fleet enrols that many in a day at most
     provisional_seconds: float = 14_400.0  # half a working day; then the credentials are verified anew
 
@@ -101,6 +112,8 @@ class Questions:
             return known
         task = self._open.get(ask.key)
         if task is None:
+            if self._devices.count >= self._bounds.entries:
+                raise self._no_room(ask.key)
             if len(self._open) >= self._bounds.questions:
                 raise self._refuse("busy", f"{self._bounds.questions} questions wait for the UEM, more are not taken")
             task = asyncio.create_task(self._question(ask, contact))
@@ -173,7 +186,8 @@ class Questions:
         except LinkSlowError as error:
             raise self._refuse("unavailable", str(error)) from error
         except LinkError as error:
-            self._audit("uem_refused", key=ask.key, detail=str(error))
+            event = "uem_undialled" if isinstance(error, LinkLocalError) else "uem_refused"
+            self._audit(event, key=ask.key, detail=str(error))
             raise self._refuse("unavailable", str(error)) from error
         if self._circuit.succeeded():
             self._audit("uem_up")
@@ -222,6 +236,11 @@ class Questions:
             first_seen=now,
             updated=now,
         )
+
+    def _no_room(self, key: DeviceKey) -> Refused:
+        held = self._devices.count
+        self._audit("device_list_crowded", key=key, count=held, detail="the list has no room for unknown devices")
+        return self._refuse("unavailable", f"the device list has {held} entries; no unknown device is taken")
 
     def _account(self, event: str, decision: Decision) -> None:
         key = DeviceKey(decision.device_id, decision.principal)

@@ -1,19 +1,26 @@
 """Sentry's calls to the UEM (docs/uem-api.md): HTTPS with mutual TLS, one typed error per thing that can go wrong."""
 
-import asyncio
+import errno
+import socket
 import ssl
 from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
-import yarl
 
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Problem
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
-TCP_SECONDS = 1.0  # a SYN is answered within a round trip; one repetition comes after a second
+
+# The only words of a network that nobody is there. Everything else may be an overload, which whoever causes it must not
+# turn into an admission: a full accept queue is a connection that does not come about, and no errno at all.
+_NOBODY_THERE = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH})
+_NO_SUCH_NAME = frozenset(
+    {socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_FAIL}
+)  # EAI_AGAIN is a name server's silence
+_TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # a connection that ended, no word on TLS
 
 _Message = TypeVar("_Message", Decision, DecisionPage)
 
@@ -23,11 +30,15 @@ class LinkError(RuntimeError):
 
 
 class LinkDownError(LinkError):
-    """Nobody could be reached there, or nobody with the right certificate. Only this is an outage."""
+    """The network says that nobody is there, or somebody is with whom TLS cannot be agreed. Only this is an outage."""
 
 
 class LinkSlowError(LinkError):
-    """Somebody is there, but the answer did not come in time."""
+    """No connection or no answer came about in time. Somebody may be there."""
+
+
+class LinkLocalError(LinkError):
+    """We could not even dial: file handles, memory, local ports. Says nothing of the UEM."""
 
 
 class LinkRefusedError(LinkError):
@@ -93,9 +104,9 @@ class UemLink:
             ) as response:
                 return _read(response.status, await _bounded(response), kind)
         except aiohttp.ClientConnectorError as error:
-            raise LinkDownError(f"{self._url}: {error}") from error
+            raise _unconnected(self._url, error) from error
         except aiohttp.ConnectionTimeoutError as error:
-            raise await self._silent() from error
+            raise LinkSlowError(f"{self._url}: no connection with TLS within {self._seconds / 2:g} s") from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise _BrokenError(f"{self._url}: the connection broke before the answer: {error}") from error
         except TimeoutError as error:
@@ -103,19 +114,29 @@ class UemLink:
         except aiohttp.ClientError as error:
             raise LinkRefusedError(f"{self._url}: {error}") from error
 
-    async def _silent(self) -> LinkError:
-        """A connection did not come about in time: an outage if not even TCP answers, else a UEM that is too slow for TLS.
 
-        The difference matters: whoever can overload the UEM must not thereby make the fail mode admit devices.
-        """
-        url = yarl.URL(self._url)
-        try:
-            async with asyncio.timeout(TCP_SECONDS):
-                _, writer = await asyncio.open_connection(url.host, url.port)
-        except OSError as error:
-            return LinkDownError(f"{self._url}: no connection: {error}")
-        writer.transport.abort()
-        return LinkSlowError(f"{self._url}: accepts connections, but no TLS handshake came about in time")
+def _unconnected(url: str, error: aiohttp.ClientConnectorError) -> LinkError:
+    """What it means that no connection came about."""
+    certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+    kind = LinkDownError if certificate else _meaning(error.os_error)
+    return kind(f"{url}: {error}")
+
+
+def _meaning(cause: OSError) -> type[LinkError]:
+    """Somebody's definite word that nobody usable is there, a silence, a connection that ended, or our own trouble."""
+    down = slow = broken = False
+    match cause:
+        case ssl.SSLError():
+            broken = isinstance(cause, _TLS_ENDED)
+            down = not broken
+        case socket.gaierror():
+            down, slow = cause.errno in _NO_SUCH_NAME, cause.errno == socket.EAI_AGAIN
+        case _:
+            down, slow = cause.errno in _NOBODY_THERE, isinstance(cause, TimeoutError)
+            broken = isinstance(cause, ConnectionError)
+    if down:
+        return LinkDownError
+    return LinkSlowError if slow else _BrokenError if broken else LinkLocalError
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -10,12 +10,18 @@ import msgspec
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
+from sentry_runtime.eas import principal as names
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Push
 
 MESSAGE_BYTES = 4 * 1_048_576  # a page of `DECISIONS_PER_PAGE` with the longest words in the widest script is 2.6 MiB
 WORDS_CHARS = 256  # device type, user agent, protocol, note: what a person reads in a table
 ALIASES = 8  # other spellings of one device id; the canonical form's table has three
 VERSION_MAX = 2**53 - 1  # what a JSON number carries exactly everywhere (RFC 8259 section 6)
+
+_NO_NAME = (
+    rf"a principal is `user`, `user@domain` or `DOMAIN\user`, at most {PRINCIPAL_BYTES} bytes, "
+    "without spaces and control characters"
+)
 
 _Message = TypeVar("_Message", Contact, Decision, DecisionPage, Push)
 
@@ -43,8 +49,14 @@ def decode(body: bytes, kind: type[_Message]) -> _Message:
 
 
 def canonical(device_id: str, principal: str) -> DeviceKey:
-    """The key under which both sides know a device: the id in upper case, the principal case-folded."""
-    return DeviceKey(device_id.upper(), principal.casefold())
+    """The key under which gateway, agent and UEM know a device: the id in upper case, the one name of the person.
+
+    Raises `MessageError` for what cannot be a person's name, so that nobody waits for the effect of a word on nobody.
+    """
+    try:
+        return DeviceKey(device_id.upper(), names.canonical(principal))
+    except names.PrincipalError:
+        raise MessageError(f"{_NO_NAME}; found {principal[:64]!r}") from None
 
 
 def check_key(device_id: str, principal: str, place: str = "$") -> None:
@@ -57,11 +69,14 @@ def check_key(device_id: str, principal: str, place: str = "$") -> None:
         )
     if not (device_id.isprintable() and principal.isprintable()):
         raise MessageError(f"a control character is not allowed in a device id or a principal - at `{place}`")
-    if canonical(device_id, principal) != key:
-        raise MessageError(
-            "`device_id` is upper case and `principal` is case-folded; "
-            f"found {device_id!r} and {principal!r} - at `{place}`"
-        )
+    if device_id != device_id.upper():
+        raise MessageError(f"`device_id` is upper case; found {device_id!r} - at `{place}`")
+    try:
+        wanted = names.canonical(principal)
+    except names.PrincipalError:
+        raise MessageError(f"{_NO_NAME}; found {principal[:64]!r} - at `{place}`") from None
+    if principal != wanted:
+        raise MessageError(f"`principal` is in canonical form, {wanted!r}; found {principal!r} - at `{place}`")
 
 
 def check_words(place: str, **fields: str) -> None:

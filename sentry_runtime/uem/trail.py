@@ -10,9 +10,11 @@ DETAIL_CHARS = 1_000  # a line stays below the 2 KiB that every log server takes
 
 
 class UemLine(audit.Line, frozen=True, kw_only=True, omit_defaults=True):
-    """What concerns a device's entry or the link: `action` is the entry's state, `detail` what went wrong, in words."""
+    """What concerns a device's entry or the link: `action` is the entry's state, `detail` what went wrong, in words, `by` the
+    administrator who said it."""
 
     version: int = 0
+    by: str = ""
     detail: str = ""
 
 
@@ -29,6 +31,7 @@ class Audit(Protocol):
         version: int = 0,
         count: int = 0,
         detail: str = "",
+        by: str = "",
     ) -> None:
         """One event; see `UemLine` for the fields."""
         ...
@@ -46,6 +49,7 @@ def writer(trail: audit.Trail) -> Audit:
         version: int = 0,
         count: int = 0,
         detail: str = "",
+        by: str = "",
     ) -> None:
         line = UemLine(
             time=audit.timestamp(time.time()),
@@ -58,6 +62,7 @@ def writer(trail: audit.Trail) -> Audit:
             version=version,
             count=count,
             detail=detail[:DETAIL_CHARS],
+            by=by,
         )
         trail.write(line)
 

@@ -10,6 +10,7 @@ from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact
 from sentry_runtime.uem.http import answer, problem, problems
 from sentry_runtime.uem.messages import VERSION_MAX, MessageError, decode
 from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.room import NoRoomError
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
@@ -49,6 +50,10 @@ class Api:
             return problem(400, "not a contact", str(error))
         try:
             decision = await self._worker.call(lambda registry: registry.contact(contact))
+        except NoRoomError as error:
+            key = DeviceKey(contact.device_id, contact.principal)
+            self._audit("uem_contact_refused", key=key, detail=str(error))
+            return problem(429, "too many unregistered devices", str(error))
         except (OverloadedError, DatabaseError) as error:
             return self._unavailable(error)
         self.contacts += 1

@@ -50,7 +50,7 @@ class Desk:
                 return await self._set_state(request)
             case control.Remove():
                 key = _key(request.device_id, request.principal)
-                return await self._change(lambda registry: registry.remove(key))
+                return await self._change(lambda registry: registry.remove(key), request.by)
             case control.ListRegistered():
                 return await self._list(request)
             case control.Status():
@@ -61,7 +61,9 @@ class Desk:
     async def _register(self, request: control.Register) -> Decision:
         key = _key(request.device_id, request.principal)
         check_words("$", device_type=request.device_type, note=request.note)
-        return await self._change(lambda registry: registry.register(key, request.device_type, request.note))
+        return await self._change(
+            lambda registry: registry.register(key, request.device_type, request.note), request.by
+        )
 
     async def _set_state(self, request: control.SetState) -> Decision:
         key = _key(request.device_id, request.principal)
@@ -69,17 +71,19 @@ class Desk:
         if request.state is State.WIPED:
             raise MessageError("`wiped` is what a device confirms; an administrator sets `wipe_pending` - at `$.state`")
         return await self._change(
-            lambda registry: registry.set_state(key, request.state, request.reasons, request.note)
+            lambda registry: registry.set_state(key, request.state, request.reasons, request.note), request.by
         )
 
-    async def _change(self, job: Change) -> Decision:
+    async def _change(self, job: Change, by: str) -> Decision:
         """Make the change, hand it to the pusher, answer: the push is not waited for."""
+        check_words("$", by=by)
         decisions = await self._worker.call(job)
         self._pusher.add(decisions)
         for decision in decisions:
             key = DeviceKey(decision.device_id, decision.principal)
             action = "removed" if decision.removed else decision.state
-            self._audit("uem_changed", key=key, action=action, reasons=decision.reasons, version=decision.version)
+            version = decision.version
+            self._audit("uem_changed", key=key, action=action, reasons=decision.reasons, version=version, by=by)
         return decisions[0]
 
     async def _list(self, request: control.ListRegistered) -> list[object]:

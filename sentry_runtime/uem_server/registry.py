@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
+from sentry_runtime.uem_server import kin, room
 from sentry_runtime.uem_server.rules import Standing, effective, unregistered
 from sentry_runtime.uem_server.tables import Alias, Clock, Device
+from sentry_runtime.uem_server.upgrade import find, give_spellings, spelling
 
 
 class UnknownDeviceError(LookupError):
@@ -28,15 +30,22 @@ class Registry:
         self._engine = engine
         self._auto_block = auto_block
         self._now = now
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            give_spellings(session, lambda: self._next(clock))
         self._apply_auto_block()
 
     def contact(self, contact: Contact) -> Decision:
-        """The word on a device that a Sentry saw for the first time; an unknown one is recorded as unregistered."""
+        """The word on a device that a Sentry saw for the first time; an unknown one is recorded as unregistered.
+
+        Raises `room.NoRoomError` when its principal has too many of these.
+        """
         key = DeviceKey(contact.device_id, contact.principal)
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = _find(session, key)
+            device = find(session, key)
             if device is None or device.removed:
+                room.check(session, key)
                 device = self._new(session, key, device)
                 device.version = self._next(clock)
                 self._set(device, unregistered(auto_block=self._auto_block))
@@ -64,13 +73,25 @@ class Registry:
         """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = _find(session, key)
+            device = find(session, key)
             if device is None or device.removed:
                 raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
             device.removed, device.registered, device.manual = True, False, False
             device.aliases, device.note, device.first_seen, device.last_seen = [], "", 0, 0
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
+
+    def expire(self) -> list[Decision]:
+        """Remove some of the undecided devices that have been kept long enough; what went, empty when none is left."""
+        with Session(self._engine) as session, session.begin():
+            clock, now = self._clock(session), self._now()
+            room.forget_removals(session, now)
+            old = room.expired(session, now)
+            for device in old:
+                device.removed, device.aliases, device.first_seen = True, [], 0
+                device.version = self._next(clock)
+            session.flush()
+            return list(self._decisions(session, old))
 
     def changes(self, after: int, limit: int) -> DecisionPage:
         """Decisions with versions above `after`, in their order; `next` below `after` says this UEM never was that far."""
@@ -102,13 +123,15 @@ class Registry:
     ) -> list[Decision]:
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = _find(session, key)
+            device = find(session, key)
             if device is None or device.removed:
                 device = self._new(session, key, device)
             self._set(device, standing)
             device.device_type = device_type or device.device_type
             device.registered = registered or device.registered
             device.manual = not registered
+            if device.spelling is not None:
+                device.spelling.spoken = True
             device.note = note
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
@@ -117,6 +140,8 @@ class Registry:
         """A fresh row, or the removed one as fresh; the caller gives it its word and its version."""
         device = removed or Device(device_id=key.device_id, principal=key.principal, state=State.BLOCKED)
         device.removed, device.device_type = False, ""
+        if device.spelling is None:
+            device.spelling = spelling(key)
         session.add(device)
         return device
 
@@ -125,22 +150,13 @@ class Registry:
         device.reasons = list(standing.reasons)
 
     def _with_those_it_restricts(self, session: Session, clock: Clock, device: Device) -> list[Decision]:
-        """The changed device, and those that know it as their alias: their word may be another one now."""
+        """The changed device, and those whose word depends on it: it may be another one now."""
         session.flush()
-        kin = session.scalars(
-            select(Device)
-            .join(Alias, Alias.device == Device.id)
-            .where(
-                Alias.alias == device.device_id,
-                Device.principal == device.principal,
-                Device.id != device.id,
-                Device.removed.is_(False),
-            )
-        ).all()
-        for other in kin:
+        others = kin.restricted_by(session, device)
+        for other in others:
             other.version = self._next(clock)
         session.flush()
-        return [self._decision(session, changed) for changed in (device, *kin)]
+        return [self._decision(session, changed) for changed in (device, *others)]
 
     def _standing(self, session: Session, device: Device) -> Standing:
         decision = self._decision(session, device)
@@ -150,18 +166,9 @@ class Registry:
         return self._decisions(session, [device])[0]
 
     def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
-        """The decisions on these devices, with what their aliases restrict, in two queries however many they are."""
-        other = aliased(Device)
-        rows = session.execute(
-            select(Alias.device, other)
-            .join(Device, Device.id == Alias.device)
-            .join(other, (other.device_id == Alias.alias) & (other.principal == Device.principal))
-            .where(Alias.device.in_([device.id for device in devices]), other.removed.is_(False))
-        ).tuples()
-        restrict: dict[int, list[Standing]] = {}
-        for number, alias in rows:
-            restrict.setdefault(number, []).append(_own(alias))
-        return tuple(_worded(device, effective(_own(device), restrict.get(device.id, ()))) for device in devices)
+        """The decisions on these devices, as restricted by what is said under their other spellings."""
+        restrict = kin.restrictions(session, devices)
+        return tuple(_worded(device, effective(kin.own(device), restrict.get(device.id, ()))) for device in devices)
 
     def _clock(self, session: Session) -> Clock:
         """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
@@ -182,27 +189,12 @@ class Registry:
     def _apply_auto_block(self) -> None:
         """The setting may have changed while we were down: give those nobody decided about its present word."""
         word = unregistered(auto_block=self._auto_block)
-        undecided = select(Device).where(
-            Device.registered.is_(False),
-            Device.manual.is_(False),
-            Device.removed.is_(False),
-            Device.state != word.state,
-        )
+        undecided = select(Device).where(room.undecided(), Device.state != word.state)
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
             for device in session.scalars(undecided):
                 self._set(device, word)
                 device.version = self._next(clock)
-
-
-def _find(session: Session, key: DeviceKey) -> Device | None:
-    return session.scalars(
-        select(Device).where(Device.device_id == key.device_id, Device.principal == key.principal)
-    ).one_or_none()
-
-
-def _own(device: Device) -> Standing:
-    return Standing(State(device.state), tuple(Reason(reason) for reason in device.reasons))
 
 
 def _worded(device: Device, standing: Standing) -> Decision:

@@ -1,8 +1,8 @@
 """What the UEM says of a device (pure).
 
-A device is matched by its exact id and its exact principal; both are compared in canonical form (id in upper case,
-principal case-folded). `user` and `user@domain` are two principals. Another spelling of the id (an alias) never grants
-anything; it only restricts: who is known and blocked, or to be wiped, under an alias is blocked.
+A device is matched by its exact id and its exact principal, both in canonical form; `user` and `user@domain` are two
+principals. What is said under another spelling (an alias, the id as text and as hex, a name that may be the same person's)
+never grants anything; it only restricts: who is known and blocked, or to be wiped, under one of them is blocked.
 """
 
 from collections.abc import Iterable

@@ -14,8 +14,9 @@ from sentry_runtime.uem_server.desk import Desk
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.tables import open_engine
-from sentry_runtime.uem_server.worker import DatabaseError, Worker
+from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
+TIDY_SECONDS = 3_600.0  # what is kept for a month goes within an hour of it
 BEAT_SECONDS = 30.0  # how often the loop shows that it lives where no watchdog asks
 
 
@@ -40,13 +41,14 @@ async def run(
         stack.push_async_callback(server.stop)
         notifier.send("READY=1")
         audit("uem_started")
-        await _until(stop, pusher, worker, notifier)
+        await _until(stop, pusher, worker, notifier, audit)
         notifier.send("STOPPING=1")
         audit("uem_stopped")
 
 
-async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: Notifier) -> None:
-    background = [asyncio.create_task(pusher.run()), asyncio.create_task(_stay_alive(worker, notifier))]
+async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: Notifier, audit: Audit) -> None:
+    parts = (pusher.run(), _stay_alive(worker, notifier), _tidy(worker, pusher, audit))
+    background = [asyncio.create_task(part) for part in parts]
     ended = asyncio.create_task(stop.wait())
     await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
     for task in (ended, *background):
@@ -54,6 +56,18 @@ async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: 
     for outcome in await asyncio.gather(*background, return_exceptions=True):
         if isinstance(outcome, Exception):  # a part that must not end has: systemd starts the UEM anew
             raise outcome
+
+
+async def _tidy(worker: Worker, pusher: Pusher, audit: Audit) -> None:
+    """Remove what nobody decided about in time, a little at a time, so that contacts get their turn in between."""
+    while True:
+        try:
+            while gone := await worker.call(lambda registry: registry.expire()):
+                pusher.add(gone)
+                audit("uem_expired", count=len(gone))
+        except (OverloadedError, DatabaseError) as error:
+            audit("uem_failed", detail=str(error))
+        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def _stay_alive(worker: Worker, notifier: Notifier) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, UniqueConstraint, create_engine, event
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -40,6 +40,7 @@ class Device(Base):
     first_seen: Mapped[int] = mapped_column(default=0)
     last_seen: Mapped[int] = mapped_column(default=0)
     aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
 
 
 class Alias(Base):
@@ -48,6 +49,20 @@ class Alias(Base):
     __tablename__ = "aliases"
     device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     alias: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class Spelling(Base):
+    """What all spellings of one device and one person share (`names`), and whether an administrator ever spoke of the row.
+
+    A table of its own, so that a database from before it gets it without a change to what is there.
+    """
+
+    __tablename__ = "spellings"
+    __table_args__ = (Index("spellings_by_person", "user", "root"),)
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    user: Mapped[str]
+    root: Mapped[str]
+    spoken: Mapped[bool] = mapped_column(default=False)
 
 
 def open_engine(url: str) -> Engine:

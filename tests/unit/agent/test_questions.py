@@ -271,7 +271,9 @@ async def test_a_provisional_entry_expires_and_its_place_is_free_again(
     ("question", "place"),
     [
         (ask(DeviceKey("c1", "anna")), "`device_id` is upper case"),
-        (ask(DeviceKey("C1", "Anna")), "`principal` is case-folded"),
+        (ask(DeviceKey("C1", "Anna")), "`principal` is in canonical form, 'anna'"),
+        (ask(DeviceKey("C1", "lab\\anna")), "`principal` is in canonical form, 'anna@lab'"),
+        (ask(DeviceKey("C1", "an na")), "without spaces"),
         (ask(DeviceKey("", "anna")), "`device_id` of 1 to 64 bytes"),
         (ask(DeviceKey("C1", "a" * 321)), "`principal` of 1 to 320 bytes"),
         (ask(DeviceKey("C\n1", "anna")), "control character"),

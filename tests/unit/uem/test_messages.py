@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.devices.record import State
+from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.eas import principal
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Push
 from sentry_runtime.uem.messages import ALIASES, VERSION_MAX, WORDS_CHARS, MessageError, canonical, decode
 
@@ -38,6 +39,8 @@ def pushed(**changes: Any) -> bytes:
         ({"device_id": "C" * 65}, "$.decisions[1]"),
         ({"device_id": "C\x1b1"}, "$.decisions[1]"),
         ({"principal": "Anna"}, "$.decisions[1]"),
+        ({"principal": "corp\\anna"}, "canonical form, 'anna@corp'"),
+        ({"principal": "an na"}, "$.decisions[1]"),
         ({"principal": "a" * 321}, "$.decisions[1]"),
         ({"note": "x" * (WORDS_CHARS + 1)}, "$.decisions[1].note"),
         ({"note": "line\nbreak"}, "$.decisions[1].note"),
@@ -100,11 +103,28 @@ def test_good_messages_come_through() -> None:
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_what_is_canonical_stays_so(device_id: str, principal: str) -> None:
-    """Both sides may apply the form to what already has it. Letters that grow or fold twice settle after one round more."""
-    once = canonical(device_id, principal)
-    twice = canonical(once.device_id, once.principal)
-    assert canonical(twice.device_id, twice.principal) == twice
+def test_what_is_canonical_stays_so_and_passes_the_check(device_id: str, principal: str) -> None:
+    """Both sides may apply the form to what already has it. Letters that grow settle after one round more."""
+    try:
+        once = canonical(device_id.upper(), principal)
+    except MessageError:
+        return
+    assert canonical(once.device_id, once.principal) == once
+
+
+@pytest.mark.parametrize(
+    "name", ["CORP\\Anna", "corp\\anna", "Anna@Corp", "Zoe\u0308@x", ".\\Anna", "CORP\\anna@corp.example"]
+)
+def test_a_persons_name_becomes_what_the_gateway_looks_up(name: str) -> None:
+    """Whatever form an administrator types."""
+    assert canonical("c1", name) == DeviceKey("C1", principal.canonical(name))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a@b@c", "@corp", "CORP\\", "a" * 321, "an\x00na"])
+def test_what_is_nobodys_name_is_refused_with_what_is_allowed(name: str) -> None:
+    """Else a block would stand for nobody."""
+    with pytest.raises(MessageError, match=r"a principal is `user`, `user@domain` or `DOMAIN.user`.* found"):
+        canonical("C1", name)
 
 
 @given(st.binary(max_size=200))

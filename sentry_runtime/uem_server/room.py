@@ -1,0 +1,69 @@
+"""How much room the devices get that nobody decided about: whoever has one good password can invent device ids for ever.
+
+| what | then |
+|---|---|
+| a principal has `PER_PRINCIPAL` such devices, or all principals of a user name `PER_USER` | no more; the contact is refused |
+| such a device was last reported `KEPT_SECONDS` ago | it is removed; if it comes again it is recorded anew |
+| such a removal is `REMOVAL_KEPT_SECONDS` old | the note of it goes, unless an administrator ever spoke of the device |
+
+What an administrator says is never refused and never expires.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy.orm import Session
+
+from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.uem_server import names
+from sentry_runtime.uem_server.tables import Alias, Device, Spelling
+
+PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
+PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
+KEPT_SECONDS = 30 * 86_400  # an administrator who is back from leave still finds the device that waits for him
+REMOVAL_KEPT_SECONDS = 30 * 86_400  # a Sentry that was away longer keeps an entry that says what it would be told anew
+AT_ONCE = 500  # rows in one transaction: some hundred milliseconds, in which contacts wait
+
+
+class NoRoomError(RuntimeError):
+    """The principal has as many undecided devices as it may have."""
+
+
+def undecided() -> ColumnElement[bool]:
+    """The rows that only a contact made."""
+    return and_(Device.registered.is_(False), Device.manual.is_(False), Device.removed.is_(False))
+
+
+def check(session: Session, key: DeviceKey) -> None:
+    """Raise `NoRoomError` unless one more undecided device of this principal may be recorded."""
+    user = names.user(key.principal)
+    rows = session.execute(
+        select(Device.principal, func.count())
+        .join(Spelling, Spelling.device == Device.id)
+        .where(Spelling.user == user, undecided())
+        .group_by(Device.principal)
+    )
+    counts = dict(rows.tuples().all())
+    if counts.get(key.principal, 0) >= PER_PRINCIPAL:
+        raise NoRoomError(f"{key.principal} has {PER_PRINCIPAL} devices that nobody registered; more are not taken")
+    if sum(counts.values()) >= PER_USER:
+        raise NoRoomError(f"users called {user} have {PER_USER} devices that nobody registered; more are not taken")
+
+
+def expired(session: Session, now: float) -> Sequence[Device]:
+    """Up to `AT_ONCE` undecided devices that have been kept long enough."""
+    old = select(Device).where(undecided(), Device.last_seen <= int(now) - KEPT_SECONDS)
+    return session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
+
+
+def forget_removals(session: Session, now: float) -> None:
+    """Delete up to `AT_ONCE` old notes of removals that no administrator had a part in."""
+    horizon = int(now) - KEPT_SECONDS - REMOVAL_KEPT_SECONDS
+    old = (
+        select(Device.id)
+        .join(Spelling, Spelling.device == Device.id)
+        .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
+    )
+    numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
+    for table, column in ((Alias, Alias.device), (Spelling, Spelling.device), (Device, Device.id)):
+        session.execute(delete(table).where(column.in_(numbers)))
