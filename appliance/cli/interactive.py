@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.output import Output as Screen
 
 TOUCH_SECONDS = 15.0  # how often at most configd is told that somebody types; idle times are minutes
+LOOK_SECONDS = 0.5
 RETRY_SECONDS = 2.0
 IDLE = "The session ends: nothing was typed for {minutes:g} min."
 
@@ -172,8 +173,9 @@ class Console:
         """Tell configd now and then that somebody types; end the prompt when nobody does."""
         shell = self._shell
         while (left := self._pressed + shell.idle_seconds - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 1.0))
-            if self._pressed > self._touched and time.monotonic() - self._touched >= TOUCH_SECONDS:
+            await asyncio.sleep(min(left, LOOK_SECONDS))
+            often = min(TOUCH_SECONDS, shell.idle_seconds / 4)
+            if self._pressed > self._touched and time.monotonic() - self._touched >= often:
                 self._touched = time.monotonic()
                 await self._touch(shell)
         lines.app.exit(exception=IdleError())

@@ -47,9 +47,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]
 def configd(server: Running, monkeypatch: pytest.MonkeyPatch) -> Configd:
     """The same, with `show` answered from a table: what stands there or, by default, the topic's name."""
     held = Configd(server.daemon, server.path)
+    held.free.set()
 
     def show(topic: str, argument: str, _context: object) -> api.Shown:
         assert topic in facts.TOPICS
+        held.busy.set()
+        assert held.free.wait(WAIT_SECONDS)
         return held.topics.get(topic) or api.Facts(title=topic, facts=((topic, argument or "yes"),))
 
     monkeypatch.setattr(facts, "show", show)

@@ -58,6 +58,9 @@ class Configd:
     daemon: Daemon
     path: Path
     topics: dict[str, api.Shown] = field(default_factory=dict)
+    busy: threading.Event = field(default_factory=threading.Event)
+    """Set: a `show` has come. It is answered when `free` is set."""
+    free: threading.Event = field(default_factory=threading.Event)
 
     @property
     def asked(self) -> list[str]:

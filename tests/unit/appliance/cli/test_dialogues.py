@@ -3,12 +3,13 @@
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from appliance.cli.__main__ import main
-from tests.unit.appliance.cli.desk import HOST, SECRET, Configd, Dialogue, Running
+from tests.unit.appliance.cli.desk import HOST, SECRET, WAIT_SECONDS, Configd, Dialogue, Running
 
 QUESTION = r"(no\]|secret:|more:|\(Enter goes on, q ends\))\s*$"
 
@@ -106,6 +107,42 @@ def test_ctrl_c_gives_the_line_up_and_ctrl_d_leaves(dialogue: Dialogue, configd:
     dialogue.send("\x04")
     assert dialogue.end() == 0
     assert configd.asked[-1] == "session.close"
+
+
+def test_ctrl_c_does_not_break_a_command_that_configd_is_doing(dialogue: Dialogue, configd: Configd) -> None:
+    """Breaking the connection would end the session and lose the candidate, and stop nothing."""
+    dialogue.expect(rf"{HOST}>\s*$")
+    configd.free.clear()
+    dialogue.send("show version\r")
+    assert configd.busy.wait(WAIT_SECONDS)
+    dialogue.send("\x03")
+    dialogue.expect("% This cannot be stopped half-way")
+    configd.free.set()
+    dialogue.expect(rf"version  yes[\s\S]*{HOST}>\s*$")
+
+
+def test_who_types_is_not_idle(configd: Configd) -> None:
+    """configd, which ends idle sessions too, is told while the line is still being typed."""
+    configd.idle_seconds(4)
+    dialogue = Dialogue(configd.path)
+    dialogue.expect(rf"{HOST}>\s*$")
+    began = time.monotonic()
+    while time.monotonic() - began < 8:
+        dialogue.send("x\x08")
+        time.sleep(0.5)
+    assert "version  yes" in dialogue.do("show version")
+    dialogue.send("exit\r")
+    assert dialogue.end() == 0
+
+
+def test_without_configd_it_waits_and_says_so(configd: Configd, server: Running) -> None:
+    server.stop()
+    dialogue = Dialogue(configd.path)
+    dialogue.expect("Waiting for it; Ctrl-C gives up")
+    server.start()
+    dialogue.expect(rf"{HOST}>\s*$")
+    dialogue.send("exit\r")
+    assert dialogue.end() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGQUIT])
