@@ -5,11 +5,13 @@ message. The fields are bounded where they are read, so a line stays below 2 KiB
 body or a raw query.
 
 Loss bound: lines wait at most `FLUSH_SECONDS` in the process, so a kill -9 loses no more than that. While rsyslog is away
-`BUFFER_LINES` wait; what is beyond is counted, and a line `audit_dropped` says how many as soon as lines flow again.
+`BUFFER_LINES` wait; what is beyond is counted, as is a line that no socket would ever take (too long, or no UTF-8), and a
+line `audit_dropped` says how many as soon as lines flow again.
 """
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -95,14 +97,13 @@ class Trail:
             if not self._send(self._waiting[0]):
                 return False
             self._waiting.popleft()
-            self.written += 1
         return not self._waiting
 
     def close(self) -> None:
         """Send what can be sent at once and let go of the socket; what remains counts as dropped."""
         before = -1
-        while self._waiting and self.written != before:
-            before = self.written
+        while self._waiting and len(self._waiting) != before:
+            before = len(self._waiting)
             self.flush()
         self.dropped += len(self._waiting)
         if self._timer is not None:
@@ -129,13 +130,24 @@ class Trail:
 
     def _report(self) -> bool:
         line = Line(time=timestamp(self._now()), id="", event="audit_dropped", count=self._unreported)
-        if self._send(line):
+        if self._deliver(_PREFIX + self._encode(line)):
             self._unreported = 0
             return True
         return False
 
     def _send(self, line: Line) -> bool:
-        data = _PREFIX + self._encode(line)
+        """Whether this line need not wait any more: it is out, or never will be and is counted as dropped."""
+        try:
+            if not self._deliver(_PREFIX + self._encode(line)):
+                return False
+            self.written += 1
+        except (ValueError, OSError):  # UTF-8 has no lone surrogates; or EMSGSIZE
+            self.dropped += 1
+            self._unreported += 1
+        return True
+
+    def _deliver(self, data: bytes) -> bool:
+        """Whether rsyslog has taken it. Raises `OSError` when it is too long for a datagram."""
         try:
             if self._socket is None:
                 self._socket = self._connect()
@@ -144,7 +156,9 @@ class Trail:
         except BlockingIOError:
             self._full = True
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise
             self._disconnect()
             return False
         return True

@@ -76,6 +76,7 @@ class Limits(_Tree, frozen=True, kw_only=True):
     decision_seconds: float = 8.0  # a device waits no longer than this for the UEM on first contact
     drain_seconds: float = 20.0  # how long SIGTERM lets running exchanges finish
     connections_per_worker: int = 8_000
+    connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one
 
 
 class Gateway(_Tree, frozen=True, kw_only=True):
@@ -148,9 +149,20 @@ class Settings(_Tree, frozen=True, kw_only=True):
 
 def load(path: Path = SETTINGS_PATH) -> Settings:
     """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
+    return parse(read(path), path)
+
+
+def read(path: Path) -> bytes:
+    """The text of the settings file. Raises `SettingsError`."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Settings)
+        return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def parse(text: bytes, path: Path) -> Settings:
+    """The settings in the `text` of the file at `path`. Raises `SettingsError`."""
+    try:
+        return msgspec.json.decode(text, type=Settings)
     except msgspec.MsgspecError as error:
         raise SettingsError(f"{path}: {error}") from error

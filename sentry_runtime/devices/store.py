@@ -42,6 +42,10 @@ class StoreError(RuntimeError):
     """The device list cannot be opened, read or written; the message names the folder."""
 
 
+class EntryUnreadableError(StoreError):
+    """This entry is damaged; the others can still be read."""
+
+
 class StoreFullError(StoreError):
     """The map is full (`MAP_BYTES`); nothing of the refused call was written."""
 
@@ -87,14 +91,16 @@ class Reader:
             raise StoreError(f"{path}: the device list cannot be opened: {error}") from error
 
     def get(self, key: DeviceKey) -> Record | None:
-        """The entry of exactly this key. A key that does not `fits` cannot be in the list: None."""
+        """The entry of exactly this key; None for a key that does not `fits`. Raises `StoreError`."""
         if not fits(key):
             return None
         try:
             with self._env.begin(buffers=True) as txn:
                 value = txn.get(encode_key(key))
                 return None if value is None else _decode(value)
-        except (lmdb.Error, msgspec.MsgspecError) as error:
+        except msgspec.MsgspecError as error:
+            raise EntryUnreadableError(f"{self._path}: the entry of {key.device_id}: {error}") from error
+        except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
     def close(self) -> None:

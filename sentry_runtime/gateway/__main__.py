@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentry_runtime.gateway.supervisor import Supervisor, prepare
-from sentry_runtime.settings import SETTINGS_PATH, SettingsError, load
+from sentry_runtime.settings import SETTINGS_PATH, SettingsError
 from sentry_runtime.systemd import Notifier
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path: Path = parser.parse_args(arguments).settings
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        generation = prepare(load(path))
+        generation = prepare(path)
     except SettingsError as error:
         print(f"sentry-gateway: {error}", file=sys.stderr)
         return os.EX_CONFIG

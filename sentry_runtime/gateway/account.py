@@ -1,7 +1,8 @@
 """What is kept of every exchange: two audit lines, counters, and the table of those that are running.
 
 A request that could be read has exactly two lines, `request` and `outcome`, joined by `id`. One that could not (malformed,
-too large, too slow) has exactly one, `refused`. A connection that was not taken has one, `connection_refused`.
+too large, too slow) has exactly one, `refused`. A connection that never came to a request has at most one, since anybody
+can make thousands of them: `connection_refused` (not taken), `handshake_failed` or `connection_silent`.
 """
 
 import os
@@ -16,6 +17,7 @@ from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.metrics import Counters
 
+TURNED_AWAY_LINES = 10  # a second, of connections without a request; the counters have all of them
 PATH_CHARS = 128  # of a path in an audit line; the one that is served has 28
 
 _NOBODY = Claim(None, (), "", "", "", "", None)
@@ -61,6 +63,9 @@ class Account:
         self._now = now
         self._prefix = os.urandom(6).hex()  # tells workers and restarts apart
         self._count = 0
+        self._second = 0  # of the lines of connections without a request: the second, how many it had ...
+        self._this_second = 0
+        self._left_out = 0  # ... and how many of them were not written
         self._running: dict[DeviceKey, set[Running]] = {}
 
     def request(self, peer: Peer, head: Head, claim: Claim | None) -> str:
@@ -117,7 +122,7 @@ class Account:
             )
         )
 
-    def refused(self, peer: Peer, event: str, status: int, reason: str) -> None:
+    def refused(self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0) -> None:
         """Write the single line of something that was no request we could read."""
         self._count += 1
         self._trail.write(
@@ -131,8 +136,24 @@ class Account:
                 action="deny",
                 reasons=(reason,),
                 status=status,
+                count=count,
             )
         )
+
+    def turned_away(self, peer: Peer, event: str, reason: str) -> None:
+        """Write the single line of a connection without a request, unless this second has had its share.
+
+        `count` of the next line that is written says how many were left out before it.
+        """
+        second = int(self._now())
+        if second != self._second:
+            self._second, self._this_second = second, 0
+        self._this_second += 1
+        if self._this_second > TURNED_AWAY_LINES:
+            self._left_out += 1
+            return
+        self.refused(peer, event, 0, reason, count=self._left_out)
+        self._left_out = 0
 
     def begun(self, exchange: Running) -> None:
         """It has gone to the backend."""

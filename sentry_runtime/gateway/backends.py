@@ -57,7 +57,10 @@ class Backends:
             try:
                 async with asyncio.timeout(self._connect_seconds):
                     connection = await _dial(target, make)
-            except OSError as error:  # TimeoutError and every ssl error are OSErrors
+            except (
+                OSError,
+                UnicodeError,
+            ) as error:  # TimeoutError and every ssl error are OSErrors; a host that is no name
                 reason = _word(error)
                 target.resting_until = loop.time() + REST_SECONDS
                 continue
@@ -82,7 +85,7 @@ async def _dial(target: Target, make: Callable[[Target], Connection]) -> Connect
     return secured
 
 
-def _word(error: OSError) -> str:
+def _word(error: OSError | UnicodeError) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             return "backend_certificate"

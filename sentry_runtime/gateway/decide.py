@@ -12,11 +12,19 @@ class Action(enum.StrEnum):
     ALLOW = "allow"
     BLOCK = "block"
     ASK = "ask"
+    WAIT = "wait"
+
+
+class Unreadable(enum.Enum):
+    """Why nothing is known of an entry, not even whether it is there."""
+
+    LIST = "list"
+    ENTRY = "entry"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An action and the reasons for it; ALLOW and ASK need none."""
+    """An action and the reasons for it; only BLOCK has any."""
 
     action: Action
     reasons: tuple[Reason, ...] = ()
@@ -24,17 +32,21 @@ class Verdict:
 
 ALLOW = Verdict(Action.ALLOW)
 ASK = Verdict(Action.ASK)
+WAIT = Verdict(Action.WAIT)
 
 
-def decide(key: DeviceKey | None, record: Record | None) -> Verdict:
+def decide(key: DeviceKey | None, record: Record | Unreadable | None) -> Verdict:
     """Judge one request of the device `key` (None: an OPTIONS that names no device) by its entry in the device list.
 
     Only an entry of exactly this key counts: one found under another name is as good as none. Only one state lets a device
-    pass; every other, also one that is yet to be invented, blocks it.
+    pass; every other, also one that is yet to be invented, blocks it. Where the list cannot be read the agent is asked, who
+    has it, too; with an entry that cannot be read the agent fares no better, and the device comes back later.
     """
     if key is None:
         return ALLOW
-    if record is None or record.key != key:
+    if record is Unreadable.ENTRY:
+        return WAIT
+    if not isinstance(record, Record) or record.key != key:
         return ASK
     if record.state is State.ALLOWED:
         return ALLOW

@@ -7,13 +7,13 @@ a task. Only a first contact and a new backend connection wait for something, in
 import asyncio
 from collections.abc import Coroutine
 
-from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway import enforce
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Verdict, decide
+from sentry_runtime.gateway.decide import Action, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
@@ -37,6 +37,7 @@ class Exchange:
         self._relay = Relay(front, services, head, self)
         self._started = asyncio.get_running_loop().time()
         self._id = ""
+        self._told: Record | None = None  # the agent's answer to this exchange's first contact
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -128,7 +129,8 @@ class Exchange:
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
         self._finish("allow", ())
-        self._front.finished(self, keep_alive=self._relay.keep_alive and not self._services.draining)
+        keep_alive = self._relay.keep_alive and not self._services.draining
+        self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
 
     def relay_failed(self, reason: str) -> None:
         """The backend has failed."""
@@ -182,7 +184,17 @@ class Exchange:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
         else:
-            self._obey(claim, decide(key, record))
+            self._told = record
+            verdict = decide(key, record)
+            self._obey(claim, self._last_look(claim) if verdict.action is Action.ALLOW else verdict)
+
+    def _last_look(self, claim: Claim) -> Verdict:
+        """The verdict after a wait, in which the device may have been blocked or forgotten.
+
+        The list has the last word; what the agent told this exchange counts only where the list cannot be read.
+        """
+        found = None if claim.key is None else self._services.known.get(claim.key)
+        return decide(claim.key, self._told if found is Unreadable.LIST else found)
 
     def _forward(self, claim: Claim) -> None:
         upstream = self._front.upstream
@@ -202,12 +214,11 @@ class Exchange:
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
         self._front.upstream = upstream
-        # While the connection was made the device may have been blocked: no window for that.
-        verdict = decide(claim.key, None if claim.key is None else self._services.known.get(claim.key))
-        if verdict.action is Action.BLOCK:
-            self._obey(claim, verdict)
-        else:
+        verdict = self._last_look(claim)
+        if verdict.action is Action.ALLOW:
             self._send(upstream)
+        else:
+            self._obey(claim, verdict)
 
     def _send(self, upstream: Upstream) -> None:
         self._services.account.begun(self)
@@ -246,8 +257,7 @@ class Exchange:
         self._relay.bytes_out += len(answer.body)
         self._front.write(answer.to_bytes(keep_alive=keep_alive))
         self._finish(action, reasons)
-        self._front.release()
-        self._front.finished(self, keep_alive=keep_alive)
+        self._front.finished(self, keep_alive=keep_alive, vouched=False)
 
     def _finish(self, action: str, reasons: tuple[str, ...]) -> None:
         self._done = True

@@ -84,6 +84,7 @@ class Upstream(asyncio.Protocol):
         self._head_bytes = 0
         self._idle_since = 0.0
         self._reusable = True
+        self._full = False  # the backend does not take what we write
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
@@ -118,15 +119,14 @@ class Upstream(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def pause_reading(self) -> None:
-        """The device does not keep up: read no more of the response."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """The device has caught up."""
-        if self._transport is not None:
+    def set_reading(self, *, reading: bool) -> None:
+        """Whether the device keeps up with the response. Between two responses we always read: see `data_received`."""
+        if self._transport is None or self._transport.is_closing() or not (reading or self._receiver is not None):
+            return
+        if reading:
             self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def drop(self) -> None:
         """Close at once, whatever is under way; the receiver hears nothing more."""
@@ -171,10 +171,12 @@ class Upstream(asyncio.Protocol):
             receiver.upstream_lost("backend_closed")
 
     def pause_writing(self) -> None:
+        self._full = True
         if self._receiver is not None:
             self._receiver.upstream_full()
 
     def resume_writing(self) -> None:
+        self._full = False
         if self._receiver is not None:
             self._receiver.upstream_ready()
 
@@ -229,7 +231,9 @@ class Upstream(asyncio.Protocol):
         if response.complete and self._receiver is receiver:
             self._receiver = None
             self._idle_since = asyncio.get_running_loop().time()
-            self._reusable = response.keeps_alive and not response.fault
+            # One that is still full of the last request would never tell the next one that it is.
+            self._reusable = response.keeps_alive and not response.fault and not self._full
+            self.set_reading(reading=True)
             receiver.response_end()
 
     def _ended_on_purpose(self) -> bool:

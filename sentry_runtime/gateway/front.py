@@ -1,9 +1,16 @@
 """A device's connection: bytes to requests, one after the other, and everything that is bounded in time.
 
-Requests that are sent ahead (pipelined) wait their turn: each is judged only when the one before has its whole response.
+Requests that are sent ahead (pipelined) wait their turn. The next head is taken only when
+
+- the one before has its whole response (`_exchange`),
+- the device takes what we write to it (`full`): who does not read its answers gets no more of them, and
+- the other connections have had their turn (`_turn_over`), since a request that is answered here costs its sender nothing.
+
+While one of these holds and much waits already, or the exchange cannot take more of a body, nothing is read (`_set_held`).
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from sentry_runtime.gateway import body, enforce
@@ -17,6 +24,8 @@ from sentry_runtime.gateway.services import Services
 
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
 DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
+HEADS_PER_TURN = 8  # about a millisecond of work, then the other connections are served
+STRANGER_IDLE_SECONDS = 30.0  # between requests of somebody whom no backend has served; nginx and Apache allow 5 to 75
 LINGER_SECONDS = 2.0  # after our last word, so that a client still sending can read it (RFC 9112 9.6)
 CLOSE_SECONDS = 60.0  # for the last bytes of a response to reach a device on a poor link
 MEMO_CLAIMS = 8  # different queries on one connection that repeat (Ping, Sync ...); the rest is read again
@@ -25,22 +34,30 @@ _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
 
 
 class FrontConnection(asyncio.Protocol):
-    """One connection of a device (or of a balancer that puts several devices on it)."""
+    """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
-    def __init__(self, services: Services, listener: str, crowd: "set[FrontConnection]") -> None:
-        self.peer = Peer("", 0, listener)
+    `gone` is called when the connection has been lost.
+    """
+
+    def __init__(self, services: Services, peer: Peer, gone: "Callable[[FrontConnection], None]") -> None:
+        self.peer = peer
         self.upstream: Upstream | None = None
+        self.full = False
         self.deadline = float("inf")
         self._services = services
-        self._crowd = crowd
+        self._gone = gone
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._input = bytearray()
+        self._scanned = 0  # bytes of `_input` that hold no end of a head
         self._body: body.Body | None = None  # the request body that is being read
         self._exchange: Exchange | None = None
         self._discarded = 0
         self._held = 0
+        self._paused = False
+        self._asked = False  # something of a request, readable or not, has been answered or forwarded
         self._idle = False  # between two requests
+        self._turn_over = False
         self._closing = False
         self._closed = False
         self._advancing = False
@@ -50,17 +67,10 @@ class FrontConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
-        address = transport.get_extra_info("peername") or ("", 0)
-        self.peer = Peer(address[0], address[1], self.peer.listener)
-        counters = self._services.account.counters
-        if len(self._crowd) >= self._services.limits.connections_per_worker:
-            counters.connections_refused += 1
-            self._services.account.refused(self.peer, "connection_refused", 0, "too_many_connections")
+        self._services.account.counters.connections += 1
+        if self._closing:  # the gateway began to stop during the handshake
             self._transport.abort()
-            self._transport = None
             return
-        counters.connections += 1
-        self._crowd.add(self)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.set_deadline(self._services.limits.head_seconds)
 
@@ -80,7 +90,10 @@ class FrontConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
         self._closing = True
-        self._crowd.discard(self)
+        self._gone(self)
+        if not self._asked and not self._services.draining:
+            self._services.account.counters.connections_silent += 1
+            self._services.account.turned_away(self.peer, "connection_silent", "no_request")
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.lost()
@@ -89,12 +102,15 @@ class FrontConnection(asyncio.Protocol):
             self.upstream = None
 
     def pause_writing(self) -> None:
+        self.full = True
         if self._exchange is not None:
             self._exchange.device_full()
 
     def resume_writing(self) -> None:
+        self.full = False
         if self._exchange is not None:
             self._exchange.device_ready()
+        self._advance()
 
     # What the exchange calls.
 
@@ -126,18 +142,24 @@ class FrontConnection(asyncio.Protocol):
         """Something must happen within so many seconds."""
         self.deadline = self._loop.time() + seconds
 
-    def finished(self, exchange: object, *, keep_alive: bool) -> None:
-        """The response is complete: close, or be ready for the next request."""
+    def finished(self, exchange: object, *, keep_alive: bool, vouched: bool) -> None:
+        """The response is complete: close, or be ready for the next request.
+
+        `vouched`: the backend itself has served the device, which may keep the connection for its next request.
+        """
         if self._exchange is exchange:
             self._exchange = None
         self._discarded = 0
+        self._held &= ~_HOLD_EXCHANGE  # nobody is left who would; what is still held is set free by `_advance`
         if not keep_alive:
             self._close()
             return
         self._idle = True
-        self.set_deadline(self._services.limits.idle_seconds if self._body is None else REQUEST_STALL_SECONDS)
-        if not self._advancing:
-            self._advance()
+        idle = self._services.limits.idle_seconds
+        if not vouched:
+            idle = min(idle, STRANGER_IDLE_SECONDS)
+        self.set_deadline(idle if self._body is None else REQUEST_STALL_SECONDS)
+        self._advance()
 
     def cut(self) -> None:
         """End the connection so that the device sees a cut."""
@@ -164,7 +186,7 @@ class FrontConnection(asyncio.Protocol):
             self._close()
         elif self._exchange is not None:
             self._exchange.expire()
-        elif self._input and self._body is None:
+        elif self._scanned:
             self._refuse(HeadError(408, "head_too_slow"))
         else:
             self._close()
@@ -185,29 +207,49 @@ class FrontConnection(asyncio.Protocol):
 
     # Bytes to requests.
 
+    @property
+    def _waits(self) -> bool:
+        """Whether the next head has to wait."""
+        return self._exchange is not None or self.full or self._turn_over
+
     def _advance(self) -> None:
+        if self._advancing:
+            return  # an exchange that was answered at once: the loop below goes on by itself
         self._advancing = True
+        heads = 0
         while self._input and not self._closing:
             if self._body is not None:
                 data = bytes(self._input)
                 self._input.clear()
                 self._take_body(data)
-            elif self._exchange is not None or not self._take_head():
+            elif self._waits or not self._take_head():
                 break
+            else:
+                heads += 1
+                if heads == HEADS_PER_TURN:
+                    self._turn_over = True
+                    self._loop.call_soon(self._next_turn)
         self._advancing = False
-        too_much = self._exchange is not None and len(self._input) > PIPELINE_BYTES
+        too_much = self._waits and len(self._input) > PIPELINE_BYTES
         self._set_held(self._held | _HOLD_PIPELINE if too_much else self._held & ~_HOLD_PIPELINE)
 
+    def _next_turn(self) -> None:
+        self._turn_over = False
+        self._advance()
+
     def _take_head(self) -> bool:
-        if self._input.startswith(b"\r\n"):
+        if self._scanned < 2 and self._input.startswith(b"\r\n"):
             del self._input[:2]  # RFC 9112 2.2: an empty line before a request is no request
+            self._scanned = 0
         try:
-            end = end_of_head(self._input, self._services.limits.head_bytes)
+            end = end_of_head(self._input, self._services.limits.head_bytes, self._scanned)
             if not end:
                 if self._idle and self._input:
                     self._idle = False  # the clock of a head runs from its first byte, and is not wound up by the next
                     self.set_deadline(self._services.limits.head_seconds)
+                self._scanned = len(self._input)
                 return False
+            self._scanned = 0
             head = parse(bytes(self._input[:end]))
             del self._input[:end]
             self._start(head)
@@ -217,6 +259,7 @@ class FrontConnection(asyncio.Protocol):
         return True
 
     def _start(self, head: Head) -> None:
+        self._asked = True
         reader = body.framing(head.length)
         payload = b""
         if not reader.done and self._input:
@@ -261,6 +304,7 @@ class FrontConnection(asyncio.Protocol):
             self._close()
 
     def _refuse(self, error: HeadError) -> None:
+        self._asked = True
         counters = self._services.account.counters
         counters.malformed += 1
         self._services.account.refused(self.peer, "refused", error.status, error.reason)
@@ -277,8 +321,8 @@ class FrontConnection(asyncio.Protocol):
         self._input.clear()
         if self._transport is None:
             return
+        self._set_held(0)
         if linger:
-            self._set_held(0)
             self.set_deadline(LINGER_SECONDS)
         else:
             self._closed = True
@@ -286,10 +330,11 @@ class FrontConnection(asyncio.Protocol):
             self._transport.close()
 
     def _set_held(self, held: int) -> None:
-        before, self._held = self._held, held
-        if self._transport is None or bool(before) == bool(held):
+        self._held = held
+        if self._transport is None or self._transport.is_closing() or self._paused == bool(held):
             return
-        if held:
+        self._paused = bool(held)
+        if self._paused:
             self._transport.pause_reading()
-        elif not self._transport.is_closing():
+        else:
             self._transport.resume_reading()

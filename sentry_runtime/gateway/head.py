@@ -3,7 +3,8 @@
 llhttp parses; around it stands a stricter grammar, because a head that front and back can read in two ways is how one
 request becomes two (RFC 9112 11.2). Refused are: anything but origin-form targets, paths that are not canonical, line
 ends other than CRLF, folded lines, control characters, missing or doubled Host, every doubled field that decides
-something, Content-Length together with Transfer-Encoding, and any Transfer-Encoding but exactly one `chunked`.
+something, Content-Length together with Transfer-Encoding, any Transfer-Encoding but exactly one `chunked`, and a
+`Connection` that names other fields (it would take out of the request what we have judged it by).
 """
 
 import re
@@ -22,6 +23,7 @@ _BAD_LINE_END = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 _PATH = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,=:@/]*")
 _NOT_CANONICAL = re.compile(rb"//|/\.{1,2}(?:/|\Z)")
 _DIGITS = re.compile(rb"[0-9]{1,15}")  # a petabyte; and short enough that no peer's integer overflows
+_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"})
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 # Fields that decide how a request is read or who asks: one of each, or none.
@@ -70,14 +72,15 @@ class Head:
     keep_alive: bool
 
 
-def end_of_head(data: bytearray | bytes, bound: int) -> int:
+def end_of_head(data: bytearray | bytes, bound: int, scanned: int = 0) -> int:
     """Where the head in `data` ends (behind its empty line), or 0 while more is needed.
 
-    Raises `HeadError`: 431 beyond `bound` bytes, 400 as soon as a line ends in anything but CRLF.
+    `scanned` bytes were looked at by a call before, which found no end: a head that trickles is read once, not anew with
+    each byte. Raises `HeadError`: 431 beyond `bound` bytes, 400 as soon as a line ends in anything but CRLF.
     """
-    end = data.find(b"\r\n\r\n", 0, bound) + 4
-    seen = data[:end] if end > 3 else data[:bound]
-    if _BAD_LINE_END.search(seen):
+    end = data.find(b"\r\n\r\n", max(0, scanned - 3), bound) + 4
+    # One byte back: a CR at the end of what was scanned is judged by what follows it.
+    if _BAD_LINE_END.search(data, max(0, scanned - 1), end if end > 3 else bound):
         raise HeadError(400, "line_end")
     if end > 3:
         return end
@@ -115,7 +118,7 @@ def parse(raw: bytes) -> Head:
         single=single,
         length=length,
         expects_continue=_expects_continue(single, minor),
-        keep_alive=minor == 1 and _keeps_alive(seen.fields),
+        keep_alive=_keeps_alive(seen.fields) and minor == 1,
     )
 
 
@@ -179,4 +182,7 @@ def _expects_continue(single: dict[bytes, bytes], minor: int) -> bool:
 
 def _keeps_alive(fields: list[tuple[bytes, bytes]]) -> bool:
     values = [value.lower() for name, value in fields if name.lower() == b"connection"]
-    return not any(b"close" in value for value in values)
+    options = {option.strip(b" \t") for value in values for option in value.split(b",")} - {b""}
+    if not options <= _CONNECTION_OPTIONS:
+        raise HeadError(400, "connection_names_field")
+    return b"close" not in options

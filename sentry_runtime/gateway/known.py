@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from sentry_runtime.devices.record import DeviceKey, Record
-from sentry_runtime.devices.store import StoreError
+from sentry_runtime.devices.store import EntryUnreadableError, StoreError
+from sentry_runtime.gateway.decide import Unreadable
 
 ENTRIES = 50_000  # about 30 MB; a worker's share of a large fleet
 REOPEN_SECONDS = 1.0  # how often a list that is not there yet is looked for
@@ -18,7 +19,7 @@ class Store(Protocol):
     """The reading side of the device list."""
 
     def get(self, key: DeviceKey) -> Record | None:
-        """The entry of exactly this key. Raises `StoreError`."""
+        """The entry of exactly this key. Raises `StoreError`, `EntryUnreadableError` when only this one is damaged."""
 
     def close(self) -> None:
         """Give it back."""
@@ -27,7 +28,7 @@ class Store(Protocol):
 class Known:
     """Answers from the cache while it is `fresh`: as long as the agent tells of every change. Else reads the list itself.
 
-    Where the list cannot be read nobody is known, and the agent is asked instead: it has the list, too.
+    Absent and unreadable are two things: an absent entry takes a device's leave to pass, one that cannot be read does not.
     """
 
     def __init__(self, open_store: Callable[[], Store], now: Callable[[], float] = time.monotonic) -> None:
@@ -38,17 +39,17 @@ class Known:
         self._records: dict[DeviceKey, Record] = {}
         self._fresh = False
 
-    def get(self, key: DeviceKey) -> Record | None:
-        """The entry of this key, if there is one."""
+    def get(self, key: DeviceKey) -> Record | Unreadable | None:
+        """The entry of this key, None where there is none, or why nobody can say."""
         record = self._records.get(key)
         if record is not None:
             return record
-        record = self._read(key)
-        if record is not None and self._fresh:
+        found = self._read(key)
+        if isinstance(found, Record) and self._fresh:
             if len(self._records) >= ENTRIES:
                 self._records.clear()
-            self._records[key] = record
-        return record
+            self._records[key] = found
+        return found
 
     def changed(self, keys: Iterable[DeviceKey]) -> None:
         """These entries are to be read again."""
@@ -66,15 +67,18 @@ class Known:
             self._store.close()
             self._store = None
 
-    def _read(self, key: DeviceKey) -> Record | None:
+    def _read(self, key: DeviceKey) -> Record | Unreadable | None:
         try:
             if self._store is None:
                 if self._now() < self._next_open:
-                    return None
+                    return Unreadable.LIST
                 self._next_open = self._now() + REOPEN_SECONDS
                 self._store = self._open_store()
             return self._store.get(key)
+        except EntryUnreadableError as error:
+            log.warning("%s", error)
+            return Unreadable.ENTRY
         except StoreError as error:
             log.warning("%s", error)
             self.close()
-            return None
+            return Unreadable.LIST

@@ -21,6 +21,8 @@ class Front(Protocol):
 
     peer: Peer
     upstream: Upstream | None
+    full: bool
+    """The device does not take what we write: no response is read until `Exchange.device_ready`."""
 
     def identify(self, head: Head) -> Claim:
         """The claim of this head; raises what `identify` raises."""
@@ -37,8 +39,8 @@ class Front(Protocol):
     def set_deadline(self, seconds: float) -> None:
         """`Exchange.expire` is due when so many seconds have passed without another call."""
 
-    def finished(self, exchange: object, *, keep_alive: bool) -> None:
-        """The response is complete."""
+    def finished(self, exchange: object, *, keep_alive: bool, vouched: bool) -> None:
+        """The response is complete; `vouched` when the backend itself has served the device."""
 
     def cut(self) -> None:
         """End the connection without an end of the response."""
@@ -74,6 +76,11 @@ class Relay:
         self._chunked = False  # the response body is framed by us
 
     @property
+    def served(self) -> bool:
+        """Whether the backend has answered that it did what it was asked."""
+        return self.begun and 200 <= self.status < 300
+
+    @property
     def sent(self) -> bool:
         """Whether the request has gone to a backend, at least its head."""
         return self._upstream is not None
@@ -106,10 +113,11 @@ class Relay:
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
+        self._front.release()  # before the write, which may find the backend full and hold again
         upstream.write(b"".join(parts))
         if self._head.expects_continue and not self.request_done:
             self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._front.release()
+        upstream.set_reading(reading=not self._front.full)
         self._expect_more()
 
     def drop(self) -> None:
@@ -124,12 +132,13 @@ class Relay:
     def device_full(self) -> None:
         """The device does not keep up with the response."""
         if self._upstream is not None:
-            self._upstream.pause_reading()
+            self._upstream.set_reading(reading=False)
 
     def device_ready(self) -> None:
         """The device has caught up."""
         if self._upstream is not None:
-            self._upstream.resume_reading()
+            self._upstream.set_reading(reading=True)
+        if self.begun:
             self._front.set_deadline(RESPONSE_STALL_SECONDS)
 
     # What the upstream calls.

@@ -26,6 +26,10 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _WRITTEN_BY_US = frozenset({b"host", b"content-length", b"expect"})
+# A session's cookie names a user as well as a password does, and perhaps another one than the credentials that we judge by.
+# ActiveSync needs none (MS-ASHTTP 2.2.1.1.2 has them optional), so neither direction carries any.
+_SESSION = frozenset({b"cookie", b"cookie2"})
+_SESSION_BEGINS = frozenset({b"set-cookie", b"set-cookie2"})
 # Names that servers take an identity, an address or a path from: RFC 7239 and its forerunners, certificate headers of
 # common front ends, Exchange's and Azure's own, WebObjects' (SOGo believes x-webobjects-remote-user), and names with "_",
 # which a CGI-like server cannot tell from the same with "-".
@@ -48,7 +52,7 @@ def request_head(head: Head, backend: Backend, source: str) -> bytes:
     if head.query:
         target += b"?" + head.query
     lines = [b"%s %s HTTP/1.1" % (head.method.encode(), target), b"Host: " + _authority(backend)]
-    dropped = _named_by_connection(head.fields) | _HOP_BY_HOP | _WRITTEN_BY_US
+    dropped = _HOP_BY_HOP | _WRITTEN_BY_US | _SESSION  # `head` has seen to it that Connection names nothing else
     for name, value in head.fields:
         if name.lower() not in dropped and not _FORGEABLE.fullmatch(name):
             lines.append(name + b": " + value)
@@ -74,7 +78,7 @@ def response_head(
 ) -> bytes:
     """The head that goes to the device. `length` is the backend's Content-Length, `chunked` that we frame the body so."""
     lines = [b"HTTP/1.1 %d %s" % (status, phrase)]
-    dropped = _named_by_connection(fields) | _HOP_BY_HOP | _LEADS_AWAY
+    dropped = _named_by_connection(fields) | _HOP_BY_HOP | _LEADS_AWAY | _SESSION_BEGINS
     for name, value in fields:
         lower = name.lower()
         if lower not in dropped and lower != b"content-length":

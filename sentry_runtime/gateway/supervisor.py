@@ -6,6 +6,7 @@ ones are retired: they take no new connection and go when what they hold has end
 """
 
 import contextlib
+import hashlib
 import logging
 import os
 import selectors
@@ -21,7 +22,7 @@ import msgspec
 from sentry_runtime.gateway import listener, worker
 from sentry_runtime.gateway.control_port import ControlPort
 from sentry_runtime.metrics import Counters
-from sentry_runtime.settings import Settings, SettingsError, load
+from sentry_runtime.settings import Settings, SettingsError, parse, read
 from sentry_runtime.systemd import Notifier
 
 HANG_SECONDS = 15.0  # without a sign of life (one each second) a worker is taken for hung and killed
@@ -57,15 +58,19 @@ class Place:
 
 @dataclass(slots=True)
 class Generation:
-    """Everything that comes from one reading of the settings."""
+    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch."""
 
     settings: Settings
+    digest: str
+    time: float
     start: Callable[[list[socket.socket], socket.socket], None]
     places: list[Place] = field(default_factory=list)
 
 
-def prepare(settings: Settings) -> Generation:
-    """Check the settings and load keys, certificates and trust. Raises `SettingsError`."""
+def prepare(path: Path) -> Generation:
+    """Read and check the settings at `path` and load keys, certificates and trust. Raises `SettingsError`."""
+    text = read(path)
+    settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
     front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
@@ -73,7 +78,7 @@ def prepare(settings: Settings) -> Generation:
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
         worker.run(worker.Post(settings=settings, sockets=sockets, front=front, backends=backends, channel=channel))
 
-    return Generation(settings, start)
+    return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
 
 
 class Supervisor:
@@ -92,6 +97,7 @@ class Supervisor:
         self._draining = False
         self._stop_by = float("inf")
         self._ready = False
+        self._reload_error = ""  # why the last reading of the settings changed nothing
         self._control = ControlPort(first.settings.paths.gateway_control, self._selector, self.status, self.drain)
 
     def run(self) -> None:
@@ -118,6 +124,9 @@ class Supervisor:
             "workers": sum(place.running is not None for place in self._now.places),
             "workers_retired": len(self._retired),
             "restarts": self._restarts,
+            "settings_digest": self._now.digest,
+            "settings_time": int(self._now.time),
+            "reload_error": self._reload_error,
         }
         return words | {name: getattr(total, name) for name in total.__struct_fields__}
 
@@ -164,11 +173,17 @@ class Supervisor:
         if not self._ready and all(place.running and place.running.life for place in self._now.places):
             self._ready = True
             self._notifier.send("READY=1")
+            self._tell_systemd()
 
     def _stop(self, now: float) -> None:
         self._notifier.send("STOPPING=1")
         self._stop_by = now + self._now.settings.gateway.limits.drain_seconds + GRACE_SECONDS
         self.drain()
+
+    def _tell_systemd(self) -> None:
+        force = f"settings {self._now.digest[:12]} in force"
+        error = " ".join(self._reload_error.split())  # one line, whatever the error quotes
+        self._notifier.send(f"STATUS={force}; the last reload changed nothing: {error}" if error else f"STATUS={force}")
 
     # Workers
 
@@ -263,7 +278,7 @@ class Supervisor:
         if self._stop_by < float("inf"):
             return
         try:
-            fresh = prepare(load(self._path))
+            fresh = prepare(self._path)
             gateway, old = fresh.settings.gateway, self._now
             same = gateway.listeners == old.settings.gateway.listeners and not self._draining
             kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
@@ -271,6 +286,8 @@ class Supervisor:
                 kept.append(listener.open_sockets(gateway))
         except (SettingsError, OSError) as error:
             log.error("the settings in force stay: %s", error)
+            self._reload_error = str(error)
+            self._tell_systemd()
             return
         fresh.places = [Place(sockets) for sockets in kept]
         for place in old.places:
@@ -281,6 +298,8 @@ class Supervisor:
         for place in fresh.places:
             self._start(place)
         self._retire([place.running for place in old.places if place.running is not None])
+        self._reload_error = ""
+        self._tell_systemd()
         log.info("new settings are in force")
 
     def _retire(self, ended: list[Running]) -> None:

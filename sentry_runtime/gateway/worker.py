@@ -19,10 +19,9 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
-from sentry_runtime.gateway.decide import Action, decide
-from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection
+from sentry_runtime.gateway.decide import Action, Unreadable, decide
+from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.listener import BACKLOG, HANDSHAKE_SECONDS
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
@@ -66,7 +65,7 @@ class _Worker:
         settings, limits = post.settings, post.settings.gateway.limits
         self._post = post
         self._limits = limits
-        self._crowd: set[FrontConnection] = set()
+        self._crowd = Crowd(limits)
         self._trail = audit.Trail(settings.paths.audit_socket, time.time)
         self._counters = Counters()
         targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
@@ -79,7 +78,7 @@ class _Worker:
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
         )
-        self._servers: list[asyncio.Server] = []
+        self._doors: list[Door] = []
         self._over = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
         self._end = float("inf")  # loop time at which a stopping worker gives up on what still runs
@@ -91,8 +90,9 @@ class _Worker:
         self._post.channel.settimeout(0)
         loop.add_reader(self._post.channel, self._told)
         follower = loop.create_task(self._follower().run())
-        for one in self._post.sockets:
-            await self._listen(one)
+        self._doors = [Door(one, self._post.front, self._services, self._crowd) for one in self._post.sockets]
+        for door in self._doors:
+            door.open()
         self._tick()
         over = loop.create_task(self._over.wait())
         await asyncio.wait({over, follower}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,69 +104,65 @@ class _Worker:
         self._trail.close()
         self._services.known.close()
 
-    async def _listen(self, one: socket.socket) -> None:
-        address, port = one.getsockname()[:2]
-        name = f"{address}:{port}"
-        server = await asyncio.get_running_loop().create_server(
-            lambda: FrontConnection(self._services, name, self._crowd),
-            sock=one,
-            ssl=self._post.front,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=CLOSE_SECONDS,
-        )
-        self._servers.append(server)
-
     def _follower(self) -> Follower:
         known = self._services.known
 
         def begin() -> None:
             known.set_fresh(fresh=True)
-            self._judge_again(None, {Action.BLOCK})
+            self._judge_again(None)
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
-            self._judge_again(keys, {Action.BLOCK, Action.ASK})
+            self._judge_again(keys)
 
         path = self._post.settings.paths.agent_socket
         return Follower(path, on_begin=begin, on_change=change, on_end=lambda: known.set_fresh(fresh=False))
 
-    def _judge_again(self, keys: Iterable[DeviceKey] | None, ending: set[Action]) -> None:
-        """End what runs of these devices (None: of all) where the verdict is now one of `ending`.
+    def _judge_again(self, keys: Iterable[DeviceKey] | None) -> None:
+        """End what runs of these devices where it may no longer run.
 
-        An entry that is gone ends what runs only when the agent says so: after a lost link the list may not be readable.
+        None: of all, after a time in which changes may have been missed. What cannot be read then ends nothing, since
+        nothing says that it has changed; of an entry that has changed it does.
         """
         for exchange in self._services.account.running(keys):
             key = exchange.claim.key if exchange.claim is not None else None
-            verdict = decide(key, None if key is None else self._services.known.get(key))
-            if verdict.action in ending:
+            found = None if key is None else self._services.known.get(key)
+            if keys is None and isinstance(found, Unreadable):
+                continue
+            verdict = decide(key, found)
+            if verdict.action is not Action.ALLOW:
                 exchange.revoke(verdict)
 
     # Time
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        for front in list(self._crowd):
+        try:
+            self._look_at_deadlines(loop.time())
+            self._tell()
+        finally:  # a fault in one connection must not stop the clock of all
+            pause = DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS
+            self._ticker = loop.call_later(pause, self._tick)
+
+    def _look_at_deadlines(self, now: float) -> None:
+        for front in list(self._crowd.fronts):
             front.tidy(now)
             if front.deadline < now:
                 front.expire()
         if self._services.draining:
-            if not self._crowd or now >= self._end + LAST_WORDS_SECONDS:
+            if not self._crowd.fronts or now >= self._end + LAST_WORDS_SECONDS:
                 self._over.set()
             elif now >= self._end:
-                for front in list(self._crowd):
+                for front in list(self._crowd.fronts):
                     front.give_up()
-        self._tell()
-        self._ticker = loop.call_later(DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS, self._tick)
 
     def _tell(self) -> None:
         counters = self._counters
-        counters.connections_now = len(self._crowd)
+        counters.connections_now = len(self._crowd.fronts)
         counters.exchanges_now = sum(1 for _ in self._services.account.running())
         counters.audit_lines, counters.audit_dropped = self._trail.written, self._trail.dropped
         state = "draining" if self._services.draining else "running"
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # a supervisor that is slow or gone
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # a supervisor that is slow or gone
             self._post.channel.send(msgspec.json.encode(Life(state=state, counters=counters)))
 
     # Orders
@@ -187,13 +183,15 @@ class _Worker:
     def _drain(self) -> None:
         self._services.stopping = True
         self._stop(self._limits.drain_seconds)
-        for front in list(self._crowd):
+        for door in self._doors:
+            door.abandon()
+        for front in list(self._crowd.fronts):
             front.drain()
 
     def _stop(self, seconds: float) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for door in self._doors:
+            if not self._services.draining:
+                door.close()
         self._services.draining = True
         loop = asyncio.get_running_loop()
         self._end = min(self._end, loop.time() + seconds)

@@ -35,6 +35,13 @@ def basic(user: str = "anna@lab.test", password: str = PASSWORD) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Until it holds; a condition in another process can only be looked at."""
+    async with asyncio.timeout(PATIENCE):
+        while not true():  # noqa: ASYNC110 - another process sets no event here
+            await asyncio.sleep(0.02)
+
+
 @dataclass
 class Certificates:
     """An authority and a certificate for `localhost` and `mail.lab.test`, made by the openssl command."""

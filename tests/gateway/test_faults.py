@@ -1,11 +1,11 @@
 """Backends that are down, workers that are killed, gateways that stop or get new settings."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,17 +15,10 @@ from sentry_runtime import control, settings
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from tests.gateway.conftest import MakeStand, with_limits
-from tests.gateway.stand import PATIENCE, PHONE, Stand, Turn, post
+from tests.gateway.stand import PATIENCE, PHONE, Stand, Turn, post, until
 from tests.gateway.test_revocation import held
 
 PING_NO_CHANGES = bytes.fromhex("03 01 6a 00 00 0d 45 47 03 31 00 01 01")
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Until it holds; a condition in another process can only be looked at."""
-    async with asyncio.timeout(PATIENCE):
-        while not true():  # noqa: ASYNC110 - another process sets no event here
-            await asyncio.sleep(0.02)
 
 
 async def test_a_backend_that_is_down_is_503_with_retry_after(stand: Stand) -> None:
@@ -299,15 +292,25 @@ def change(whole: settings.Settings, **changes: object) -> settings.Settings:
 async def test_sighup_with_unusable_settings_changes_nothing(stand: Stand) -> None:
     """The settings in force stay, and the journal says what was wrong."""
     await stand.agent.put(PHONE, State.ALLOWED)
+    before = stand.status()
+    assert before["settings_digest"] == hashlib.sha256(stand.settings_path.read_bytes()).hexdigest()
+    assert before["reload_error"] == ""
     stand.settings_path.write_text('{"gateway": {"listeners": "everywhere"}}')
     workers = stand.workers()
     assert stand.process is not None
     stand.process.send_signal(signal.SIGHUP)
     await until(lambda: "the settings in force stay" in stand.log())
     assert "$.gateway.listeners" in stand.log()
+    status = stand.status()
+    assert "$.gateway.listeners" in status["reload_error"]
+    assert status["settings_digest"] == before["settings_digest"]
     device = await stand.device()
     assert (await device.ask(post())).status == 200
     assert stand.workers() == workers
+    stand.write_settings()
+    stand.process.send_signal(signal.SIGHUP)
+    await until(lambda: stand.status()["reload_error"] == "")
+    assert before["settings_time"] <= stand.status()["settings_time"]
 
 
 async def test_drain_by_the_control_socket_and_back_by_sighup(stand: Stand) -> None:

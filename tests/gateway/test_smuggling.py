@@ -72,6 +72,8 @@ CORPUS: dict[str, bytes] = {
     "two spaces behind the method": head(HOST, start=f"POST  {TARGET} HTTP/1.1\r\n"),
     "space in the target": head(HOST, start=f"POST {TARGET} x HTTP/1.1\r\n"),
     "tab in the start line": head(HOST, start=f"POST\t{TARGET} HTTP/1.1\r\n"),
+    "Authorization taken out by Connection": head(HOST, "Connection: Authorization\r\n"),
+    "a field named by the second Connection": head(HOST, "Connection: close\r\n", "Connection: te, x-note\r\n"),
     "two Authorizations": head(HOST, f"Authorization: {basic('bert')}\r\n"),
     "two protocol versions": head(HOST, "MS-ASProtocolVersion: 14.1\r\n", "MS-ASProtocolVersion: 2.5\r\n"),
     "double slash": head(HOST, start=f"POST /{TARGET} HTTP/1.1\r\n"),
@@ -160,13 +162,13 @@ async def test_forged_identity_and_hop_headers_do_not_reach_the_backend(stand: S
         *("X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X-Real-IP", "X-Client-Cert", "X-Client-Cert-DN"),
         *("SSL-Client-Cert", "X-SSL-Client-Verify", "X-MS-Client-Principal", "X-MS-Proxy", "X-WebObjects-Remote-User"),
         *("Remote-User", "X-Remote-User", "X-CommonAccessToken", "msExchProxyUri", "X_Forwarded_For", "Via"),
-        *("Proxy-Authorization", "Keep-Alive", "TE", "Trailer", "Proxy-Connection", "X-Named"),
+        *("Proxy-Authorization", "Keep-Alive", "TE", "Trailer", "Proxy-Connection"),
     )
-    extra = "".join(f"{name}: forged\r\n" for name in forged) + "Connection: keep-alive, X-Named\r\n"
+    extra = "".join(f"{name}: forged\r\n" for name in forged) + "Connection: keep-alive, TE\r\n"
     device = await stand.device()
-    assert (await device.ask(post(extra=extra + "X-MS-PolicyKey: 7\r\nCookie: a=b\r\n"))).status == 200
+    assert (await device.ask(post(extra=extra + "X-MS-PolicyKey: 7\r\nCookie: forged\r\n"))).status == 200
     (seen,) = stand.backend.seen
     assert "forged" not in [value for _, value in seen.headers]
     assert seen.values("X-Forwarded-For") == ["127.0.0.1"]
-    assert (seen.value("X-MS-PolicyKey"), seen.value("Cookie")) == ("7", "a=b")
+    assert seen.value("X-MS-PolicyKey") == "7"
     assert seen.values("Connection") == []

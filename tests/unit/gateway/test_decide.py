@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
-from sentry_runtime.gateway.decide import ALLOW, ASK, Action, Verdict, decide
+from sentry_runtime.gateway.decide import ALLOW, ASK, WAIT, Action, Unreadable, Verdict, decide
 
 KEY = DeviceKey("PHONE1", "anna")
 keys = st.builds(DeviceKey, st.sampled_from(["PHONE1", "PHONE2", ""]), st.sampled_from(["anna", "bert", ""]))
@@ -30,6 +30,8 @@ def record(state: State, *reasons: Reason, key: DeviceKey = KEY) -> Record:
     [
         (None, None, ALLOW),
         (KEY, None, ASK),
+        (KEY, Unreadable.LIST, ASK),
+        (KEY, Unreadable.ENTRY, WAIT),
         (KEY, record(State.ALLOWED), ALLOW),
         (KEY, record(State.ALLOWED, key=DeviceKey("PHONE2", "anna")), ASK),
         (KEY, record(State.ALLOWED, key=DeviceKey("PHONE1", "bert")), ASK),
@@ -43,7 +45,7 @@ def record(state: State, *reasons: Reason, key: DeviceKey = KEY) -> Record:
         (KEY, record(State.WIPED), Verdict(Action.BLOCK)),
     ],
 )
-def test_the_table(key: DeviceKey | None, entry: Record | None, verdict: Verdict) -> None:
+def test_the_table(key: DeviceKey | None, entry: Record | Unreadable | None, verdict: Verdict) -> None:
     """Every kind of entry."""
     assert decide(key, entry) == verdict
 

@@ -50,6 +50,27 @@ def test_the_end_of_a_head() -> None:
         assert end_of_head(data[:size], 1_000) == 0
 
 
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"ab", b"\r\n\r\n"]), max_size=12), st.sets(st.integers(1, 40)))
+def test_a_head_that_comes_in_pieces_ends_where_it_would_in_one(parts: list[bytes], cuts: set[int]) -> None:
+    """What was scanned before is not looked at again, and nothing is missed for it: the same end, or the same refusal."""
+
+    def outcome(pieces: list[bytes]) -> int | str:
+        seen = 0
+        for piece in pieces:
+            try:
+                end = end_of_head(piece, 30, seen)
+            except HeadError as error:
+                return error.reason
+            if end:
+                return end
+            seen = len(piece)
+        return 0
+
+    data = b"".join(parts)
+    pieces = [data[:cut] for cut in sorted(cuts) if cut < len(data)] + [data]
+    assert outcome(pieces) == outcome([data])
+
+
 def test_a_head_is_bounded() -> None:
     """At the bound, whether the end is in sight beyond it or not."""
     data = head(b"X: " + b"y" * 100)

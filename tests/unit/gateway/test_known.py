@@ -1,7 +1,8 @@
 """The worker's cache over the device list."""
 
 from sentry_runtime.devices.record import DeviceKey, Record, State
-from sentry_runtime.devices.store import StoreError
+from sentry_runtime.devices.store import EntryUnreadableError, StoreError
+from sentry_runtime.gateway.decide import Unreadable
 from sentry_runtime.gateway.known import ENTRIES, Known
 
 KEY = DeviceKey("PHONE1", "anna")
@@ -15,16 +16,21 @@ class Store:
         self.records = {KEY: RECORD}
         self.reads = 0
         self.broken = False
+        self.damaged: set[DeviceKey] = set()
+        self.closed = False
 
     def get(self, key: DeviceKey) -> Record | None:
         """As the real one."""
         self.reads += 1
         if self.broken:
             raise StoreError("/nowhere: gone")
+        if key in self.damaged:
+            raise EntryUnreadableError("/nowhere: the entry is damaged")
         return self.records.get(key)
 
     def close(self) -> None:
-        """Nothing to do."""
+        """As the real one."""
+        self.closed = True
 
 
 def test_while_changes_are_told_an_entry_is_read_once() -> None:
@@ -62,7 +68,16 @@ def test_an_unknown_device_is_looked_for_each_time() -> None:
     assert known.get(other) is not None
 
 
-def test_a_list_that_cannot_be_read_knows_nobody_and_is_tried_again() -> None:
+def test_a_damaged_entry_is_not_taken_for_an_absent_one_and_harms_no_other() -> None:
+    """The list stays open."""
+    store = Store()
+    known = Known(lambda: store)
+    other = DeviceKey("PHONE2", "anna")
+    store.damaged.add(other)
+    assert [known.get(other), known.get(KEY), store.closed] == [Unreadable.ENTRY, RECORD, False]
+
+
+def test_a_list_that_cannot_be_read_says_so_and_is_tried_again() -> None:
     """Not more than once a second."""
     store, clock, opened = Store(), [10.0], [0]
 
@@ -73,11 +88,12 @@ def test_a_list_that_cannot_be_read_knows_nobody_and_is_tried_again() -> None:
         return store
 
     known = Known(open_store, lambda: clock[0])
-    assert [known.get(KEY), known.get(KEY), opened[0]] == [None, None, 1]
+    assert [known.get(KEY), known.get(KEY), opened[0]] == [Unreadable.LIST, Unreadable.LIST, 1]
     clock[0] += 1.0
     assert known.get(KEY) == RECORD
     store.broken = True
-    assert known.get(KEY) is None
+    assert known.get(KEY) is Unreadable.LIST
+    assert store.closed
 
 
 def test_the_cache_is_bounded() -> None:
