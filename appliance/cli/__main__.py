@@ -8,7 +8,6 @@ Exit status 0: done. 1: refused or failed, the reason on standard error. There i
 
 import io
 import os
-import signal
 import sys
 
 from appliance.cli import plain
@@ -19,8 +18,19 @@ USAGE = "usage: sentry-cli [-c COMMAND]"
 
 
 def main(arguments: list[str], *, socket: str = SOCKET) -> int:
-    """Run the shell; `arguments` as sshd and login give them."""
+    """Run the shell; `arguments` as sshd and login give them. Whoever stops reading (`| head`) ends it with status 1."""
     _safe_streams()
+    try:
+        return _run(arguments, socket)
+    except BrokenPipeError:
+        # configd's connection breaks as `Unreachable`, so this is the reader. Python writes what is left once more at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        return 1
+
+
+def _run(arguments: list[str], socket: str) -> int:
     if arguments and (arguments[0] != "-c" or len(arguments) != 2):
         sys.stderr.write(f"{USAGE}\n")
         return 1
@@ -49,5 +59,4 @@ def _source() -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))
