@@ -25,7 +25,6 @@ from sentry_runtime.gateway.services import Services
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
 DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
 HEADS_PER_TURN = 8  # about a millisecond of work, then the other connections are served
-STRANGER_IDLE_SECONDS = 30.0  # between requests of somebody whom no backend has served; nginx and Apache allow 5 to 75
 LINGER_SECONDS = 2.0  # after our last word, so that a client still sending can read it (RFC 9112 9.6)
 CLOSE_SECONDS = 60.0  # for the last bytes of a response to reach a device on a poor link
 MEMO_CLAIMS = 8  # different queries on one connection that repeat (Ping, Sync ...); the rest is read again
@@ -145,7 +144,8 @@ class FrontConnection(asyncio.Protocol):
     def finished(self, exchange: object, *, keep_alive: bool, vouched: bool) -> None:
         """The response is complete: close, or be ready for the next request.
 
-        `vouched`: the backend itself has served the device, which may keep the connection for its next request.
+        `vouched`: the backend itself has served the device, which may keep the connection for its next request. Anybody else
+        has as long for the next one as for the first.
         """
         if self._exchange is exchange:
             self._exchange = None
@@ -155,9 +155,8 @@ class FrontConnection(asyncio.Protocol):
             self._close()
             return
         self._idle = True
-        idle = self._services.limits.idle_seconds
-        if not vouched:
-            idle = min(idle, STRANGER_IDLE_SECONDS)
+        limits = self._services.limits
+        idle = limits.idle_seconds if vouched else limits.head_seconds
         self.set_deadline(idle if self._body is None else REQUEST_STALL_SECONDS)
         self._advance()
 
