@@ -118,12 +118,13 @@ class UemLink:
 def _unconnected(url: str, error: aiohttp.ClientConnectorError) -> LinkError:
     """What it means that no connection came about."""
     certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
-    kind = LinkDownError if certificate else _meaning(error.os_error)
-    return kind(f"{url}: {error}")
+    kind = LinkDownError if certificate else meaning(error.os_error)
+    broken = "the connection broke off: " if kind is _BrokenError else ""
+    return kind(f"{url}: {broken}{error}")
 
 
-def _meaning(cause: OSError) -> type[LinkError]:
-    """Somebody's definite word that nobody usable is there, a silence, a connection that ended, or our own trouble."""
+def meaning(cause: OSError) -> type[LinkError]:
+    """What an error of connecting says: nobody usable is there, a silence, a connection that ended, or our own trouble."""
     down = slow = broken = False
     match cause:
         case ssl.SSLError():

@@ -1,5 +1,6 @@
 """The agent and the embedded UEM as real processes, with certificates of a throw-away authority, on loopback."""
 
+import contextlib
 import os
 import pwd
 import socket
@@ -29,6 +30,8 @@ from sentry_runtime.uem_server.tables import Clock, Device, open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
+QUEUE_MOST = 1_000  # aiohttp's backlog is 128
+QUEUE_SECONDS = 0.2  # loopback connects in microseconds, or after a second's repetition
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -80,6 +83,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def fill_queue(port: int, stack: contextlib.ExitStack) -> int:
+    """Connect to a listener that accepts nothing until its queue takes no more; how many it took."""
+    for taken in range(QUEUE_MOST):
+        peer = stack.enter_context(socket.socket())
+        peer.settimeout(QUEUE_SECONDS)
+        try:
+            peer.connect(("127.0.0.1", port))
+        except TimeoutError:
+            return taken
+    raise AssertionError(f"the queue of port {port} took {QUEUE_MOST} connections and is not full")
 
 
 @dataclass
@@ -232,13 +247,13 @@ class Follower:
         self._socket.sendall(msgspec.json.encode(control.Follow()) + b"\n")
         assert msgspec.json.decode(self._lines.readline()) == {"result": None}
 
-    def until(self, key: DeviceKey) -> None:
-        """Read until this key was announced."""
-        while True:
+    def until(self, *keys: DeviceKey) -> None:
+        """Read until each of these keys was announced, in one line or in several."""
+        missing = set(keys)
+        while missing:
             line = self._lines.readline()
             assert line, "the agent closed the connection"
-            if key in msgspec.json.decode(line, type=control.Changed).keys:
-                return
+            missing.difference_update(msgspec.json.decode(line, type=control.Changed).keys)
 
     def close(self) -> None:
         """Hang up."""

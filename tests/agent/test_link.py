@@ -1,6 +1,9 @@
 """Sentry's calls against a real TLS server that does as it is told: which trouble is an outage, which is not."""
 
 import asyncio
+import contextlib
+import errno
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,9 +15,17 @@ from aiohttp import web
 from sentry_runtime.devices.record import State
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem.link import LinkDownError, LinkRefusedError, LinkSlowError, UemLink
+from sentry_runtime.uem.link import (
+    LinkDownError,
+    LinkError,
+    LinkLocalError,
+    LinkRefusedError,
+    LinkSlowError,
+    UemLink,
+    meaning,
+)
 from sentry_runtime.uem.messages import MESSAGE_BYTES
-from tests.agent.stage import Pki, free_port
+from tests.agent.stage import Pki, fill_queue, free_port
 
 CONTACT = Contact(device_id="C1", principal="anna@lab.test", device_type="iPhone", seen=5)
 GOOD = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=7)
@@ -151,10 +162,10 @@ async def test_a_certificate_for_another_name_is_an_outage(port: int, pki: Pki) 
 async def test_without_our_certificate_the_uem_lets_nobody_in(
     uem: ScriptedUem, port: int, pki: Pki, name: str | None
 ) -> None:
-    """No request reaches it."""
+    """No request reaches it. It is there and hangs up, which an overloaded one might do, too: no outage."""
     uem.says(msgspec.json.encode(GOOD))
     async with UemLink(f"https://127.0.0.1:{port}", client_context(pki.client(name)), 0.5) as link:
-        with pytest.raises(LinkDownError):
+        with pytest.raises(LinkRefusedError, match="broke"):
             await link.contact(CONTACT)
     assert uem.requests == 0
 
@@ -166,8 +177,59 @@ async def test_a_uem_that_accepts_connections_but_does_no_tls_is_slow_and_no_out
         listener.listen()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
-            with pytest.raises(LinkSlowError, match="no TLS handshake"):
+            with pytest.raises(LinkSlowError, match=r"no connection with TLS within 0\.25 s"):
                 await link.contact(CONTACT)
+
+
+async def test_a_full_accept_queue_is_slow_and_no_outage(pki: Pki) -> None:
+    """Not even TCP answers then, and whoever can fill the queue must not thereby be admitted."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fill_queue(listener.getsockname()[1], stack)
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
+            with pytest.raises(LinkSlowError, match=r"no connection with TLS within 0\.25 s"):
+                await link.contact(CONTACT)
+
+
+async def test_no_file_handle_left_is_our_own_trouble(uem: ScriptedUem, link: UemLink) -> None:
+    """Says nothing of the UEM; and when there are some again, it is asked."""
+    uem.says(msgspec.json.encode(GOOD))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(LinkLocalError, match="Too many open files"):
+            await link.contact(CONTACT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert await link.contact(CONTACT) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (OSError(errno.ECONNREFUSED, ""), LinkDownError),
+        (OSError(errno.ENETUNREACH, ""), LinkDownError),
+        (OSError(errno.EHOSTUNREACH, ""), LinkDownError),
+        (socket.gaierror(socket.EAI_NONAME, ""), LinkDownError),
+        (socket.gaierror(socket.EAI_AGAIN, ""), LinkSlowError),
+        (socket.gaierror(socket.EAI_MEMORY, ""), LinkLocalError),
+        (OSError(errno.ETIMEDOUT, ""), LinkSlowError),
+        (ConnectionResetError(), LinkRefusedError),
+        (ssl.SSLEOFError(), LinkRefusedError),
+        (ssl.SSLError(1, "alert protocol version"), LinkDownError),
+        (OSError(errno.EMFILE, ""), LinkLocalError),
+        (OSError(errno.EADDRNOTAVAIL, ""), LinkLocalError),
+        (OSError("Multiple exceptions: of different kinds"), LinkLocalError),
+    ],
+)
+def test_only_a_definite_word_of_the_network_is_an_outage(cause: OSError, kind: type[LinkError]) -> None:
+    """All that may be an overload, or our own, is not."""
+    meant = meaning(cause)
+    assert issubclass(meant, kind)
+    assert (meant is LinkDownError) == (kind is LinkDownError)
 
 
 async def test_one_broken_connection_is_tried_again_and_a_second_is_a_refusal(uem: ScriptedUem, link: UemLink) -> None:
@@ -189,10 +251,10 @@ async def test_one_broken_connection_is_tried_again_and_a_second_is_a_refusal(ue
 
 
 async def test_tls_below_the_profile_is_not_spoken(port: int, pki: Pki) -> None:
-    """The default profile is 1.2 and only that."""
+    """The default profile is 1.2 and only that. The UEM hangs up."""
     context = client_context(pki.client("agent"))
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     async with UemLink(f"https://127.0.0.1:{port}", context, 0.5) as link:
-        with pytest.raises(LinkDownError):
+        with pytest.raises(LinkRefusedError, match="broke off"):
             await link.contact(CONTACT)

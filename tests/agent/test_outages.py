@@ -1,5 +1,6 @@
 """Outages, kills and lost messages, on real processes."""
 
+import contextlib
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,9 @@ from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.uem.api import Decision
+from sentry_runtime.uem_server.room import PER_PRINCIPAL
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage
+from tests.agent.stage import Stage, fill_queue
 
 ANNA = DeviceKey("C1", "anna@lab.test")
 BERT = DeviceKey("C2", "bert@lab.test")
@@ -75,6 +77,41 @@ def test_a_stopped_uem_process_is_unavailable_and_admits_nobody(make_stage: Make
     assert stage.listed() == []
     uem.popen.send_signal(signal.SIGCONT)
     assert stage.ask(ANNA).state is State.BLOCKED
+
+
+def test_a_stopped_uem_whose_accept_queue_is_full_admits_nobody(make_stage: MakeStage) -> None:
+    """Not even TCP answers any more: whoever can bring that about gains no admission by it, in fail mode `allow` either."""
+    stage = make_stage("allow")
+    uem = stage.uem()
+    stage.agent()
+    uem.popen.send_signal(signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        assert fill_queue(stage.uem_port, stack) > 0
+        with ThreadPoolExecutor(4) as pool:
+            keys = [DeviceKey(f"R{number}", "eve@lab.test") for number in range(4)]
+            asked = [pool.submit(stage.ask, key) for key in keys]
+            refusals = [str(one.exception()) for one in asked]
+        assert all(words.startswith("unavailable: ") for words in refusals), refusals
+        assert (stage.listed(), stage.status()["fail_mode"]) == ([], 0)
+        assert stage.status()["link"] != "down"
+    uem.popen.send_signal(signal.SIGCONT)
+
+
+def test_invented_device_ids_of_one_account_are_bounded_at_agent_and_uem(stage: Stage) -> None:
+    """Further ones are refused and leave no row; an administrator's block of another device is there at once."""
+    stage.uem()
+    stage.agent()
+    for number in range(PER_PRINCIPAL):
+        stage.ask(DeviceKey(f"R{number}", "eve@lab.test"))
+    for number in range(3):
+        with pytest.raises(ControlError, match="unavailable: the UEM answered 429: too many unregistered devices"):
+            stage.ask(DeviceKey(f"S{number}", "eve@lab.test"))
+    assert stage.status()["devices"] == PER_PRINCIPAL
+    follower = stage.follow()
+    set_state(stage, BERT, State.BLOCKED)
+    follower.until(BERT)
+    follower.close()
+    assert control.call(stage.paths.uem_admin, control.Status())["devices"] == PER_PRINCIPAL + 1
 
 
 def test_known_devices_go_on_while_the_uem_is_gone(stage: Stage) -> None:
@@ -144,7 +181,7 @@ def test_kill_9_in_the_middle_of_first_contacts_loses_no_answered_one(stage: Sta
     told: dict[DeviceKey, Record] = {}
     for round_number in range(3):
         uem, agent = stage.uem(), stage.agent()
-        keys = [DeviceKey(f"R{round_number}N{number}", "anna@lab.test") for number in range(120)]
+        keys = [DeviceKey(f"R{round_number}", f"user{number}@lab.test") for number in range(120)]
         with ThreadPoolExecutor(8) as pool:
             asked = [pool.submit(stage.ask, key) for key in keys]
             asked[10 + 30 * round_number].result()

@@ -187,6 +187,23 @@ def test_what_happens_to_a_device_is_in_the_audit_trail(stage: Stage) -> None:
     assert changed[-1].items() >= {**named, "reasons": ["manual"]}.items()
 
 
+def test_the_audit_says_which_administrator_made_a_change(stage: Stage) -> None:
+    """For every kind of change; a name that would forge a line is refused."""
+    device, who = "C1", "CORP\\Anna"
+    with stage.audit() as trail:
+        stage.uem()
+        for message, action in (
+            (control.Register(device_id=device, principal=who, by="olga"), "allowed"),
+            (control.SetState(device_id=device, principal=who, state=State.BLOCKED, by="olga"), "blocked"),
+            (control.Remove(device_id=device, principal=who, by="olga"), "removed"),
+        ):
+            control.call(stage.paths.uem_admin, message)
+            line = trail.until("uem_changed")[-1]
+            assert (line["by"], line["principal"], line["action"]) == ("olga", "anna@corp", action)
+    with pytest.raises(ControlError, match=r"invalid: a control character is not allowed - at `\$\.by`"):
+        control.call(stage.paths.uem_admin, control.Register(device_id="C1", principal="anna", by="a\nb"))
+
+
 def test_the_administrators_command_registers_blocks_allows_removes_and_lists(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,8 +213,8 @@ def test_the_administrators_command_registers_blocks_allows_removes_and_lists(
     for arguments, row in (
         (["register", "c1", "Anna@Lab.Test", "--type", "iPhone"], "C1 anna@lab.test allowed registered - iPhone"),
         (["block", "C1", "anna@lab.test", "--note", "lost"], "C1 anna@lab.test blocked registered manual iPhone lost"),
-        (["allow", "c2", "bert"], "C2 bert allowed - - -"),
-        (["remove", "c2", "bert"], "C2 bert removed - - -"),
+        (["allow", "c2", "CORP\\Bert"], "C2 bert@corp allowed - - -"),
+        (["remove", "c2", "bert@corp"], "C2 bert@corp removed - - -"),
         (["list"], "C1 anna@lab.test blocked registered manual iPhone lost"),
     ):
         assert admin.main([*socket, *arguments]) == 0
@@ -208,6 +225,7 @@ def test_the_administrators_command_registers_blocks_allows_removes_and_lists(
     ("arguments", "words"),
     [
         (["remove", "C9", "anna"], "unknown: device C9 of anna is not known"),
+        (["block", "C1", "anna smith"], r"invalid: a principal is `user`, `user@domain` or `DOMAIN\user`"),
         (["block", "C" * 65, "anna"], "invalid: `device_id` of 1 to 64 bytes"),
         (["allow", "C1", "anna", "--note", "x" * 257], "invalid: at most 256 characters are allowed, found 257"),
     ],

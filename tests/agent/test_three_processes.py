@@ -7,14 +7,15 @@ import msgspec
 import pytest
 
 from sentry_runtime import control
-from sentry_runtime.devices.record import State
+from sentry_runtime.control import ControlError
+from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import Stage, free_port
-from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, post
+from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, basic, post
 
 
 @pytest.fixture
@@ -104,6 +105,52 @@ async def test_a_block_cuts_the_ping_that_hangs(stage: Stage, backend: Backend) 
     assert (await again.ask(post(version="12.1"))).status == 403
     await again.close()
     assert len(backend.seen) == 1
+
+
+async def status_of(stage: Stage, request: bytes) -> int:
+    """What one request on its own connection is answered."""
+    phone = await device(stage)
+    answer = await phone.ask(request)
+    await phone.close()
+    return answer.status
+
+
+async def announced(stage: Stage, request: control.Request, *keys: DeviceKey) -> None:
+    """An administrator's word that the workers have heard of, for all these entries."""
+    follower = stage.follow()
+    await say(stage, request)
+    await asyncio.to_thread(follower.until, *keys)
+    follower.close()
+
+
+async def test_a_word_on_a_windows_name_is_a_word_on_the_phone_that_logs_in_with_it(stage: Stage) -> None:
+    """However the administrator and the phone write it; and a name that nobody can have is refused."""
+    phone = post(version="12.1", authorization=basic("CORP\\Anna"), user="anna")
+    await say(stage, control.Register(device_id="phone1", principal="corp\\ANNA"))
+    assert await status_of(stage, phone) == 200
+    block = control.SetState(device_id="phone1", principal="CORP\\Anna", state=State.BLOCKED)
+    await announced(stage, block, DeviceKey("PHONE1", "anna@corp"))
+    assert await status_of(stage, phone) == 403
+    with pytest.raises(ControlError, match="invalid: a principal is `user`, `user@domain` or `DOMAIN"):
+        await say(stage, control.Register(device_id="phone1", principal="anna smith"))
+
+
+async def test_a_block_of_one_spelling_stops_a_phone_whose_other_spellings_were_registered(
+    stage: Stage, backend: Backend
+) -> None:
+    """The id in hex and the person without a domain: both were registered before any contact, neither passes any more."""
+    twin = DeviceKey(b"PHONE1".hex().upper(), PHONE.principal)
+    bare = DeviceKey("PHONE1", "anna")
+    for key in (PHONE, twin, bare):
+        await say(stage, control.Register(device_id=key.device_id, principal=key.principal))
+    spellings = (
+        post(version="12.1", device=twin.device_id),
+        post(version="12.1", authorization=basic("anna"), user="anna"),
+    )
+    assert [await status_of(stage, spelling) for spelling in spellings] == [200, 200]
+    await announced(stage, BLOCK, PHONE, twin, bare)
+    assert [await status_of(stage, spelling) for spelling in spellings] == [403, 403]
+    assert len(backend.seen) == 2
 
 
 async def test_a_known_device_goes_on_while_agent_and_uem_are_dead(stage: Stage, backend: Backend) -> None:

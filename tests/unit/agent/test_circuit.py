@@ -66,3 +66,28 @@ def test_a_success_starts_the_delays_anew_and_since_tells_when_the_state_began()
     clock.now += 10
     circuit.failed()
     assert (circuit.since, circuit.retry_at) == (clock.now, clock.now + BACKOFF_FIRST_SECONDS)
+
+
+def test_a_doubt_ends_an_outage_and_is_probed_at_the_same_delays() -> None:
+    """Who answers slowly is there: the fail mode must not go on speaking."""
+    clock = Clock()
+    circuit = Circuit(clock, draw=lambda: 1.0)
+    circuit.failed()
+    clock.now = circuit.retry_at
+    assert circuit.doubted()
+    assert (circuit.state, circuit.is_down, circuit.retry_at - clock.now) == (LinkState.UNTRIED, False, 1.0)
+    clock.now = circuit.retry_at
+    assert not circuit.doubted()
+    assert circuit.retry_at - clock.now == 2.0
+    assert circuit.failed()
+
+
+def test_a_doubt_changes_nothing_while_the_link_is_up() -> None:
+    """The first failure after it is probed as soon as ever."""
+    clock = Clock()
+    circuit = Circuit(clock, draw=lambda: 1.0)
+    circuit.succeeded()
+    assert not circuit.doubted()
+    assert circuit.state is LinkState.UP
+    circuit.failed()
+    assert circuit.retry_at - clock.now == BACKOFF_FIRST_SECONDS

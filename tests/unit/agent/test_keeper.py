@@ -11,10 +11,11 @@ from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.questions import Questions
 from sentry_runtime.control import Ask
+from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.devices.store import StoreFullError
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
+from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError, LinkSlowError
 from tests.unit.agent.ears import Ears
 
 ANNA = DeviceKey("C1", "anna@lab.test")
@@ -185,6 +186,21 @@ async def test_a_call_from_a_uem_that_counted_as_down_is_reason_for_a_probe_and_
     await keeper.round()
     keeper.heard()
     assert questions.link_lost.is_set()
+
+
+async def test_a_uem_that_comes_back_too_slow_ends_the_outage_and_the_fail_mode(
+    keeper: Keeper, uem: Uem, questions: Questions, clock: Clock
+) -> None:
+    """Else its overload would admit devices for as long as it lasts. It is probed at the circuit's times."""
+    uem.trouble = LinkDownError("connection refused")
+    await keeper.round()
+    assert (await questions.ask(Ask(key=ANNA, device_type="iPhone"))).provisional
+    clock.now += keeper._wait()
+    uem.trouble = LinkSlowError("no answer")
+    await keeper.round()
+    with pytest.raises(Refused, match="no answer"):
+        await questions.ask(Ask(key=DeviceKey("C2", "anna@lab.test"), device_type="iPhone"))
+    assert keeper._wait() == 1.0
 
 
 async def test_a_list_that_cannot_be_written_is_audited_and_tried_again(

@@ -13,7 +13,14 @@ from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.settings import FailMode
 from sentry_runtime.uem.api import Contact, Decision
-from sentry_runtime.uem.link import CONNECTIONS, LinkDownError, LinkError, LinkRefusedError, LinkSlowError
+from sentry_runtime.uem.link import (
+    CONNECTIONS,
+    LinkDownError,
+    LinkError,
+    LinkLocalError,
+    LinkRefusedError,
+    LinkSlowError,
+)
 from tests.unit.agent.ears import Ears
 
 ANNA = DeviceKey("C1", "anna@lab.test")
@@ -151,6 +158,29 @@ async def test_more_questions_than_the_bound_are_busy_and_admit_nobody(
     uem.gate.set()
     await asyncio.gather(*waiting)
     assert questions.open == 0
+
+
+async def test_a_crowded_list_takes_no_unknown_device_and_still_every_word_of_the_uem(
+    make: Make, uem: Uem, devices: DeviceList, ears: Ears
+) -> None:
+    """Whoever fills it with invented ids cannot keep a block out."""
+    questions = make(bounds=Bounds(entries=2))
+    for name in ("R1", "R2"):
+        await questions.ask(ask(DeviceKey(name, "eve@lab.test")))
+    kind, message = await refusal(questions, ask(DeviceKey("R3", "eve@lab.test")))
+    assert (kind, message) == ("unavailable", "the device list has 2 entries; no unknown device is taken")
+    assert (len(uem.asked), ears.events[-1]) == (2, "device_list_crowded")
+    word = Decision(device_id="C1", principal="anna@lab.test", state=State.BLOCKED, version=9)
+    await devices.take([word])
+    assert (await questions.ask(ask())).state is State.BLOCKED
+    assert (await questions.ask(ask(DeviceKey("R1", "eve@lab.test")))).state is State.ALLOWED
+
+
+async def test_trouble_of_our_own_admits_nobody(make: Make, uem: Uem, circuit: Circuit, ears: Ears) -> None:
+    """No file handles left says nothing of the UEM."""
+    uem.trouble = LinkLocalError("Too many open files")
+    assert await refusal(make("allow"), ask()) == ("unavailable", "Too many open files")
+    assert (circuit.is_down, ears.events) == (False, ["uem_undialled"])
 
 
 async def test_a_question_that_waits_too_long_for_its_turn_is_busy(make: Make, uem: Uem, devices: DeviceList) -> None:

@@ -110,12 +110,62 @@ def test_a_device_blocked_under_an_alias_is_blocked_though_registered(registry: 
 
 def test_a_contact_that_reveals_a_blocked_alias_changes_the_decision_and_its_version(registry: Registry) -> None:
     """Else a Sentry that already has the old one would take the new word for a repetition."""
+    other = DeviceKey("OTHER", "anna@lab.test")
     registry.set_state(ANNA, State.BLOCKED, [Reason.OS_VERSION], "")
-    registry.register(HEX, "", "")
-    plain = registry.contact(contact(HEX))
-    revealed = registry.contact(contact(HEX, "C1"))
+    registry.register(other, "", "")
+    plain = registry.contact(contact(other))
+    revealed = registry.contact(contact(other, "C1"))
     assert (plain.state, revealed.state, revealed.reasons) == (State.ALLOWED, State.BLOCKED, (Reason.OS_VERSION,))
     assert revealed.version > plain.version
+
+
+@pytest.mark.parametrize(
+    ("blocked", "other"),
+    [
+        pytest.param(("C1", "anna@lab.test"), ("4331", "anna@lab.test"), id="text, then hex"),
+        pytest.param(("4331", "anna@lab.test"), ("C1", "anna@lab.test"), id="hex, then text"),
+        pytest.param(("6331", "anna@lab.test"), ("4331", "anna@lab.test"), id="hex in either case of the text"),
+        pytest.param(("C1", "anna@lab.test"), ("C1", "anna"), id="a person without a domain"),
+        pytest.param(("C1", "anna@lab"), ("C1", "anna@lab.test"), id="a person with the short domain"),
+        pytest.param(("C1", "anna"), ("4331", "anna@lab"), id="both at once"),
+    ],
+)
+def test_a_block_of_one_spelling_restricts_the_others_that_were_registered_before_any_contact(
+    registry: Registry, blocked: tuple[str, str], other: tuple[str, str]
+) -> None:
+    """The answer to the block names them, with new versions; what frees the one frees the other."""
+    one, twin = DeviceKey(*blocked), DeviceKey(*other)
+    registry.register(one, "", "")
+    before = registry.register(twin, "", "")[0]
+    said = registry.set_state(one, State.BLOCKED, [Reason.MANUAL], "")
+    assert [(word.device_id, word.principal, word.state) for word in said] == [
+        (*blocked, State.BLOCKED),
+        (*other, State.BLOCKED),
+    ]
+    assert said[1].version > before.version
+    assert registry.changes(before.version, 10).decisions == tuple(said)
+    assert [word.state for word in registry.set_state(one, State.ALLOWED, [], "")] == [State.ALLOWED] * 2
+
+
+@pytest.mark.parametrize(
+    ("device_id", "principal"),
+    [("4331", "bert@lab.test"), ("C1", "anna@lab.example"), ("4332", "anna@lab.test"), ("C10", "anna@lab.test")],
+)
+def test_a_block_restricts_neither_other_people_nor_other_devices(
+    registry: Registry, device_id: str, principal: str
+) -> None:
+    """Domains that contradict each other are two people."""
+    registry.register(DeviceKey(device_id, principal), "", "")
+    assert len(registry.set_state(ANNA, State.BLOCKED, [Reason.MANUAL], "")) == 1
+
+
+def test_an_unknown_spelling_of_a_blocked_device_is_blocked_where_unknown_devices_pass(make: Make) -> None:
+    """Without auto-block nothing else would stop it."""
+    registry = make(auto_block=False)
+    registry.set_state(ANNA, State.BLOCKED, [Reason.MANUAL], "")
+    assert registry.contact(contact(HEX)).reasons == (Reason.MANUAL,)
+    assert registry.contact(contact(DeviceKey("C1", "anna@lab"))).reasons == (Reason.MANUAL,)
+    assert registry.contact(contact(DeviceKey("C1", "anna@lab.example"))).state is State.ALLOWED
 
 
 def test_an_alias_of_another_principal_restricts_nothing(registry: Registry) -> None:
