@@ -20,7 +20,7 @@ import msgspec
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
-from sentry_runtime.devices.store import Writer
+from sentry_runtime.devices.store import Writer, encode_key
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
@@ -258,8 +258,17 @@ class ScriptedAgent:
 
     async def remove(self, key: DeviceKey) -> None:
         """Take an entry out and tell the followers."""
-        self._writer.remove([key])
+        self.remove_silently(key)
         await self._tell(key)
+
+    def remove_silently(self, key: DeviceKey) -> None:
+        """Take an entry out and tell nobody."""
+        self._writer.remove([key])
+
+    def damage_silently(self, key: DeviceKey) -> None:
+        """Make an entry unreadable, as no program of ours would, and tell nobody."""
+        with self._writer._env.begin(write=True) as txn:
+            txn.put(encode_key(key), b"\xc1")  # the one byte that MessagePack never uses
 
     async def _tell(self, key: DeviceKey) -> None:
         for follower in self._followers:

@@ -1,8 +1,11 @@
 """A device that is blocked loses what it holds at once; and what the worker believes follows the device list."""
 
+import asyncio
+
 import pytest
 
-from sentry_runtime.devices.record import Reason, Record, State
+from sentry_runtime import control
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from tests.gateway.stand import PHONE, Device, Stand, Turn, post
 
 
@@ -117,3 +120,64 @@ async def test_while_no_changes_are_told_every_request_reads_the_list(stand: Sta
     await stand.agent.stop_socket()
     stand.agent.put_silently(Record(key=PHONE, state=State.BLOCKED, version=2, reasons=(Reason.MANUAL,)))
     assert (await device.ask(post(version="12.1"))).status == 403
+
+
+async def test_a_removal_that_was_missed_is_made_up_for(stand: Stand) -> None:
+    """Forgotten while the agent was away is forgotten: the held request ends when the agent is back."""
+    device = await held(stand)
+    await stand.agent.stop_socket()
+    stand.agent.remove_silently(PHONE)
+    await stand.agent.start()
+    assert (await device.response()).status == 503
+    await stand.backend.lost.wait()
+
+
+async def test_an_entry_that_cannot_be_read_ends_nothing_by_itself_and_harms_no_other(stand: Stand) -> None:
+    """What runs goes on until the agent tells of a change; the next request is told to come back; others pass."""
+    device = await held(stand)
+    await stand.agent.stop_socket()
+    other = DeviceKey("PHONE2", PHONE.principal)
+    stand.agent.put_silently(Record(key=other, state=State.ALLOWED, version=1))
+    stand.agent.damage_silently(PHONE)
+    await stand.agent.start()
+    async with asyncio.timeout(5):
+        await stand.agent.following.wait()
+    second = await stand.device()
+    response = await second.ask(post("Sync"))
+    assert (response.status, response.headers["retry-after"], stand.agent.asked) == (503, "5", [])
+    await second.send(post("Ping", device="PHONE2"))
+    await stand.backend.wait_seen(2)
+    assert not stand.backend.lost.is_set()
+    await stand.agent.put(PHONE, State.BLOCKED, Reason.MANUAL)
+    assert (await device.response()).body.endswith(b"\x03129\x00\x01\x01")
+
+
+async def test_a_device_forgotten_right_after_the_agents_yes_is_not_sent_on(stand: Stand) -> None:
+    """The list has the last word, also while the backend is dialled."""
+
+    async def yes_and_no(ask: control.Ask) -> Record:
+        record = await stand.agent.put(ask.key, State.ALLOWED)
+        await stand.agent.remove(ask.key)
+        return record
+
+    stand.agent.answer = yes_and_no
+    device = await stand.device()
+    assert (await device.ask(post())).status == 503
+    assert stand.backend.seen == []
+
+
+async def test_a_device_blocked_right_after_the_agents_yes_is_not_sent_on(stand: Stand) -> None:
+    """Also where the connection to the backend is there already."""
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await stand.device()
+    assert (await device.ask(post(version="12.1"))).status == 200
+    await stand.agent.remove(PHONE)
+
+    async def yes_and_no(ask: control.Ask) -> Record:
+        record = await stand.agent.put(ask.key, State.ALLOWED)
+        await stand.agent.put(ask.key, State.BLOCKED, Reason.MANUAL)
+        return record
+
+    stand.agent.answer = yes_and_no
+    assert (await device.ask(post(version="12.1"))).status == 403
+    assert len(stand.backend.seen) == 1

@@ -98,3 +98,19 @@ async def test_lines_flow_as_fast_as_they_are_taken(path: Path) -> None:
             assert await taken == count
     assert (trail.written, trail.dropped) == (count, 0)
     trail.close()
+
+
+async def test_a_line_that_can_never_be_sent_does_not_hold_up_the_others(path: Path) -> None:
+    """Longer than any datagram, or no UTF-8: counted, told of, and gone."""
+    trail = audit.Trail(str(path), lambda: 0.0)
+    with listen(path) as sink:
+        trail.write(line(1))
+        trail.write(audit.Line(time="", id="2", event="request", path="x" * 1_000_000))
+        trail.write(audit.Line(time="", id="3", event="request", path="\ud800"))
+        trail.write(line(4))
+        assert trail.flush() is True
+        got = [json.loads(sink.recv(1_000).partition(b": ")[2]) for _ in range(4)]
+    assert [one["id"] for one in got if one["event"] == "request"] == ["1", "4"]
+    assert sum(one["count"] for one in got if one["event"] == "audit_dropped") == 2
+    assert (trail.written, trail.dropped) == (2, 2)
+    trail.close()
