@@ -10,6 +10,7 @@ import pytest
 from appliance.configd import api, passwords, roles
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
+from sentry_runtime.control import ControlError
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
     ALBERT,
@@ -436,21 +437,41 @@ def test_services_are_controlled_by_their_own_names(daemon: Daemon) -> None:
     assert dict(done.facts)["state"] == "active"
 
 
-def test_a_device_action_reaches_the_uem_with_a_folded_principal(daemon: Daemon) -> None:
+@pytest.mark.parametrize("principal", ["Bob@Lab.test", "CORP\\Bob"])
+def test_a_device_action_reaches_the_uem_as_typed_with_who_asked_for_it(daemon: Daemon, principal: str) -> None:
     peer, handle = privileged(daemon, OLGA)
-    daemon.say(peer, api.DeviceAction(session=handle, action="block", device_id="ABC123", principal="Bob@Lab.test"))
+    daemon.say(peer, api.DeviceAction(session=handle, action="block", device_id="ABC123", principal=principal))
     path, request = daemon.asked[-1]
     assert path == "/run/sentry-uem/admin.sock"
-    assert (request.device_id, request.principal, request.state, request.note) == (
+    assert (request.device_id, request.principal, request.state, request.note, request.by) == (
         "ABC123",
-        "bob@lab.test",
+        principal,
         "blocked",
         "by olga",
+        "olga",
     )
 
 
 @pytest.mark.parametrize(
-    ("device", "principal", "note"), [("../x", "bob", ""), ("A", "", ""), ("A", "b c", ""), ("A", "bob", "a\nb")]
+    ("kind", "then"), [("invalid", "invalid"), ("unknown", "invalid"), ("unavailable", "unavailable")]
+)
+def test_what_the_uem_says_against_a_device_action_is_the_refusal(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, kind: str, then: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ControlError(f"{kind}: found 'b c'", kind)
+
+    monkeypatch.setattr(daemon.actions, "_call", refuse)
+    peer, handle = privileged(daemon, OLGA)
+    said = refusal(
+        daemon.say, peer, api.DeviceAction(session=handle, action="register", device_id="A", principal="b c")
+    )
+    assert said.kind == then
+    assert "found 'b c'" in said.message
+
+
+@pytest.mark.parametrize(
+    ("device", "principal", "note"), [("../x", "bob", ""), ("A", "", ""), ("A", "b\tc", ""), ("A", "bob", "a\nb")]
 )
 def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, principal: str, note: str) -> None:
     peer, handle = privileged(daemon, OLGA)
