@@ -1,6 +1,7 @@
 """The commit: from a tree of settings to a machine that runs it, or to the machine as it was.
 
-    check, render, stage -> vet -> journal -> swap files -> reconcile -> reload -> compare -> probe -> keep -> run -> tidy
+    check, render, stage -> vet, guard -> journal -> swap files -> reconcile -> reload -> compare -> settle, probe -> keep
+    -> run -> tidy
 
 The journal says how to undo, and is on disk before the first file changes. The commit happened when `running.json` was
 renamed (`Store.run`): a failure or a crash before that brings the old revision back, one after it has nothing to undo.
@@ -14,18 +15,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from appliance import render
 from appliance.config.diff import digest
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Journal, Kept, Pending, Running, Store, StoreError
 from appliance.configd.api import Committed
-from appliance.features.base import Unit
-from appliance.plan import Plan, accept, plan
+from appliance.features.base import Problem, Tree, Unit
+from appliance.plan import InvalidError, Plan, accept, plan
 from appliance.process import CommandError
-from appliance.system import Machine
+from appliance.system import Boot, Machine
 from appliance.vet import ApplyError, vet
 
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
@@ -35,6 +38,14 @@ _log = logging.getLogger(__name__)
 
 class ConflictError(RuntimeError):
     """Somebody else changed, or is changing, the configuration."""
+
+
+Guard = Callable[[Schema, Tree, Tree], Iterable[Problem]]
+
+
+def no_step_back(schema: Schema, before: Tree, after: Tree) -> Iterable[Problem]:
+    """The features' own rules on what may follow on what."""
+    return (problem for feature in schema.features for problem in feature.verify_change(before, after))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +59,8 @@ class Order:
     confirm_minutes: int | None = None
     over_pending: bool = False
     """A way back may be taken while an earlier commit waits for confirmation."""
+    guard: Guard | None = no_step_back
+    """Says why this must not follow on what runs; None for the return of a commit that nobody confirmed."""
 
 
 def _no_stop(_step: str) -> None:
@@ -69,6 +82,7 @@ class Engine:
         wall_clock: Callable[[], float] = time.time,
         checkpoint: Callable[[str], None] = _no_stop,
         in_use: Callable[[], Iterable[object]] = tuple,
+        boot: Boot | None = None,
     ) -> None:
         self.schema = schema
         self.store = store
@@ -77,6 +91,7 @@ class Engine:
         self.in_use = in_use
         self._staging = staging
         self._now = wall_clock
+        self._boot = boot or Boot()
         self._checkpoint = checkpoint
         self._lock = threading.Lock()
 
@@ -132,6 +147,10 @@ class Engine:
             raise ConflictError(f"found {order.confirm_minutes} minutes to confirm; allowed: 1 to {CONFIRM_MINUTES}")
         made = plan(self.schema, accept(self.schema, order.tree, tree, self.vault), current, self.machine)
         vet(self.schema.features, made, self._staging, self.machine)
+        if current is not None and order.guard is not None:
+            wrong = tuple(order.guard(self.schema, tree, made.tree))
+            if wrong:
+                raise InvalidError(wrong)
         self._checkpoint("vetted")
         return made
 
@@ -187,6 +206,7 @@ class Engine:
         self._notify(made)
         self._checkpoint("reloaded")
         self._compare(made)
+        self._settle(made.tree)
         self._probe(made, listening)
         self._checkpoint("probed")
         return reconciled
@@ -235,6 +255,15 @@ class Engine:
             names = ", ".join(f"{port} ({made.ports[port]})" for port in sorted(missing))
             raise ApplyError(f"nobody listens on port {names} any more")
 
+    def _settle(self, tree: Tree) -> None:
+        """Wait until the machine is what the features say, beyond what files and ports show."""
+        for feature in self.schema.features:
+            if feature.unsettled is not None:
+                with _blamed(feature.name, "the machine did not follow"):
+                    left = self.machine.await_silence(partial(feature.unsettled, tree, self.machine))
+                    if left:
+                        raise ApplyError(left)
+
     def _keep(self, made: Plan, before: Kept | None, journal: Journal, order: Order) -> int:
         """Keep the revision (if it differs from the running one) and move the pointer: from here on it is committed."""
         number = before.number if before else 0
@@ -252,16 +281,22 @@ class Engine:
             )
             self._checkpoint("kept")
             if order.confirm_minutes is not None and before is not None:
-                deadline = self._now() + 60 * order.confirm_minutes
-                self.store.set_pending(
-                    Pending(
-                        token=journal.token, revision=number, previous=before.number, deadline=deadline, user=order.user
-                    )
-                )
+                self.store.set_pending(self._pending(journal, number, before, order.user, 60 * order.confirm_minutes))
                 self._checkpoint("armed")
         self.store.run(Running(revision=number, token=journal.token))
         self._checkpoint("running")
         return number
+
+    def _pending(self, journal: Journal, number: int, before: Kept, user: str, seconds: float) -> Pending:
+        return Pending(
+            token=journal.token,
+            revision=number,
+            previous=before.number,
+            deadline=self._now() + seconds,
+            user=user,
+            boot=self._boot.name(),
+            boot_deadline=self._boot.seconds() + seconds,
+        )
 
     def _tidy(self) -> None:
         """What a finished commit no longer needs. A failure here is not the commit's: the next one tidies again."""
@@ -337,13 +372,30 @@ class Engine:
     def overdue(self) -> Pending | None:
         """The commit whose time to be confirmed is up."""
         pending = self.store.pending()
-        return pending if pending is not None and self._now() >= pending.deadline else None
+        if pending is None:
+            return None
+        # A clock that is set back must not give more time; across a restart there is only the wall clock.
+        up = pending.boot == self._boot.name() and self._boot.seconds() >= pending.boot_deadline
+        return pending if up or self._now() >= pending.deadline else None
 
-    def return_to(self, number: int, user: str, comment: str) -> Committed:
+    def drift(self) -> tuple[str, ...]:
+        """What of the machine is not as the running revision says: files that somebody else changed, and units of ours
+        that failed. Raises `StoreError`, `RenderError`, `MachineError` or `CommandError` when it cannot be told."""
+        current = self.store.current()
+        if current is None:
+            return ()
+        files = render.render_owned(current.tree, self.schema.features)
+        changed = [
+            f"{path} was changed" for path, (_feature, file) in files.items() if not self.machine.matches(path, file)
+        ]
+        units = dict.fromkeys(unit.name for feature in self.schema.features for unit in feature.units)
+        return (*changed, *(f"{unit} failed" for unit in units if self.machine.unit(unit).active == "failed"))
+
+    def return_to(self, number: int, user: str, comment: str, *, guard: Guard | None = no_step_back) -> Committed:
         """Commit revision `number` again, whatever waits for confirmation. Raises as `commit`, and `NoSuchRevisionError`."""
         tree = self.store.load(number).tree
         base = self.store.digest()
-        return self.commit(Order(tree=tree, base=base, user=user, comment=comment, over_pending=True))
+        return self.commit(Order(tree=tree, base=base, user=user, comment=comment, over_pending=True, guard=guard))
 
 
 def stamp(seconds: float) -> str:

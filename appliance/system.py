@@ -25,6 +25,7 @@ PROBE_SECONDS = 10.0  # a service that starts takes one or two; slower than this
 PROBE_PAUSE = 0.1
 WORDS_LINES = 3  # a daemon says in its last line or two what it cannot read
 LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -93,6 +94,21 @@ class Machine(System, Protocol):
 
     def await_ports(self, ports: Iterable[int]) -> frozenset[int]:
         """Wait until all `ports` are listened on; returns those that are still not when the time is up."""
+
+    def await_silence(self, ask: Callable[[], str]) -> str:
+        """Wait until `ask` has nothing more to say; returns what it still says when the time is up."""
+
+
+class Boot:
+    """The time since the machine started, which nobody can set, and which start that was."""
+
+    def seconds(self) -> float:
+        """CLOCK_BOOTTIME: it goes on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def name(self) -> str:
+        """This start's own name (random(4), boot_id)."""
+        return BOOT_ID.read_text().strip()
 
 
 class Appliance:
@@ -265,6 +281,15 @@ class Appliance:
                 return missing
             self._sleep(PROBE_PAUSE)
         return frozenset()
+
+    def await_silence(self, ask: Callable[[], str]) -> str:
+        """See `Machine.await_silence`."""
+        deadline = self._clock() + PROBE_SECONDS
+        while said := ask():
+            if self._clock() >= deadline:
+                return said
+            self._sleep(PROBE_PAUSE)
+        return ""
 
 
 def listening_ports(table: str) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.features.base import Check, Feature
-from appliance.plan import Plan
+from appliance.plan import InvalidError, Plan
 from appliance.process import CommandError
 from appliance.system import Machine
 
@@ -20,8 +20,11 @@ class ApplyError(RuntimeError):
 def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine) -> None:
     """Stage the files of `made` below `staging` (root only, gone afterwards) and ask each feature's checkers about them.
 
-    Raises `ApplyError` with the feature, the files and the checker's words.
+    Raises `InvalidError` where this machine forbids a setting, `ApplyError` with the feature, the files and the checker's
+    words.
     """
+    for feature in features:
+        _look(feature, made, machine)
     try:
         _stage(made, staging)
         for feature in features:
@@ -30,6 +33,15 @@ def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine
                     _ask(feature.name, check, staging, machine)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _look(feature: Feature, made: Plan, machine: Machine) -> None:
+    try:
+        problems = tuple(feature.on_machine(made.tree, machine))
+    except Exception as error:  # a feature's own look at the machine may raise anything; it is raised on, with its name
+        raise ApplyError(f"{feature.name}: {error}; nothing was changed") from error
+    if problems:
+        raise InvalidError(problems)
 
 
 def _stage(made: Plan, staging: Path) -> None:

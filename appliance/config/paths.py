@@ -3,18 +3,20 @@
 Every function takes a tree and gives a new one; nothing is changed in place.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from appliance.config import words
-from appliance.config.schema import Rules, Schema, child_rules, children, dotted, secret
+from appliance.config.schema import Rules, Schema, child_rules, children, dotted, is_index, secret
 from appliance.features.base import Problem
 
 Path = tuple[str, ...]
 Kind = Literal["group", "named", "list", "table", "value"]
 
+_WHOLE = re.compile(r"-?[0-9]{1,18}")  # within 64 bits; no setting is larger
 DEPTH = 12  # of a path; the deepest setting lies five below the root
 SWITCH = {
     "on": True,
@@ -204,7 +206,7 @@ def coerce(rules: Rules, value: Any) -> Any:
         return value
     if kind == "boolean":
         return SWITCH.get(value.lower(), value)
-    if kind in ("integer", "number") and value.lstrip("-").isascii() and value.lstrip("-").isdigit():
+    if kind in ("integer", "number") and _WHOLE.fullmatch(value):
         return int(value)
     if kind in ("float", "number"):
         return _float(value)
@@ -238,7 +240,7 @@ _ABSENT = object()
 def _step(tree: Any, step: str) -> Any:
     if isinstance(tree, Mapping):
         return tree.get(step, _ABSENT)
-    if isinstance(tree, list) and step.isascii() and step.isdigit() and int(step) < len(tree):
+    if isinstance(tree, list) and is_index(step) and int(step) < len(tree):
         return tree[int(step)]
     return _ABSENT
 

@@ -13,6 +13,7 @@ from appliance.config import words
 from appliance.features.base import Feature, Problem
 
 Rules = Mapping[str, Any]
+INDEX_DIGITS = 6  # the longest message holds fewer items than that says
 
 
 class SchemaError(TypeError):
@@ -179,10 +180,15 @@ def child_rules(rules: Rules, step: str | int) -> Rules | None:
     """The rules of what lies at `step` below something with `rules`: a field, a named instance or a list item."""
     if step in _fields(rules):
         return _fields(rules)[str(step)]
-    if rules.get("type") == "list" and str(step).isdigit():
+    if rules.get("type") == "list" and is_index(str(step)):
         return _items(rules)
     named = rules.get("valuesrules")
     return named if isinstance(named, Mapping) else None
+
+
+def is_index(step: str) -> bool:
+    """Whether `step` numbers an item of a list. Not every digit of Unicode is one to `int`, nor is every length."""
+    return step.isascii() and step.isdigit() and len(step) <= INDEX_DIGITS
 
 
 def children(rules: Rules) -> tuple[str, ...]:

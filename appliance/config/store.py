@@ -14,6 +14,8 @@ one pointer: a commit happened when, and only when, it was renamed into place.
 import gzip
 import os
 import re
+import secrets
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,14 +63,16 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """Revision `revision`, made by the commit `token`, waits for confirmation until `deadline` (seconds since the epoch);
-    then `previous` returns."""
+    """Revision `revision`, made by the commit `token`, waits for confirmation until `deadline` (seconds since the epoch) or,
+    if that is earlier, until `boot_deadline` (seconds since the start `boot` of the machine); then `previous` returns."""
 
     token: str
     revision: int
     previous: int
     deadline: float
     user: str
+    boot: str = ""
+    boot_deadline: float = 0.0
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +98,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._revisions = root / "revisions"
+        self._logging_in = threading.Lock()
         for folder in (root, self._revisions):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
@@ -226,9 +231,12 @@ class Store:
         """The last log-in of each account."""
         return self._read(self._root / "last-login.json", dict[str, LastLogin]) or {}
 
-    def set_last_login(self, user: str, login: LastLogin) -> None:
-        """Remember a log-in."""
-        self._set(self._root / "last-login.json", {**self.last_logins(), user: login})
+    def set_last_login(self, user: str, login: LastLogin) -> LastLogin | None:
+        """Remember a log-in; returns the one before. Several people may log in at once."""
+        with self._logging_in:
+            before = self.last_logins()
+            self._set(self._root / "last-login.json", {**before, user: login})
+            return before.get(user)
 
     # --- files ---------------------------------------------------------------------------------------------------
 
@@ -248,9 +256,9 @@ class Store:
             self._write(place, msgspec.json.encode(value))
 
     def _write(self, place: Path, data: bytes) -> None:
-        new = place.with_name(f".{place.name}.new")
+        new = place.with_name(f".{place.name}.{secrets.token_hex(4)}.new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as target:
                 target.write(data)
                 target.flush()

@@ -12,13 +12,18 @@ from functools import partial
 from pathlib import Path
 
 from appliance.apply import ConflictError
+from appliance.config.secrets import SecretError
 from appliance.config.store import StoreError
 from appliance.configd.api import SOCKET
 from appliance.configd.build import Parts, build
 from appliance.configd.server import Server
+from appliance.process import CommandError
+from appliance.render import RenderError
+from appliance.system import MachineError
 
 STATE = Path("/var/lib/sentry")
 GROUP = "sentry-mgmt"
+DRIFT_SHOWN = 5  # in the notice; the audit trail has them all
 
 
 def main() -> int:
@@ -73,6 +78,23 @@ def _recover(parts: Parts) -> None:
         parts.gate.note("config.recovered", "configd", detail=done)
 
 
+def _look_for_drift(parts: Parts) -> None:
+    """Say what of the machine is not as the running revision says. Nothing is mended: the next commit does that, and who
+    changed it should be asked first."""
+    try:
+        found = parts.engine.drift()
+    except (StoreError, RenderError, MachineError, CommandError, SecretError, OSError) as error:
+        logging.getLogger(__name__).error("whether the machine drifted cannot be told: %s", error)
+        return
+    for one in found:
+        logging.getLogger(__name__).warning("drift: %s", one)
+        parts.gate.note("config.drift", "configd", result="drift", detail=one)
+    if found:
+        shown = ", ".join(found[:DRIFT_SHOWN])
+        more = f" and {len(found) - DRIFT_SHOWN} more" if len(found) > DRIFT_SHOWN else ""
+        parts.sessions.tell_all(f"the machine is not as the configuration says: {shown}{more}; a commit mends it")
+
+
 async def _serve(server: Server, parts: Parts) -> None:
     stop, ready = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -86,6 +108,7 @@ async def _serve(server: Server, parts: Parts) -> None:
         # First ready, then recover: undoing may restart units that systemd starts only after this one.
         _notify("READY=1")
         await asyncio.to_thread(_recover, parts)
+        await asyncio.to_thread(_look_for_drift, parts)
     await serving
 
 

@@ -24,6 +24,14 @@ def roles(tree: Tree) -> dict[str, Role]:
     return {name: cast("Role", account["role"]) for name, account in _accounts(tree).items()}
 
 
+def credentials(tree: Tree) -> dict[str, frozenset[str]]:
+    """What each account may show to get in: the reference to its password's hash, and its keys."""
+    return {
+        name: frozenset(filter(None, (account.get("password_hash"), *account.get("ssh_keys", ()))))
+        for name, account in _accounts(tree).items()
+    }
+
+
 def _accounts(tree: Tree) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", tree.get("users", {}).get("accounts", {}))
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,14 @@ class Doors:
     login: Callable[[str, str], bool]
 
 
+class Answer(NamedTuple):
+    """A line to send back. `last`: then the connection is closed, because its peer speaks another language; each line of
+    nonsense costs it a connection, so that it cannot flood the audit trail."""
+
+    line: bytes
+    last: bool = False
+
+
 class Gate:
     """Serves one message at a time for each connection; safe to use from several threads."""
 
@@ -53,7 +61,7 @@ class Gate:
         doors: Doors,
         *,
         reveal: Callable[[str], str],
-        attempts: Attempts | None = None,
+        attempts: Callable[[], Attempts] = Attempts,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -63,7 +71,8 @@ class Gate:
         self._audit = audit
         self._doors = doors
         self._reveal = reveal
-        self._attempts = attempts or Attempts()
+        self._log_ins = attempts()
+        self._enables = attempts()  # apart: guessing names at one door must not make the other forget
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
@@ -76,14 +85,14 @@ class Gate:
 
     # --- one message ---------------------------------------------------------------------------------------------
 
-    def answer(self, peer: Peer, line: bytes) -> bytes:
+    def answer(self, peer: Peer, line: bytes) -> Answer:
         """The line that answers `line`; every outcome is audited."""
         try:
             verb = _decode(line)
         except msgspec.MsgspecError as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
-            return _encode(api.Reply(refusal=refusal)) + b"\n"
+            return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=True)
         held = self._holder(peer, verb)
         try:
             done = self._serve(peer, verb, held)
@@ -91,9 +100,9 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - the process boundary: an error nobody foresaw must not end configd
             refusal = self._refusal(error, verb)
             self._write(peer, verb, held, refusal)
-            return _encode(api.Reply(refusal=refusal)) + b"\n"
+            return Answer(_encode(api.Reply(refusal=refusal)) + b"\n")
         self._write(peer, verb, held, None, role=done.role if isinstance(done, api.Session) else "")
-        return _encode(api.Reply(result=msgspec.Raw(result))) + b"\n"
+        return Answer(_encode(api.Reply(result=msgspec.Raw(result))) + b"\n")
 
     def _holder(self, peer: Peer, verb: Any) -> Held | None:
         """The session the message names, if it is the peer's; looked up here, because a verb may end it."""
@@ -118,8 +127,13 @@ class Gate:
             return self._login(peer, verb)
         if held is None:
             held = self._sessions.find(verb.session, peer, self._bounds())
-        topic = verb.topic if isinstance(verb, api.Show) else ""
-        refusal = roles.refusal(type(verb), held.role, privileged=held.privileged, topic=topic)
+        standing = roles.Standing(
+            role=held.role,
+            manner=held.manner,
+            privileged=held.privileged,
+            privileged_seconds=self._clock() - held.privileged_since,
+        )
+        refusal = roles.refusal(type(verb), standing, about=_about(verb))
         if refusal is not None:
             raise refused(refusal.kind, refusal.message)
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
@@ -148,23 +162,28 @@ class Gate:
     def _login(self, peer: Peer, verb: api.Login) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
-        name = f"login {verb.user[:NAME_CHARACTERS]}"
-        self._not_locked(name, "this account is locked after failed log-ins; try again later")
+        name = verb.user[:NAME_CHARACTERS]
+        self._not_locked(self._log_ins, name, "this account is locked after failed log-ins; try again later")
         role = accounts.roles(self._tree()).get(verb.user)
         well_formed = 0 < len(verb.password) <= SECRET_CHARACTERS and "\0" not in verb.user + verb.password
         began = self._clock()
         if role is None or not well_formed or not self._doors.login(verb.user, verb.password):
-            self._attempts.failed(name)
+            self._log_ins.failed(name)
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             raise refused("authentication", "user name or password is wrong")
-        self._attempts.succeeded(name)
+        self._log_ins.succeeded(name)
         return self._opened(verb.user, role, "portal", peer, verb.source)
 
     def _opened(self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str) -> api.Session:
-        held = self._sessions.open(user, role, manner, peer, source=source, bounds=self._bounds())
+        credentials = accounts.credentials(self._tree()).get(user, frozenset())
+        bounds = self._bounds()
+        held = self._sessions.open(user, role, manner, peer, source=source, bounds=bounds, credentials=credentials)
         if manner != "automation":
-            self._actions.note_login(held, self._now())
+            try:
+                self._actions.note_login(held, self._now())
+            except StoreError as error:  # a full disk must not keep out who would make room
+                _log.error("the log-in of %s could not be remembered: %s", user, error)
         return self._session(held)
 
     def _session(self, held: Held) -> api.Session:
@@ -179,26 +198,28 @@ class Gate:
         )
 
     def _enable(self, verb: api.Enable, held: Held) -> api.Session:
-        name = f"enable {held.user}"
-        self._not_locked(name, "enable is locked for this account after failed attempts; try again later")
+        name = held.user
+        self._not_locked(
+            self._enables, name, "enable is locked for this account after failed attempts; try again later"
+        )
         reference = accounts.enable_reference(self._tree())
         if reference is None:
             raise refused("permission", "no enable secret is set: set cli enable_secret_hash in the site configuration")
         if len(verb.secret) > SECRET_CHARACTERS or not passwords.verify(verb.secret, self._reveal(reference)):
-            self._attempts.failed(name)
+            self._enables.failed(name)
             raise refused("authentication", "the enable secret is wrong")
-        self._attempts.succeeded(name)
-        held.privileged = True
+        self._enables.succeeded(name)
+        held.privileged, held.privileged_since = True, self._clock()
         return self._session(held)
 
     def _disable(self, _verb: api.Disable, held: Held) -> api.Session:
         held.privileged = False
         return self._session(held)
 
-    def _not_locked(self, name: str, message: str) -> None:
+    def _not_locked(self, counted: Attempts, name: str, message: str) -> None:
         tree = self._tree()
         seconds = accounts.lock_seconds(tree)
-        if self._attempts.locked(name, attempts=accounts.failed_attempts(tree), seconds=seconds):
+        if counted.locked(name, attempts=accounts.failed_attempts(tree), seconds=seconds):
             raise refused("locked", message)
 
     # --- what goes on by itself ----------------------------------------------------------------------------------
@@ -207,6 +228,10 @@ class Gate:
         """Once a second: end idle sessions."""
         for held in self._sessions.expire(self._bounds()):
             self.note("session.idle", held.user, source=held.source)
+
+    def serves(self, connection: int) -> bool:
+        """Whether a session is open over this connection."""
+        return self._sessions.serves(connection)
 
     def disconnected(self, connection: int) -> None:
         """A connection ended, and with it the CLI sessions over it. Automation ends each of its calls so."""
@@ -243,6 +268,13 @@ class Gate:
         if isinstance(verb, api.Login):
             return verb.user
         return self._doors.name_of(peer.uid) or f"uid {peer.uid}"
+
+
+def _about(verb: Any) -> str:
+    """What decides, beside the verb itself, who may use it."""
+    if isinstance(verb, api.Show):
+        return verb.topic
+    return verb.action if isinstance(verb, api.ControlService) else ""
 
 
 _OBJECTS: dict[type, Callable[[Any], str]] = {

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from appliance.configd import api
+from appliance.configd.sessions import Manner
 
+FRESH_SECONDS: Final = 300  # who left a privileged terminal alone gives away looks, not the machine
 ADMINISTRATOR: Final[api.Role] = "administrator"
 OPERATOR: Final[api.Role] = "operator"
 AUDITOR: Final[api.Role] = "auditor"
@@ -15,17 +17,30 @@ ADMINISTRATORS: Final = frozenset[api.Role]({ADMINISTRATOR})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The roles a verb is open to. `privileged`: only after `enable` (a portal or automation session has it from the start)."""
+    """The roles a verb is open to. `privileged`: only after `enable` (an automation session has it from the start).
+    `portal`: also for the portal, which asks for nothing else. `fresh`: the enable secret was given a moment ago."""
 
     roles: frozenset[api.Role]
     privileged: bool = False
+    portal: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a session may lean on: its account's role, how it came in, and whether and how long ago `enable` was given."""
+
+    role: api.Role
+    manner: Manner = "cli"
+    privileged: bool = False
+    privileged_seconds: float = 0.0
 
 
 RULES: Final[dict[type, Rule]] = {
     api.Enable: Rule(EVERYBODY),
     api.Disable: Rule(EVERYBODY),
-    api.Touch: Rule(EVERYBODY),
-    api.CloseSession: Rule(EVERYBODY),
+    api.Touch: Rule(EVERYBODY, portal=True),
+    api.CloseSession: Rule(EVERYBODY, portal=True),
     api.GetConfig: Rule(EVERYBODY, privileged=True),
     api.SetConfig: Rule(ADMINISTRATORS, privileged=True),
     api.DeleteConfig: Rule(ADMINISTRATORS, privileged=True),
@@ -36,27 +51,40 @@ RULES: Final[dict[type, Rule]] = {
     api.Discard: Rule(ADMINISTRATORS, privileged=True),
     api.Rollback: Rule(ADMINISTRATORS, privileged=True),
     api.ListRevisions: Rule(EVERYBODY, privileged=True),
-    api.Show: Rule(EVERYBODY),
+    api.Show: Rule(EVERYBODY, portal=True),
     api.ControlService: Rule(OPERATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
     api.Ping: Rule(OPERATORS),
     api.Lookup: Rule(OPERATORS),
-    api.SetPassword: Rule(ADMINISTRATORS, privileged=True),
-    api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True),
-    api.Power: Rule(ADMINISTRATORS, privileged=True),
+    api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True),
 }
 """Every verb but the two that open a session; a test holds it against `api.Verb`."""
 
-PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall", "users"})
+PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall", "users", "revisions"})
 """`show` topics that tell who is here and what is let through: only after `enable`."""
 
 
-def refusal(verb: type, role: api.Role, *, privileged: bool, topic: str = "") -> api.Refusal | None:
-    """Why a session with `role` may not use `verb`; None when it may. A verb that is not in the table is refused."""
+STOPPERS: Final = ADMINISTRATORS
+"""Who may stop a service for good; operators start and restart."""
+
+
+def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal | None:
+    """Why a session may not use `verb`; None when it may. `about` is the topic of a `Show`, the action of a
+    `ControlService`. A verb that is not in the table is refused."""
     rule = RULES.get(verb)
-    if rule is None or role not in rule.roles:
-        allowed = ", ".join(sorted(rule.roles)) if rule else "nobody"
-        return api.Refusal(kind="permission", message=f"the role {role} may not do this; allowed: {allowed}")
-    if (rule.privileged or topic in PRIVILEGED_TOPICS) and not privileged:
+    roles = rule.roles if rule else frozenset[api.Role]()
+    if verb is api.ControlService and about == "stop":
+        roles = STOPPERS
+    if rule is None or standing.role not in roles:
+        allowed = ", ".join(sorted(roles)) or "nobody"
+        return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
+    if standing.manner == "portal" and not rule.portal:
+        return api.Refusal(kind="permission", message="the portal shows and changes nothing; use the command line")
+    if (rule.privileged or (verb is api.Show and about in PRIVILEGED_TOPICS)) and not standing.privileged:
         return api.Refusal(kind="privilege", message="this needs privilege; give `enable` first")
+    if rule.fresh and standing.manner == "cli" and standing.privileged_seconds > FRESH_SECONDS:
+        said = f"this needs the enable secret again, which was given more than {FRESH_SECONDS // 60} minutes ago"
+        return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first")
     return None

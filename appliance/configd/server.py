@@ -13,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from appliance.configd.api import LINE_BYTES
-from appliance.configd.gate import Gate
+from appliance.configd.gate import ROOT, Gate
 from appliance.configd.sessions import Peer
 from appliance.configd.watch import Watch
 
 CONNECTIONS = 64  # ten CLI sessions, the portal's and automation's; a peer that opens more gains nothing
+OF_ONE_ACCOUNT = 24  # the portal asks eight topics of a page at once; an account has at most ten CLI sessions
+KEPT_FOR_ROOT = 8  # automation gets in whatever the others do
+SILENT_SECONDS = 30.0  # for a connection without a session, which serves nobody
 THREADS = 16  # verbs that wait (ping, PAM, a commit) at once
 TICK_SECONDS = 1.0
 STOP_SECONDS = 50.0  # a commit in progress may finish; the unit's TimeoutStopSec is 60 s
@@ -48,7 +51,7 @@ class Server:
         self._group = group
         self._alive = alive
         self._numbers = itertools.count(1)
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], int] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="verb")
 
     async def serve(self, stop: asyncio.Event, *, ready: asyncio.Event | None = None) -> None:
@@ -82,10 +85,10 @@ class Server:
                 self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _finish(self) -> None:
-        for task in self._open:
+        for task in tuple(self._open):
             task.cancel()
         if self._open:
-            await asyncio.wait(self._open, timeout=STOP_SECONDS)
+            await asyncio.wait(set(self._open), timeout=STOP_SECONDS)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -97,31 +100,48 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a callback of the stream server runs in a task
-        if len(self._open) >= CONNECTIONS:
+        peer = _peer(writer, next(self._numbers))
+        if self._full(peer.uid):
             writer.close()
             return
-        self._open.add(task)
-        peer = _peer(writer, next(self._numbers))
+        self._open[task] = peer.uid
         try:
             await self._converse(peer, reader, writer)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self._open.discard(task)
+            self._open.pop(task, None)
             self._gate.disconnected(peer.connection)
             writer.close()
 
+    def _full(self, uid: int) -> bool:
+        if uid == ROOT:
+            return len(self._open) >= CONNECTIONS
+        others = sum(1 for one in self._open.values() if one != ROOT)
+        return others >= CONNECTIONS - KEPT_FOR_ROOT or list(self._open.values()).count(uid) >= OF_ONE_ACCOUNT
+
     async def _converse(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
-        while line := await _line(reader):
+        while line := await self._line(peer, reader):
             # Shielded: a commit that has begun is finished, even when we are told to stop meanwhile.
             answer = asyncio.ensure_future(loop.run_in_executor(self._threads, self._gate.answer, peer, line))
             try:
-                writer.write(await asyncio.shield(answer))
+                said = await asyncio.shield(answer)
             except asyncio.CancelledError:
-                writer.write(await answer)
+                writer.write((await answer).line)
                 raise
+            writer.write(said.line)
             await writer.drain()
+            if said.last:
+                return
+
+    async def _line(self, peer: Peer, reader: asyncio.StreamReader) -> bytes:
+        """The next line; empty at the end, and when a connection that serves nobody says nothing for too long."""
+        try:
+            async with asyncio.timeout(None if self._gate.serves(peer.connection) else SILENT_SECONDS):
+                return await _line(reader)
+        except TimeoutError:
+            return b""
 
 
 def _group_id(name: str) -> int:

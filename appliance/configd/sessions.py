@@ -16,6 +16,7 @@ from appliance.configd.errors import refused
 
 HANDLE_BYTES = 32  # 256 bits: not to be guessed
 PORTAL_SESSIONS = 64  # more than there are accounts; a portal gone wild cannot fill the memory
+PORTAL_SESSIONS_OF_ONE = 32  # one account, e.g. in a script that never logs out, leaves room for the others
 NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
 NOTICES = 32
 SOURCE_CHARACTERS = 128
@@ -42,7 +43,7 @@ class Candidate:
 
 @dataclass(slots=True)
 class Held:
-    """One session. `role` follows the running configuration."""
+    """One session. It ends when its account's role changes, or when one of the `credentials` it had is gone."""
 
     handle: str
     user: str
@@ -54,6 +55,8 @@ class Held:
     opened: float
     touched: float
     told: int
+    privileged_since: float = 0.0
+    credentials: frozenset[str] = frozenset()
     last_login: str = ""
     candidate: Candidate | None = None
 
@@ -81,31 +84,50 @@ class Sessions:
     _told_before: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def open(self, user: str, role: api.Role, manner: Manner, peer: Peer, *, source: str, bounds: Bounds) -> Held:
+    def open(
+        self,
+        user: str,
+        role: api.Role,
+        manner: Manner,
+        peer: Peer,
+        *,
+        source: str,
+        bounds: Bounds,
+        credentials: frozenset[str] = frozenset(),
+    ) -> Held:
         """A new session. Raises a `session` refusal when the limit for its manner is reached."""
         with self._lock:
             self.expire(bounds)
-            count = sum(1 for held in self._held.values() if held.manner == manner)
-            limit = {"cli": bounds.max_cli, "portal": PORTAL_SESSIONS}.get(manner)
-            if limit is not None and count >= limit:
-                raise refused(
-                    "session", f"the limit of {limit} concurrent sessions is reached; end another session first"
-                )
+            self._within_limits(user, manner, bounds)
             now = self.clock()
             held = Held(
                 handle=secrets.token_hex(HANDLE_BYTES),
                 user=user,
                 role=role,
-                privileged=manner == "automation" or (manner == "portal" and role != "auditor"),
+                privileged=manner == "automation",
                 manner=manner,
                 peer=peer,
                 source=_plain(source),
                 opened=now,
                 touched=now,
                 told=self._first_notice(now),
+                credentials=credentials,
             )
             self._held[held.handle] = held
             return held
+
+    def _within_limits(self, user: str, manner: Manner, bounds: Bounds) -> None:
+        users = [held.user for held in self._held.values() if held.manner == manner]
+        limit = {"cli": bounds.max_cli, "portal": PORTAL_SESSIONS}.get(manner)
+        if limit is not None and len(users) >= limit:
+            raise refused("session", f"the limit of {limit} concurrent sessions is reached; end another session first")
+        if manner == "portal" and users.count(user) >= PORTAL_SESSIONS_OF_ONE:
+            raise refused("session", f"the limit of {PORTAL_SESSIONS_OF_ONE} sessions of one account is reached")
+
+    def serves(self, connection: int) -> bool:
+        """Whether a session is bound to this connection."""
+        with self._lock:
+            return any(held.peer.connection == connection and held.manner != "portal" for held in self._held.values())
 
     def find(self, handle: str, peer: Peer, bounds: Bounds) -> Held:
         """The session `handle` of this peer. Raises a `session` refusal when there is none, it is another's or it is over.
@@ -151,12 +173,24 @@ class Sessions:
         with self._lock:
             return tuple(self._held.values())
 
-    def follow(self, roles: Mapping[str, api.Role]) -> None:
-        """After a commit: a session ends when its account is gone or has another role."""
+    def follow(
+        self,
+        roles: Mapping[str, api.Role],
+        credentials: Mapping[str, frozenset[str]],
+        *,
+        author: Held | None = None,
+    ) -> None:
+        """After a commit: a session ends when its account is gone or has another role, or when the account lost a
+        credential (a changed password, a removed key). The `author` who changed its own has just shown who it is."""
         with self._lock:
             for held in self.all():
-                if held.manner != "automation" and roles.get(held.user) != held.role:
+                if held.manner == "automation":
+                    continue
+                now = credentials.get(held.user, frozenset())
+                if roles.get(held.user) != held.role or (held is not author and not held.credentials <= now):
                     self.close(held.handle)
+                elif held is author:
+                    held.credentials = now
 
     def candidates(self) -> Iterable[object]:
         """The trees being edited."""

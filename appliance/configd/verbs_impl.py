@@ -1,12 +1,13 @@
 """What each verb does, once the session, its role and its privilege are known to allow it."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
 
-from appliance.apply import Engine, stamp
+from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, passwords
+from appliance.configd import accounts, api, facts, lockout, passwords
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
@@ -81,7 +82,8 @@ class Actions:
     def _commit(self, verb: api.Commit, held: Held) -> api.Committed:
         if len(verb.comment) > COMMENT_CHARACTERS or not (verb.comment.isprintable()):
             raise refused("invalid", f"a comment is one line of at most {COMMENT_CHARACTERS} printable characters")
-        order = self.candidates.order(held, verb)
+        guard = no_step_back if verb.confirm_minutes is not None else lockout.guard(held)
+        order = dataclasses.replace(self.candidates.order(held, verb), guard=guard)
         if verb.check_only:
             return self._engine.check(order)
         done = self._engine.commit(order)
@@ -94,7 +96,8 @@ class Actions:
             self._sessions.tell_all(
                 f"revision {done.revision} by {held.user} returns to the one before at {done.confirm_by} unless confirmed"
             )
-        self._sessions.follow(accounts.roles(self.candidates.running()))
+        tree = self.candidates.running()
+        self._sessions.follow(accounts.roles(tree), accounts.credentials(tree), author=held)
 
     def _confirm(self, _verb: api.Confirm, held: Held) -> None:
         self._engine.confirm(held.user)
@@ -104,7 +107,10 @@ class Actions:
         held.candidate = None
 
     def _rollback(self, verb: api.Rollback, held: Held) -> api.Committed:
-        done = self._engine.return_to(verb.revision, held.user, f"rollback to revision {verb.revision}")
+        pending = self._engine.store.pending()
+        # What would return by itself may be called back earlier; anything else must not lock its author out.
+        guard = None if pending is not None and pending.previous == verb.revision else lockout.guard(held)
+        done = self._engine.return_to(verb.revision, held.user, f"rollback to revision {verb.revision}", guard=guard)
         self._committed(held, done)
         return done
 
@@ -176,9 +182,8 @@ class Actions:
 
     def note_login(self, held: Held, now: float) -> None:
         """Remember a log-in and tell the session of the one before."""
-        last = self._engine.store.last_logins().get(held.user)
+        last = self._engine.store.set_last_login(held.user, LastLogin(when=stamp(now), source=held.source))
         held.last_login = f"{last.when} from {last.source or 'here'}" if last else ""
-        self._engine.store.set_last_login(held.user, LastLogin(when=stamp(now), source=held.source))
 
 
 def _host(host: str) -> str:

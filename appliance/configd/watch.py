@@ -43,7 +43,7 @@ class Watch:
             return
         comment = f"revision {pending.revision} was not confirmed"
         try:
-            self._engine.return_to(pending.previous, CONFIGD, comment)
+            self._engine.return_to(pending.previous, CONFIGD, comment, guard=None)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from returning, it is said and tried again
             self._not_before = self._clock() + AGAIN_SECONDS
             self._failed(pending, error)
@@ -52,7 +52,8 @@ class Watch:
         self._sessions.tell_all(notice)
         self._gate.note("config.returned", CONFIGD, detail=notice)
         current = self._engine.store.current()
-        self._sessions.follow(accounts.roles(current.tree if current else {}))
+        tree = current.tree if current else {}
+        self._sessions.follow(accounts.roles(tree), accounts.credentials(tree))
 
     def _failed(self, pending: Pending, error: Exception) -> None:
         refusal = as_refusal(error)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.features.base import System, Tree
+from appliance.features.base import Problem, System, Tree
 from appliance.process import CommandError
 
 GROUP = "sentry-mgmt"
@@ -35,17 +35,25 @@ class Account:
     password: str
 
 
+def strangers(tree: Tree, system: System) -> tuple[Problem, ...]:
+    """The accounts of the tree that this machine has for something else. Asked before anything is written: a file of keys
+    alone would already open such an account."""
+    gid = _group_id(system)
+    foreign = {account.name for account in _accounts(system) if not _is_ours(account, gid)}
+    return tuple(
+        Problem(f"users.accounts.{name}", "an account this machine has for something else", "other names")
+        for name in sorted(foreign.intersection(tree["users"]["accounts"]))
+    )
+
+
 def reconcile(tree: Tree, system: System) -> bool:
     """Add, change and remove until the accounts are those of the tree; says whether anything had to be done."""
     gid = _group_id(system)
     wanted: Mapping[str, Mapping[str, Any]] = tree["users"]["accounts"]
     present = {account.name: account for account in _accounts(system)}
     ours = {name for name, account in present.items() if _is_ours(account, gid)}
-    strangers = sorted(set(wanted) & (set(present) - ours))
-    if strangers:
-        raise AccountsError(
-            f"users.accounts: found {', '.join(strangers)}, which this machine has for something else; allowed: other names"
-        )
+    if foreign := strangers(tree, system):
+        raise AccountsError("; ".join(map(str, foreign)))
     for name in sorted(ours - set(wanted)):
         _remove(present[name], system)
     changed = [_bring(name, wanted[name], present.get(name), system) for name in sorted(wanted)]

@@ -105,6 +105,14 @@ class Problem:
         return f"{self.path}: found {self.found}; allowed: {self.allowed}"
 
 
+def _no_change_errors(_before: Tree, _after: Tree) -> Iterable[Problem]:
+    return ()
+
+
+def _no_errors_here(_tree: Tree, _system: System) -> Iterable[Problem]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One top-level key of the configuration."""
@@ -127,5 +135,12 @@ class Feature:
     reconcile: Callable[[Tree, System], bool] | None = None
     """Brings what has no file of its own (accounts, the kernel's host name) in step; idempotent; says whether it changed
     anything. It runs after the files are in place and before units reload; with the old tree it undoes itself."""
+    verify_change: Callable[[Tree, Tree], Iterable[Problem]] = _no_change_errors
+    """Rules on what may follow on what: the running tree and the one to come. A return by itself is not asked."""
+    on_machine: Callable[[Tree, System], Iterable[Problem]] = _no_errors_here
+    """What of this machine forbids the tree. Asked before anything is written; it only looks."""
+    unsettled: Callable[[Tree, System], str] | None = None
+    """What of the machine is not as the tree says although the units took notice; empty when all is. It only looks, and is
+    asked until it says nothing or the time is up: then the commit fails with its words."""
     facts: tuple[str, ...] = ()
     """Names of the `show` topics (see `appliance.configd.facts`) that belong to this feature."""

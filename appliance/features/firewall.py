@@ -4,13 +4,17 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from appliance.features import interfaces, values
+from appliance.features import interfaces, uem, values
 from appliance.features.base import Check, Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.template import filled
 
 CONFIGURATION = "/etc/nftables.conf"
 NETWORKS = 64
+SHORTEST_PREFIX = 8  # 10.0.0.0/8 is the largest network one organisation manages from; ULA sites are /48
+FAMILIES = (("ip", 4), ("ip6", 6))
+SERVICE_ACCOUNTS = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal")
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Flows = Callable[[Tree], tuple[Flow, ...]]
 
 
@@ -50,14 +54,12 @@ def _rules(flow: Flow, service: str, *, outward: bool) -> tuple[Rule, ...]:
 
 def _families(peers: Iterable[str]) -> list[tuple[str, list[str]]]:
     """The peers by nftables family, without any that another one contains (a set with overlaps is an error)."""
-    networks = [ipaddress.ip_network(peer) for peer in peers]
-    kept4 = ipaddress.collapse_addresses(network for network in networks if network.version == 4)
-    kept6 = ipaddress.collapse_addresses(network for network in networks if network.version == 6)
-    families = (("ip", [_written(one) for one in kept4]), ("ip6", [_written(one) for one in kept6]))
+    kept = _collapsed(ipaddress.ip_network(peer) for peer in peers)
+    families = ((name, [_written(one) for one in kept if one.version == version]) for name, version in FAMILIES)
     return [(family, found) for family, found in families if found]
 
 
-def _written(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+def _written(network: Network) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
@@ -67,6 +69,7 @@ def ruleset(tree: Tree, flows: Iterable[Flow]) -> str:
     return filled(
         "nftables.conf.j2",
         zones={zone: interfaces.in_zone(tree, zone) for zone in interfaces.ZONES},
+        guarded=guarded(tree, listed),
         dhcp4=interfaces.dhcp_interfaces(tree, "ipv4"),
         dhcp6=interfaces.dhcp_interfaces(tree, "ipv6"),
         inward=[rule for flow in listed if flow.direction == "in" for rule in rules(flow)],
@@ -75,15 +78,55 @@ def ruleset(tree: Tree, flows: Iterable[Flow]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """Ports of this machine that `accounts` have no business with, not even over loopback."""
+
+    accounts: tuple[str, ...]
+    ports: tuple[int, ...]
+
+
+def guarded(tree: Tree, flows: Iterable[Flow]) -> tuple[Guarded, ...]:
+    """What keeps a service that was taken over from the management ports and from the UEM: on loopback the management
+    networks' rules do not hold. The agent alone calls the UEM, and the UEM alone pushes to the agent."""
+    managed = {flow.port for flow in flows if flow.direction == "in" and flow.zone == "management"}
+    management = tuple(sorted(managed - {tree["gateway"]["port"]}))
+
+    def but(caller: str) -> tuple[str, ...]:
+        return tuple(account for account in SERVICE_ACCOUNTS if account != caller)
+
+    return (
+        Guarded(SERVICE_ACCOUNTS, management),
+        Guarded(but("sentry-agent"), (uem.PORT,)),
+        Guarded(but("sentry-uem"), (uem.PUSH_PORT,)),
+    )
+
+
 def _order(flow: Flow) -> tuple[str, str, int, str, str]:
     return flow.feature, flow.protocol, flow.port, flow.zone or "", ",".join(flow.peers)
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
-    """Management from everywhere is no management network (V-250983)."""
-    for place, network in enumerate(tree["firewall"]["management_networks"]):
-        if ipaddress.ip_network(network).prefixlen == 0:
-            yield Problem(f"firewall.management_networks.{place}", network, "a network that is not the whole Internet")
+    """Management from everywhere is no management network (V-250983), however it is put together."""
+    written = [ipaddress.ip_network(network) for network in tree["firewall"]["management_networks"]]
+    for whole in _collapsed(written):
+        if whole.prefixlen < SHORTEST_PREFIX:
+            place = next(place for place, one in enumerate(written) if _overlap(one, whole))
+            found = str(whole) if whole in written else f"{written[place]}, which with others makes {whole}"
+            allowed = f"networks of at least /{SHORTEST_PREFIX}, also together: not half the Internet"
+            yield Problem(f"firewall.management_networks.{place}", found, allowed)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _collapsed(networks: Iterable[Network]) -> list[Network]:
+    """The same addresses in as few networks as possible."""
+    listed = list(networks)
+    kept4 = ipaddress.collapse_addresses(one for one in listed if isinstance(one, ipaddress.IPv4Network))
+    kept6 = ipaddress.collapse_addresses(one for one in listed if isinstance(one, ipaddress.IPv6Network))
+    return [*kept4, *kept6]
 
 
 def feature(flows: Flows) -> Feature:

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
+import msgspec
+
 from appliance.features import values
-from appliance.features.base import Feature, File, Problem, Tree, Unit, Zone
+from appliance.features.base import Feature, File, Problem, System, Tree, Unit, Zone
 from appliance.features.template import filled
 
 ZONES: tuple[Zone, ...] = get_args(Zone)
@@ -17,10 +19,32 @@ ROUTES = 64
 MTU_LOW = 1_280  # the least IPv6 works with (RFC 8200 5)
 MTU_HIGH = 9_216  # what jumbo-frame switches carry
 INTERFACE_NAME = "an interface name of at most 15 of a-z, A-Z, 0-9, ., _ and -, not lo"
+CARRIER = "LOWER_UP"  # IFF_LOWER_UP (netdevice(7)): networkd gives a link its addresses when it has it
 DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,14}")
 
 Interface = Mapping[str, Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class _Address(msgspec.Struct, frozen=True):
+    """Of what ip(8) prints, what is looked at."""
+
+    local: str = ""
+    prefixlen: int = 0
+
+
+class _Link(msgspec.Struct, frozen=True):
+    """Likewise of an interface."""
+
+    ifname: str = ""
+    flags: tuple[str, ...] = ()
+    addr_info: tuple[_Address, ...] = ()
+
+    @property
+    def held(self) -> set[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+        """Its addresses."""
+        return {ipaddress.ip_interface(f"{one.local}/{one.prefixlen}") for one in self.addr_info if one.local}
 
 
 def in_zone(tree: Tree, zone: Zone) -> tuple[str, ...]:
@@ -66,6 +90,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
     if not in_zone(tree, "management"):
         yield Problem("interfaces", "no interface with zone management", "at least one")
     yield from _verify_unique(held)
+    yield from _verify_apart(held)
 
 
 def _verify_one(path: str, interface: Interface) -> Iterator[Problem]:
@@ -104,6 +129,35 @@ def _verify_unique(held: Mapping[str, Interface]) -> Iterator[Problem]:
             defaults.setdefault(family, path)
 
 
+def _verify_apart(held: Mapping[str, Interface]) -> Iterator[Problem]:
+    """A network lies on one interface only, and no route leads a part of it elsewhere: the answers to administrators would
+    leave through the wrong zone."""
+    seen: list[tuple[str, Network]] = []
+    for name, interface in sorted(held.items()):
+        for place, address in enumerate(_addresses(interface)):
+            for owner, network in seen:
+                if owner != name and network.version == address.version and network.overlaps(address.network):
+                    found = f"{address}, which overlaps with {network} on {owner}"
+                    yield Problem(f"interfaces.{name}.addresses.{place}", found, "every network on one interface")
+            if not address.is_link_local:
+                seen.append((name, address.network))
+    for name, interface in sorted(held.items()):
+        for place, route in enumerate(interface["routes"]):
+            to = ipaddress.ip_network(route["to"])
+            for owner, network in seen:
+                if owner != name and _within(to, network):
+                    found = f"{to}, which lies in {network} on {owner}"
+                    yield Problem(f"interfaces.{name}.routes.{place}.to", found, "networks that are on no interface")
+
+
+def _within(part: Network, whole: Network) -> bool:
+    if isinstance(part, ipaddress.IPv4Network) and isinstance(whole, ipaddress.IPv4Network):
+        return part.subnet_of(whole)
+    if isinstance(part, ipaddress.IPv6Network) and isinstance(whole, ipaddress.IPv6Network):
+        return part.subnet_of(whole)
+    return False
+
+
 def _default_routes(name: str, interface: Interface) -> Iterator[tuple[str, str]]:
     if "gateway" in interface:
         yield f"interfaces.{name}.gateway", interface["gateway"]
@@ -118,6 +172,27 @@ def render(tree: Tree) -> Mapping[str, File]:
         FILES.replace("*", name): File(filled("network.j2", name=name, interface=interface))
         for name, interface in tree["interfaces"].items()
     }
+
+
+def unsettled(tree: Tree, system: System) -> str:
+    """Which static addresses the kernel does not have; networkd takes a moment after its reload, and says nothing of what
+    it could not read. A link without carrier has none yet, and one that is not there keeps nobody from mending the rest,
+    unless no interface to manage from is there."""
+    links = {
+        link.ifname: link
+        for link in msgspec.json.decode(system.run(["ip", "-json", "address", "show"]), type=list[_Link])
+    }
+    managing = in_zone(tree, "management")
+    if not links.keys() & set(managing):
+        return f"there is no interface {' or '.join(managing)}, and no other has zone management"
+    missing = [
+        f"{address} on {name}"
+        for name, interface in sorted(tree["interfaces"].items())
+        if name in links and CARRIER in links[name].flags
+        for address in _addresses(interface)
+        if address not in links[name].held
+    ]
+    return f"the kernel does not have {', '.join(missing)}" if missing else ""
 
 
 ROUTE = values.group(
@@ -158,7 +233,7 @@ INTERFACE = values.group(
     mtu=values.described(
         {"type": "integer", "min": MTU_LOW, "max": MTU_HIGH}, "MTU", "Largest packet, if not the usual."
     ),
-    description=values.line("Description", "For people.", characters=80, default=""),
+    description=values.line("Description", "For people.", characters=80, forbidden="\\", default=""),
 )
 
 FEATURE = Feature(
@@ -178,5 +253,6 @@ FEATURE = Feature(
     ),
     verify=verify,
     render=render,
+    unsettled=unsettled,
     units=(Unit("systemd-networkd.service", "reload", (FILES,)),),
 )

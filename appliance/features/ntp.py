@@ -33,7 +33,7 @@ FEATURE = Feature(
         "Time servers",
         "Where the clock is taken from (NTP).",
         servers=values.several(
-            values.HOST_KIND,
+            values.SERVER_KIND,
             "NTP servers",
             "Addresses or names. V-250999 asks for at least two. By address, the firewall lets NTP go to these only.",
             least=1,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from appliance.features import accounts, values
 from appliance.features.base import Feature, File, Problem, Tree
@@ -27,6 +28,8 @@ RESERVED = frozenset(
     )
 )
 # fmt: on
+EDIPI = 'ten digits in quotes, such as "1234567890"'
+_EDIPI = re.compile(r"([0-9]{10})?")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
 
@@ -35,14 +38,27 @@ def _is_account_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and not taken
 
 
+def ways_in(tree: Tree, account: Mapping[str, Any]) -> frozenset[str]:
+    """The ways `account` may log in over SSH: each of its keys, and the word `password`."""
+    by_password = account.get("password_hash") and tree["ssh"]["password_authentication"]
+    return frozenset((*account["ssh_keys"], *(("password",) if by_password else ())))
+
+
 def verify(tree: Tree) -> Iterable[Problem]:
     """Nobody without a way to log in, and never an appliance that nobody may administer."""
     held = tree["users"]["accounts"]
     for name, account in held.items():
         if not account.get("password_hash") and not account["ssh_keys"]:
             yield Problem(f"users.accounts.{name}", "neither password_hash nor ssh_keys", "at least one of the two")
-    if not any(account["role"] == "administrator" for account in held.values()):
+    administrators = [account for account in held.values() if account["role"] == "administrator"]
+    if not administrators:
         yield Problem("users.accounts", "no account with role administrator", "at least one")
+    elif not any(ways_in(tree, account) for account in administrators):
+        yield Problem(
+            "users.accounts",
+            "no administrator who could log in over SSH",
+            "at least one with ssh_keys, or with password_hash while ssh.password_authentication is true",
+        )
 
 
 def render(tree: Tree) -> Mapping[str, File]:
@@ -97,8 +113,8 @@ ACCOUNT = values.group(
     edipi=values.described(
         {
             "type": "string",
-            "regex": r"^([0-9]{10})?$",
-            "meta": {"allowed": 'ten digits in quotes, such as "1234567890"'},
+            "check_with": values.check(_EDIPI.fullmatch, EDIPI),
+            "meta": {"allowed": EDIPI},
         },
         "EDIPI",
         "The person's number on the smart card, which names the account (V-250994).",
@@ -135,5 +151,6 @@ FEATURE = Feature(
     ),
     verify=verify,
     render=render,
+    on_machine=accounts.strangers,
     reconcile=accounts.reconcile,
 )

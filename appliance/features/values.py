@@ -21,20 +21,27 @@ NAME_CHARACTERS = 253  # RFC 1035 2.3.4, without the dot of the root
 HOST_NAME_CHARACTERS = 64  # the kernel's limit (__NEW_UTS_LEN)
 RSA_BITS = 3_072  # 128 bits of strength, what NIST SP 800-57 asks for beyond 2030
 KEY_TYPES = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+POINT_BYTES = {b"nistp256": 65, b"nistp384": 97, b"nistp521": 133}  # 0x04 and two coordinates (SEC 1, 2.3.3)
+THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 PEM_CHARACTERS = 262_144  # a bundle of about 130 certificates
 
 ADDRESS = "an IPv4 or IPv6 address, such as 192.0.2.1"
 NETWORK = "a network such as 192.0.2.0/24 or 2001:db8::/32, without bits set beyond the prefix"
+SERVER_ADDRESS = "an IPv4 or IPv6 address of one host, such as 192.0.2.1"
+SERVER = "an IPv4 or IPv6 address of one host, or a DNS name"
 INTERFACE_ADDRESS = "an address with its prefix length, such as 192.0.2.2/24"
 NAME = "a DNS name such as mail.example.com"
 HOST = "an IPv4 or IPv6 address or a DNS name"
 FQDN = f"a full DNS name of at most {HOST_NAME_CHARACTERS} characters, such as gateway.example.com, that does not end in digits"
-PASSWORD_HASH = "a SHA-512 crypt hash ($6$...), as `openssl passwd -6` prints it"  # noqa: S105 - words about a secret
+ROUNDS_LOW, ROUNDS_HIGH = 5_000, 1_000_000  # crypt(5)'s default; a second of one core: more would hang every log-in
+PASSWORD_HASH = (
+    f"a SHA-512 crypt hash ($6$...) of {ROUNDS_LOW} to {ROUNDS_HIGH} rounds, as `openssl passwd -6` prints it"
+)
 SSH_KEY = f"one line of an OpenSSH public key without options: {', '.join(KEY_TYPES)} (RSA of at least {RSA_BITS} bits)"
 PEM = "one or more certificates in PEM form (-----BEGIN CERTIFICATE-----)"
 TLS_VERSIONS = ("1.2", "1.3")
 
-_HASH = re.compile(r"\$6\$(rounds=[1-9][0-9]{3,8}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
+_HASH = re.compile(r"\$6\$(?:rounds=([1-9][0-9]{3,8})\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n?")
 
 
@@ -48,6 +55,29 @@ def address_of(text: str) -> Address | None:
     except ValueError:
         return None
     return None if "%" in text else found
+
+
+def is_one_host(address: Address) -> bool:
+    """Whether `address` may be one host's: no group, not "this network" (RFC 1122 3.2.1.3) and nothing reserved."""
+    nobody = address.is_multicast or address.is_unspecified or (address.version == 4 and address.is_reserved)
+    return not nobody and not (address.version == 4 and address in THIS_NETWORK)
+
+
+def is_server_address(text: str) -> bool:
+    """Whether `text` is an address a server can have."""
+    address = address_of(text)
+    return address is not None and is_one_host(address)
+
+
+def is_server(text: str) -> bool:
+    """Whether `text` is an address a server can have, or a DNS name."""
+    return is_server_address(text) or is_dns_name(text)
+
+
+def is_password_hash(text: str) -> bool:
+    """Whether `text` is a SHA-512 crypt hash that takes neither too little nor too much work to compute."""
+    found = _HASH.fullmatch(text)
+    return found is not None and ROUNDS_LOW <= int(found[1] or ROUNDS_LOW) <= ROUNDS_HIGH
 
 
 def network_of(text: str) -> Network | None:
@@ -74,7 +104,13 @@ def is_ssh_key(text: str) -> bool:
     fields = _ssh_fields(blob)
     if not fields or fields[0] != kind.encode():
         return False
-    return kind != "ssh-rsa" or (len(fields) == 3 and int.from_bytes(fields[2], "big").bit_length() >= RSA_BITS)
+    if len(fields) != 3:
+        return False
+    if kind == "ssh-rsa":
+        return int.from_bytes(fields[2], "big").bit_length() >= RSA_BITS
+    curve, point = fields[1], fields[2]
+    # RFC 5656 3.1: the curve's name, then the point, which is never compressed in what OpenSSH writes.
+    return kind.endswith(curve.decode(errors="replace")) and len(point) == POINT_BYTES.get(curve) and point[0] == 4
 
 
 def _ssh_fields(blob: bytes) -> list[bytes]:
@@ -133,8 +169,7 @@ def is_interface_address(text: str) -> bool:
         return False
     small = found.network.num_addresses <= 2  # /31 and /32 (RFC 3021): every address is a host's
     usual = found.version == 6 or small or found.ip not in (found.network[0], found.network[-1])
-    special = found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_loopback
-    return "/" in text and "%" not in text and usual and not special
+    return "/" in text and "%" not in text and usual and is_one_host(found.ip) and not found.ip.is_loopback
 
 
 def is_host(text: str) -> bool:
@@ -173,6 +208,8 @@ def _kind(holds: Callable[[str], object], allowed: str) -> Rules:
 
 
 ADDRESS_KIND = _kind(address_of, ADDRESS)
+SERVER_ADDRESS_KIND = _kind(is_server_address, SERVER_ADDRESS)
+SERVER_KIND = _kind(is_server, SERVER)
 NETWORK_KIND = _kind(network_of, NETWORK)
 INTERFACE_ADDRESS_KIND = _kind(is_interface_address, INTERFACE_ADDRESS)
 NAME_KIND = _kind(is_dns_name, NAME)
@@ -189,7 +226,7 @@ PEM_KIND = {
 HASH_KIND = {
     "type": "string",
     "coerce": stripped,
-    "check_with": check(_HASH.fullmatch, PASSWORD_HASH),
+    "check_with": check(is_password_hash, PASSWORD_HASH),
     "meta": {"allowed": PASSWORD_HASH, "secret": True},
 }
 PORT_KIND: Rules = {"type": "integer", "min": 1, "max": 65_535}

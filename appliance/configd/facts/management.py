@@ -7,6 +7,7 @@ from appliance.configd.api import Facts, Table, Text
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import LINES, Context, Topic, tail, word
 
+UNIT = "sentry-configd.service"  # the journal adds it itself, whereas anybody may claim the tag
 RUNTIME_LOG = "/var/log/sentry/audit.log"
 
 
@@ -81,7 +82,9 @@ def log(context: Context, argument: str) -> Text:
     if argument == "gateway":
         output = context.system.run(["tail", "-n", str(LINES), "--", RUNTIME_LOG])
     else:
-        output = context.system.run(["journalctl", "--no-pager", "-o", "cat", "-t", TAG, "-n", str(LINES)])
+        output = context.system.run(
+            ["journalctl", "--no-pager", "-o", "cat", "-t", TAG, "-n", str(LINES), f"_SYSTEMD_UNIT={UNIT}"]
+        )
     return Text(title="log", lines=tail(output) or ("nothing was logged yet",))
 
 

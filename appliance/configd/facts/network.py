@@ -113,7 +113,7 @@ def _flow(flow: Flow) -> tuple[str, ...]:
 
 
 def ports(context: Context, _argument: str) -> Table:
-    """The inbound ports the configuration declares, and whether somebody listens."""
+    """The inbound ports the configuration declares, and whether somebody listens; from where is `firewall`'s to tell."""
     listening = {port for table in SOCKET_TABLES for port in listening_ports(context.system.read(table) or "")}
     inbound = [flow for flow in _flows(context) if flow.direction == "in"]
     found = tuple(
@@ -121,12 +121,11 @@ def ports(context: Context, _argument: str) -> Table:
             f"{flow.port}/{flow.protocol}",
             flow.feature,
             flow.zone or "every",
-            ", ".join(flow.peers) or "anybody",
             word(flow.port in listening) if flow.protocol == "tcp" else "",
         )
         for flow in inbound
     )
-    return Table(title="ports", columns=("port", "feature", "zone", "from", "listening"), rows=found)
+    return Table(title="ports", columns=("port", "feature", "zone", "listening"), rows=found)
 
 
 def tcp(context: Context, _argument: str) -> Table:

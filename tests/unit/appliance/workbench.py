@@ -334,7 +334,7 @@ class Daemon(Bench):
             self.ledger,
             Doors(name_of=NAMES.get, portal_uid=lambda: PORTAL, login=lambda user, word: PASSWORDS.get(user) == word),
             reveal=self.vault.reveal,
-            attempts=Attempts(clock=self.ticks),
+            attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,
             clock=self.ticks,
             sleep=self.ticks.sleep,
@@ -371,7 +371,7 @@ class Daemon(Bench):
 
     def say(self, peer: Peer, verb: Any, result_type: Any = Any) -> Any:
         """One message through the gate; raises `Refused` as a client would."""
-        reply = msgspec.json.decode(self.gate.answer(peer, msgspec.json.encode(verb) + b"\n"), type=Reply)
+        reply = msgspec.json.decode(self.gate.answer(peer, msgspec.json.encode(verb) + b"\n").line, type=Reply)
         if reply.refusal is not None:
             raise Refused(reply.refusal)
         return msgspec.json.decode(reply.result, type=result_type)

@@ -106,6 +106,7 @@ class Running:
 def without_effects() -> tuple[Any, ...]:
     """The appliance's features: their schemas and rules, and nothing that would touch a machine."""
     nothing: dict[str, Any] = {"render": lambda _tree: {}, "flows": lambda _tree: (), "checks": (), "units": ()}
+    nothing |= {"on_machine": lambda _tree, _system: (), "unsettled": None}
     return tuple(replace(feature, reconcile=None, **nothing) for feature in FEATURES)
 
 

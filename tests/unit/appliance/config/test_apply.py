@@ -7,9 +7,10 @@ import pytest
 
 from appliance.apply import ConflictError, Order
 from appliance.config.store import MAX_REVISIONS
-from appliance.features.base import Feature, File, Unit
+from appliance.features.base import Feature, File, Problem, Unit
 from appliance.plan import InvalidError
 from appliance.render import RenderError
+from appliance.system import Boot
 from appliance.vet import ApplyError
 from tests.unit.appliance.workbench import FEATURES, WEB, Bench, Crash
 
@@ -378,3 +379,93 @@ def test_secrets_of_pruned_revisions_are_collected_and_of_kept_ones_are_not(runn
     kept = len(list((running.folder / "secrets").iterdir())) - 1  # the machine's key lies beside them
     assert kept == MAX_REVISIONS
     assert running.vault.reveal(running.running()["web"]["token"]) == f"token-{MAX_REVISIONS}"
+
+
+# --- before and after the files ----------------------------------------------------------------------------------
+
+
+def _with(tmp_path: Path, **hooks: Any) -> Bench:
+    probed = Feature(name="probed", label="P", schema={"type": "dict"}, default={}, **hooks)
+    return Bench(tmp_path, (*FEATURES, probed))
+
+
+def test_what_the_machine_forbids_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    problem = Problem("users.accounts.zoe", "a stranger", "other names")
+    bench = _with(tmp_path, on_machine=lambda _tree, _system: (problem,))
+    with pytest.raises(InvalidError, match=r"users\.accounts\.zoe"):
+        bench.commit(FIRST)
+    assert bench.files() == {}
+    assert bench.steps == []
+
+
+def test_a_look_at_the_machine_that_fails_names_its_feature_and_changes_nothing(tmp_path: Path) -> None:
+    def broken(_tree: Any, _system: Any) -> tuple[Problem, ...]:
+        raise LookupError("no such group")
+
+    bench = _with(tmp_path, on_machine=broken)
+    with pytest.raises(ApplyError, match="probed: no such group; nothing was changed"):
+        bench.commit(FIRST)
+    assert bench.files() == {}
+
+
+def test_a_machine_that_does_not_follow_brings_the_old_revision_back(tmp_path: Path) -> None:
+    said = [""]
+    bench = _with(tmp_path, unsettled=lambda _tree, _system: said[0])
+    bench.commit(FIRST)
+    files, tree = bench.files(), bench.running()
+    said[0] = "the kernel does not have 192.0.2.1/24"
+    with pytest.raises(
+        ApplyError, match=r"probed: the machine did not follow: the kernel does not have 192\.0\.2\.1/24"
+    ):
+        bench.commit(SECOND)
+    _stands_again(bench, files, tree)
+
+
+def test_a_machine_that_follows_after_a_moment_is_waited_for(tmp_path: Path) -> None:
+    said = ["not yet", "not yet", ""]
+    bench = _with(tmp_path, unsettled=lambda _tree, _system: said.pop(0))
+    assert bench.commit(FIRST).revision == 1
+    assert said == []
+
+
+def test_what_must_not_follow_is_refused_but_a_return_by_itself_is_not(tmp_path: Path) -> None:
+    def never_back(before: Any, after: Any) -> tuple[Problem, ...]:
+        back = before["name"] == "other" and after["name"] == "box"
+        return (Problem("name", "box", "no way back"),) if back else ()
+
+    bench = _with(tmp_path, verify_change=never_back)
+    bench.commit(FIRST)
+    bench.commit(SECOND)
+    with pytest.raises(InvalidError, match="no way back"):
+        bench.commit(FIRST)
+    with pytest.raises(InvalidError, match="no way back"):
+        bench.engine.return_to(1, "tester", "back")
+    assert bench.engine.return_to(1, "configd", "not confirmed", guard=None).revision == 3
+
+
+class Uptime(Boot):
+    """A machine whose uptime and start the test says."""
+
+    def __init__(self) -> None:
+        self.up, self.start = 100.0, "first"
+
+    def seconds(self) -> float:
+        return self.up
+
+    def name(self) -> str:
+        return self.start
+
+
+def test_a_clock_set_back_gives_no_more_time_to_confirm(running: Bench) -> None:
+    boot = Uptime()
+    running.engine._boot = boot
+    running.commit(SECOND, confirm_minutes=5)
+    running.clock.now -= 86_400
+    boot.up += 299
+    assert running.engine.overdue() is None
+    boot.up += 1
+    assert running.engine.overdue() is not None
+    boot.start, boot.up = "second", 1_000.0
+    assert running.engine.overdue() is None
+    running.clock.now += 86_400 + 300
+    assert running.engine.overdue() is not None

@@ -1,5 +1,6 @@
 """What is kept is whole or not there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,11 @@ def test_a_full_disk_is_told_with_the_file(store: Store, tmp_path: Path, monkeyp
         store.run(Running(revision=1, token="t"))
     monkeypatch.undo()
     assert Store(tmp_path).running() == Running(revision=1, token="t1")
+
+
+def test_people_who_log_in_at_once_are_all_remembered(store: Store) -> None:
+    """None fails, and none overwrites another's."""
+    names = [f"user{number}" for number in range(16)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: store.set_last_login(name, LastLogin(when="1", source=name)), names))
+    assert sorted(store.last_logins()) == sorted(names)

@@ -1,5 +1,6 @@
 """Who gets a session, what it may do, and what is written down."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -7,9 +8,13 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from appliance.configd import api, passwords, roles
+from appliance.config.schema import Schema
+from appliance.config.store import StoreError
+from appliance.configd import api, lockout, passwords, roles, sessions
+from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
+from appliance.portal.facts import SECTIONS
 from sentry_runtime.control import ControlError
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
@@ -85,7 +90,7 @@ def test_before_the_first_commit_only_root_gets_a_session(tmp_path: Path) -> Non
 def test_the_portal_logs_people_in_and_uses_their_sessions_on_any_connection(daemon: Daemon) -> None:
     login = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.9")
     session = daemon.say(Peer(PORTAL, 1, 1), login, api.Session)
-    assert (session.user, session.privileged, session.idle_seconds) == ("alice", True, 900)
+    assert (session.user, session.privileged, session.idle_seconds) == ("alice", False, 900)
     assert daemon.say(Peer(PORTAL, 1, 2), api.Touch(session=session.handle), api.Session).user == "alice"
 
 
@@ -182,6 +187,112 @@ def test_a_session_ends_when_its_account_goes_or_changes_its_role(daemon: Daemon
     daemon.say(peer, api.Touch(session=handle))
 
 
+def test_a_changed_password_ends_the_sessions_of_that_account_but_for_the_one_that_changed_it(daemon: Daemon) -> None:
+    """Whoever got in with the old one is out. A first password takes nobody's way in."""
+    peer, handle = privileged(daemon, ALICE, 1)
+    other, second = daemon.open(ALICE, 2)
+    third, olga = daemon.open(OLGA, 3)
+
+    def give(user: str, password: str) -> None:
+        daemon.say(peer, api.SetPassword(session=handle, user=user, password=password))
+        daemon.say(peer, api.Commit(session=handle))
+
+    give("alice", "Alice-Secret-45678")
+    daemon.say(other, api.Touch(session=second.handle))
+    daemon.say(other, api.CloseSession(session=second.handle))
+    daemon.say(peer, api.CloseSession(session=handle))
+    peer, handle = privileged(daemon, ALICE, 1)
+    other, second = daemon.open(ALICE, 4)
+    give("alice", "Alice-Secret-98765")
+    daemon.say(peer, api.Touch(session=handle))
+    assert refusal(daemon.say, other, api.Touch(session=second.handle)).kind == "session"
+    daemon.say(third, api.Touch(session=olga.handle))
+
+
+def test_a_removed_key_ends_sessions_and_an_added_one_does_not() -> None:
+    held = sessions.Sessions()
+    bounds = sessions.Bounds(600, 900, 5)
+    keys = frozenset({"key one", "key two"})
+    one = held.open("alice", "administrator", "cli", Peer(1, 1, 1), source="", bounds=bounds, credentials=keys)
+    held.follow({"alice": "administrator"}, {"alice": keys | {"key three"}})
+    assert held.all() == (one,)
+    held.follow({"alice": "administrator"}, {"alice": frozenset({"key two", "key three"})})
+    assert held.all() == ()
+
+
+# --- who would lock themselves out -------------------------------------------------------------------------------
+
+BEFORE: dict[str, Any] = {
+    "firewall": {"management_networks": ["192.0.2.0/24"]},
+    "ssh": {"password_authentication": True},
+    "users": {"accounts": {"alice": {"role": "administrator", "ssh_keys": ["one"], "password_hash": "secret:1"}}},
+}
+
+
+def _alice(**changed: Any) -> dict[str, Any]:
+    return {**BEFORE, "users": {"accounts": {"alice": {**BEFORE["users"]["accounts"]["alice"], **changed}}}}
+
+
+@pytest.mark.parametrize(
+    ("after", "path"),
+    [
+        (BEFORE, None),
+        ({**BEFORE, "firewall": {"management_networks": ["192.0.2.0/29", "2001:db8::/32"]}}, None),
+        ({**BEFORE, "firewall": {"management_networks": ["203.0.113.0/24"]}}, "firewall.management_networks"),
+        ({**BEFORE, "users": {"accounts": {}}}, "users.accounts.alice"),
+        (_alice(role="operator"), "users.accounts.alice"),
+        (_alice(password_hash="secret:2", ssh_keys=[]), None),
+        ({**_alice(ssh_keys=["another"]), "ssh": {"password_authentication": False}}, "users.accounts.alice"),
+        (_alice(ssh_keys=["another"], password_hash=None), "users.accounts.alice"),
+        (_alice(ssh_keys=["one", "another"], password_hash=None), None),
+    ],
+)
+def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
+    after: dict[str, Any], path: str | None
+) -> None:
+    held = sessions.Sessions().open(
+        "alice", "administrator", "cli", Peer(1, 1, 1), source="192.0.2.7", bounds=sessions.Bounds(600, 900, 5)
+    )
+    problems = list(lockout.guard(held)(Schema(()), BEFORE, after))
+    assert [problem.path for problem in problems] == ([path] if path else [])
+    assert all("commit confirm" in problem.allowed for problem in problems)
+
+
+def test_automation_and_a_terminal_have_no_address_to_lose() -> None:
+    after = {**BEFORE, "firewall": {"management_networks": ["203.0.113.0/24"]}}
+    held = sessions.Sessions()
+    bounds = sessions.Bounds(600, 900, 5)
+    automation = held.open("root", "administrator", "automation", Peer(0, 1, 1), source="ctl", bounds=bounds)
+    console = held.open("alice", "administrator", "cli", Peer(1, 1, 1), source="/dev/tty1", bounds=bounds)
+    for one in (automation, console):
+        assert not list(lockout.guard(one)(Schema(()), BEFORE, after))
+
+
+def test_who_takes_their_own_account_away_is_refused_unless_the_way_back_is_sure(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.say(peer, api.SetConfig(session=handle, path=("users", "accounts", "alice", "role"), value="auditor"))
+    refused = refusal(daemon.say, peer, api.Commit(session=handle))
+    assert (refused.kind, "your own account" in refused.message) == ("invalid", True)
+    assert daemon.running()["users"]["accounts"]["alice"]["role"] == "administrator"
+    daemon.say(peer, api.Commit(session=handle, confirm_minutes=5))
+    assert daemon.running()["users"]["accounts"]["alice"]["role"] == "auditor"
+    daemon.clock.now += 301
+    daemon.watch.tick()
+    assert daemon.running()["users"]["accounts"]["alice"]["role"] == "administrator"
+
+
+@pytest.mark.parametrize("step", ["²", "9" * 5_000, "-1", "0x1"])
+def test_an_index_that_is_none_is_invalid(daemon: Daemon, step: str) -> None:
+    peer, handle = privileged(daemon)
+    for verb in (
+        api.SetConfig(session=handle, path=("web", "words", step), value="a"),
+        api.DeleteConfig(session=handle, path=("web", "words", step)),
+        api.SetConfig(session=handle, path=("web", "port"), value=step),
+        api.SetConfig(session=handle, path=("web", "port"), value=f"-{step}"),
+    ):
+        assert refusal(daemon.say, peer, verb).kind == "invalid"
+
+
 def test_the_last_log_in_is_told(daemon: Daemon) -> None:
     assert daemon.open(ALICE, 1)[1].last_login == ""
     daemon.clock.now += 60
@@ -246,7 +357,7 @@ def test_who_may_use_a_verb(verb: type) -> None:
         (role, privileged)
         for role in roles.EVERYBODY
         for privileged in (True, False)
-        if roles.refusal(verb, role, privileged=privileged) is None
+        if roles.refusal(verb, roles.Standing(role=role, privileged=privileged)) is None
     }
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
@@ -256,9 +367,86 @@ def test_who_may_use_a_verb(verb: type) -> None:
 
 
 def test_a_verb_that_is_in_no_table_is_refused() -> None:
-    refused = roles.refusal(object, "administrator", privileged=True)
+    refused = roles.refusal(object, roles.Standing(role="administrator", privileged=True))
     assert refused is not None
     assert refused.kind == "permission"
+
+
+@pytest.mark.parametrize("role", sorted(roles.EVERYBODY))
+def test_the_portal_looks_and_does_nothing_else(role: api.Role) -> None:
+    """Whoever takes it over gets no more than its pages show."""
+    standing = roles.Standing(role=role, manner="portal", privileged=True)
+    served = {verb for verb in SESSION_VERBS if roles.refusal(verb, standing) is None}
+    assert served == {api.Show, api.Touch, api.CloseSession}
+
+
+@pytest.mark.parametrize("user", ["alice"])
+def test_every_topic_of_the_status_page_is_told_to_the_portal(daemon: Daemon, user: str) -> None:
+    portal = Peer(PORTAL, 1, 1)
+    session = daemon.say(portal, api.Login(user=user, password=PASSWORDS[user], source=""), api.Session)
+    for topic in ("hostname", "version", "uptime", "fips", *(topic for topic, _title in SECTIONS)):
+        answer = msgspec.json.decode(
+            daemon.gate.answer(portal, msgspec.json.encode(api.Show(session=session.handle, topic=topic))).line,
+            type=api.Reply,
+        )
+        assert answer.refusal is None or answer.refusal.kind == "unavailable", topic
+    log = api.Show(session=session.handle, topic="log")
+    assert refusal(daemon.say, portal, log).kind == "privilege"
+
+
+def test_operators_restart_services_and_administrators_stop_them(daemon: Daemon) -> None:
+    stop = {"service": "gateway", "action": "stop"}
+    peer, handle = privileged(daemon, OLGA, 1)
+    assert refusal(daemon.say, peer, api.ControlService(session=handle, **stop)).message == (
+        "the role operator may not do this; allowed: administrator"
+    )
+    peer, handle = privileged(daemon, ALICE, 2)
+    daemon.say(peer, api.ControlService(session=handle, **stop), api.Facts)
+    assert daemon.commands.acted()[-1] == "stop -- sentry-gateway.service"
+
+
+def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    for verb in (
+        api.SetPassword(session=handle, user="olga", password="Olga-Secret-123456"),
+        api.SetEnableSecret(session=handle, secret="Another-Secret-12345"),
+        api.Power(session=handle, action="reload"),
+    ):
+        daemon.ticks.now += 301
+        refused = refusal(daemon.say, peer, verb)
+        assert (refused.kind, "more than 5 minutes ago" in refused.message) == ("privilege", True)
+        daemon.say(peer, api.GetConfig(session=handle))
+        daemon.say(peer, api.Disable(session=handle))
+        daemon.say(peer, api.Enable(session=handle, secret=ENABLE))
+        with contextlib.suppress(Refused):  # `Power` asks a systemd that is not there
+            daemon.say(peer, verb)
+        assert daemon.ledger.entries[-1].result != "privilege"
+
+
+def test_guessing_at_the_log_in_does_not_make_enable_forget_its_failures(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALICE, 1)
+    wrong = api.Enable(session=session.handle, secret="wrong")
+    for _ in range(3):
+        refusal(daemon.say, peer, wrong)
+    for number in range(NAMES + 1):
+        daemon.gate._log_ins.failed(f"name{number}")
+    assert refusal(daemon.say, peer, api.Enable(session=session.handle, secret=ENABLE)).kind == "locked"
+
+
+def test_a_log_in_that_cannot_be_remembered_is_one(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise StoreError("no space left on device")
+
+    monkeypatch.setattr(daemon.store, "set_last_login", full)
+    assert daemon.open(ALICE)[1].user == "alice"
+
+
+def test_one_account_does_not_take_all_sessions_of_the_portal(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PORTAL_SESSIONS_OF_ONE", 2)
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source="")
+    for _ in range(2):
+        daemon.say(Peer(PORTAL, 1, 1), login)
+    assert refusal(daemon.say, Peer(PORTAL, 1, 1), login).message == "the limit of 2 sessions of one account is reached"
 
 
 def test_an_operator_with_privilege_still_cannot_edit(daemon: Daemon) -> None:
@@ -315,7 +503,7 @@ def test_secrets_go_in_and_never_come_out(daemon: Daemon) -> None:
     daemon.say(peer, api.SetConfig(session=handle, path=("web", "token"), value="hunter22"))
     daemon.say(peer, api.Commit(session=handle))
     seen = [
-        daemon.gate.answer(peer, msgspec.json.encode(verb))
+        daemon.gate.answer(peer, msgspec.json.encode(verb)).line
         for verb in (
             api.GetConfig(session=handle),
             api.GetConfig(session=handle, view="candidate", path=("web", "token")),
@@ -493,7 +681,7 @@ def test_power_asks_systemd_and_does_not_wait(daemon: Daemon) -> None:
     "line", [b"", b"{", b"[]", b'{"verb":"nope"}', b'{"verb":"session.touch"}', b'{"verb":"session.open","uid":0}']
 )
 def test_what_is_no_message_is_refused_and_audited(daemon: Daemon, line: bytes) -> None:
-    reply = msgspec.json.decode(daemon.gate.answer(Peer(STRANGER, 7, 1), line), type=api.Reply)
+    reply = msgspec.json.decode(daemon.gate.answer(Peer(STRANGER, 7, 1), line).line, type=api.Reply)
     assert reply.refusal is not None
     assert reply.refusal.kind == "invalid"
     assert (daemon.ledger.entries[-1].event, daemon.ledger.entries[-1].user) == ("malformed", "mallory")

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from appliance.configd import __main__ as program
 from appliance.configd import api, ctl
 from appliance.configd import server as servers
+from appliance.configd.build import Parts
 from appliance.configd.client import AsyncClient, Client, Refused, Unreachable
 from appliance.configd.server import Server
 from appliance.features.base import Tree
@@ -99,10 +100,69 @@ async def test_a_cli_session_ends_with_its_connection(
 
 async def test_one_connection_serves_many_messages_one_after_the_other(daemon: Daemon, path: Path) -> None:
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(b"nonsense\n" * 3)
+    writer.write((msgspec.json.encode(api.OpenSession()) + b"\n") * 3)
     answers = [json.loads(await reader.readline()) for _ in range(3)]
-    assert [answer["refusal"]["kind"] for answer in answers] == ["invalid"] * 3
+    assert [answer["result"]["user"] for answer in answers] == ["root"] * 3
     writer.close()
+
+
+async def test_who_speaks_another_language_is_answered_once_and_cut(daemon: Daemon, path: Path) -> None:
+    """Each line of the audit trail costs a connection: nobody floods it."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"nonsense\n" * 3)
+    with contextlib.suppress(ConnectionResetError):  # what was not read any more makes the kernel say so
+        (answer,) = (await reader.read()).splitlines()
+        assert json.loads(answer)["refusal"]["kind"] == "invalid"
+    assert [entry.event for entry in daemon.ledger.entries] == ["malformed"]
+    writer.close()
+
+
+async def test_a_connection_without_a_session_is_cut_after_a_while(
+    daemon: Daemon, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "SILENT_SECONDS", 0.05)
+    served, keeper = await asyncio.open_unix_connection(path)
+    keeper.write(msgspec.json.encode(api.OpenSession()) + b"\n")
+    await served.readline()
+    reader, writer = await asyncio.open_unix_connection(path)
+    assert await reader.read() == b""
+    keeper.write(msgspec.json.encode(api.OpenSession()) + b"\n")
+    assert (await served.readline()).endswith(b"\n")
+    for opened in (keeper, writer):
+        opened.close()
+
+
+def test_one_account_does_not_take_all_connections_and_root_always_gets_one(daemon_alone: Daemon, path: Path) -> None:
+    server = Server(daemon_alone.gate, daemon_alone.watch, path)
+    portal, alice, olga, root = 900, 1_001, 1_002, servers.ROOT
+
+    def fill(uid: int) -> int:
+        count = 0
+        while not server._full(uid):
+            server._open[cast("asyncio.Task[None]", object())] = uid
+            count += 1
+        return count
+
+    assert (fill(portal), fill(alice)) == (servers.OF_ONE_ACCOUNT, servers.OF_ONE_ACCOUNT)
+    assert fill(olga) == servers.CONNECTIONS - servers.KEPT_FOR_ROOT - 2 * servers.OF_ONE_ACCOUNT
+    assert fill(root) == servers.KEPT_FOR_ROOT
+
+
+async def test_drift_at_the_start_is_told_to_everybody_and_audited(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.commit({**TREE, "cli": {}})
+    parts = Parts(daemon.engine, daemon.sessions, daemon.gate, daemon.watch)
+    program._look_for_drift(parts)
+    assert daemon.ledger.entries == []
+    (daemon.root / "etc/name").write_text("spoilt")
+    daemon.commands.units["web.service"] = "failed"
+    program._look_for_drift(parts)
+    entries = [(entry.event, entry.detail) for entry in daemon.ledger.entries]
+    assert entries == [("config.drift", "/etc/name was changed"), ("config.drift", "web.service failed")]
+    _peer, session = daemon.open(workbench.ALICE)
+    assert session.notices == (
+        "the machine is not as the configuration says: /etc/name was changed, web.service failed; a commit mends it",
+    )
 
 
 async def test_a_line_without_end_closes_the_connection(
@@ -117,11 +177,17 @@ async def test_a_line_without_end_closes_the_connection(
     assert (await AsyncClient(path).call(api.OpenSession(), api.Session)).user == "root"
 
 
+@pytest.fixture
+def daemon_alone(tmp_path: Path) -> Daemon:
+    """A daemon nobody serves."""
+    return Daemon(tmp_path / "alone")
+
+
 async def test_connections_are_bounded(daemon: Daemon, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "CONNECTIONS", 2)
     first = [await asyncio.open_unix_connection(path) for _ in range(2)]
     for reader, writer in first:
-        writer.write(b"x\n")
+        writer.write(msgspec.json.encode(api.OpenSession()) + b"\n")
         await reader.readline()
     reader, writer = await asyncio.open_unix_connection(path)
     assert await reader.read() == b""

@@ -96,6 +96,12 @@ def outward() -> dict[str, str]:
     return probes([("10.98.3.2", "10.98.3.10", port) for port in BEHIND] + [("10.98.2.2", "10.98.2.1", 25)])
 
 
+def inside() -> dict[str, str]:
+    """Connections of the box to itself."""
+    loop = "127.0.0.1"
+    return probes([*((loop, loop, port) for port in SERVED), ("10.98.2.2", "10.98.2.2", 22)])
+
+
 FOLLOW = """
 import socket
 with socket.create_connection(("10.98.2.2", 22)) as held:
@@ -143,6 +149,10 @@ def main(rules: str, ourselves: str, somebody: str) -> None:
         found["as somebody else"] = outward()
         for port in SERVED:
             stack.enter_context(socket.create_server(("", port)))
+        found["inside, as somebody else"] = inside()
+        load(rules, ourselves)
+        found["inside, as the gateway"] = inside()
+        load(rules, somebody)
         for zone, _interface, ours, theirs in ZONES:
             asked = [(address, ours, port) for address in theirs for port in SERVED]
             found[zone] = probes_from(pids[zone], asked)

@@ -188,7 +188,9 @@ def test_an_account_we_did_not_make_is_neither_taken_over_nor_removed(row: str) 
     """Another group, shell or range of numbers: it is somebody else's."""
     host = Host(passwd=f"{PASSWD}{row}\n", shadow=f"{SHADOW}zoe:$6$own:20000::::::\n")
     reconcile(tree(ada={}), host)
-    with pytest.raises(AccountsError, match="found zoe"):
+    with pytest.raises(
+        AccountsError, match=r"users\.accounts\.zoe: found an account this machine has for something else"
+    ):
         reconcile(tree(ada={}, zoe={"password_hash": "secret:z"}), host)
     assert host.rows("/etc/shadow")["zoe"][1] == "$6$own"
     assert row in host.files["/etc/passwd"]

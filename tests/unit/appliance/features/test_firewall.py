@@ -148,10 +148,19 @@ def test_the_registry_has_every_feature_once_and_in_the_order_of_application() -
     assert places["interfaces"] < places["firewall"] < places["ssh"]
 
 
+def test_routers_are_heard_where_dhcpv6_needs_them_and_nowhere_else(trees: dict[str, Tree], lab_with: LabWith) -> None:
+    """A router advertisement gives routes to whoever sends one first."""
+    assert "nd-router-advert" not in ruleset(trees["lab"], ())
+    with_dhcp = lab_with(lambda tree: tree["interfaces"]["backend0"].update(dhcp="ipv6"))
+    (heard,) = [line.strip() for line in ruleset(with_dhcp, ()).splitlines() if "nd-router-advert" in line]
+    assert heard == 'iifname { "backend0" } icmpv6 type nd-router-advert ip6 hoplimit 255 accept'
+
+
 # --- nft itself, in namespaces of its own -------------------------------------------------------------------------
 
 PASSWD = (
     "root:x:0:0::/root:/bin/sh\n_chrony:x:101:101::/:/usr/sbin/nologin\nsentry-gateway:x:993:993::/:/usr/sbin/nologin\n"
+    "sentry-agent:x:992:992::/:/bin/false\nsentry-uem:x:991:991::/:/bin/false\nsentry-portal:x:990:990::/:/bin/false\n"
 )
 
 

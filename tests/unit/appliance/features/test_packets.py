@@ -12,7 +12,12 @@ from appliance.features.base import Tree
 from appliance.features.firewall import ruleset
 
 PACKETS = Path(__file__).parent / "packets.py"
-ACCOUNTS = "root:x:0:0::/root:/bin/sh\n_chrony:x:101:101::/:/bin/false\n"
+ACCOUNTS = """root:x:0:0::/root:/bin/sh
+_chrony:x:101:101::/:/bin/false
+sentry-agent:x:992:992::/:/bin/false
+sentry-uem:x:991:991::/:/bin/false
+sentry-portal:x:990:990::/:/bin/false
+"""
 Found = dict[str, dict[str, str]]
 
 
@@ -69,6 +74,19 @@ def test_nothing_goes_through_the_box_or_to_another_zones_address(found: Found) 
 def test_a_connection_from_before_the_rules_goes_on_although_only_we_speak(found: Found) -> None:
     """The session that makes the first commit hears its answer."""
     assert found["before the rules"] == {"the service speaks first": "hello"}
+
+
+def test_a_service_that_was_taken_over_reaches_no_management_port_from_inside(found: Found) -> None:
+    """Nor the UEM; its own port is open over loopback, and everybody else is as free there as before."""
+    assert found["inside, as the gateway"] == {
+        "127.0.0.1 > 127.0.0.1:22": "refused",
+        "127.0.0.1 > 127.0.0.1:443": "open",
+        "127.0.0.1 > 127.0.0.1:8443": "refused",
+        "127.0.0.1 > 127.0.0.1:9090": "refused",
+        "127.0.0.1 > 127.0.0.1:9443": "refused",
+        "10.98.2.2 > 10.98.2.2:22": "refused",
+    }
+    assert set(found["inside, as somebody else"].values()) == {"open"}
 
 
 def test_only_the_gateways_account_reaches_the_backend(found: Found) -> None:

@@ -1,10 +1,12 @@
 """What a site configuration may not say: where the error points, what it found and what it allows."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from appliance.features import cli, interfaces
 from appliance.features.base import Tree
 from appliance.plan import InvalidError
 
@@ -26,7 +28,13 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("dns.static_hosts", {"bad name": "192.0.2.1"}, "the name 'bad name'", "DNS name"),
     ("dns.search", ["lab.test\nnameserver 6.6.6.6"], "nameserver", "DNS name"),
     ("ntp.servers", [], "[]", "1 to 8 items"),
-    ("ntp.servers", ["192.0.2.1 iburst"], "'192.0.2.1 iburst'", "address or a DNS name"),
+    ("ntp.servers", ["192.0.2.1 iburst"], "'192.0.2.1 iburst'", "or a DNS name"),
+    ("ntp.servers", ["0.0.0.0"], "'0.0.0.0'", "address of one host"),  # noqa: S104 - refused
+    ("dns.servers", ["ff02::1"], "'ff02::1'", "address of one host"),
+    ("dns.static_hosts", {"mail.lab.test": "0.0.0.0"}, "'0.0.0.0'", "address of one host"),  # noqa: S104 - refused
+    ("interfaces.mgmt0.addresses", ["0.0.0.1/24"], "'0.0.0.1/24'", "address with its prefix"),
+    ("interfaces.mgmt0.description", "ends in \\", "ends in", "without \\"),
+    ("users.accounts.admin.edipi", "1234567890\n", "1234567890", "ten digits"),
     ("ntp.pool", "pool.ntp.org", "unknown setting", "servers"),
     ("banner.text", "", "''", "1 to 4096"),
     ("banner.text", "bell\a", "bell", "printable"),
@@ -144,6 +152,23 @@ ACROSS: tuple[tuple[str, Any, str, str], ...] = (
         "10.98.2.1",
     ),
     ("firewall.management_networks", ["0.0.0.0/0"], "firewall.management_networks.0", "0.0.0.0/0"),
+    (
+        "firewall.management_networks",
+        ["0.0.0.0/1", "128.0.0.0/1"],
+        "firewall.management_networks.0",
+        "0.0.0.0/1, which with others makes 0.0.0.0/0",
+    ),
+    ("firewall.management_networks", ["10.98.2.0/24", "8.0.0.0/7"], "firewall.management_networks.1", "8.0.0.0/7"),
+    ("interfaces.device0.addresses", ["10.98.2.77/24"], "interfaces.mgmt0.addresses.0", "10.98.2.0/24 on device0"),
+    ("interfaces.device0.addresses", ["10.98.0.77/16"], "interfaces.device0.addresses.0", "10.98.3.0/24 on backend0"),
+    (
+        "interfaces.device0.routes",
+        [{"to": "10.98.2.0/25", "via": "10.98.1.1"}],
+        "interfaces.device0.routes.0.to",
+        "10.98.2.0/24 on mgmt0",
+    ),
+    ("dns.static_hosts", {"LOCALHOST": "192.0.2.9"}, "dns.static_hosts.LOCALHOST", "own name"),
+    ("dns.static_hosts", {"a.test": "192.0.2.9", "A.test": "192.0.2.8"}, "dns.static_hosts.a.test", "a second time"),
     ("dns.static_hosts", {"gateway.lab.test": "192.0.2.9"}, "dns.static_hosts.gateway.lab.test", "own name"),
     ("portal.port", 443, "portal.port", "where the gateway listens"),
     ("gateway.port", 22, "gateway.port", "where SSH listens"),
@@ -174,6 +199,67 @@ def test_a_second_default_route_is_refused_by_name(lab_with: LabWith) -> None:
     with pytest.raises(InvalidError) as refused:
         lab_with(two_gateways)
     assert "a second default route for IPv4" in str(refused.value)
+
+
+def test_an_appliance_into_which_no_administrator_could_log_in_is_refused(lab_with: LabWith) -> None:
+    """Without keys a password must be let in by SSH."""
+
+    def only_by_password(tree: dict[str, Any]) -> None:
+        del tree["users"]["accounts"]["admin"]["ssh_keys"]
+
+    lab_with(only_by_password)
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: (only_by_password(tree), _put(tree, "ssh.password_authentication", value=False)))
+    assert "no administrator who could log in over SSH" in str(refused.value)
+
+
+def test_the_enable_secret_is_changed_but_never_taken_away(lab_with: LabWith) -> None:
+    """Nobody could go privileged again to set it."""
+    before, without = lab_with(lambda _tree: None), lab_with(lambda tree: tree["cli"].pop("enable_secret_hash"))
+    (problem,) = cli.FEATURE.verify_change(before, without)
+    assert problem.path == "cli.enable_secret_hash"
+    assert not list(cli.FEATURE.verify_change(without, before))
+    assert not list(cli.FEATURE.verify_change(without, without))
+
+
+class Kernel:
+    """A machine that has these addresses."""
+
+    def __init__(self, **held: list[str]) -> None:
+        self.held = held
+        self.down: set[str] = set()
+
+    def run(self, argv: list[str], *, stdin: str | None = None) -> str:
+        """ip(8)."""
+        assert (argv, stdin) == (["ip", "-json", "address", "show"], None)
+        return json.dumps([self._link(name, *addresses) for name, addresses in self.held.items()])
+
+    def _link(self, name: str, *addresses: str) -> dict[str, Any]:
+        split = [address.split("/") for address in addresses]
+        flags = ["UP"] if name in self.down else ["UP", "LOWER_UP"]
+        info = [{"family": "inet", "local": one, "prefixlen": int(prefix)} for one, prefix in split]
+        return {"ifname": name, "flags": flags, "mtu": 1500, "addr_info": info}
+
+    def read(self, path: str) -> str | None:
+        """Nothing is read."""
+        raise AssertionError(path)
+
+    def secret(self, reference: str) -> str:
+        """Nothing is revealed."""
+        raise AssertionError(reference)
+
+
+def test_an_address_the_kernel_does_not_have_keeps_a_commit_from_being_accepted(lab_with: LabWith) -> None:
+    """networkd passes over what it cannot read; where there is no carrier there is no address, and nobody to miss it."""
+    tree = lab_with(lambda _tree: None)
+    kernel = Kernel(device0=["10.98.1.2/24"], mgmt0=["10.98.2.2/24"], backend0=["10.98.3.2/24"], lo=["127.0.0.1/8"])
+    assert interfaces.unsettled(tree, kernel) == ""
+    kernel.held["mgmt0"] = ["10.98.2.2/16"]
+    assert interfaces.unsettled(tree, kernel) == "the kernel does not have 10.98.2.2/24 on mgmt0"
+    kernel.down = {"mgmt0"}
+    assert interfaces.unsettled(tree, kernel) == ""
+    del kernel.held["mgmt0"]
+    assert interfaces.unsettled(tree, kernel).startswith("there is no interface mgmt0")
 
 
 def test_a_refused_secret_is_not_repeated(lab_with: LabWith) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import string
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,38 @@ from .conftest import MATERIAL
 ECDSA = (MATERIAL / "ecdsa.pub").read_text().strip()
 RSA = (MATERIAL / "rsa3072.pub").read_text().strip()
 PEM = (MATERIAL / "authority.pem").read_text()
+
+
+def _blob(*fields: bytes) -> bytes:
+    """Fields as RFC 4251 5 puts them into a key."""
+    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "passes"),
+    [
+        ("", True),
+        ("rounds=5000$", True),
+        ("rounds=1000000$", True),
+        ("rounds=4999$", False),
+        ("rounds=1000001$", False),
+        ("rounds=999999999$", False),
+        ("rounds=05000$", False),
+    ],
+)
+def test_a_hash_takes_neither_too_little_work_nor_too_much(rounds: str, passes: bool) -> None:  # noqa: FBT001 - a table's column
+    """A thousand million rounds would keep configd and PAM busy for an hour at each log-in."""
+    assert values.is_password_hash(f"$6${rounds}salt${'a' * 86}") == passes
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0", "0.0.0.1", "::", "ff02::1", "224.0.0.1", "255.255.255.255", "240.0.0.1"],  # noqa: S104 - refused
+)
+def test_an_address_that_is_no_hosts_is_nobodys(address: str) -> None:
+    """Neither a server's nor an interface's."""
+    assert not values.is_server(address)
+    assert not values.is_interface_address(f"{address}/24")
 
 
 @given(st.text())
@@ -101,11 +134,14 @@ def test_an_approved_key_passes_with_or_without_its_comment(key: str) -> None:
         f"{ECDSA}\n{RSA}",
         f" {ECDSA}",
         "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY=",
+        f"ecdsa-sha2-nistp256 {b64encode(_blob(b'ecdsa-sha2-nistp256', b'nistp256', bytes(65))).decode()}",
+        f"ecdsa-sha2-nistp256 {b64encode(_blob(b'ecdsa-sha2-nistp256', b'nistp256', bytes([4]))).decode()}",
         "",
     ],
 )
 def test_any_other_key_is_refused(key: str) -> None:
-    """Another type, a type that is not the blob's, cut off, with options, or two at once."""
+    """Another type, a type that is not the blob's, cut off, with options, without a point on the curve, or two at once."""
     assert not values.is_ssh_key(key)
 
 

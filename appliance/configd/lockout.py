@@ -1,0 +1,66 @@
+"""What a person must not do to themselves: a commit after which their own session could not be opened again.
+
+It is a guard rail, not a boundary: where a session comes from is what its client says. With a time limit (`commit confirm`)
+everything is allowed, because the way back is sure.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from appliance.apply import Guard, no_step_back
+from appliance.config.schema import Schema
+from appliance.configd import accounts
+from appliance.configd.sessions import Held
+from appliance.features.base import Problem, Tree
+
+CONFIRM = "with a time limit to confirm it (commit confirm)"
+
+
+def guard(held: Held) -> Guard:
+    """The guard for what `held` commits without a time limit: the features' rules, and that it may come back."""
+
+    def check(schema: Schema, before: Tree, after: Tree) -> Iterable[Problem]:
+        yield from no_step_back(schema, before, after)
+        if held.manner != "automation":
+            yield from _source(held.source, before, after)
+            yield from _account(held, before, after)
+
+    return check
+
+
+def _source(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
+    """An address that may manage now may do so afterwards. A terminal has no address, and nothing to lose."""
+    if _admits(before, source) and not _admits(after, source):
+        yield Problem(
+            "firewall.management_networks",
+            f"no network with {source}, from where you are connected",
+            f"networks with that address, or this change {CONFIRM}",
+        )
+
+
+def _admits(tree: Tree, source: str) -> bool:
+    networks = tree.get("firewall", {}).get("management_networks", ())
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(network) for network in networks)
+
+
+def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
+    path = f"users.accounts.{held.user}"
+    if accounts.roles(after).get(held.user) != held.role:
+        yield Problem(path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}")
+        return
+    ways = _ways(before, held.user)
+    if ways and not ways & _ways(after, held.user):
+        found = "no way in that you have now (your keys, or passwords over SSH)"
+        yield Problem(path, found, f"one of them, or this change {CONFIRM}")
+
+
+def _ways(tree: Tree, user: str) -> frozenset[str]:
+    """How `user` may log in over SSH. That a password is another one is no loss: whoever set it knows it."""
+    account: Any = tree.get("users", {}).get("accounts", {}).get(user, {})
+    by_password = account.get("password_hash") and tree.get("ssh", {}).get("password_authentication", True)
+    return frozenset((*account.get("ssh_keys", ()), *(("password",) if by_password else ())))
