@@ -395,7 +395,7 @@ def test_every_topic_of_the_status_page_is_told_to_the_portal(daemon: Daemon, us
 
 
 def test_operators_restart_services_and_administrators_stop_them(daemon: Daemon) -> None:
-    stop = {"service": "gateway", "action": "stop"}
+    stop: dict[str, Any] = {"service": "gateway", "action": "stop"}
     peer, handle = privileged(daemon, OLGA, 1)
     assert refusal(daemon.say, peer, api.ControlService(session=handle, **stop)).message == (
         "the role operator may not do this; allowed: administrator"

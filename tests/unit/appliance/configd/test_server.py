@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from appliance.configd import __main__ as program
-from appliance.configd import api, ctl
+from appliance.configd import api, ctl, gate
 from appliance.configd import server as servers
 from appliance.configd.build import Parts
 from appliance.configd.client import AsyncClient, Client, Refused, Unreachable
@@ -134,7 +134,7 @@ async def test_a_connection_without_a_session_is_cut_after_a_while(
 
 def test_one_account_does_not_take_all_connections_and_root_always_gets_one(daemon_alone: Daemon, path: Path) -> None:
     server = Server(daemon_alone.gate, daemon_alone.watch, path)
-    portal, alice, olga, root = 900, 1_001, 1_002, servers.ROOT
+    portal, alice, olga, root = 900, 1_001, 1_002, gate.ROOT
 
     def fill(uid: int) -> int:
         count = 0

@@ -207,9 +207,13 @@ def test_an_appliance_into_which_no_administrator_could_log_in_is_refused(lab_wi
     def only_by_password(tree: dict[str, Any]) -> None:
         del tree["users"]["accounts"]["admin"]["ssh_keys"]
 
+    def by_nothing(tree: dict[str, Any]) -> None:
+        only_by_password(tree)
+        _put(tree, "ssh.password_authentication", value=False)
+
     lab_with(only_by_password)
     with pytest.raises(InvalidError) as refused:
-        lab_with(lambda tree: (only_by_password(tree), _put(tree, "ssh.password_authentication", value=False)))
+        lab_with(by_nothing)
     assert "no administrator who could log in over SSH" in str(refused.value)
 
 
