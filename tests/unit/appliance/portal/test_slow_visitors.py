@@ -69,3 +69,26 @@ async def test_a_connection_that_has_asked_stays_open_for_the_next_click(connect
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         assert len(await reader.readexactly(length)) == length
         await asyncio.sleep(2 * SHORT)  # longer than a head may take
+
+
+async def test_a_source_with_its_share_of_connections_gets_no_more_until_one_of_them_ends(
+    stand: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "HEAD_SECONDS", LONG)
+    monkeypatch.setattr(serving, "SOURCE_CONNECTIONS", 2)
+    port = int(stand.url.rpartition(":")[2])
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", port, ssl=stand.tls, server_hostname="localhost")
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(f"GET /login HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+        return await read_all(reader)
+
+    held = [await connect() for _ in range(2)]
+    surplus = await connect()
+    assert await read_all(surplus[0]) == b""
+    assert (await ask(*held[0])).startswith(b"HTTP/1.1 200 ")
+    assert (await ask(*await connect())).startswith(b"HTTP/1.1 200 ")
+    for _, writer in (*held, surplus):
+        writer.transport.abort()
