@@ -1,6 +1,6 @@
 """What a person must not do to themselves: a commit after which their own session could not be opened again.
 
-It is a guard rail, not a boundary: where a session comes from is what its client says. With a time limit (`commit confirm`)
+It is a guard rail, not a boundary: where a session comes from is what its client says. With a time limit (`commit confirmed`)
 everything is allowed, because the way back is sure.
 """
 
@@ -14,7 +14,7 @@ from appliance.configd import accounts
 from appliance.configd.sessions import Held
 from appliance.features.base import Problem, Tree
 
-CONFIRM = "with a time limit to confirm it (commit confirm)"
+CONFIRM = "with a time limit to confirm it (commit confirmed)"
 
 
 def guard(held: Held) -> Guard:

@@ -255,7 +255,7 @@ def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
     )
     problems = list(lockout.guard(held)(Schema(()), BEFORE, after))
     assert [problem.path for problem in problems] == ([path] if path else [])
-    assert all("commit confirm" in problem.allowed for problem in problems)
+    assert all("commit confirmed" in problem.allowed for problem in problems)
 
 
 def test_automation_and_a_terminal_have_no_address_to_lose() -> None:
