@@ -171,7 +171,14 @@ async def test_a_device_blocked_right_after_the_agents_yes_is_not_sent_on(stand:
     await stand.agent.put(PHONE, State.ALLOWED)
     device = await stand.device()
     assert (await device.ask(post(version="12.1"))).status == 200
+    other = await stand.agent.put(DeviceKey("PHONE2", PHONE.principal), State.ALLOWED)
+    stand.backend.script = hang
+    second = await stand.device()
+    await second.send(post("Ping", device="PHONE2"))
+    await stand.backend.wait_seen(2)
     await stand.agent.remove(PHONE)
+    await stand.agent.put(other.key, State.BLOCKED, Reason.MANUAL)
+    await second.response()  # what is told comes in order: the worker has heard of the removal, too
 
     async def yes_and_no(ask: control.Ask) -> Record:
         record = await stand.agent.put(ask.key, State.ALLOWED)
@@ -180,4 +187,4 @@ async def test_a_device_blocked_right_after_the_agents_yes_is_not_sent_on(stand:
 
     stand.agent.answer = yes_and_no
     assert (await device.ask(post(version="12.1"))).status == 403
-    assert len(stand.backend.seen) == 1
+    assert len(stand.backend.seen) == 2
