@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 TOUCH_SECONDS = 15.0  # how often at most configd is told that somebody types; idle times are minutes
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 2.0
+HANG_UP_AGAIN_SECONDS = 1.0  # Python drops an exception raised in a destructor: then the signal is raised once more
 IDLE = "The session ends: nothing was typed for {minutes:g} min."
+
+
+class HungUp(SystemExit):
+    """The terminal went away, or the machine goes down. asyncio lets only this kind of exception out of a callback."""
 
 
 class IdleError(Exception):
@@ -238,6 +243,8 @@ def run(client: Client, source: str, *, console: Console | None = None) -> int:
             console.write([f"Last log-in: {safe(shell.session.last_login)}"])
         try:
             _converse(shell, console)
+        except HungUp:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         except (Leave, EOFError) as end:
             if str(end):
                 console.write([str(end)])
@@ -284,16 +291,19 @@ def _signals() -> Iterator[None]:
     """A shell is neither suspended nor left with a core; a hang-up or a kill ends it in order."""
 
     def hang_up(_number: int, _frame: object) -> None:
-        raise Leave
+        signal.setitimer(signal.ITIMER_REAL, HANG_UP_AGAIN_SECONDS)
+        raise HungUp(0)
 
-    kept = {each: signal.getsignal(each) for each in (signal.SIGTSTP, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)}
-    for each in (signal.SIGTSTP, signal.SIGQUIT):
+    ignored, ending = (signal.SIGTSTP, signal.SIGQUIT), (signal.SIGHUP, signal.SIGTERM, signal.SIGALRM)
+    kept = {each: signal.getsignal(each) for each in (*ignored, *ending)}
+    for each in ignored:
         signal.signal(each, signal.SIG_IGN)
-    for each in (signal.SIGHUP, signal.SIGTERM):
+    for each in ending:
         signal.signal(each, hang_up)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in kept.items():
             signal.signal(each, handler)
 

@@ -174,7 +174,9 @@ class Dialogue:
 
     def end(self) -> int:
         """Wait for the end; returns the exit status."""
+        deadline = time.monotonic() + WAIT_SECONDS
         while self._more():
-            pass
+            if time.monotonic() > deadline:
+                pytest.fail(f"it did not end; the screen's last lines: {self.raw[-500:]!r}")
         os.close(self._fd)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
