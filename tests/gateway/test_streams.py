@@ -26,12 +26,15 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4_096
 
 
-async def test_50_megabytes_pass_both_ways_without_being_gathered(stand: Stand, allowed: Device) -> None:
+async def test_50_megabytes_pass_both_ways_without_being_gathered(stand: Stand) -> None:
     """The digests agree, and the worker's memory grows by less than 4 MB."""
+    await stand.agent.put(PHONE, State.ALLOWED)
     (worker,) = stand.workers()
-    await echoed(stand, allowed, 2 * MEGABYTE, worker)  # code, buffers and the allocator's reserves are there once
+    await echoed(
+        stand, await stand.device(), 2 * MEGABYTE, worker
+    )  # code, buffers and the allocator's reserves are there once
     before = resident(worker)
-    most = await echoed(stand, allowed, 50 * MEGABYTE, worker)
+    most = await echoed(stand, await stand.device(), 50 * MEGABYTE, worker)
     assert most - before < GROWTH_BYTES
 
 
