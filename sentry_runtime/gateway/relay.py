@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import rewrite
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
@@ -146,7 +147,7 @@ class Relay:
         if not self.request_done or (until_end and not self._chunked):
             self.keep_alive = False
         close = not self.keep_alive or self._services.draining
-        fields, length = head.fields, head.length
+        fields, length = offered(head.fields, provisions=self._services.provisions), head.length
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )

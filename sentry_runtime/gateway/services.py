@@ -11,12 +11,16 @@ from sentry_runtime.settings import Limits
 
 @dataclass(slots=True)
 class Services:
-    """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway."""
+    """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
+
+    `provisions`: the gateway answers Provision itself, so the lists of commands that pass through it name it.
+    """
 
     limits: Limits
     backends: Backends
     known: Known
     contacts: Contacts
     account: Account
+    provisions: bool = False
     draining: bool = False
     stopping: bool = False
