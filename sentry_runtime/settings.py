@@ -6,7 +6,7 @@ keys are named by path. An unknown key is an error, so that a setting can never 
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,10 @@ SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
+Authority = Annotated[
+    str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?$", max_length=261)
+]
+"""A DNS name with a port where that is not the usual one, or nothing."""
 
 
 class SettingsError(ValueError):
@@ -86,6 +90,8 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     backends: tuple[Backend, ...]
     workers: int = 1
     """0: one for each core we may run on; `worker_count` is the number."""
+    external_host: Authority = ""
+    """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
     limits: Limits = Limits()
 
     @property

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.gateway import enforce
+from sentry_runtime.gateway import autodiscover, enforce
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -18,10 +18,8 @@ from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
-from sentry_runtime.gateway.relay import Front, Relay
+from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
-
-USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
 
 
 class Exchange:
@@ -30,6 +28,7 @@ class Exchange:
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
         self._done = False
+        self._gathers = False  # the body is for the gateway itself, and has not all come
         self._front = front
         self._services = services
         self._counters = services.account.counters
@@ -48,23 +47,28 @@ class Exchange:
         """
         self._relay.body(payload, complete=complete)
         try:
-            asked = service(self._head)
+            asked = service(self._head, autodiscover=bool(self._services.external_host))
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
+            elif asked is not Service.HEALTH:
+                self.claim = autodiscover.claim(self._head, asked)
         except DeniedError as error:
             self._open()
-            self._counters.denied += 1
-            self._answer(enforce.denied(error), "deny", (error.reason,))
+            self._deny(error)
             return
         self._open()
         if self.claim is None:
             self._health()
-        else:
+        elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
+        else:
+            self._discover(asked)
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
         self._relay.body(payload, complete=complete)
+        if self._gathers:
+            self._gather()
 
     def bad_body(self, reason: str) -> None:
         """The request body's framing is broken: the backend must not see an end of it."""
@@ -83,7 +87,7 @@ class Exchange:
         """Nothing has moved for too long."""
         if self._relay.begun:
             self._end(Answer(503), "fail", ("stalled",))
-        elif self._relay.sent and not self._relay.request_done:
+        elif not self._relay.request_done and (self._relay.sent or self._gathers):
             self._relay.keep_alive = False
             self._end(Answer(408), "fail", ("request_stalled",))
         else:
@@ -167,22 +171,61 @@ class Exchange:
 
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
-        single = self._head.single
-        agent = single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        caller = Caller(single.get(b"authorization", b""), self._front.peer.source, agent)
         try:
-            record = await self._services.contacts.learn(key, claim, caller)
-        except CredentialsRefusedError:
-            self._counters.denied += 1
-            self._answer(enforce.denied(unauthorized("credentials_refused")), "deny", ("credentials_refused",))
-        except BackendsDownError as error:
-            self._counters.backend_failures += 1
-            self._answer(enforce.unavailable(), "fail", (error.reason,))
-        except UndecidedError as error:
-            self._counters.undecided += 1
-            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
+            record = await self._services.contacts.learn(key, claim, Caller.of(self._head, self._front.peer.source))
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
         else:
             self._obey(claim, decide(key, record))
+
+    def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
+        if isinstance(error, CredentialsRefusedError):
+            self._deny(unauthorized("credentials_refused"))
+        elif isinstance(error, BackendsDownError):
+            self._counters.backend_failures += 1
+            self._answer(enforce.unavailable(), "fail", (error.reason,))
+        else:
+            self._counters.undecided += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
+
+    def _discover(self, asked: Service) -> None:
+        if asked is Service.AUTODISCOVER_JSON:
+            self._reply(autodiscover.of_query(self._head.query, self._services.external_host))
+            return
+        self._gathers = True
+        self._relay.invite()
+        self._front.set_deadline(REQUEST_STALL_SECONDS)  # for the whole body: it is one packet
+        self._gather()
+
+    def _gather(self) -> None:
+        if self._relay.bytes_in > autodiscover.REQUEST_BYTES:
+            self._gathers = False
+            self._relay.keep_alive = False
+            self._deny(autodiscover.too_large())
+        elif self._relay.request_done:
+            self._gathers = False
+            reply = autodiscover.of_document(self._relay.gathered, self._services.external_host)
+            if reply.action == "allow":
+                self._wait_for(self._reply_if_vouched(reply))
+            else:
+                self._reply(reply)
+
+    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+        try:
+            await self._services.contacts.vouch(Caller.of(self._head, self._front.peer.source))
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
+        else:
+            self._reply(reply)
+
+    def _reply(self, reply: autodiscover.Reply) -> None:
+        if reply.action == "deny":
+            self._counters.denied += 1
+        self._answer(reply.answer, reply.action, (reply.reason,))
+
+    def _deny(self, error: DeniedError) -> None:
+        self._counters.denied += 1
+        self._answer(enforce.denied(error), "deny", (error.reason,))
 
     def _forward(self, claim: Claim) -> None:
         upstream = self._front.upstream

@@ -80,6 +80,11 @@ class Relay:
         return self._upstream is not None
 
     @property
+    def gathered(self) -> bytes:
+        """What has come of the body, while it has gone to no backend."""
+        return b"".join(self._waiting)
+
+    @property
     def waits_for_answer(self) -> bool:
         """Whether the backend has the whole request and has not begun to answer."""
         return self.sent and self.request_done and not self.begun
@@ -97,6 +102,11 @@ class Relay:
             self._upstream.write(data)
         self._expect_more()
 
+    def invite(self) -> None:
+        """Tell a client that waits for it to send its body."""
+        if self._head.expects_continue and not self.request_done:
+            self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def send(self, upstream: Upstream) -> None:
         """Send the head and what has come of the body, and let the rest follow."""
         backend = upstream.target.backend
@@ -108,8 +118,7 @@ class Relay:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
         upstream.write(b"".join(parts))
-        if self._head.expects_continue and not self.request_done:
-            self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.invite()
         self._front.release()
         self._expect_more()
 

@@ -14,6 +14,7 @@ class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
     `provisions`: the gateway answers Provision itself, so the lists of commands that pass through it name it.
+    `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
     """
 
     limits: Limits
@@ -22,5 +23,6 @@ class Services:
     contacts: Contacts
     account: Account
     provisions: bool = False
+    external_host: str = ""
     draining: bool = False
     stopping: bool = False

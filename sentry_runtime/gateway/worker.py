@@ -78,6 +78,7 @@ class _Worker:
             known=Known(lambda: Reader(settings.paths.devices)),
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
+            external_host=settings.gateway.external_host,
         )
         self._servers: list[asyncio.Server] = []
         self._over = asyncio.Event()
