@@ -15,7 +15,7 @@ SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
 Authority = Annotated[
-    str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?$", max_length=261)
+    str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?\Z", max_length=261)
 ]
 """A DNS name with a port where that is not the usual one, or nothing."""
 

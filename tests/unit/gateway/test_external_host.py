@@ -24,7 +24,7 @@ def test_a_name_with_or_without_a_port_is_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gw/x", "a b", "gw:", "gw:x", "user@gw", ".gw", "gw.", "<gw>", "gw\r\nX: y", "g" * 300]
+    "name", ["gw/x", "a b", "gw:", "gw:x", "user@gw", ".gw", "gw.", "<gw>", "gw\r\nX: y", "gw\n", "g" * 300]
 )
 def test_anything_else_is_an_error(name: str) -> None:
     """Which names the place."""
