@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sentry_runtime.eas.policy import Policy
+
 SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
@@ -93,6 +95,12 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     external_host: Authority = ""
     """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
     limits: Limits = Limits()
+    policy: Policy | None = None
+    """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
+    fleet_secret: str | None = None
+    """The file with the secret that policy keys are made with, the same on every gateway of a fleet; `policy` needs it."""
+    non_provisionable: FailMode = "block"
+    """What becomes of a device that says it cannot apply all of the policy."""
 
     @property
     def worker_count(self) -> int:

@@ -5,10 +5,11 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
-from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.gateway import autodiscover, enforce
+from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.eas import provision
+from sentry_runtime.gateway import autodiscover, enforce, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -28,7 +29,9 @@ class Exchange:
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
         self._done = False
-        self._gathers = False  # the body is for the gateway itself, and has not all come
+        # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
+        self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
+        self._learned: Record | None = None  # by this exchange's first contact
         self._front = front
         self._services = services
         self._counters = services.account.counters
@@ -67,8 +70,7 @@ class Exchange:
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
         self._relay.body(payload, complete=complete)
-        if self._gathers:
-            self._gather()
+        self._gathered()
 
     def bad_body(self, reason: str) -> None:
         """The request body's framing is broken: the backend must not see an end of it."""
@@ -87,7 +89,7 @@ class Exchange:
         """Nothing has moved for too long."""
         if self._relay.begun:
             self._end(Answer(503), "fail", ("stalled",))
-        elif not self._relay.request_done and (self._relay.sent or self._gathers):
+        elif not self._relay.request_done and (self._relay.sent or self._gathers is not None):
             self._relay.keep_alive = False
             self._end(Answer(408), "fail", ("request_stalled",))
         else:
@@ -152,11 +154,15 @@ class Exchange:
 
     def _judge(self, claim: Claim) -> None:
         key = claim.key
-        verdict = decide(key, None if key is None else self._services.known.get(key))
+        verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
+
+    def _verdict(self, claim: Claim, record: Record | None) -> Verdict:
+        ours = self._services.provisioning
+        return decide(claim.key, record, None if ours is None else ours.need(claim))
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
         if verdict.action is Action.ALLOW:
@@ -165,6 +171,12 @@ class Exchange:
         elif verdict.action is Action.BLOCK:
             self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+        elif verdict.action is Action.PROVISION and claim.command == "Provision":
+            too_large = DeniedError(413, "provision_too_large")
+            self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
+        elif verdict.action is Action.PROVISION:
+            self._counters.unprovisioned += 1
+            self._answer(enforce.unprovisioned(claim, verdict), "provision", tuple(verdict.reasons))
         else:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("undecided",))
@@ -172,11 +184,14 @@ class Exchange:
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
         try:
-            record = await self._services.contacts.learn(key, claim, Caller.of(self._head, self._front.peer.source))
+            self._learned = await self._services.contacts.learn(key, claim, self._caller())
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
         else:
-            self._obey(claim, decide(key, record))
+            self._obey(claim, self._verdict(claim, self._learned))
+
+    def _caller(self) -> Caller:
+        return Caller.of(self._head, self._front.peer.source)
 
     def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
         if isinstance(error, CredentialsRefusedError):
@@ -192,33 +207,65 @@ class Exchange:
         if asked is Service.AUTODISCOVER_JSON:
             self._reply(autodiscover.of_query(self._head.query, self._services.external_host))
             return
-        self._gathers = True
-        self._relay.invite()
-        self._front.set_deadline(REQUEST_STALL_SECONDS)  # for the whole body: it is one packet
-        self._gather()
+        self._gather(autodiscover.REQUEST_BYTES, autodiscover.too_large(), self._discover_document)
 
-    def _gather(self) -> None:
-        if self._relay.bytes_in > autodiscover.REQUEST_BYTES:
-            self._gathers = False
+    def _discover_document(self, body: bytes) -> None:
+        reply = autodiscover.of_document(body, self._services.external_host)
+        if reply.action == "allow":
+            self._wait_for(self._reply_if_vouched(reply))
+        else:
+            self._reply(reply)
+
+    async def _provision(self, claim: Claim, body: bytes) -> None:
+        """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
+        key, ours = claim.key, self._services.provisioning
+        if key is None or ours is None:
+            raise AssertionError("only a device is provisioned, and only where there is a policy")
+        try:
+            if self._learned is None:
+                await self._services.contacts.vouch(self._caller(), key)
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
+            return
+        # Meanwhile the device may have been blocked.
+        verdict = self._verdict(claim, self._services.known.get(key) or self._learned)
+        if verdict.action is not Action.PROVISION:
+            self._obey(claim, verdict)
+            return
+        reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
+        self._counters.provisioned += reply.granted
+        self._reply(reply)
+
+    def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
+        """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
+        self._gathers = bound, too_large, then
+        self._front.release()
+        if (self._head.length or 0) <= bound:
+            self._relay.invite()
+        self._front.set_deadline(REQUEST_STALL_SECONDS)  # for all of it: such a body is one packet
+        self._gathered()
+
+    def _gathered(self) -> None:
+        if self._gathers is None:
+            return
+        bound, too_large, then = self._gathers
+        if max(self._relay.bytes_in, self._head.length or 0) > bound:
+            self._gathers = None
             self._relay.keep_alive = False
-            self._deny(autodiscover.too_large())
+            self._deny(too_large)
         elif self._relay.request_done:
-            self._gathers = False
-            reply = autodiscover.of_document(self._relay.gathered, self._services.external_host)
-            if reply.action == "allow":
-                self._wait_for(self._reply_if_vouched(reply))
-            else:
-                self._reply(reply)
+            self._gathers = None
+            then(self._relay.gathered)
 
     async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
         try:
-            await self._services.contacts.vouch(Caller.of(self._head, self._front.peer.source))
+            await self._services.contacts.vouch(self._caller())
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
         else:
             self._reply(reply)
 
-    def _reply(self, reply: autodiscover.Reply) -> None:
+    def _reply(self, reply: autodiscover.Reply | provisioning.Reply) -> None:
         if reply.action == "deny":
             self._counters.denied += 1
         self._answer(reply.answer, reply.action, (reply.reason,))

@@ -14,6 +14,7 @@ from sentry_runtime.gateway.services import Services
 REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
+_PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
 
 
@@ -113,7 +114,7 @@ class Relay:
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        parts = [rewrite.request_head(self._head, backend, self._front.peer.source)]
+        parts = [rewrite.request_head(self._head, backend, self._front.peer.source, own_keys=self._services.provisions)]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
@@ -148,6 +149,10 @@ class Relay:
         """The backend answers. A redirection would take the device past the gateway: it counts as a failure."""
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
+            return
+        if head.status == _PROVISION_FIRST and self._services.provisions:
+            # The device has provisioned here; sent on, this would make it do so again and again.
+            self._owner.relay_failed("backend_enforces_policy")
             return
         self.begun = True
         self.status = head.status

@@ -6,6 +6,7 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.settings import Limits
 
 
@@ -13,7 +14,7 @@ from sentry_runtime.settings import Limits
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
-    `provisions`: the gateway answers Provision itself, so the lists of commands that pass through it name it.
+    `provisioning`: the gateway's own policy; with one it answers Provision itself.
     `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
     """
 
@@ -22,7 +23,12 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
-    provisions: bool = False
+    provisioning: Provisioning | None = None
     external_host: str = ""
     draining: bool = False
     stopping: bool = False
+
+    @property
+    def provisions(self) -> bool:
+        """Whether the gateway answers Provision itself, so that the lists of commands that pass through it name it."""
+        return self.provisioning is not None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from sentry_runtime.gateway import listener, worker
+from sentry_runtime.gateway import listener, provisioning, worker
 from sentry_runtime.gateway.control_port import ControlPort
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, load
@@ -65,13 +65,15 @@ class Generation:
 
 
 def prepare(settings: Settings) -> Generation:
-    """Check the settings and load keys, certificates and trust. Raises `SettingsError`."""
+    """Check the settings and load keys, certificates, trust and the fleet secret. Raises `SettingsError`."""
     gateway = settings.gateway
     listener.check(gateway)
     front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
 
+    policy = provisioning.load(gateway)
+
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings=settings, sockets=sockets, front=front, backends=backends, channel=channel))
+        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
 
     return Generation(settings, start)
 

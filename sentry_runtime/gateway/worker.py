@@ -23,6 +23,7 @@ from sentry_runtime.gateway.decide import Action, decide
 from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.listener import BACKLOG, HANDSHAKE_SECONDS
+from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
@@ -50,6 +51,7 @@ class Post:
     sockets: list[socket.socket]
     front: ssl.SSLContext
     backends: list[ssl.SSLContext | None]
+    provisioning: Provisioning | None
     channel: socket.socket
 
 
@@ -78,6 +80,7 @@ class _Worker:
             known=Known(lambda: Reader(settings.paths.devices)),
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
+            provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
         )
         self._servers: list[asyncio.Server] = []
