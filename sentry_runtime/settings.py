@@ -6,14 +6,20 @@ keys are named by path. An unknown key is an error, so that a setting can never 
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from sentry_runtime.eas.policy import Policy
 
 SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
+Authority = Annotated[
+    str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?\Z", max_length=261)
+]
+"""A DNS name with a port where that is not the usual one, or nothing."""
 
 
 class SettingsError(ValueError):
@@ -87,7 +93,15 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     backends: tuple[Backend, ...]
     workers: int = 1
     """0: one for each core we may run on; `worker_count` is the number."""
+    external_host: Authority = ""
+    """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
     limits: Limits = Limits()
+    policy: Policy | None = None
+    """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
+    fleet_secret: str | None = None
+    """The file with the secret that policy keys are made with, the same on every gateway of a fleet; `policy` needs it."""
+    non_provisionable: FailMode = "block"
+    """What becomes of a device that says it cannot apply all of the policy."""
 
     @property
     def worker_count(self) -> int:

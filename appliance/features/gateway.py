@@ -17,6 +17,7 @@ from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, Se
 RUNTIME = str(SETTINGS_PATH)
 GROUP = "sentry-runtime"
 WORKERS = 64
+USUAL_PORT = 443  # of https
 DEFAULT = Limits()
 
 
@@ -47,12 +48,19 @@ def settings(tree: Tree) -> Settings:
             ),
             backends=backends.settings(tree),
             workers=gateway["workers"],
+            external_host=_external_host(tree),
             limits=Limits(**gateway["limits"]),
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),
     )
     return msgspec.json.decode(msgspec.json.encode(whole), type=Settings)
+
+
+def _external_host(tree: Tree) -> str:
+    """The appliance's own name, which its certificate says, with the port where clients would not guess it."""
+    name, port = tree["hostname"], tree["gateway"]["port"]
+    return str(name) if port == USUAL_PORT else f"{name}:{port}"
 
 
 def render(tree: Tree) -> Mapping[str, File]:

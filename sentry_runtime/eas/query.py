@@ -56,6 +56,9 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BASE64_ESCAPE = re.compile(rb"%(2[Bb]|2[Ff]|3[Dd])")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\-_]+={0,2}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_BASE64_SPECIAL = re.compile(rb"[+/=]")
+_BLOB_DEVICE_ID = 4  # where its size stands, behind version, command and locale
 _DEVICE_ID = re.compile(r"[!-*,-~]{1,64}")  # printable ASCII; no space and no "+", which some servers read as a space
 _POLICY_KEY = re.compile(r"[0-9]{1,10}")
 _UINT32_MAX = 0xFFFF_FFFF
@@ -97,6 +100,26 @@ def parse(query: bytes, version: str | None = None, policy_key: str | None = Non
     if b"&" in query or b"=" in text.rstrip(b"="):
         return _plain(query, version, policy_key)
     return _blob(text, version, policy_key)
+
+
+def without_policy_key(query: bytes) -> bytes:
+    """The query with the policy key of the base64 form set to 0, else byte for byte; it must be one that `parse` took."""
+    text = _BASE64_ESCAPE.sub(_unescape_one, query)
+    if b"&" in query or b"=" in text.rstrip(b"="):
+        return query
+    blob = bytearray(_decode(text))
+    at = _BLOB_DEVICE_ID + 1 + blob[_BLOB_DEVICE_ID]  # the size of the key
+    if not any(blob[at + 1 : at + 1 + blob[at]]):
+        return query
+    blob[at + 1 : at + 1 + blob[at]] = bytes(blob[at])
+    digits = base64.b64encode(blob).rstrip(b"=") + text[len(text.rstrip(b"=")) :]
+    if b"-" in text or b"_" in text:
+        digits = digits.translate(_TO_URL_SAFE)
+    return _BASE64_SPECIAL.sub(_escape_one, digits) if b"%" in query else digits
+
+
+def _escape_one(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
 
 
 def _plain(query: bytes, version: str | None, policy_key: str | None) -> ParsedQuery:

@@ -24,6 +24,8 @@ from sentry_runtime.eas.wbxml import element, encode
 
 # Statuses of MS-ASCMD 2.2.2 ("common status codes", valid from 14.0 on).
 DEVICE_IS_BLOCKED = 129
+DEVICE_NOT_PROVISIONED = 142
+INVALID_POLICY_KEY = 144
 MAXIMUM_DEVICES_REACHED = 177
 # Statuses of Ping, all versions (MS-ASCMD 2.2.3.177.13).
 PING_NO_CHANGES = 1

@@ -43,7 +43,7 @@ class Running(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """How an exchange ended. `action` is allow, block, deny (the gateway's own no) or fail."""
+    """How an exchange ended. `action` is allow, block, provision, deny (the gateway's own no) or fail."""
 
     action: str
     reasons: tuple[str, ...]

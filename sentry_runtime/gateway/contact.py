@@ -6,6 +6,7 @@ password puts nothing into the list, into the UEM or into any queue behind the g
 
 import asyncio
 from dataclasses import dataclass
+from typing import Self
 
 import httptools
 
@@ -14,9 +15,11 @@ from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
 from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
 from sentry_runtime.gateway.forward import HEAD_BYTES
+from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.rewrite import probe_head
 
+USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
 PROBES_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
 
 
@@ -32,6 +35,12 @@ class Caller:
     source: str
     user_agent: str
 
+    @classmethod
+    def of(cls, head: Head, source: str) -> Self:
+        """Of a request that came from this address."""
+        agent = head.single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
+        return cls(head.single.get(b"authorization", b""), source, agent)
+
 
 class Contacts:
     """Probes credentials and asks the agent; equal probes and equal questions of this worker are one."""
@@ -40,18 +49,14 @@ class Contacts:
         self._backends = backends
         self._questions = questions
         self._seconds = seconds
-        self._probes: dict[tuple[DeviceKey, bytes], asyncio.Task[int]] = {}
+        self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
         """The agent's record of the device.
 
         Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
         """
-        status = await self._vouched(key, caller)
-        if status in (401, 403):
-            raise CredentialsRefusedError
-        if not 200 <= status < 300:
-            raise UndecidedError("backend_undecided")
+        await self.vouch(caller, key)
         return await self._questions.ask(
             control.Ask(
                 key=key,
@@ -62,7 +67,15 @@ class Contacts:
             )
         )
 
-    async def _vouched(self, key: DeviceKey, caller: Caller) -> int:
+    async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
+        """Have a backend say that the credentials hold; nothing of it is kept. Raises what `learn` raises."""
+        status = await self._vouched(key, caller)
+        if status in (401, 403):
+            raise CredentialsRefusedError
+        if not 200 <= status < 300:
+            raise UndecidedError("backend_undecided")
+
+    async def _vouched(self, key: DeviceKey | None, caller: Caller) -> int:
         asked = (key, caller.authorization)
         task = self._probes.get(asked)
         if task is None:
@@ -73,7 +86,7 @@ class Contacts:
             task.add_done_callback(lambda done: self._finished(asked, done))
         return await asyncio.shield(task)
 
-    def _finished(self, asked: tuple[DeviceKey, bytes], done: asyncio.Task[int]) -> None:
+    def _finished(self, asked: tuple[DeviceKey | None, bytes], done: asyncio.Task[int]) -> None:
         del self._probes[asked]
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more

@@ -10,14 +10,17 @@ from http import HTTPStatus
 
 from sentry_runtime.devices.record import Reason
 from sentry_runtime.eas import status
-from sentry_runtime.gateway.decide import Verdict
+from sentry_runtime.gateway.decide import Need, Verdict
 from sentry_runtime.gateway.identify import Claim, DeniedError
 
 RETRY_SECONDS = 30  # a restarted backend is up again by then; a fleet's retries spread over it
 RETRY_SOON_SECONDS = 5  # after a draining or busy gateway: somebody else, or the next free moment, will answer
 
 _WBXML = (b"Content-Type", b"application/vnd.ms-sync.wbxml")
-_REASON_PHRASES = {code.value: code.phrase.encode() for code in HTTPStatus}
+# 449 is Microsoft's (MS-ASHTTP 2.2.2.1.1); the phrase is the one that servers use.
+_REASON_PHRASES = {code.value: code.phrase.encode() for code in HTTPStatus} | {
+    449: b"Retry after sending a PROVISION command"
+}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -68,6 +71,23 @@ def blocked(claim: Claim, verdict: Verdict) -> Answer:
     full = verdict.reasons == (Reason.MAILBOX_LIMIT,)
     body = status.status_body(claim.command, status.MAXIMUM_DEVICES_REACHED if full else status.DEVICE_IS_BLOCKED)
     return Answer(403) if body is None else Answer(200, (_WBXML,), body)
+
+
+def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
+    """The answer of a device that has to provision first: 449, from 14.0 on with the status in the command's document too.
+
+    All clients act on 449; there are some that act on nothing else, and none that minds the document.
+    """
+    if not status.speaks_status(claim.protocol):
+        return Answer(449)
+    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
+    body = status.status_body(claim.command, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+    return Answer(449) if body is None else Answer(449, (_WBXML,), body)
+
+
+def provisioned(body: bytes) -> Answer:
+    """The gateway's answer to a Provision."""
+    return Answer(200, (_WBXML,), body)
 
 
 def revoked(claim: Claim, verdict: Verdict) -> Answer:

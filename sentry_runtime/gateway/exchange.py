@@ -5,10 +5,11 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from sentry_runtime.devices.record import DeviceKey, Record
-from sentry_runtime.gateway import enforce
+from sentry_runtime.eas import provision
+from sentry_runtime.gateway import autodiscover, enforce, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -18,10 +19,10 @@ from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
-from sentry_runtime.gateway.relay import Front, Relay
+from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 
-USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
+_PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
 
 
 class Exchange:
@@ -30,6 +31,8 @@ class Exchange:
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
         self._done = False
+        # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
+        self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
         self._front = front
         self._services = services
         self._counters = services.account.counters
@@ -49,23 +52,27 @@ class Exchange:
         """
         self._relay.body(payload, complete=complete)
         try:
-            asked = service(self._head)
+            asked = service(self._head, autodiscover=bool(self._services.external_host))
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
+            elif asked is not Service.HEALTH:
+                self.claim = autodiscover.claim(self._head, asked)
         except DeniedError as error:
             self._open()
-            self._counters.denied += 1
-            self._answer(enforce.denied(error), "deny", (error.reason,))
+            self._deny(error)
             return
         self._open()
         if self.claim is None:
             self._health()
-        else:
+        elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
+        else:
+            self._discover(asked)
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
         self._relay.body(payload, complete=complete)
+        self._gathered()
 
     def bad_body(self, reason: str) -> None:
         """The request body's framing is broken: the backend must not see an end of it."""
@@ -84,7 +91,7 @@ class Exchange:
         """Nothing has moved for too long."""
         if self._relay.begun:
             self._end(Answer(503), "fail", ("stalled",))
-        elif self._relay.sent and not self._relay.request_done:
+        elif not self._relay.request_done and (self._relay.sent or self._gathers is not None):
             self._relay.keep_alive = False
             self._end(Answer(408), "fail", ("request_stalled",))
         else:
@@ -150,11 +157,15 @@ class Exchange:
 
     def _judge(self, claim: Claim) -> None:
         key = claim.key
-        verdict = decide(key, None if key is None else self._services.known.get(key))
+        verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
+
+    def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
+        ours = self._services.provisioning
+        return decide(claim.key, record, None if ours is None else ours.need(claim))
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
         if verdict.action is Action.ALLOW:
@@ -163,30 +174,25 @@ class Exchange:
         elif verdict.action is Action.BLOCK:
             self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+        elif verdict.action is Action.PROVISION and claim.command == "Provision":
+            too_large = DeniedError(413, "provision_too_large")
+            self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
+        elif verdict.action is Action.PROVISION:
+            self._counters.unprovisioned += 1
+            self._answer(enforce.unprovisioned(claim, verdict), "provision", tuple(verdict.reasons))
         else:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("undecided",))
 
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
-        single = self._head.single
-        agent = single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        caller = Caller(single.get(b"authorization", b""), self._front.peer.source, agent)
         try:
-            record = await self._services.contacts.learn(key, claim, caller)
-        except CredentialsRefusedError:
-            self._counters.denied += 1
-            self._answer(enforce.denied(unauthorized("credentials_refused")), "deny", ("credentials_refused",))
-        except BackendsDownError as error:
-            self._counters.backend_failures += 1
-            self._answer(enforce.unavailable(), "fail", (error.reason,))
-        except UndecidedError as error:
-            self._counters.undecided += 1
-            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
+            self._told = await self._services.contacts.learn(key, claim, self._caller())
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
         else:
-            self._told = record
-            verdict = decide(key, record)
-            self._obey(claim, self._last_look(claim) if verdict.action is Action.ALLOW else verdict)
+            verdict = self._verdict(claim, self._told)
+            self._obey(claim, self._last_look(claim) if verdict.action in _PASSING else verdict)
 
     def _last_look(self, claim: Claim) -> Verdict:
         """The verdict after a wait, in which the device may have been blocked or forgotten.
@@ -194,7 +200,90 @@ class Exchange:
         The list has the last word; what the agent told this exchange counts only where the list cannot be read.
         """
         found = None if claim.key is None else self._services.known.get(claim.key)
-        return decide(claim.key, self._told if found is Unreadable.LIST else found)
+        return self._verdict(claim, self._told if found is Unreadable.LIST else found)
+
+    def _caller(self) -> Caller:
+        return Caller.of(self._head, self._front.peer.source)
+
+    def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
+        if isinstance(error, CredentialsRefusedError):
+            self._deny(unauthorized("credentials_refused"))
+        elif isinstance(error, BackendsDownError):
+            self._counters.backend_failures += 1
+            self._answer(enforce.unavailable(), "fail", (error.reason,))
+        else:
+            self._counters.undecided += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
+
+    def _discover(self, asked: Service) -> None:
+        if asked is Service.AUTODISCOVER_JSON:
+            self._reply(autodiscover.of_query(self._head.query, self._services.external_host))
+            return
+        self._gather(autodiscover.REQUEST_BYTES, autodiscover.too_large(), self._discover_document)
+
+    def _discover_document(self, body: bytes) -> None:
+        reply = autodiscover.of_document(body, self._services.external_host)
+        if reply.action == "allow":
+            self._wait_for(self._reply_if_vouched(reply))
+        else:
+            self._reply(reply)
+
+    async def _provision(self, claim: Claim, body: bytes) -> None:
+        """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
+        key, ours = claim.key, self._services.provisioning
+        if key is None or ours is None:
+            raise AssertionError("only a device is provisioned, and only where there is a policy")
+        try:
+            if self._told is None:
+                await self._services.contacts.vouch(self._caller(), key)
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
+            return
+        verdict = self._last_look(claim)
+        if verdict.action is not Action.PROVISION:
+            self._obey(claim, verdict)
+            return
+        reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
+        self._counters.provisioned += reply.granted
+        self._reply(reply)
+
+    def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
+        """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
+        self._gathers = bound, too_large, then
+        self._front.release()
+        if (self._head.length or 0) <= bound:
+            self._relay.invite()
+        self._front.set_deadline(REQUEST_STALL_SECONDS)  # for all of it: such a body is one packet
+        self._gathered()
+
+    def _gathered(self) -> None:
+        if self._gathers is None:
+            return
+        bound, too_large, then = self._gathers
+        if max(self._relay.bytes_in, self._head.length or 0) > bound:
+            self._gathers = None
+            self._relay.keep_alive = False
+            self._deny(too_large)
+        elif self._relay.request_done:
+            self._gathers = None
+            then(self._relay.gathered)
+
+    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+        try:
+            await self._services.contacts.vouch(self._caller())
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
+        else:
+            self._reply(reply)
+
+    def _reply(self, reply: autodiscover.Reply | provisioning.Reply) -> None:
+        if reply.action == "deny":
+            self._counters.denied += 1
+        self._answer(reply.answer, reply.action, (reply.reason,))
+
+    def _deny(self, error: DeniedError) -> None:
+        self._counters.denied += 1
+        self._answer(enforce.denied(error), "deny", (error.reason,))
 
     def _forward(self, claim: Claim) -> None:
         upstream = self._front.upstream

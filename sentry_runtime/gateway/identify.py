@@ -14,6 +14,7 @@ REALM = "ActiveSync"  # what a phone shows above its password prompt; says nothi
 
 _ACTIVESYNC_PATHS = frozenset({ACTIVESYNC_PATH.lower(), ACTIVESYNC_PATH.lower() + "/default.eas"})
 _HEALTH_PATH = "/health"
+_AUTODISCOVER_PATH = "/autodiscover/autodiscover"
 _CHALLENGE = ((b"WWW-Authenticate", b'Basic realm="' + REALM.encode() + b'", charset="UTF-8"'),)
 
 
@@ -22,6 +23,8 @@ class Service(enum.Enum):
 
     ACTIVESYNC = "activesync"
     HEALTH = "health"
+    AUTODISCOVER_XML = "autodiscover_xml"
+    AUTODISCOVER_JSON = "autodiscover_json"
 
 
 class DeniedError(Exception):
@@ -36,7 +39,8 @@ class DeniedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who asks for what. `principal` is who authenticates; `key` is None for an OPTIONS that names no device."""
+    """Who asks for what. `principal` is who authenticates; `key` is None for an OPTIONS that names no device, and for
+    Autodiscover, which has none."""
 
     key: DeviceKey | None
     aliases: tuple[str, ...]
@@ -47,17 +51,32 @@ class Claim:
     policy_key: int | None
 
 
-def service(head: Head) -> Service:
-    """Where the request leads. Raises `DeniedError`: 404 for what is not served, 405 for a method it does not have."""
-    if head.path.lower() in _ACTIVESYNC_PATHS:
-        if head.method in ("POST", "OPTIONS"):
-            return Service.ACTIVESYNC
-        raise DeniedError(405, "method_not_allowed", ((b"Allow", b"OPTIONS, POST"),))
-    if head.path == _HEALTH_PATH and not head.query:
-        if head.method == "GET":
-            return Service.HEALTH
-        raise DeniedError(405, "method_not_allowed", ((b"Allow", b"GET"),))
-    raise DeniedError(404, "not_served")
+# Lower-case path to what it leads to and its methods; "/health" alone is taken in this case only.
+_SERVICES: dict[str, tuple[Service, tuple[str, ...]]] = {
+    **dict.fromkeys(_ACTIVESYNC_PATHS, (Service.ACTIVESYNC, ("OPTIONS", "POST"))),
+    _HEALTH_PATH: (Service.HEALTH, ("GET",)),
+    _AUTODISCOVER_PATH + ".xml": (Service.AUTODISCOVER_XML, ("POST",)),
+    _AUTODISCOVER_PATH + ".json": (Service.AUTODISCOVER_JSON, ("GET",)),
+}
+_AUTODISCOVER = frozenset({Service.AUTODISCOVER_XML, Service.AUTODISCOVER_JSON})
+
+
+def service(head: Head, *, autodiscover: bool = False) -> Service:
+    """Where the request leads. Raises `DeniedError`: 404 for what is not served, 405 for a method it does not have.
+
+    `autodiscover`: whether that is served.
+    """
+    found = _SERVICES.get(head.path.lower())
+    if found is None:
+        raise DeniedError(404, "not_served")
+    asked, methods = found
+    if asked is Service.HEALTH and (head.path != _HEALTH_PATH or head.query):
+        raise DeniedError(404, "not_served")
+    if asked in _AUTODISCOVER and not autodiscover:
+        raise DeniedError(404, "not_served")
+    if head.method not in methods:
+        raise DeniedError(405, "method_not_allowed", ((b"Allow", ", ".join(methods).encode()),))
+    return asked
 
 
 def unauthorized(reason: str) -> DeniedError:
@@ -87,7 +106,7 @@ def identify(head: Head) -> Claim:
     for a `User=` that names someone else than who authenticates (403).
     """
     asked = _query(head)
-    who = _principal(head.single.get(b"authorization"))
+    who = authenticated(head)
     if asked is None:
         return Claim(None, (), "", who, "OPTIONS", "", None)
     if asked.user is not None and not _agrees(asked.user, who):
@@ -111,8 +130,12 @@ def _latin(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _principal(authorization: bytes | None) -> str:
-    """The canonical name in Basic credentials (RFC 7617); the password is not looked at, the backend judges it."""
+def authenticated(head: Head) -> str:
+    """The canonical name in Basic credentials (RFC 7617); the password is not looked at, the backend judges it.
+
+    Raises `DeniedError` (401) where they are missing or unusable.
+    """
+    authorization = head.single.get(b"authorization")
     if not authorization:
         raise unauthorized("credentials_missing")
     scheme, _, token = authorization.partition(b" ")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import rewrite
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
@@ -13,6 +14,7 @@ from sentry_runtime.gateway.services import Services
 REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
+_PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
 
 
@@ -86,6 +88,11 @@ class Relay:
         return self._upstream is not None
 
     @property
+    def gathered(self) -> bytes:
+        """What has come of the body, while it has gone to no backend."""
+        return b"".join(self._waiting)
+
+    @property
     def waits_for_answer(self) -> bool:
         """Whether the backend has the whole request and has not begun to answer."""
         return self.sent and self.request_done and not self.begun
@@ -103,20 +110,24 @@ class Relay:
             self._upstream.write(data)
         self._expect_more()
 
+    def invite(self) -> None:
+        """Tell a client that waits for it to send its body."""
+        if self._head.expects_continue and not self.request_done:
+            self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def send(self, upstream: Upstream) -> None:
         """Send the head and what has come of the body, and let the rest follow."""
         backend = upstream.target.backend
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        parts = [rewrite.request_head(self._head, backend, self._front.peer.source)]
+        parts = [rewrite.request_head(self._head, backend, self._front.peer.source, own_keys=self._services.provisions)]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
         self._front.release()  # before the write, which may find the backend full and hold again
         upstream.write(b"".join(parts))
-        if self._head.expects_continue and not self.request_done:
-            self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.invite()
         upstream.set_reading(reading=not self._front.full)
         self._expect_more()
 
@@ -148,6 +159,10 @@ class Relay:
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
+        if head.status == _PROVISION_FIRST and self._services.provisions:
+            # The device has provisioned here; sent on, this would make it do so again and again.
+            self._owner.relay_failed("backend_enforces_policy")
+            return
         self.begun = True
         self.status = head.status
         until_end = head.has_body and head.length is None
@@ -155,7 +170,7 @@ class Relay:
         if not self.request_done or (until_end and not self._chunked):
             self.keep_alive = False
         close = not self.keep_alive or self._services.draining
-        fields, length = head.fields, head.length
+        fields, length = offered(head.fields, provisions=self._services.provisions), head.length
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )

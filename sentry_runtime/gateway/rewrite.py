@@ -7,6 +7,7 @@ backend behind a gateway believes such headers.
 import re
 from collections.abc import Iterable
 
+from sentry_runtime.eas.query import without_policy_key
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import ACTIVESYNC_PATH
 from sentry_runtime.settings import Backend
@@ -25,6 +26,7 @@ _HOP_BY_HOP = frozenset(
         b"http2-settings",
     }
 )
+_POLICY_KEY = frozenset({b"x-ms-policykey"})
 _WRITTEN_BY_US = frozenset({b"host", b"content-length", b"expect"})
 # A session's cookie names a user as well as a password does, and perhaps another one than the credentials that we judge by.
 # ActiveSync needs none (MS-ASHTTP 2.2.1.1.2 has them optional), so neither direction carries any.
@@ -46,13 +48,19 @@ _FORGEABLE = re.compile(
 _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", b"content-location"})
 
 
-def request_head(head: Head, backend: Backend, source: str) -> bytes:
-    """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours."""
+def request_head(head: Head, backend: Backend, source: str, *, own_keys: bool = False) -> bytes:
+    """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours.
+
+    `own_keys`: the policy keys are the gateway's and no business of the backend's; the header is left out, the base64 form's
+    key is 0.
+    """
     target = ACTIVESYNC_PATH.encode()
     if head.query:
-        target += b"?" + head.query
+        target += b"?" + (without_policy_key(head.query) if own_keys else head.query)
     lines = [b"%s %s HTTP/1.1" % (head.method.encode(), target), b"Host: " + _authority(backend)]
     dropped = _HOP_BY_HOP | _WRITTEN_BY_US | _SESSION  # `head` has seen to it that Connection names nothing else
+    if own_keys:
+        dropped |= _POLICY_KEY
     for name, value in head.fields:
         if name.lower() not in dropped and not _FORGEABLE.fullmatch(name):
             lines.append(name + b": " + value)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from sentry_runtime.gateway import listener, worker
+from sentry_runtime.gateway import listener, provisioning, worker
 from sentry_runtime.gateway.control_port import ControlPort
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
@@ -68,15 +68,17 @@ class Generation:
 
 
 def prepare(path: Path) -> Generation:
-    """Read and check the settings at `path` and load keys, certificates and trust. Raises `SettingsError`."""
+    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. Raises `SettingsError`."""
     text = read(path)
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
     front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
 
+    policy = provisioning.load(gateway)
+
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings=settings, sockets=sockets, front=front, backends=backends, channel=channel))
+        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
 
     return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
 

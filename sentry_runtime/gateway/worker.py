@@ -22,6 +22,7 @@ from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.decide import Action, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
@@ -49,6 +50,7 @@ class Post:
     sockets: list[socket.socket]
     front: ssl.SSLContext
     backends: list[ssl.SSLContext | None]
+    provisioning: Provisioning | None
     channel: socket.socket
 
 
@@ -77,6 +79,8 @@ class _Worker:
             known=Known(lambda: Reader(settings.paths.devices)),
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
+            provisioning=post.provisioning,
+            external_host=settings.gateway.external_host,
         )
         self._doors: list[Door] = []
         self._over = asyncio.Event()

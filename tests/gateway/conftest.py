@@ -47,6 +47,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
         workers: int = 1,
         certificate: str | None = "backend",
         started: bool = True,
+        external_host: str = "",
     ) -> Stand:
         folder = tmp_path / str(len(made))
         for name in ("", "devices"):
@@ -80,6 +81,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
                 for server in servers
             ),
             workers=workers,
+            external_host=external_host,
             limits=limits,
         )
         link = settings.UemLink(mode="embedded", url="https://127.0.0.1:9443", tls=trust)

@@ -1,6 +1,7 @@
 """The plain and the base64 query: what is read, and what is refused rather than guessed."""
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -182,3 +183,33 @@ def test_a_damaged_blob_is_refused_or_read_within_bounds(data: bytes) -> None:
 def test_the_bounds_are_those_of_the_device_list() -> None:
     """A claim that was read can always be looked up."""
     assert query.DEVICE_ID_CHARS == store.DEVICE_ID_BYTES
+
+
+@pytest.mark.parametrize("spell", [lambda text: text, lambda text: text.rstrip(b"=")], ids=["padded", "unpadded"])
+@pytest.mark.parametrize(
+    "escape", [lambda text: text, lambda text: text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")]
+)
+@pytest.mark.parametrize("url_safe", [False, True])
+@given(st.binary(min_size=1, max_size=16), st.binary(min_size=4, max_size=4), st.binary(max_size=8))
+def test_a_policy_key_is_taken_out_and_nothing_else(
+    spell: Callable[[bytes], bytes],
+    escape: Callable[[bytes], bytes],
+    url_safe: bool,  # noqa: FBT001 - a table
+    device: bytes,
+    key: bytes,
+    user: bytes,
+) -> None:
+    """In the alphabet, padding and escapes that were sent, at the same length of what they say."""
+    table = bytes.maketrans(b"+/", b"-_") if url_safe else None
+
+    def query_of(held: bytes) -> bytes:
+        whole = encoded(blob(device=device, key=held, rest=bytes((8, len(user))) + user))
+        return escape(spell(whole.translate(table)))
+
+    assert query.without_policy_key(query_of(key)) == query_of(bytes(4))
+
+
+def test_a_query_without_a_policy_key_stays_as_it_is() -> None:
+    """Also one that is odd in its escapes, and the plain form."""
+    for text in (PLAIN, encoded(blob()), encoded(blob(key=bytes(4))), b"jQkJBAp2MTQwRGV2aWNlAApTbWFydFBob25l"):
+        assert query.without_policy_key(text) == text

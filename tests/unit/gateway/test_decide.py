@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
-from sentry_runtime.gateway.decide import ALLOW, ASK, WAIT, Action, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import ALLOW, ASK, WAIT, Action, Need, Unreadable, Verdict, decide
 
 KEY = DeviceKey("PHONE1", "anna")
 keys = st.builds(DeviceKey, st.sampled_from(["PHONE1", "PHONE2", ""]), st.sampled_from(["anna", "bert", ""]))
@@ -62,3 +62,10 @@ def test_a_block_says_all_of_its_reasons_and_nothing_else_has_any(key: DeviceKey
     """The set of the entry."""
     verdict = decide(key, entry)
     assert verdict.reasons == (entry.reasons if entry is not None and verdict.action is Action.BLOCK else ())
+
+
+@given(keys, st.none() | records, st.sampled_from(Need))
+def test_only_a_device_that_may_pass_is_provisioned(key: DeviceKey, entry: Record | None, need: Need) -> None:
+    """Every other verdict is what it would be without a policy."""
+    plain, judged = decide(key, entry), decide(key, entry, need)
+    assert judged == (Verdict(Action.PROVISION, (need,)) if plain == ALLOW else plain)

@@ -4,7 +4,7 @@ import pytest
 
 from sentry_runtime.devices.record import DeviceKey, Reason
 from sentry_runtime.gateway import enforce
-from sentry_runtime.gateway.decide import Action, Verdict
+from sentry_runtime.gateway.decide import Action, Need, Verdict
 from sentry_runtime.gateway.identify import Claim
 
 
@@ -61,3 +61,20 @@ def test_the_wire_form() -> None:
     assert {b"WWW-Authenticate: Basic", b"Content-Length: 2", b"Connection: close"} < set(lines)
     assert body == b"no"
     assert b"Connection" not in enforce.of_status(404).to_bytes(keep_alive=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "protocol", "need", "body"),
+    [
+        ("FolderSync", "12.1", Need.POLICY_KEY_WRONG, ""),
+        ("FolderSync", "", Need.POLICY_KEY_MISSING, ""),
+        ("FolderSync", "14.0", Need.POLICY_KEY_MISSING, "03 01 6a 00 00 07 56 4c 03 31 34 32 00 01 01"),
+        ("Ping", "16.1", Need.POLICY_KEY_WRONG, "03 01 6a 00 00 0d 45 47 03 31 34 34 00 01 01"),
+        ("GetAttachment", "14.1", Need.POLICY_KEY_MISSING, ""),
+    ],
+)
+def test_a_device_that_has_to_provision(command: str, protocol: str, need: Need, body: str) -> None:
+    """449 in every version, with the phrase that servers use."""
+    answer = enforce.unprovisioned(claim(command, protocol), Verdict(Action.PROVISION, (need,)))
+    assert (answer.status, answer.body.hex(" ")) == (449, body)
+    assert answer.to_bytes(keep_alive=True).startswith(b"HTTP/1.1 449 Retry after sending a PROVISION command\r\n")

@@ -22,6 +22,35 @@ def head(*lines: str, method: str = "POST", path: str = "/Microsoft-Server-Activ
     return parse("\r\n".join([f"{method} {target} HTTP/1.1", "Host: a", *lines, "", ""]).encode("latin-1"))
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "leads_to"),
+    [
+        ("POST", "/Microsoft-Server-ActiveSync", Service.ACTIVESYNC),
+        ("OPTIONS", "/MICROSOFT-SERVER-ACTIVESYNC/default.eas", Service.ACTIVESYNC),
+        ("POST", "/AutoDiscover/autodiscover.XML", Service.AUTODISCOVER_XML),
+        ("GET", "/autodiscover/Autodiscover.json", Service.AUTODISCOVER_JSON),
+        ("GET", "/autodiscover/autodiscover.xml", 405),
+        ("POST", "/autodiscover/autodiscover.json", 405),
+        ("POST", "/autodiscover/autodiscover.svc", 404),
+        ("POST", "/autodiscover/autodiscover.xml/", 404),
+        ("GET", "/Health", 404),
+    ],
+)
+def test_where_a_path_leads(method: str, path: str, leads_to: Service | int) -> None:
+    """In any case, but for the health check; Autodiscover only where it is served."""
+    asked = head(method=method, path=path, query="")
+    if isinstance(leads_to, Service):
+        assert service(asked, autodiscover=True) is leads_to
+    else:
+        with pytest.raises(DeniedError) as caught:
+            service(asked, autodiscover=True)
+        assert caught.value.status == leads_to
+    if "autodiscover" in path.lower():
+        with pytest.raises(DeniedError) as caught:
+            service(asked)
+        assert caught.value.status == 404
+
+
 def test_a_whole_claim() -> None:
     """The key is the device with who authenticates, not with what `User` says."""
     got = identify(head(basic(b"LAB\\Anna:secret"), "MS-ASProtocolVersion: 14.1", "X-MS-PolicyKey: 3"))

@@ -65,3 +65,17 @@ def test_a_response_keeps_what_is_end_to_end_and_nothing_else() -> None:
     ]
     data = response_head(200, b"OK", fields, None, chunked=True, close=False)
     assert data == (b"HTTP/1.1 200 OK\r\nX-MS-RP: 14.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+def test_the_gateways_own_policy_key_is_not_forwarded() -> None:
+    """Neither in the header nor in the base64 form."""
+    query = b"jQkJBAZQSE9ORTEEAQIDBAZpUGhvbmU="
+    head = parse(
+        b"POST /Microsoft-Server-ActiveSync?" + query + b" HTTP/1.1\r\nHost: a\r\nX-MS-PolicyKey: 67305985\r\n\r\n"
+    )
+    sent = request_head(head, BACKEND, "192.0.2.1", own_keys=True)
+    assert sent.startswith(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEEAAAAAAZpUGhvbmU= HTTP/1.1\r\n")
+    assert b"PolicyKey" not in sent
+    passed = request_head(head, BACKEND, "192.0.2.1")
+    assert query in passed
+    assert b"X-MS-PolicyKey: 67305985\r\n" in passed

@@ -35,6 +35,12 @@ def test_the_data_plane_reads_what_is_rendered(trees: dict[str, Tree], tmp_path:
     assert found.uem_server.auto_block_unregistered
 
 
+def test_autodiscover_sends_devices_to_the_appliances_own_name(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """With the port where it is not 443."""
+    assert runtime(trees["lab"], tmp_path).gateway.external_host == "gateway.lab.test"
+    assert runtime(trees["one_interface"], tmp_path).gateway.external_host == "edge.example.org:8444"
+
+
 def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path: Path) -> None:
     """The agent dials where the UEM listens and is pushed to where it listens, each with client certificates asked for."""
     for tree in trees.values():
