@@ -84,7 +84,7 @@ def test_no_key_leads_out_of_the_cli(terminal: Terminal, lab: Lab) -> None:
     """Keys that start an editor, a command or a suspended shell in other programs; the CLI has no child while it lives."""
     for keys in ("\x18\x05", "\x1b!id\r", "\x1a", "\x1c", "!sh\r"):
         terminal.send(f"{keys}\x03")
-    terminal.expect(PROMPT)
+    terminal.expect("[>#]")  # wherever on the screen those keys have put it
     assert "Debian" in terminal.do("show version")
     running = lab.root("pgrep", "-u", lab.admin.user, "-f", "/usr/lib/sentry/bin/sentry-cli").stdout.split()
     assert running
