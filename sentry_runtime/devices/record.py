@@ -30,6 +30,8 @@ class Reason(enum.StrEnum):
     MAILBOX_LIMIT = "mailbox_limit"
     MANUAL = "manual"
     UEM_UNREACHABLE = "uem_unreachable"
+    LOCAL_RULE = "local_rule"  # only the gateway says this one and the next; no entry of the list has them
+    WIPED = "wiped"
 
 
 class DeviceKey(msgspec.Struct, frozen=True, order=True):

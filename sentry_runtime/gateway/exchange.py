@@ -14,7 +14,7 @@ from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import Action, Case, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
@@ -165,13 +165,13 @@ class Exchange:
 
     def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
         ours = self._services.provisioning
-        return decide(claim.key, record, None if ours is None else ours.need(claim))
+        return decide(Case(claim.key, record, None if ours is None else ours.need(claim)))
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
             self._forward(claim)
-        elif verdict.action is Action.BLOCK:
+        elif verdict.action in (Action.BLOCK, Action.WIPE):
             self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
         elif verdict.action is Action.PROVISION and claim.command == "Provision":

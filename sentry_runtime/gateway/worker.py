@@ -19,7 +19,7 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
-from sentry_runtime.gateway.decide import Action, Unreadable, decide
+from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.provisioning import Provisioning
@@ -133,7 +133,7 @@ class _Worker:
             found = None if key is None else self._services.known.get(key)
             if keys is None and isinstance(found, Unreadable):
                 continue
-            verdict = decide(key, found)
+            verdict = decide(Case(key, found))
             if verdict.action is not Action.ALLOW:
                 exchange.revoke(verdict)
 

@@ -1,13 +1,30 @@
-"""The decision: what an entry of the device list means for a request."""
+"""The decision: what all that is known of a device means for its request."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
-from sentry_runtime.gateway.decide import ALLOW, ASK, WAIT, Action, Need, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import (
+    ALLOW,
+    ASK,
+    SOFT,
+    WAIT,
+    WIPE,
+    Action,
+    Case,
+    Excess,
+    Need,
+    Rule,
+    Unreadable,
+    Verdict,
+    decide,
+)
 
 KEY = DeviceKey("PHONE1", "anna")
+NEED = Need.POLICY_KEY_MISSING
 keys = st.builds(DeviceKey, st.sampled_from(["PHONE1", "PHONE2", ""]), st.sampled_from(["anna", "bert", ""]))
 records = st.builds(
     Record,
@@ -18,6 +35,15 @@ records = st.builds(
     registered=st.booleans(),
     provisional=st.booleans(),
 )
+cases = st.builds(
+    Case,
+    key=st.none() | keys,
+    record=st.none() | st.sampled_from(Unreadable) | records,
+    need=st.none() | st.sampled_from(Need),
+    rule=st.none() | st.sampled_from(Rule),
+    excess=st.none() | st.sampled_from(Excess),
+    observe=st.booleans(),
+)
 
 
 def record(state: State, *reasons: Reason, key: DeviceKey = KEY) -> Record:
@@ -25,47 +51,95 @@ def record(state: State, *reasons: Reason, key: DeviceKey = KEY) -> Record:
     return Record(key=key, state=state, version=1, reasons=reasons)
 
 
+def block(*reasons: Reason) -> Verdict:
+    """A block."""
+    return Verdict(Action.BLOCK, reasons)
+
+
+ALLOWED = record(State.ALLOWED)
+UNREGISTERED = record(State.BLOCKED, Reason.UNREGISTERED, Reason.POLICY)
+BY_HAND = record(State.BLOCKED, Reason.UNREGISTERED, Reason.MANUAL)
+
+
 @pytest.mark.parametrize(
-    ("key", "entry", "verdict"),
+    ("case", "verdict"),
     [
-        (None, None, ALLOW),
-        (KEY, None, ASK),
-        (KEY, Unreadable.LIST, ASK),
-        (KEY, Unreadable.ENTRY, WAIT),
-        (KEY, record(State.ALLOWED), ALLOW),
-        (KEY, record(State.ALLOWED, key=DeviceKey("PHONE2", "anna")), ASK),
-        (KEY, record(State.ALLOWED, key=DeviceKey("PHONE1", "bert")), ASK),
-        (
-            KEY,
-            record(State.BLOCKED, Reason.MANUAL, Reason.POLICY),
-            Verdict(Action.BLOCK, (Reason.MANUAL, Reason.POLICY)),
-        ),
-        (KEY, record(State.BLOCKED), Verdict(Action.BLOCK)),
-        (KEY, record(State.WIPE_PENDING), Verdict(Action.BLOCK)),
-        (KEY, record(State.WIPED), Verdict(Action.BLOCK)),
+        (Case(None, None), ALLOW),
+        (Case(KEY, None), ASK),
+        (Case(KEY, Unreadable.LIST), ASK),
+        (Case(KEY, Unreadable.ENTRY), WAIT),
+        (Case(KEY, ALLOWED), ALLOW),
+        (Case(KEY, ALLOWED, NEED), Verdict(Action.PROVISION, (NEED,))),
+        (Case(KEY, record(State.ALLOWED, key=DeviceKey("PHONE2", "anna"))), ASK),
+        (Case(KEY, record(State.ALLOWED, key=DeviceKey("PHONE1", "bert"))), ASK),
+        (Case(KEY, record(State.BLOCKED, Reason.MANUAL, Reason.POLICY)), block(Reason.MANUAL, Reason.POLICY)),
+        (Case(KEY, record(State.BLOCKED)), block()),
+        (Case(KEY, record(State.WIPE_PENDING)), WIPE),
+        (Case(KEY, record(State.WIPED)), block(Reason.WIPED)),
+        # Rules of the site's own: denial is above everything the UEM says, leave only above posture and registration.
+        (Case(KEY, ALLOWED, rule=Rule.DENY), block(Reason.LOCAL_RULE)),
+        (Case(KEY, None, rule=Rule.DENY), block(Reason.LOCAL_RULE)),
+        (Case(KEY, None, rule=Rule.ALLOW), ASK),
+        (Case(KEY, UNREGISTERED, rule=Rule.ALLOW), Verdict(Action.ALLOW, (), UNREGISTERED.reasons)),
+        (Case(KEY, UNREGISTERED, NEED, rule=Rule.ALLOW), Verdict(Action.PROVISION, (NEED,), UNREGISTERED.reasons)),
+        (Case(KEY, BY_HAND, rule=Rule.ALLOW), Verdict(Action.BLOCK, BY_HAND.reasons)),
+        (Case(KEY, record(State.WIPE_PENDING), rule=Rule.ALLOW), WIPE),
+        (Case(KEY, record(State.WIPED), rule=Rule.ALLOW), block(Reason.WIPED)),
+        # Observing.
+        (Case(KEY, UNREGISTERED, observe=True), Verdict(Action.ALLOW, (), UNREGISTERED.reasons)),
+        (Case(KEY, BY_HAND, observe=True), Verdict(Action.BLOCK, BY_HAND.reasons)),
+        (Case(KEY, record(State.BLOCKED, Reason.UEM_UNREACHABLE), observe=True), block(Reason.UEM_UNREACHABLE)),
+        (Case(KEY, ALLOWED, rule=Rule.DENY, observe=True), block(Reason.LOCAL_RULE)),
+        (Case(KEY, record(State.WIPE_PENDING), observe=True), WIPE),
+        # Too much is too much, whoever it is.
+        (Case(KEY, ALLOWED, excess=Excess.SYNC_LOOP), Verdict(Action.THROTTLE, (Excess.SYNC_LOOP,))),
+        (Case(KEY, None, excess=Excess.TOO_MANY_REQUESTS), Verdict(Action.THROTTLE, (Excess.TOO_MANY_REQUESTS,))),
     ],
 )
-def test_the_table(key: DeviceKey | None, entry: Record | Unreadable | None, verdict: Verdict) -> None:
-    """Every kind of entry."""
-    assert decide(key, entry) == verdict
+def test_the_table(case: Case, verdict: Verdict) -> None:
+    """Every row of it."""
+    assert decide(case) == verdict
 
 
-@given(keys, st.none() | records)
-def test_only_an_allowed_entry_of_exactly_this_key_lets_a_device_pass(key: DeviceKey, entry: Record | None) -> None:
-    """Whatever else stands in the entry."""
-    allowed = decide(key, entry).action is Action.ALLOW
-    assert allowed == (entry is not None and entry.key == key and entry.state is State.ALLOWED)
+@given(cases)
+def test_who_passes_has_an_entry_of_exactly_this_key_that_allows_it_or_is_softened(case: Case) -> None:
+    """Whatever else is known."""
+    verdict = decide(case)
+    if case.key is None or verdict.action not in (Action.ALLOW, Action.PROVISION):
+        return
+    assert isinstance(case.record, Record)
+    assert case.record.key == case.key
+    assert case.rule is not Rule.DENY
+    assert case.excess is None
+    if case.record.state is not State.ALLOWED:
+        assert case.record.state is State.BLOCKED
+        assert verdict.softened == case.record.reasons
+        assert SOFT.issuperset(verdict.softened)
+        assert case.observe or case.rule is Rule.ALLOW
 
 
-@given(keys, st.none() | records)
-def test_a_block_says_all_of_its_reasons_and_nothing_else_has_any(key: DeviceKey, entry: Record | None) -> None:
-    """The set of the entry."""
-    verdict = decide(key, entry)
-    assert verdict.reasons == (entry.reasons if entry is not None and verdict.action is Action.BLOCK else ())
+@given(cases)
+def test_observing_changes_nothing_but_blocks_for_posture_and_registration(case: Case) -> None:
+    """Neither wipes nor denials, nor what an administrator said."""
+    softened = decide(replace(case, observe=True))
+    strict = decide(replace(case, observe=False))
+    if softened != strict:
+        assert strict.action is Action.BLOCK
+        assert softened.softened == strict.reasons
+        assert SOFT.issuperset(strict.reasons)
 
 
-@given(keys, st.none() | records, st.sampled_from(Need))
-def test_only_a_device_that_may_pass_is_provisioned(key: DeviceKey, entry: Record | None, need: Need) -> None:
+@given(cases)
+def test_a_denial_lets_nobody_pass(case: Case) -> None:
+    """But a request that names no device."""
+    verdict = decide(replace(case, rule=Rule.DENY))
+    assert verdict.action in (Action.BLOCK, Action.THROTTLE) or case.key is None
+
+
+@given(cases)
+def test_only_a_device_that_may_pass_is_provisioned(case: Case) -> None:
     """Every other verdict is what it would be without a policy."""
-    plain, judged = decide(key, entry), decide(key, entry, need)
-    assert judged == (Verdict(Action.PROVISION, (need,)) if plain == ALLOW else plain)
+    plain = decide(replace(case, need=None))
+    judged = decide(replace(case, need=NEED))
+    wanted = plain.action is Action.ALLOW and case.key is not None
+    assert judged == (Verdict(Action.PROVISION, (NEED,), plain.softened) if wanted else plain)
