@@ -40,11 +40,12 @@ def test_the_four_modes_and_their_prompts(terminal: Terminal, lab: Lab) -> None:
 
 def test_help_and_completion_at_any_point(terminal: Terminal) -> None:
     terminal.send("show sentry ?")
-    assert "emm-source-verify" in terminal.expect(rf"{HOST}> show sentry\s*$")
+    # The line as typed stands on the screen before the help comes, and again behind it.
+    terminal.expect(rf"(?s)emm-source-verify.*{HOST}> show sentry\s*$")
     terminal.send("dev?")
-    assert "device" in terminal.expect(rf"{HOST}> show sentry dev\s*$")
+    terminal.expect(rf"(?s)device.*{HOST}> show sentry dev\s*$")
     terminal.send("ices\r")
-    terminal.expect(PROMPT)
+    terminal.expect(rf"(?s)last change.*{PROMPT}")
     terminal.send("sho\tvers\t\r")
     assert "Debian" in terminal.expect(rf"(?s)OpenSSL.*{PROMPT}")
 
