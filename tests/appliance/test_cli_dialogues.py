@@ -23,7 +23,7 @@ def terminal(lab: Lab) -> Iterator[Terminal]:
 
 def enable(terminal: Terminal, lab: Lab) -> None:
     """Go privileged."""
-    terminal.do("enable", r"secret:\s*$")
+    terminal.do("enable", r"secret:\Z")
     assert terminal.answer(lab.enable_secret).rstrip().endswith(f"{HOST}#")
 
 
@@ -41,9 +41,9 @@ def test_the_four_modes_and_their_prompts(terminal: Terminal, lab: Lab) -> None:
 def test_help_and_completion_at_any_point(terminal: Terminal) -> None:
     terminal.send("show sentry ?")
     # The line as typed stands on the screen before the help comes, and again behind it.
-    terminal.expect(rf"(?s)emm-source-verify.*{HOST}> show sentry\s*$")
+    terminal.expect(rf"(?s)emm-source-verify.*{HOST}> show sentry\Z")
     terminal.send("dev?")
-    terminal.expect(rf"(?s)device.*{HOST}> show sentry dev\s*$")
+    terminal.expect(rf"(?s)device.*{HOST}> show sentry dev\Z")
     terminal.send("ices\r")
     terminal.expect(rf"(?s)last change.*{PROMPT}")
     terminal.send("sho\tvers\t\r")
