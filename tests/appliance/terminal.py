@@ -13,7 +13,7 @@ import pytest
 from tests.lab import Lab
 
 WAIT_SECONDS = 90.0  # a commit takes a few seconds on a busy machine; an idle session of one minute must end in it
-PROMPT = r"\n[A-Za-z0-9-]+(\(config(-if)?\))?[>#]\Z"  # alone on the last line
+PROMPT = r"(?:\A|\n)[A-Za-z0-9-]+(\(config(-if)?\))?[>#]\Z"  # alone on the last line
 COLUMNS, ROWS = 250, 50  # no line of a test is longer, so none is folded
 SCROLLED_ROWS = 10_000  # that a test may still look at
 
