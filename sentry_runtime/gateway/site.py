@@ -224,11 +224,12 @@ def compiled(rule: settings.Rule, order: int) -> Ruling:
         raise SettingsError(f"{place}.network: {error}") from None
     if network is not None and network.prefixlen == 0:
         raise SettingsError(f"{place}.network: {rule.network} is everywhere; a rule means somebody")
+    device = rule.device.upper()
     return Ruling(
         order=order,
         name=rule.name,
         rule=Rule(rule.action),
-        device=rule.device.upper(),
+        device=root(device) if rule.action == "deny" else device,
         user=user,
         device_type=rule.device_type.casefold(),
         network=network,
