@@ -48,6 +48,7 @@ _TOPICS = (
     ("uem", "uem", "The UEM and the link to it"),
     ("sentry devices", "devices", "The device list"),
     ("sentry device <id>", "device", "What is known of one device"),
+    ("sentry rules", "rules", "The site's own rules on devices, and whether they have expired"),
     ("sentry emm-source-verify", "emm-source-verify", "Whether the sender of the UEM's pushes is verified"),
     ("sentry emm-ips", "emm-ips", "From where the UEM may push"),
     ("log", "log", "The audit trail, its end"),
@@ -64,6 +65,8 @@ COMMANDS: tuple[Command, ...] = (
         Command(f"show {words}", text, actions.show(topic, "gateway" if words == "log gateway" else ""), EXEC)
         for words, topic, text in _TOPICS
     ),
+    Command("show sentry explain <id> <user>", "What becomes of a device's request, and why", actions.explain, EXEC),
+    Command("show sentry explain <id> <user> from <address>", "The same, from this address", actions.explain, EXEC),
     Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
     Command("show running-config", "The configuration that runs", actions.show_config("running"), PRIVILEGED),
     Command("show startup-config", "The configuration after a restart", actions.show_config("startup"), PRIVILEGED),
@@ -127,7 +130,9 @@ COMMANDS: tuple[Command, ...] = (
 WORDS = {
     "show": "Show what runs, or the configuration",
     "show ip": "Routes, name servers, neighbours",
-    "show sentry": "Devices, and how the UEM is verified",
+    "show sentry": "Devices, rules on them, and how the UEM is verified",
+    "show sentry explain": "What becomes of a device's request, and why",
+    "show sentry explain <id> <user> from": "The same, from an address that rules may name",
     "terminal": "This terminal",
     "configure": "Change the configuration",
     "service": "Start, stop or restart a service, or say how it is",

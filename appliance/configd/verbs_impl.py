@@ -58,6 +58,7 @@ class Actions:
             api.Show: self._show,
             api.ControlService: self._control,
             api.DeviceAction: self._device,
+            api.Explain: self._explain,
             api.Ping: self._ping,
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
@@ -147,6 +148,22 @@ class Actions:
             if error.kind in ("invalid", "unknown"):  # the request is at fault, not the UEM's health
                 raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
             raise
+
+    def _explain(self, verb: api.Explain, _held: Held) -> control.Explanation:
+        """The gateway knows what a request may say, and refuses the rest."""
+        for word in (verb.device_id, verb.principal, verb.command, verb.protocol, verb.device_type, verb.source):
+            if len(word) > PRINCIPAL_CHARACTERS or not word.isprintable():
+                raise refused("invalid", f"a name is one line of at most {PRINCIPAL_CHARACTERS} printable characters")
+        fields = {field: getattr(verb, field) for field in control.Explain.__struct_fields__}
+        try:
+            said: control.Explanation = self._call(
+                self._paths.gateway_control, control.Explain(**fields), control.Explanation
+            )
+        except control.ControlError as error:
+            if error.kind == "invalid":
+                raise refused("invalid", str(error).removeprefix("invalid: ")) from error
+            raise
+        return said
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]
