@@ -2,8 +2,8 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
-checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `ListRegistered`). Who may
+send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -110,6 +110,17 @@ class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
     by: str = ""
 
 
+class Flag(_Request, frozen=True, kw_only=True, tag="uem.flag"):
+    """Management to UEM: something is wrong with this device (`holds`), or no longer. It blocks as long as one cause holds,
+    unless an administrator has allowed the device by hand."""
+
+    device_id: str
+    principal: str
+    cause: Reason
+    holds: bool
+    by: str = ""
+
+
 class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
     """Management to UEM: forget one (device, principal)."""
 
@@ -126,7 +137,18 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
 
 
 Request = (
-    Ask | Follow | ListDevices | ShowDevice | Status | Drain | Explain | Register | SetState | Remove | ListRegistered
+    Ask
+    | Follow
+    | ListDevices
+    | ShowDevice
+    | Status
+    | Drain
+    | Explain
+    | Register
+    | SetState
+    | Flag
+    | Remove
+    | ListRegistered
 )
 
 

@@ -108,6 +108,12 @@ def device(shell: Shell, values: Values) -> None:
     shell.call(api.DeviceAction, type(None), action=values["action"], **fields)
 
 
+def flag(shell: Shell, values: Values) -> None:
+    """Say that something is wrong with a device, or no longer."""
+    fields = {"device_id": values["id"], "principal": values["user"], "cause": values["cause"]}
+    shell.call(api.FlagDevice, type(None), holds=values["finding"] == "flag", **fields)
+
+
 def power(action: str) -> Action:
     """The command that restarts or turns off the machine. With an uncommitted candidate it asks to commit that first."""
     words = {"reload": "restart", "poweroff": "turn off"}[action]

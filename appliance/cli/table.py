@@ -16,6 +16,8 @@ PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
 
+CAUSES = "compromised|os_version|not_encrypted|out_of_contact|policy"
+
 EXEC = frozenset({Mode.EXEC, Mode.PRIVILEGED})
 PRIVILEGED = frozenset({Mode.PRIVILEGED})
 CONFIG = frozenset({Mode.CONFIG})
@@ -99,6 +101,12 @@ COMMANDS: tuple[Command, ...] = (
         actions.device,
         PRIVILEGED,
     ),
+    Command(
+        f"device <finding:flag|clear> <cause:{CAUSES}> <id> <user>",
+        "Say that something is wrong with a device, or no longer",
+        actions.flag,
+        PRIVILEGED,
+    ),
     Command("reload", "Restart the appliance", actions.power("reload"), PRIVILEGED),
     Command("poweroff", "Turn the appliance off", actions.power("poweroff"), PRIVILEGED),
     Command("write", "Commit the candidate", configure.commit, PRIVILEGED),
@@ -140,11 +148,13 @@ WORDS = {
     "service agent": "The keeper of the device list",
     "service uem": "The UEM in the box",
     "service portal": "The portal on 8443",
-    "device": "Register, allow, block or remove a device",
+    "device": "Register, allow, block or remove a device, or say what is wrong with it",
     "device register": "This device belongs to this user and may pass",
     "device allow": "The device may pass",
     "device block": "The device may not pass, from this moment on",
     "device remove": "Forget the device",
+    "device flag": "Something is wrong with the device: it is blocked until that is cleared",
+    "device clear": "It is no longer so",
     "clear": "Forget something",
     "commit confirmed": "Commit, and return by itself unless confirmed",
     "ip": "Addresses in the words of other routers",
@@ -161,6 +171,15 @@ for _service in ("gateway", "agent", "uem", "portal"):
         ("status", "Say how it is"),
     ):
         WORDS[f"service {_service} {_action}"] = _text
+for _finding in ("flag", "clear"):
+    for _cause, _text in (
+        ("compromised", "Rooted, jailbroken or otherwise taken over"),
+        ("os_version", "An operating system that is too old"),
+        ("not_encrypted", "Its storage is not encrypted"),
+        ("out_of_contact", "Not seen by the UEM for too long"),
+        ("policy", "Any other breach of the policy"),
+    ):
+        WORDS[f"device {_finding} {_cause}"] = _text
 
 ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "host": (Argument("host"), "A name or an address"),

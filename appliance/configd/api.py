@@ -220,6 +220,15 @@ class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action")
     note: str = ""
 
 
+class FlagDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.flag"):
+    """Tell the embedded UEM that something is wrong with a device (`holds`), or no longer. Result: None."""
+
+    cause: Literal["compromised", "os_version", "not_encrypted", "out_of_contact", "policy"]
+    holds: bool
+    device_id: str
+    principal: str
+
+
 class Explain(_SessionVerb, frozen=True, kw_only=True, tag="device.explain"):
     """What would become of a request of this device and user now, and why. Result: `sentry_runtime.control.Explanation`."""
 
@@ -283,6 +292,7 @@ Verb = (
     | Show
     | ControlService
     | DeviceAction
+    | FlagDevice
     | Explain
     | Ping
     | Lookup

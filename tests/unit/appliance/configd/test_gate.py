@@ -15,7 +15,8 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
-from sentry_runtime.control import ControlError, Explain, ExplainedStep, Explanation
+from sentry_runtime.control import ControlError, Explain, ExplainedStep, Explanation, Flag
+from sentry_runtime.devices.record import Reason
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
     ALBERT,
@@ -347,13 +348,13 @@ READERS = {
     api.Show,
     api.Explain,
 }
-OPERATORS = READERS | {api.ControlService, api.DeviceAction, api.Ping, api.Lookup}
+OPERATORS = READERS | {api.ControlService, api.DeviceAction, api.FlagDevice, api.Ping, api.Lookup}
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 23
+    assert len(SESSION_VERBS) == 24
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -675,6 +676,19 @@ def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, princ
     action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
     assert refusal(daemon.say, peer, action).kind == "invalid"
     assert daemon.asked == []
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_is_wrong_with_a_device_reaches_the_uem_with_who_said_so(daemon: Daemon, holds: bool) -> None:  # noqa: FBT001 - a table
+    peer, handle = privileged(daemon, OLGA)
+    verb = api.FlagDevice(session=handle, cause="compromised", holds=holds, device_id="ABC123", principal="CORP\\Bob")
+    daemon.say(peer, verb)
+    assert daemon.asked[-1] == (
+        "/run/sentry-uem/admin.sock",
+        Flag(device_id="ABC123", principal="CORP\\Bob", cause=Reason.COMPROMISED, holds=holds, by="olga"),
+    )
+    bad = api.FlagDevice(session=handle, cause="policy", holds=holds, device_id="../x", principal="bob")
+    assert refusal(daemon.say, peer, bad).kind == "invalid"
 
 
 EXPLAINED = Explanation(
