@@ -200,7 +200,8 @@ async def test_two_causes_block_and_clearing_one_keeps_the_block(stage: Stage) -
 async def test_what_an_administrator_says_by_hand_stands_above_every_cause(stage: Stage) -> None:
     """Feature row 13, in both directions: Allow against a cause, Block although there is none."""
     phone = post(version="12.1")
-    await announced(stage, REGISTER, PHONE)
+    await say(stage, REGISTER)
+    assert await status_of(stage, phone) == 200
     await announced(stage, flag(Reason.COMPROMISED, holds=True), PHONE)
     allow = control.SetState(device_id=PHONE.device_id, principal=PHONE.principal, state=State.ALLOWED)
     await announced(stage, allow, PHONE)
