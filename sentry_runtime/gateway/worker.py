@@ -164,8 +164,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         try:
             self._look_at_deadlines(loop.time())
-            if self._services.judge.site.turn():
-                self._judge_again(None)
+            self._look_at_the_site()
             self._tell()
         finally:  # a fault in one connection must not stop the clock of all
             pause = DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS
@@ -182,6 +181,11 @@ class _Worker:
             elif now >= self._end:
                 for front in list(self._crowd.fronts):
                     front.give_up()
+
+    def _look_at_the_site(self) -> None:
+        """End what a rule or observing has let through that has ended since the last look."""
+        if self._services.judge.site.turn():
+            self._judge_again(None)
 
     def _tell(self) -> None:
         counters = self._counters

@@ -238,3 +238,28 @@ def test_no_text_of_a_rule_is_anything_but_taken_or_refused(text: str, name: str
     except SettingsError:
         return
     assert ruling.rule is Rule.DENY
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"until":"2026-01-02T12:00Z"', b'"until":""'),
+        (b'"until":"2026-01-02T12:00Z"', b'"until":"2026-01-02"'),
+        (b'"observe":{"until":"2026-01-02T12:00Z"}', b'"observe":{}'),
+        (b'"action":"deny"', b'"action":"block"'),
+        (b'"expires":""', b'"expires":"never"'),
+        (b'"burst":300', b'"burst":0'),
+        (b'"repeats":60', b'"repeats":1'),
+        (b'"requests_per_second":5.0', b'"requests_per_second":0'),
+        (b'"pause_seconds":60.0', b'"pause_seconds":0'),
+        (b'"block_notice":""', b'"block_notice":"two\\nlines"'),
+        (b'"block_notice":""', b'"block_notice":"' + b"x" * 401 + b'"'),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_when_they_are_read(old: bytes, new: bytes) -> None:
+    """By their types: an end that is missing, words that are not known, bounds that let nobody pass, two lines of text."""
+    text = msgspec.json.encode(gateway(rule(device="A"), until="2026-01-02T12:00Z"))
+    msgspec.json.decode(text, type=settings.Gateway)
+    assert old in text
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(text.replace(old, new), type=settings.Gateway)
