@@ -2,8 +2,8 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
-checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `ListRegistered`). Who may
+send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -68,6 +68,23 @@ class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
     """Management to gateway: take no new connection, finish what runs."""
 
 
+class Explain(_Request, frozen=True, kw_only=True, tag="explain"):
+    """Management to gateway: what would become of such a request now, and why; the answer's `result` is an `Explanation`.
+
+    The names are as a person writes them. What is left out: the device's type is taken from its entry, without `source` no
+    rule on a network matches, and without `policy_key` the device is taken to have the right one. Kind `invalid` for what no
+    request can say.
+    """
+
+    device_id: str
+    principal: str
+    command: str = "Sync"
+    protocol: str = "14.1"
+    device_type: str = ""
+    source: str = ""
+    policy_key: int | None = None
+
+
 class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
     """Management to UEM: this device belongs to this principal and may pass.
 
@@ -93,6 +110,17 @@ class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
     by: str = ""
 
 
+class Flag(_Request, frozen=True, kw_only=True, tag="uem.flag"):
+    """Management to UEM: something is wrong with this device (`holds`), or no longer. It blocks as long as one cause holds,
+    unless an administrator has allowed the device by hand."""
+
+    device_id: str
+    principal: str
+    cause: Reason
+    holds: bool
+    by: str = ""
+
+
 class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
     """Management to UEM: forget one (device, principal)."""
 
@@ -108,7 +136,48 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
     limit: int = 500
 
 
-Request = Ask | Follow | ListDevices | ShowDevice | Status | Drain | Register | SetState | Remove | ListRegistered
+Request = (
+    Ask
+    | Follow
+    | ListDevices
+    | ShowDevice
+    | Status
+    | Drain
+    | Explain
+    | Register
+    | SetState
+    | Flag
+    | Remove
+    | ListRegistered
+)
+
+
+class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the decision's table: its word, what it asks, what it saw, and whether it applies."""
+
+    row: str
+    asks: str
+    saw: str
+    applies: bool
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict with the way to it, in the words of the audit trail. The last of the `steps` decides.
+
+    `device_id` and `principal` are the canonical names that were looked for; `answer` is what the device gets; `notes` say what
+    was assumed and what else there is to know.
+    """
+
+    device_id: str
+    principal: str
+    action: str
+    reasons: tuple[str, ...]
+    softened: tuple[str, ...]
+    decided_by: str
+    rule: str
+    answer: str
+    steps: tuple[ExplainedStep, ...]
+    notes: tuple[str, ...]
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="changed"):

@@ -20,6 +20,12 @@ Authority = Annotated[
     str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?\Z", max_length=261)
 ]
 """A DNS name with a port where that is not the usual one, or nothing."""
+Minute = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z\Z")]
+"""A minute in UTC, such as `2026-01-31T18:00Z`; from that minute on something is over."""
+OptionalMinute = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z)?\Z")]
+"""A minute in UTC, or nothing: never."""
+Notice = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", max_length=400)]
+"""One line of plain text."""
 
 
 class SettingsError(ValueError):
@@ -85,6 +91,43 @@ class Limits(_Tree, frozen=True, kw_only=True):
     connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one
 
 
+class Rule(_Tree, frozen=True, kw_only=True):
+    """One of the site's own rules on devices: whom it means (all that is given must match), and until when it holds.
+
+    `device` and `device_type` may end in `*`: whatever begins so. See `sentry_runtime.gateway.site`.
+    """
+
+    name: str
+    action: Literal["allow", "deny"]
+    user: str = ""
+    device: str = ""
+    device_type: str = ""
+    network: str = ""
+    expires: OptionalMinute = ""
+    note: str = ""
+
+
+class Observe(_Tree, frozen=True, kw_only=True):
+    """Blocks for posture and registration are written down and not enforced, until this minute."""
+
+    until: Minute
+
+
+class Throttle(_Tree, frozen=True, kw_only=True):
+    """How much one device and principal may ask of one worker. Only what a backend has served counts."""
+
+    requests_per_second: Annotated[float, msgspec.Meta(gt=0)] = (
+        5.0  # in the long run; Google's ActiveSync service took 900 in five minutes
+    )
+    burst: Annotated[int, msgspec.Meta(ge=1)] = 300  # a phone that is set up anew asks so much in its first minute
+    repeats: Annotated[int, msgspec.Meta(ge=2)] = (
+        60  # who pulls to refresh makes three equal requests each time, and does not do so twenty times in a row
+    )
+    pause_seconds: Annotated[float, msgspec.Meta(gt=0)] = (
+        60.0  # long enough to calm a loop, short enough that nobody calls the help desk
+    )
+
+
 class Gateway(_Tree, frozen=True, kw_only=True):
     """The listeners on 443 and what stands behind them."""
 
@@ -102,6 +145,13 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """The file with the secret that policy keys are made with, the same on every gateway of a fleet; `policy` needs it."""
     non_provisionable: FailMode = "block"
     """What becomes of a device that says it cannot apply all of the policy."""
+    rules: tuple[Rule, ...] = ()
+    """The site's own rules on devices, in their order: the first that matches and has not expired decides."""
+    observe: Observe | None = None
+    throttle: Throttle | None = Throttle()
+    """None: a device may ask as much as it likes."""
+    block_notice: Notice = ""
+    """What a device that is refused is told, with the reasons for it; without it, it is told neither."""
 
     @property
     def worker_count(self) -> int:

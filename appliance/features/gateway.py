@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from appliance.features import backends, interfaces, ssh, tls, uem, values
+from appliance.features import backends, decision, interfaces, ssh, tls, uem, values
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
 from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, ServerTls, Settings
@@ -31,6 +31,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
         if not interfaces.in_zone(tree, zone):
             yield Problem(f"gateway.zones.{place}", f"{zone}, which no interface carries", "zones of the interfaces")
     yield from tls.verify("gateway.tls", tree["gateway"]["tls"])
+    yield from decision.verify(tree)
 
 
 def settings(tree: Tree) -> Settings:
@@ -50,6 +51,10 @@ def settings(tree: Tree) -> Settings:
             workers=gateway["workers"],
             external_host=_external_host(tree),
             limits=Limits(**gateway["limits"]),
+            rules=decision.rules(tree),
+            observe=decision.observe(tree),
+            throttle=decision.throttle(tree),
+            block_notice=gateway["block_notice"],
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),
@@ -133,8 +138,10 @@ FEATURE = Feature(
         workers=values.number("Workers", "Worker processes; 0: one for each core.", low=0, high=WORKERS, default=0),
         tls={**tls.VERSIONS, "default": {}},
         limits={**LIMITS, "default": {}},
+        **decision.FIELDS,
     ),
     verify=verify,
+    on_machine=decision.on_machine,
     render=render,
     flows=flows,
     units=(

@@ -103,6 +103,14 @@ class Reader:
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
+    def of_device(self, device_id: str) -> list[Record]:
+        """All entries of this device id, in the order of their principals. Raises `StoreError`."""
+        try:
+            with self._env.begin() as txn:
+                return _of_device(txn, device_id)
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
     def close(self) -> None:
         """Give the environment back; a second call does nothing."""
         self._env.close()
@@ -193,16 +201,8 @@ class Writer:
 
     def of_device(self, device_id: str) -> list[Record]:
         """All entries of this device id, in the order of their principals."""
-        if not _part_fits(device_id, DEVICE_ID_BYTES):
-            return []
-        prefix = device_id.encode() + b"\0"
-        found = []
         with self._begin() as txn:
-            for place, value in _from(txn, prefix, None):
-                if not place.startswith(prefix):
-                    break
-                found.append(_decode(value))
-        return found
+            return _of_device(txn, device_id)
 
     def free_dead_readers(self) -> int:
         """Give back the slots of readers that died without closing; how many. Else old pages could never be reused."""
@@ -227,6 +227,18 @@ def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tu
         if limit is not None and count >= limit:
             return
         yield item
+
+
+def _of_device(txn: lmdb.Transaction, device_id: str) -> list[Record]:
+    if not _part_fits(device_id, DEVICE_ID_BYTES):
+        return []
+    prefix = device_id.encode() + b"\0"
+    found = []
+    for place, value in _from(txn, prefix, None):
+        if not place.startswith(prefix):
+            break
+        found.append(_decode(value))
+    return found
 
 
 def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:

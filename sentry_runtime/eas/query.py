@@ -60,6 +60,7 @@ _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _BASE64_SPECIAL = re.compile(rb"[+/=]")
 _BLOB_DEVICE_ID = 4  # where its size stands, behind version, command and locale
 _DEVICE_ID = re.compile(r"[!-*,-~]{1,64}")  # printable ASCII; no space and no "+", which some servers read as a space
+_HEX = re.compile(r"(?:[0-9A-F]{2})+")
 _POLICY_KEY = re.compile(r"[0-9]{1,10}")
 _UINT32_MAX = 0xFFFF_FFFF
 
@@ -100,6 +101,16 @@ def parse(query: bytes, version: str | None = None, policy_key: str | None = Non
     if b"&" in query or b"=" in text.rstrip(b"="):
         return _plain(query, version, policy_key)
     return _blob(text, version, policy_key)
+
+
+def is_device_id(text: str) -> bool:
+    """Whether a plain query can carry this as a device id."""
+    return _DEVICE_ID.fullmatch(text) is not None
+
+
+def printable_reading(device_id: str) -> tuple[str, ...]:
+    """The alias of a canonical id that is the hex of a base64 query's bytes, as `parse` gives it; empty where it has none."""
+    return _printable(bytes.fromhex(device_id)) if _HEX.fullmatch(device_id) else ()
 
 
 def without_policy_key(query: bytes) -> bytes:

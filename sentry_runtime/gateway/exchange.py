@@ -5,6 +5,7 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
+import zlib
 from collections.abc import Callable, Coroutine
 
 from sentry_runtime.devices.record import DeviceKey, Record
@@ -14,13 +15,14 @@ from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
 
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
 
@@ -41,6 +43,8 @@ class Exchange:
         self._started = asyncio.get_running_loop().time()
         self._id = ""
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
+        self._verdict: Verdict | None = None  # the last one
+        self._checksum = 0  # of the request body, while it is small
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -51,6 +55,7 @@ class Exchange:
         Raises `HeadError` when the query cannot be read; then nothing has been recorded.
         """
         self._relay.body(payload, complete=complete)
+        self._checksum = zlib.crc32(payload[:SMALL_BYTES])
         try:
             asked = service(self._head, autodiscover=bool(self._services.external_host))
             if asked is Service.ACTIVESYNC:
@@ -71,6 +76,8 @@ class Exchange:
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
+        if self._relay.bytes_in < SMALL_BYTES:
+            self._checksum = zlib.crc32(payload[:SMALL_BYTES], self._checksum)
         self._relay.body(payload, complete=complete)
         self._gathered()
 
@@ -119,14 +126,21 @@ class Exchange:
 
     # From the table of running exchanges.
 
+    def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
+        """The verdict on this request if it came now, with this in the device list for its key."""
+        if self.claim is None:
+            raise AssertionError("only what has a claim is in the table")
+        return decide(self._services.judge.running(self.claim, self._front.peer.source, found))
+
     def revoke(self, verdict: Verdict) -> None:
         """The device may no longer pass: what waits at the backend ends now."""
         if self._done or self.claim is None:
             return
         self._counters.revoked += 1
+        self._verdict = verdict
         self._relay.keep_alive = False
         if verdict.action is Action.BLOCK:
-            answer = enforce.revoked(self.claim, verdict)
+            answer = enforce.revoked(self.claim, verdict, self._services.notice)
         else:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._end(answer, "block", ("revoked", *verdict.reasons))
@@ -135,6 +149,8 @@ class Exchange:
 
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
+        if self._relay.served:
+            self._served()
         self._finish("allow", ())
         keep_alive = self._relay.keep_alive and not self._services.draining
         self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
@@ -156,24 +172,44 @@ class Exchange:
         self._answer(answer, "allow", ("health",))
 
     def _judge(self, claim: Claim) -> None:
-        key = claim.key
-        verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
+        key, throttle = claim.key, self._services.throttle
+        pause = None if throttle is None else throttle.pause(claim)
+        if throttle is not None and pause is not None:
+            self._throttled(claim, pause, throttle.left(pause))
+            return
+        verdict = self._decide(claim, None if key is None else self._services.known.get(key))
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
 
-    def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
-        ours = self._services.provisioning
-        return decide(Case(claim.key, record, None if ours is None else ours.need(claim)))
+    def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
+        self._verdict = decide(self._services.judge.case(claim, self._front.peer.source, found, excess))
+        return self._verdict
+
+    def _throttled(self, claim: Claim, pause: Pause, left: float) -> None:
+        verdict = self._decide(claim, None, pause.excess)
+        self._counters.throttled += 1
+        self._answer(enforce.throttled(pause.excess, left), "throttle", tuple(verdict.reasons))
+
+    def _served(self) -> None:
+        """A backend has served the device, or vouched for it: that counts towards what it may ask."""
+        throttle, relay = self._services.throttle, self._relay
+        if throttle is None or self.claim is None:
+            return
+        made = None
+        if relay.bytes_in <= SMALL_BYTES:
+            made = (self._head.query, self._checksum, relay.bytes_in, relay.status, relay.bytes_out)
+        throttle.served(self.claim, asyncio.get_running_loop().time() - self._started, made)
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
+        self._counters.softened += bool(verdict.softened)
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
             self._forward(claim)
         elif verdict.action in (Action.BLOCK, Action.WIPE):
             self._counters.blocked += 1
-            self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+            self._answer(enforce.blocked(claim, verdict, self._services.notice), "block", tuple(verdict.reasons))
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
             too_large = DeniedError(413, "provision_too_large")
             self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
@@ -191,7 +227,7 @@ class Exchange:
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
         else:
-            verdict = self._verdict(claim, self._told)
+            verdict = self._decide(claim, self._told)
             self._obey(claim, self._last_look(claim) if verdict.action in _PASSING else verdict)
 
     def _last_look(self, claim: Claim) -> Verdict:
@@ -200,7 +236,7 @@ class Exchange:
         The list has the last word; what the agent told this exchange counts only where the list cannot be read.
         """
         found = None if claim.key is None else self._services.known.get(claim.key)
-        return self._verdict(claim, self._told if found is Unreadable.LIST else found)
+        return self._decide(claim, self._told if found is Unreadable.LIST else found)
 
     def _caller(self) -> Caller:
         return Caller.of(self._head, self._front.peer.source)
@@ -246,6 +282,7 @@ class Exchange:
         reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
         self._counters.provisioned += reply.granted
         self._reply(reply)
+        self._served()
 
     def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
         """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
@@ -362,5 +399,6 @@ class Exchange:
             bytes_out=relay.bytes_out,
             seconds=asyncio.get_running_loop().time() - self._started,
             backend=relay.backend,
+            verdict=self._verdict,
         )
         account.outcome(self._id, self._front.peer, self._head, self.claim, outcome)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.settings import Limits
 
 
@@ -14,7 +16,9 @@ from sentry_runtime.settings import Limits
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
-    `provisioning`: the gateway's own policy; with one it answers Provision itself.
+    `judge`: has what requests are judged by, and the gateway's own policy, with which it answers Provision itself.
+    `throttle`: counts what each device asks; None where a device may ask as much as it likes.
+    `notice`: what a device that is refused is told; "" for nothing.
     `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
     """
 
@@ -23,12 +27,19 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
-    provisioning: Provisioning | None = None
+    judge: Judge
+    throttle: Throttle | None = None
+    notice: str = ""
     external_host: str = ""
     draining: bool = False
     stopping: bool = False
 
     @property
+    def provisioning(self) -> Provisioning | None:
+        """The gateway's own policy, if it has one."""
+        return self.judge.provisioning
+
+    @property
     def provisions(self) -> bool:
         """Whether the gateway answers Provision itself, so that the lists of commands that pass through it name it."""
-        return self.provisioning is not None
+        return self.judge.provisioning is not None

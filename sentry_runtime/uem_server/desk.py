@@ -1,4 +1,4 @@
-"""Serves the administrators' socket: register, allow, block, wipe, remove, list, status. Root's only."""
+"""Serves the administrators' socket: register, allow, block, wipe, flag, remove, list, status. Root's only."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,7 @@ from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.api import Api
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
+from sentry_runtime.uem_server.rules import CAUSES
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 LIST_LIMIT = 5_000  # more than a line holds; the line's bound ends the page
@@ -48,6 +49,8 @@ class Desk:
                 return await self._register(request)
             case control.SetState():
                 return await self._set_state(request)
+            case control.Flag():
+                return await self._flag(request)
             case control.Remove():
                 key = _key(request.device_id, request.principal)
                 return await self._change(lambda registry: registry.remove(key), request.by)
@@ -73,6 +76,12 @@ class Desk:
         return await self._change(
             lambda registry: registry.set_state(key, request.state, request.reasons, request.note), request.by
         )
+
+    async def _flag(self, request: control.Flag) -> Decision:
+        key, cause, holds = _key(request.device_id, request.principal), request.cause, request.holds
+        if cause not in CAUSES:
+            raise MessageError(f"`cause` is one of {', '.join(sorted(CAUSES))}; found {cause.value} - at `$.cause`")
+        return await self._change(lambda registry: registry.flag(key, cause, holds=holds), request.by)
 
     async def _change(self, job: Change, by: str) -> Decision:
         """Make the change, hand it to the pusher, answer: the push is not waited for."""

@@ -5,24 +5,9 @@ person logs in as `user`, `DOMAIN\\user` or `user@domain`. A device list entry i
 under one must restrict the others.
 """
 
-import re
+from sentry_runtime.eas.device_id import root
 
-_HEX = re.compile(r"(?:[0-9A-F]{2})+")
-_TEXT = re.compile(rb"[!-*,-~]+")  # what a plain query may carry as a device id; see `sentry_runtime.eas.query`
-
-
-def root(device_id: str) -> str:
-    """The same for a device id as text and for the hex of its bytes, in whatever case they were sent.
-
-    Read as hex for as long as that gives text: an id that is itself the hex of text has one more spelling. Ids of
-    random bytes are their own root, but for one in millions; sharing a root never grants anything.
-    """
-    while _HEX.fullmatch(device_id):
-        octets = bytes.fromhex(device_id)
-        if not _TEXT.fullmatch(octets):
-            break
-        device_id = octets.decode("ascii").upper()
-    return device_id
+__all__ = ["root", "user"]
 
 
 def user(principal: str) -> str:

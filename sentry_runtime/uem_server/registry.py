@@ -8,14 +8,14 @@ UEM restored from an old backup then goes on above what its Sentries have alread
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
 from sentry_runtime.uem_server import kin, room
-from sentry_runtime.uem_server.rules import Standing, effective, unregistered
-from sentry_runtime.uem_server.tables import Alias, Clock, Device
+from sentry_runtime.uem_server.rules import Standing, automatic, effective, unregistered
+from sentry_runtime.uem_server.tables import Alias, Cause, Clock, Device
 from sentry_runtime.uem_server.upgrade import find, give_spellings, spelling
 
 
@@ -61,13 +61,33 @@ class Registry:
             return self._decision(session, device)
 
     def register(self, key: DeviceKey, device_type: str, note: str) -> list[Decision]:
-        """The device belongs to the principal and may pass. Returns what changed, the device itself first."""
-        return self._change(key, Standing(State.ALLOWED), note, device_type=device_type, registered=True)
+        """The device belongs to the principal and may pass, unless something is wrong with it. Returns what changed, the device
+        itself first."""
+        return self._change(key, None, note, device_type=device_type, registered=True)
 
     def set_state(self, key: DeviceKey, state: State, reasons: Iterable[Reason], note: str) -> list[Decision]:
         """An administrator's word on a device, known or not. Returns what changed, the device itself first."""
         why = () if state is State.ALLOWED else tuple(sorted(set(reasons)))
         return self._change(key, Standing(state, why), note)
+
+    def flag(self, key: DeviceKey, cause: Reason, *, holds: bool) -> list[Decision]:
+        """Something is wrong with the device, or no longer. Returns what is said now, the device itself first.
+
+        It counts where no administrator has said otherwise by hand. Raises `UnknownDeviceError`.
+        """
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = find(session, key)
+            if device is None or device.removed:
+                raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+            device.causes = [one for one in device.causes if one.reason != cause]
+            session.flush()
+            if holds:
+                device.causes.append(Cause(reason=cause))
+            if not device.manual:
+                self._set(device, self._automatic(device))
+            device.version = self._next(clock)
+            return self._with_those_it_restricts(session, clock, device)
 
     def remove(self, key: DeviceKey) -> list[Decision]:
         """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
@@ -77,7 +97,7 @@ class Registry:
             if device is None or device.removed:
                 raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
             device.removed, device.registered, device.manual = True, False, False
-            device.aliases, device.note, device.first_seen, device.last_seen = [], "", 0, 0
+            device.aliases, device.causes, device.note, device.first_seen, device.last_seen = [], [], "", 0, 0
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
 
@@ -119,22 +139,27 @@ class Registry:
             return {"devices": sum(by_state.values()), "version": self._last(session), **by_state}
 
     def _change(
-        self, key: DeviceKey, standing: Standing, note: str, *, device_type: str = "", registered: bool = False
+        self, key: DeviceKey, by_hand: Standing | None, note: str, *, device_type: str = "", registered: bool = False
     ) -> list[Decision]:
+        """Give the device this word by hand, or give it back to the automatic one."""
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
             device = find(session, key)
             if device is None or device.removed:
                 device = self._new(session, key, device)
-            self._set(device, standing)
-            device.device_type = device_type or device.device_type
             device.registered = registered or device.registered
-            device.manual = not registered
+            device.manual = by_hand is not None
+            self._set(device, by_hand or self._automatic(device))
+            device.device_type = device_type or device.device_type
             if device.spelling is not None:
                 device.spelling.spoken = True
             device.note = note
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
+
+    def _automatic(self, device: Device) -> Standing:
+        causes = [Reason(cause.reason) for cause in device.causes]
+        return automatic(causes, registered=device.registered, auto_block=self._auto_block)
 
     def _new(self, session: Session, key: DeviceKey, removed: Device | None) -> Device:
         """A fresh row, or the removed one as fresh; the caller gives it its word and its version."""
@@ -189,12 +214,14 @@ class Registry:
     def _apply_auto_block(self) -> None:
         """The setting may have changed while we were down: give those nobody decided about its present word."""
         word = unregistered(auto_block=self._auto_block)
-        undecided = select(Device).where(room.undecided(), Device.state != word.state)
+        other = or_(Device.state != word.state, Device.causes.any())
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            for device in session.scalars(undecided):
-                self._set(device, word)
-                device.version = self._next(clock)
+            for device in session.scalars(select(Device).where(room.by_contact(), other)):
+                standing = self._automatic(device)
+                if standing != kin.own(device):
+                    self._set(device, standing)
+                    device.version = self._next(clock)
 
 
 def _worded(device: Device, standing: Standing) -> Decision:

@@ -41,6 +41,7 @@ class Device(Base):
     last_seen: Mapped[int] = mapped_column(default=0)
     aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
+    causes: Mapped[list["Cause"]] = relationship(cascade="all, delete-orphan")
 
 
 class Alias(Base):
@@ -49,6 +50,17 @@ class Alias(Base):
     __tablename__ = "aliases"
     device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     alias: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class Cause(Base):
+    """Something that was found wrong with a device and has not been cleared.
+
+    A table of its own, as `Spelling` is.
+    """
+
+    __tablename__ = "causes"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
 
 
 class Spelling(Base):

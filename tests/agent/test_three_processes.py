@@ -8,7 +8,7 @@ import pytest
 
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
-from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
@@ -173,3 +173,59 @@ async def test_a_known_device_goes_on_while_agent_and_uem_are_dead(stage: Stage,
     assert (await phone.ask(post())).status == 200
     await phone.close()
     assert len(backend.seen) == 3
+
+
+def flag(cause: Reason, *, holds: bool) -> control.Flag:
+    """Something is wrong with the phone, or no longer."""
+    return control.Flag(device_id=PHONE.device_id, principal=PHONE.principal, cause=cause, holds=holds)
+
+
+async def test_two_causes_block_and_clearing_one_keeps_the_block(stage: Stage) -> None:
+    """Feature rows 11 and 48: from the UEM through the agent to the gateway, and the explanation names what is left."""
+    phone = post(version="12.1")
+    await say(stage, REGISTER)
+    assert await status_of(stage, phone) == 200
+    await announced(stage, flag(Reason.COMPROMISED, holds=True), PHONE)
+    await announced(stage, flag(Reason.OS_VERSION, holds=True), PHONE)
+    assert await status_of(stage, phone) == 403
+    await announced(stage, flag(Reason.COMPROMISED, holds=False), PHONE)
+    assert await status_of(stage, phone) == 403
+    asked = control.Explain(device_id="phone1", principal="Anna@Lab.test")
+    said = await asyncio.to_thread(control.call, stage.settings.paths.gateway_control, asked, control.Explanation)
+    assert (said.action, said.reasons, said.decided_by) == ("block", ("os_version",), "blocked")
+    await announced(stage, flag(Reason.OS_VERSION, holds=False), PHONE)
+    assert await status_of(stage, phone) == 200
+
+
+async def test_what_an_administrator_says_by_hand_stands_above_every_cause(stage: Stage) -> None:
+    """Feature row 13, in both directions: Allow against a cause, Block although there is none."""
+    phone = post(version="12.1")
+    await say(stage, REGISTER)
+    assert await status_of(stage, phone) == 200
+    await announced(stage, flag(Reason.COMPROMISED, holds=True), PHONE)
+    allow = control.SetState(device_id=PHONE.device_id, principal=PHONE.principal, state=State.ALLOWED)
+    await announced(stage, allow, PHONE)
+    assert await status_of(stage, phone) == 200
+    await announced(stage, BLOCK, PHONE)
+    word = await say(stage, flag(Reason.COMPROMISED, holds=False))  # nothing to announce: it is blocked all the same
+    assert (word.state, word.reasons) == (State.BLOCKED, (Reason.MANUAL,))
+    assert await status_of(stage, phone) == 403
+    with pytest.raises(ControlError, match="`cause` is one of compromised"):
+        await say(stage, flag(Reason.MANUAL, holds=True))
+
+
+async def test_a_posture_that_changes_cuts_what_hangs(stage: Stage, backend: Backend) -> None:
+    """Feature row 11: the UEM learns that the device is compromised; its Ping ends at once."""
+
+    async def hold(turn: Turn) -> None:
+        await turn.body()
+        await turn.reader.read()
+
+    await say(stage, REGISTER)
+    backend.script = hold
+    phone = await device(stage)
+    await phone.send(post("Ping"))
+    await backend.wait_seen()
+    await say(stage, flag(Reason.COMPROMISED, holds=True))
+    assert (await phone.response()).body.endswith(b"\x03129\x00\x01\x01")
+    await phone.close()

@@ -7,11 +7,13 @@ from appliance.apply import stamp
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import Context, Topic, word
+from appliance.features.values import minute_of
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
 
 DEVICES = 2_000  # rows of one answer: 400 KiB of JSON; longer lists are searched by device id
 PAGE = 500
+RULE_COLUMNS = ("order", "name", "action", "state", "user", "device", "type", "network", "expires", "note")
 COLUMNS = ("device", "user", "state", "reasons", "type", "registered", "last change")
 
 
@@ -102,6 +104,27 @@ def device(context: Context, argument: str) -> Table:
     return Table(title=f"device {argument}", columns=COLUMNS, rows=tuple(_row(record) for record in found))
 
 
+def rules(context: Context, _argument: str) -> Table:
+    """The site's own rules in their order, with those that have expired; and until when the gateway only observes."""
+    held = context.setting("gateway", "rules", default={})
+    until = context.setting("gateway", "observe", "until", default="")
+    observing = f" (observing until {until})" if until and not _over(until, context.now) else ""
+    ordered = sorted(held.items(), key=lambda item: item[1]["order"])
+    found = tuple(_rule(name, rule, context.now) for name, rule in ordered)
+    return Table(title=f"rules{observing}", columns=RULE_COLUMNS, rows=found)
+
+
+def _rule(name: str, rule: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    expires = rule.get("expires", "")
+    state = "expired" if expires and _over(expires, now) else "in force"
+    fields = ("user", "device", "device_type", "network", "expires", "note")
+    return (word(rule["order"]), name, rule["action"], state, *(word(rule.get(field)) for field in fields))
+
+
+def _over(minute: str, now: float) -> bool:
+    return minute_of(minute).timestamp() <= now
+
+
 def emm_source_verify(context: Context, _argument: str) -> Facts:
     """Whether who pushes from the UEM is verified (V-250985): the push listener takes nothing without the UEM's client
     certificate, and there is no setting that would turn that off."""
@@ -124,6 +147,7 @@ TOPICS = {
     "uem": Topic("the UEM and the link to it", uem),
     "devices": Topic("the device list", devices),
     "device": Topic("one device", device, argument="device id"),
+    "rules": Topic("the site's own rules on devices", rules),
     "emm-source-verify": Topic("whether the UEM's pushes are verified", emm_source_verify),
     "emm-ips": Topic("where the UEM may push from", emm_ips),
 }

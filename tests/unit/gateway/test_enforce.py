@@ -4,7 +4,7 @@ import pytest
 
 from sentry_runtime.devices.record import DeviceKey, Reason
 from sentry_runtime.gateway import enforce
-from sentry_runtime.gateway.decide import Action, Need, Verdict
+from sentry_runtime.gateway.decide import Action, Excess, Need, Verdict
 from sentry_runtime.gateway.identify import Claim
 
 
@@ -50,6 +50,54 @@ def test_nobody_could_be_asked_is_no_verdict_on_the_device(protocol: str) -> Non
     """It is to come back, in every version."""
     answer = enforce.blocked(claim("Sync", protocol), block(Reason.UEM_UNREACHABLE))
     assert (answer.status, answer.headers) == (503, ((b"Retry-After", b"30"),))
+
+
+NOTICE = "Zugang gesperrt. Help desk: 4711 <help@lab.test>"
+
+
+@pytest.mark.parametrize(("command", "protocol"), [("Sync", "12.1"), ("Sync", ""), ("GetAttachment", "16.1")])
+def test_a_notice_is_plain_text_where_the_answer_is_an_http_status(command: str, protocol: str) -> None:
+    """With the reasons behind it; what looks like markup stays text for every browser."""
+    verdict = block(Reason.UNREGISTERED, Reason.POLICY)
+    answer = enforce.blocked(claim(command, protocol), verdict, NOTICE)
+    assert (answer.status, answer.body.decode()) == (403, f"{NOTICE}\nReason: unregistered, policy\n")
+    assert answer.headers == (
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"X-Block-Reason", b"unregistered, policy"),
+    )
+
+
+def test_a_notice_changes_nothing_of_a_status_document() -> None:
+    """The reasons stand in a field beside it."""
+    verdict = block(Reason.UNREGISTERED)
+    plain, told = (enforce.blocked(claim("Sync", "14.1"), verdict, notice) for notice in ("", NOTICE))
+    assert (told.status, told.body) == (plain.status, plain.body)
+    assert told.headers == (*plain.headers, (b"X-Block-Reason", b"unregistered"))
+
+
+def test_a_held_request_ends_with_the_notice_too() -> None:
+    """All but a Ping of an older client, which is sent to a FolderSync first."""
+    verdict = block(Reason.POLICY)
+    assert b"4711" in enforce.revoked(claim("Sync", "12.1"), verdict, NOTICE).body
+    assert b"4711" not in enforce.revoked(claim("Ping", "12.1"), verdict, NOTICE).body
+
+
+def test_without_reasons_a_notice_names_none() -> None:
+    """A block that says no reason is still a block."""
+    answer = enforce.blocked(claim("Sync", "2.5"), block(), "No.")
+    assert (answer.body, b"X-Block-Reason" in dict(answer.headers)) == (b"No.\n", False)
+
+
+@pytest.mark.parametrize(
+    ("excess", "word"),
+    [(Excess.TOO_MANY_REQUESTS, b"CommandFrequency"), (Excess.SYNC_LOOP, b"RecentCommands")],
+)
+def test_a_throttled_device_is_told_when_to_come_back(excess: Excess, word: bytes) -> None:
+    """In every version; the seconds are rounded up, so that nobody comes a moment too early."""
+    answer = enforce.throttled(excess, 12.1)
+    assert (answer.status, answer.headers) == (503, ((b"Retry-After", b"13"), (b"X-MS-ASThrottle", word)))
+    assert dict(enforce.throttled(excess, 0.0).headers)[b"Retry-After"] == b"1"
 
 
 def test_the_wire_form() -> None:

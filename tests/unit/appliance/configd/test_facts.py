@@ -264,6 +264,27 @@ def test_the_device_list_comes_in_pages(context: Context) -> None:
     assert asked[1] == ListDevices(after=DeviceKey("D0299", "bob@lab.test"), limit=500)
 
 
+def test_rules_stand_in_their_order_with_those_that_have_expired(context: Context) -> None:
+    """By the appliance's clock, on the minute; the title says until when the gateway only observes."""
+    rules = {
+        "old": {"order": 5, "action": "allow", "user": "anna", "expires": "2026-01-02T12:00Z"},
+        "zeta": {"order": 1, "action": "deny", "device": "A*", "note": "lost"},
+        "soon": {"order": 9, "action": "deny", "network": "192.0.2.0/24", "expires": "2026-01-02T12:01Z"},
+    }
+    noon = 1_767_355_200.0
+    assert context.running is not None
+    tree = {"gateway": {"rules": rules, "observe": {"until": "2026-01-02T12:01Z"}}}
+    context = replace(context, running=msgspec.structs.replace(context.running, tree=tree), now=noon)
+    shown = facts.show("rules", "", context)
+    assert rows(shown) == (
+        ("1", "zeta", "deny", "in force", "", "A*", "", "", "", "lost"),
+        ("5", "old", "allow", "expired", "anna", "", "", "", "2026-01-02T12:00Z", ""),
+        ("9", "soon", "deny", "in force", "", "", "", "192.0.2.0/24", "2026-01-02T12:01Z", ""),
+    )
+    assert shown.title == "rules (observing until 2026-01-02T12:01Z)"
+    assert facts.show("rules", "", replace(context, now=noon + 60)).title == "rules"
+
+
 def test_a_device_wants_its_id(context: Context) -> None:
     asked: list[Any] = []
 

@@ -72,6 +72,15 @@ def test_every_optional_setting_reaches_the_data_plane(trees: dict[str, Tree], t
     found = runtime(trees["one_interface"], tmp_path)
     assert (found.gateway.workers, found.gateway.tls.minimum, found.gateway.tls.maximum) == (4, "1.3", "1.3")
     assert (found.gateway.limits.head_bytes, found.gateway.limits.connections_per_worker) == (8_192, 500)
+    assert [(rule.name, rule.expires) for rule in found.gateway.rules] == [
+        ("pilot", "2026-03-31T18:00Z"),
+        ("lost-phone", ""),
+    ]
+    assert found.gateway.observe == runtime_settings.Observe(until="2026-01-31T18:00Z")
+    assert found.gateway.throttle == runtime_settings.Throttle(
+        requests_per_second=2.0, burst=100, repeats=30, pause_seconds=120.0
+    )
+    assert found.gateway.block_notice.startswith("This device")
     assert (found.agent.fail_mode, found.agent.uem.timeout_seconds, found.agent.uem.resync_seconds) == ("allow", 3, 30)
     exchange, plain, private = found.gateway.backends
     assert exchange.tls is not None
