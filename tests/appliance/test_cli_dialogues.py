@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.appliance.terminal import PROMPT, Terminal, connected
+from tests.appliance.terminal import Terminal, connected
 from tests.lab import Lab
+from tests.screen import PROMPT
 
 pytestmark = pytest.mark.appliance
 
