@@ -15,10 +15,12 @@ import uvloop
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.credentials import Access, Scheme
 from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
@@ -81,6 +83,8 @@ class _Worker:
             account=Account(self._trail, self._counters, time.time),
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
+            access=Access(tuple(map(Scheme, settings.gateway.authentication)), settings.principals.names()),
+            versions=versions_up_to(settings.gateway.newest_protocol),
         )
         self._doors: list[Door] = []
         self._over = asyncio.Event()

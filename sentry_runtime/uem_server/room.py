@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.uem_server import names
+from sentry_runtime.eas.principal import user_of
 from sentry_runtime.uem_server.tables import Alias, Device, Spelling
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
@@ -36,7 +36,7 @@ def undecided() -> ColumnElement[bool]:
 
 def check(session: Session, key: DeviceKey) -> None:
     """Raise `NoRoomError` unless one more undecided device of this principal may be recorded."""
-    user = names.user(key.principal)
+    user = user_of(key.principal)
     rows = session.execute(
         select(Device.principal, func.count())
         .join(Spelling, Spelling.device == Device.id)

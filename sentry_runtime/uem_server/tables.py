@@ -52,7 +52,8 @@ class Alias(Base):
 
 
 class Spelling(Base):
-    """What all spellings of one device and one person share (`names`), and whether an administrator ever spoke of the row.
+    """What all spellings of one device and one person share (`root` of `eas.device_id`, `user_of` of `eas.principal`), and
+    whether an administrator ever spoke of the row.
 
     A table of its own, so that a database from before it gets it without a change to what is there.
     """

@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.eas import device_id, principal
 from sentry_runtime.uem.messages import MessageError, canonical
-from sentry_runtime.uem_server import names
 from sentry_runtime.uem_server.tables import Device, Spelling
 
 
@@ -31,7 +31,7 @@ def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
 
 def spelling(key: DeviceKey, *, spoken: bool = False) -> Spelling:
     """A device's spelling."""
-    return Spelling(user=names.user(key.principal), root=names.root(key.device_id), spoken=spoken)
+    return Spelling(user=principal.user_of(key.principal), root=device_id.root(key.device_id), spoken=spoken)
 
 
 def find(session: Session, key: DeviceKey) -> Device | None:
