@@ -100,6 +100,8 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
     authentication: Annotated[tuple[Scheme, ...], msgspec.Meta(min_length=1, max_length=4)] = ("basic",)
     """How devices may authenticate, in the order in which a challenge offers it; what is not listed is refused."""
+    pooled_connections: bool = False
+    """Whether a balancer puts requests of several devices on one connection: no request then relies on an earlier log-on."""
     newest_protocol: Protocol = "16.1"
     """The newest protocol version that devices are offered."""
     limits: Limits = Limits()

@@ -37,7 +37,6 @@ _OFFERS = {
     Scheme.NEGOTIATE: b"Negotiate",
     Scheme.BEARER: b'Bearer realm="' + REALM.encode() + b'"',
 }
-_OF_THE_CONNECTION = frozenset({Scheme.NTLM, Scheme.NEGOTIATE})
 
 
 class Step(enum.Enum):
@@ -71,20 +70,19 @@ class CredentialsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How the site lets devices authenticate: the schemes in the order in which they are offered, and how names are read."""
+    """How the site lets devices authenticate: the schemes in the order in which they are offered, and how names are read.
+
+    `pooled`: a connection is not one device's, so what it has logged on as counts for no later request.
+    """
 
     schemes: tuple[Scheme, ...] = (Scheme.BASIC,)
     names: Names = field(default_factory=Names)
+    pooled: bool = False
 
     @property
     def challenges(self) -> tuple[tuple[bytes, bytes], ...]:
         """The fields of a 401."""
         return tuple((_CHALLENGE, _OFFERS[scheme]) for scheme in self.schemes)
-
-    @property
-    def of_the_connection(self) -> bool:
-        """Whether there are schemes by which a connection logs on, and not each request."""
-        return not _OF_THE_CONNECTION.isdisjoint(self.schemes)
 
     def read(self, authorization: bytes) -> Credentials:
         """The credentials in the value of `Authorization`. Raises `CredentialsError`."""

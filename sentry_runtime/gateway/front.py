@@ -358,7 +358,7 @@ class FrontConnection(asyncio.Protocol):
 
     def _holder(self, device_id: str) -> str:
         """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
-        if self._shared:
+        if self._shared or self._services.access.pooled:
             return ""
         now = self._loop.time()
         for upstream in self._all_upstreams():

@@ -64,6 +64,12 @@ def run(post: Post) -> None:
         runner.run(_Worker(post).work())
 
 
+def _access(settings: Settings) -> Access:
+    gateway = settings.gateway
+    schemes = tuple(Scheme(one) for one in gateway.authentication)
+    return Access(schemes, settings.principals.names(), pooled=gateway.pooled_connections)
+
+
 class _Worker:
     def __init__(self, post: Post) -> None:
         settings, limits = post.settings, post.settings.gateway.limits
@@ -83,7 +89,7 @@ class _Worker:
             account=Account(self._trail, self._counters, time.time),
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
-            access=Access(tuple(map(Scheme, settings.gateway.authentication)), settings.principals.names()),
+            access=_access(settings),
             versions=versions_up_to(settings.gateway.newest_protocol),
         )
         self._doors: list[Door] = []

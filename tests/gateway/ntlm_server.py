@@ -62,7 +62,8 @@ class NtlmServer:
         message = base64.b64decode(token)
         context = self._contexts.pop(number, None)
         if context is None:
-            context = spnego.server(protocol="ntlm" if message.startswith(b"NTLMSSP") else "negotiate", options=_PURE)
+            protocol = "ntlm" if message.startswith(b"NTLMSSP") else "negotiate"
+            context = spnego.server(protocol=protocol, options=PURE[protocol])
         try:
             answer = context.step(message)
         except SpnegoError:
@@ -74,7 +75,8 @@ class NtlmServer:
         return "" if answer is None else f"{scheme} {base64.b64encode(answer).decode()}"
 
 
-_PURE = spnego.NegotiateOptions.use_negotiate  # the acceptor in Python, not the system's
+# What is written in Python, not the system's.
+PURE = {"ntlm": spnego.NegotiateOptions.use_ntlm, "negotiate": spnego.NegotiateOptions.use_negotiate}
 
 
 class NtlmClient:
@@ -85,7 +87,7 @@ class NtlmClient:
         secret = USERS[user] if password is None else password
         self._scheme = scheme
         self.context = spnego.client(
-            user, secret, protocol=protocol, hostname="mail.lab.test", service="http", options=_PURE
+            user, secret, protocol=protocol, hostname="mail.lab.test", service="http", options=PURE[protocol]
         )
 
     def first(self) -> str:
