@@ -143,3 +143,13 @@ async def test_more_devices_than_connections_are_kept_are_served_all_the_same(st
             assert response.status == 200
     assert stand.backend.connections == 24
     assert stand.backend.open <= 6
+
+
+async def test_log_ons_of_two_devices_may_overlap(stand: Stand, server: NtlmServer) -> None:
+    """Each goes on with its own first message."""
+    device = await stand.device()
+    people = [Person(*PAIRS[0]), Person(*PAIRS[3])]
+    for how in ("ntlm", "go on", "again"):
+        answers = [await person.act(device, how) for person in people]
+    assert [(response.status, response.body.decode()) for _, response in answers] == [(200, ANNA), (200, BERT)]
+    assert stand.backend.connections == 2
