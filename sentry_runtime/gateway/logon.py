@@ -131,6 +131,8 @@ class Logons:
 
     def tidy(self, now: float) -> None:
         """Give up what has waited too long, or whose backend has gone."""
+        if not self._opened:  # as nearly always, and every connection is looked at each second
+            return
         for device_id in [one for one, opened in self._opened.items() if not opened.upstream.usable(now)]:
             self._forget(device_id)
 

@@ -43,6 +43,8 @@ class Upstreams:
 
     def tidy(self, now: float) -> None:
         """Let go of those over which no request will go any more."""
+        if not self._kept:  # as nearly always, and every connection is looked at each second
+            return
         for upstream in [one for one in self._kept if not one.usable(now)]:
             self._kept.remove(upstream)
             upstream.drop()

@@ -245,3 +245,18 @@ async def test_every_form_of_a_users_name_is_one_device_in_the_list(crowded: Sta
     await announced(crowded, control.SetState(device_id="phone1", principal="Lab\\ANNA", state=State.BLOCKED), PHONE)
     for name in NAMES:
         assert await status_of(crowded, post(authorization=basic(name), user="anna", version="12.1")) == 403
+
+
+async def test_a_hundred_first_requests_at_once_are_one_entry_and_one_question(
+    crowded: Stage, backend: Backend
+) -> None:
+    """Each on a connection of its own."""
+    phones = [await device(crowded) for _ in range(100)]
+    for phone in phones:
+        await phone.send(post())
+    assert {(await phone.response()).status for phone in phones} == {200}
+    for phone in phones:
+        await phone.close()
+    assert [record.key for record in crowded.listed()] == [PHONE]
+    assert crowded.status()["questions"] == 1
+    assert len(backend.seen) == 100
