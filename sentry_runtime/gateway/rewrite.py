@@ -80,15 +80,21 @@ def request_head(
 
 def probe_head(backend: Backend, authorization: bytes, source: str) -> bytes:
     """An OPTIONS of the gateway's own with a device's credentials."""
-    return (
-        b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nUser-Agent: Sentry\r\nX-Forwarded-For: %s\r\n"
-        b"Connection: close\r\n\r\n" % (ACTIVESYNC_PATH.encode(), _authority(backend), authorization, source.encode())
-    )
+    return _options(backend, authorization, source) + b"Connection: close\r\n\r\n"
 
 
 def logon_head(backend: Backend, authorization: bytes, source: str) -> bytes:
     """An OPTIONS of the gateway's own with a message of a device's log-on; the connection stays."""
-    return probe_head(backend, authorization, source).replace(b"\r\nConnection: close\r\n", b"\r\n")
+    return _options(backend, authorization, source) + b"\r\n"
+
+
+def _options(backend: Backend, authorization: bytes, source: str) -> bytes:
+    return b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nUser-Agent: Sentry\r\nX-Forwarded-For: %s\r\n" % (
+        ACTIVESYNC_PATH.encode(),
+        _authority(backend),
+        authorization,
+        source.encode(),
+    )
 
 
 def response_head(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import Reason, State
@@ -48,6 +48,11 @@ def settle(session: Session, users: Collection[str], limit: int) -> list[Device]
             device.place.rank, device.place.waits = rank[device.id], device.id in seating.waiting
     session.flush()
     return [device for device in devices if has_none(device) != (device.id in lacked)]
+
+
+def waiting(session: Session) -> int:
+    """How many devices may not pass because their mailboxes are full."""
+    return session.scalar(select(func.count()).select_from(Place).where(Place.waits)) or 0
 
 
 def some_users(session: Session, after: str) -> list[str]:

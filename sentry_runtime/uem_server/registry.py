@@ -127,12 +127,15 @@ class Registry:
             return self._decisions(session, session.scalars(wanted.limit(limit)).all())
 
     def counts(self) -> dict[str, int]:
-        """How many devices are known, in all and per state, and the last change number."""
+        """How many devices are known, in all and per state (in effect), and the last change number."""
         with Session(self._engine) as session:
             rows = session.execute(
                 select(Device.state, func.count()).where(Device.removed.is_(False)).group_by(Device.state)
             )
             by_state = dict(rows.tuples().all())
+            if waiting := mailbox.waiting(session):
+                by_state[State.ALLOWED] -= waiting
+                by_state[State.BLOCKED] = by_state.get(State.BLOCKED, 0) + waiting
             return {"devices": sum(by_state.values()), "version": self._last(session), **by_state}
 
     def _change(

@@ -69,6 +69,11 @@ def test_the_device_beyond_the_limit_is_blocked_and_a_removal_frees_a_place(make
     assert words(freed) == {"D1": "removed", "D3": FREE}
     assert freed[1].version > third[0].version
     assert words(registry.registered(0, 10)) == {"D2": FREE, "D3": FREE, "D4": FULL}
+    assert {word: registry.counts()[word] for word in ("devices", "allowed", "blocked")} == {
+        "devices": 3,
+        "allowed": 2,
+        "blocked": 1,
+    }
 
 
 def test_other_peoples_mailboxes_are_their_own(make: Make) -> None:
