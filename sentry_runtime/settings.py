@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from sentry_runtime.eas.policy import Policy
+from sentry_runtime.eas.principal import Names
 
 SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
+Scheme = Literal["basic", "ntlm", "negotiate", "bearer"]
+Protocol = Literal["2.5", "12.0", "12.1", "14.0", "14.1", "16.0", "16.1"]
 Authority = Annotated[
     str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?\Z", max_length=261)
 ]
@@ -138,6 +141,12 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """0: one for each core we may run on; `worker_count` is the number."""
     external_host: Authority = ""
     """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
+    authentication: Annotated[tuple[Scheme, ...], msgspec.Meta(min_length=1, max_length=4)] = ("basic",)
+    """How devices may authenticate, in the order in which a challenge offers it; what is not listed is refused."""
+    pooled_connections: bool = False
+    """Whether a balancer puts requests of several devices on one connection: no request then relies on an earlier log-on."""
+    newest_protocol: Protocol = "16.1"
+    """The newest protocol version that devices are offered."""
     limits: Limits = Limits()
     policy: Policy | None = None
     """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
@@ -187,8 +196,24 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     tls: ServerTls
     database: str = "sqlite:////var/lib/sentry/uem/uem.sqlite"
     auto_block_unregistered: bool = True
+    devices_per_mailbox: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+    """How many devices of one mailbox may pass; 0: any number."""
     push_url: str = "https://127.0.0.1:9090"
     push_tls: ClientTls
+
+
+class Principals(_Tree, frozen=True, kw_only=True):
+    """How users' names are read: `domains` from NetBIOS to DNS domain, and the domain of names without one; in lower case."""
+
+    domains: dict[str, str] = {}
+    default_domain: str = ""
+
+    def __post_init__(self) -> None:
+        self.names()
+
+    def names(self) -> Names:
+        """What the data plane reads names by. Raises `ValueError`."""
+        return Names(self.domains, self.default_domain)
 
 
 class Paths(_Tree, frozen=True, kw_only=True):
@@ -208,6 +233,7 @@ class Settings(_Tree, frozen=True, kw_only=True):
     gateway: Gateway
     agent: Agent
     uem_server: UemServer | None = None
+    principals: Principals = Principals()
     paths: Paths = Paths()
 
 

@@ -1,22 +1,25 @@
 """The gateway on 443, and `/etc/sentry/runtime.json`: the data plane's one settings file, put together here from
-`gateway`, `backends` and `uem`.
+`gateway`, `backends`, `principals` and `uem`.
 
 One file for three processes costs a restart of the agent and the UEM when only the gateway's part changed: each is back
 within a second, and devices that are known go on meanwhile, since the gateway reads the device list itself.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import msgspec
 
-from appliance.features import backends, decision, interfaces, ssh, tls, uem, values
+from appliance.features import backends, decision, interfaces, principals, ssh, tls, uem, values
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
-from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, ServerTls, Settings
+from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, Protocol, Scheme, ServerTls, Settings
 
 RUNTIME = str(SETTINGS_PATH)
 GROUP = "sentry-runtime"
 WORKERS = 64
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 USUAL_PORT = 443  # of https
 DEFAULT = Limits()
 
@@ -50,6 +53,9 @@ def settings(tree: Tree) -> Settings:
             backends=backends.settings(tree),
             workers=gateway["workers"],
             external_host=_external_host(tree),
+            authentication=tuple(gateway["authentication"]),
+            pooled_connections=gateway["pooled_connections"],
+            newest_protocol=gateway["newest_protocol"],
             limits=Limits(**gateway["limits"]),
             rules=decision.rules(tree),
             observe=decision.observe(tree),
@@ -58,6 +64,7 @@ def settings(tree: Tree) -> Settings:
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),
+        principals=principals.settings(tree),
     )
     return msgspec.json.decode(msgspec.json.encode(whole), type=Settings)
 
@@ -136,6 +143,27 @@ FEATURE = Feature(
         ),
         port=values.described(values.PORT_KIND, "Port", "Where it listens.", default=443),
         workers=values.number("Workers", "Worker processes; 0: one for each core.", low=0, high=WORKERS, default=0),
+        authentication=values.several(
+            {"type": "string", "allowed": list(SCHEMES)},
+            "Authentication",
+            "How phones may log on, in the order in which they are offered it; what the mail servers do not take is of no"
+            " use here. ntlm and negotiate (with NTLM, not with Kerberos) log a connection on.",
+            least=1,
+            most=len(SCHEMES),
+            default=["basic"],
+        ),
+        pooled_connections=values.switch(
+            "Pooled connections",
+            "Whether a balancer puts requests of several phones on one connection. Then no request goes by an earlier"
+            " log-on of its connection (ntlm, negotiate): each logs on.",
+            default=False,
+        ),
+        newest_protocol=values.described(
+            {"type": "string", "coerce": values.version_text, "allowed": list(PROTOCOLS)},
+            "Newest protocol",
+            "The newest version of ActiveSync that phones are offered.",
+            default="16.1",
+        ),
         tls={**tls.VERSIONS, "default": {}},
         limits={**LIMITS, "default": {}},
         **decision.FIELDS,

@@ -11,6 +11,7 @@ from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemSer
 ADDRESS = "127.0.0.1"
 PORT = 9_443
 PUSH_PORT = 9_090
+MAILBOX_DEVICES = 1_000  # more is a mailbox that many people share; then there is nothing to limit
 
 
 def agent(tree: Tree) -> Agent:
@@ -36,6 +37,7 @@ def server(tree: Tree) -> UemServer:
         port=PORT,
         tls=ServerTls(certificate=certificate_path("uem"), key=key_path("uem"), client_ca=AUTHORITY),
         auto_block_unregistered=tree["uem"]["auto_block_unregistered"],
+        devices_per_mailbox=tree["uem"]["devices_per_mailbox"],
         push_url=f"https://{ADDRESS}:{PUSH_PORT}",
         push_tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client")),
     )
@@ -68,6 +70,13 @@ FEATURE = Feature(
             "Auto block unregistered devices",
             "Whether a device the UEM does not know is blocked (V-251008).",
             default=True,
+        ),
+        devices_per_mailbox=values.number(
+            "Devices per mailbox",
+            "How many devices of one mailbox may pass; 0: any number. What an administrator allows by hand comes on top.",
+            low=0,
+            high=MAILBOX_DEVICES,
+            default=0,
         ),
         timeout_seconds=values.number(
             "Time-out (seconds)", "How long the UEM may take to answer.", low=1, high=7, default=5

@@ -7,6 +7,7 @@ a task. Only a first contact and a new backend connection wait for something, in
 import asyncio
 import zlib
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.eas import provision
@@ -20,10 +21,14 @@ from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
 
+LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that know it is in vain send none
+
+_NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
 
 
@@ -61,7 +66,8 @@ class Exchange:
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked)
+                self.claim = autodiscover.claim(self._head, asked, self._services.access)
+                self._front.note(self.claim)
         except DeniedError as error:
             self._open()
             self._deny(error)
@@ -69,6 +75,8 @@ class Exchange:
         self._open()
         if self.claim is None:
             self._health()
+        elif self.claim.opens:
+            self._open_logon(self.claim)
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
@@ -223,8 +231,9 @@ class Exchange:
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
         try:
+            await self._vouch(claim)
             self._told = await self._services.contacts.learn(key, claim, self._caller())
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
             verdict = self._decide(claim, self._told)
@@ -241,9 +250,41 @@ class Exchange:
     def _caller(self) -> Caller:
         return Caller.of(self._head, self._front.peer.source)
 
-    def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
+    async def _vouch(self, claim: Claim) -> None:
+        """Have a backend say that the credentials hold. Raises `_NOT_VOUCHED`."""
+        if claim.logon is None:
+            await self._services.contacts.vouch(self._caller(), claim.key)
+        elif self._at_hand(claim) is None:
+            await self._log_on(claim)
+
+    def _open_logon(self, claim: Claim) -> None:
+        """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""
+        self._relay.disregard()
+        too_large = DeniedError(413, "logon_body_too_large")
+        self._gather(LOGON_BODY_BYTES, too_large, lambda _: self._wait_for(self._challenge(claim)))
+
+    async def _challenge(self, claim: Claim) -> None:
+        caller = self._caller()
+        try:
+            challenge = await self._front.logons.begin(claim, caller.authorization, caller.source)
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._answer(Answer(401, ((b"WWW-Authenticate", challenge),)), "deny", ("logon_begun",))
+
+    async def _log_on(self, claim: Claim) -> None:
+        """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
+        caller = self._caller()
+        upstream, self._relay.last_word = await self._front.logons.prove(claim, caller.authorization, caller.source)
+        self._front.adopt(upstream)
+
+    def _not_vouched(
+        self, error: CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
+    ) -> None:
         if isinstance(error, CredentialsRefusedError):
             self._deny(unauthorized("credentials_refused"))
+        elif isinstance(error, LogonLostError):
+            self._deny(unauthorized(error.reason))
         elif isinstance(error, BackendsDownError):
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
@@ -259,8 +300,8 @@ class Exchange:
 
     def _discover_document(self, body: bytes) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow":
-            self._wait_for(self._reply_if_vouched(reply))
+        if reply.action == "allow" and self.claim is not None:
+            self._wait_for(self._reply_if_vouched(self.claim, reply))
         else:
             self._reply(reply)
 
@@ -271,8 +312,8 @@ class Exchange:
             raise AssertionError("only a device is provisioned, and only where there is a policy")
         try:
             if self._told is None:
-                await self._services.contacts.vouch(self._caller(), key)
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+                await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
         verdict = self._last_look(claim)
@@ -305,10 +346,10 @@ class Exchange:
             self._gathers = None
             then(self._relay.gathered)
 
-    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+    async def _reply_if_vouched(self, claim: Claim, reply: autodiscover.Reply) -> None:
         try:
-            await self._services.contacts.vouch(self._caller())
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
             self._reply(reply)
@@ -320,26 +361,55 @@ class Exchange:
 
     def _deny(self, error: DeniedError) -> None:
         self._counters.denied += 1
-        self._answer(enforce.denied(error), "deny", (error.reason,))
+        answer = enforce.denied(error)
+        if error.status == 401:
+            answer = replace(answer, headers=(*answer.headers, *self._services.access.challenges))
+        self._answer(answer, "deny", (error.reason,))
 
     def _forward(self, claim: Claim) -> None:
-        upstream = self._front.upstream
-        if upstream is not None and upstream.fits(claim, asyncio.get_running_loop().time()):
-            self._send(upstream)
-            return
+        upstream = self._at_hand(claim)
         if upstream is not None:
-            upstream.drop()
-            self._front.upstream = None
-        self._wait_for(self._connect(claim))
+            self._send(upstream)
+        elif claim.logon is None:
+            self._wait_for(self._connect(claim))
+        else:
+            self._wait_for(self._log_on_and_forward(claim))
+
+    def _at_hand(self, claim: Claim) -> Upstream | None:
+        """The backend connection of this front connection that the request may go over; then it is the one in use."""
+        front, now = self._front, asyncio.get_running_loop().time()
+        credentials = self._head.single.get(b"authorization", b"")
+        upstream = front.upstream
+        if upstream is not None and upstream.fits(claim, credentials, now):
+            return upstream
+        front.upstream = front.upstreams.take(claim, credentials, now)
+        if upstream is not None:
+            front.upstreams.put(upstream, now)
+        return front.upstream
 
     async def _connect(self, claim: Claim) -> None:
+        credentials = self._head.single.get(b"authorization", b"")
         try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
+            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
         except BackendsDownError as error:
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
         self._front.upstream = upstream
+        self._send_if_allowed(claim, upstream)
+
+    async def _log_on_and_forward(self, claim: Claim) -> None:
+        try:
+            await self._log_on(claim)
+            upstream = self._at_hand(claim)
+            if upstream is None:
+                raise LogonLostError
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._send_if_allowed(claim, upstream)
+
+    def _send_if_allowed(self, claim: Claim, upstream: Upstream) -> None:
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:
             self._send(upstream)
@@ -379,6 +449,8 @@ class Exchange:
         keep_alive = self._relay.keep_alive and not self._services.draining
         if not self._relay.request_done and self._head.expects_continue:
             keep_alive = False  # nobody knows whether the client will still send the body
+        if self._relay.last_word and answer.status != 401:
+            answer = replace(answer, headers=(*answer.headers, *self._relay.last_word))
         self._relay.status = answer.status
         self._relay.bytes_out += len(answer.body)
         self._front.write(answer.to_bytes(keep_alive=keep_alive))

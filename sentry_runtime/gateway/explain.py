@@ -12,7 +12,7 @@ from sentry_runtime import control
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import Reader, StoreError
-from sentry_runtime.eas import principal, query
+from sentry_runtime.eas import device_id, principal, query
 from sentry_runtime.gateway import decide, enforce, throttle
 from sentry_runtime.gateway.decide import Action, Excess, Verdict
 from sentry_runtime.gateway.identify import Claim
@@ -32,7 +32,7 @@ def explanation(
 ) -> control.Explanation:
     """What would become of such a request now. Raises `Refused` (`invalid`) for what no request can say."""
     lives = tuple(lives)
-    claim = _claim(asked)
+    claim = _claim(asked, judge.site.names)
     found = _found(open_list, claim)
     claim, notes = _completed(claim, asked, found)
     excess, told = _throttling(claim, lives)
@@ -70,12 +70,12 @@ def asked_key(claim: Claim) -> DeviceKey:
     return claim.key
 
 
-def _claim(asked: control.Explain) -> Claim:
+def _claim(asked: control.Explain, names: principal.Names) -> Claim:
     """The claim that such a request would make, its names in whatever form a person typed them."""
-    if not query.is_device_id(asked.device_id):
+    if not device_id.is_text(asked.device_id):
         raise Refused("invalid", "a device id is 1 to 64 printable ASCII characters without blanks and +")
     try:
-        who = principal.canonical(asked.principal)
+        who = names.canonical(asked.principal)
     except principal.PrincipalError:
         raise Refused("invalid", r"a user is `user`, `user@domain` or `DOMAIN\user`") from None
     if asked.command not in COMMANDS:
@@ -86,8 +86,8 @@ def _claim(asked: control.Explain) -> Claim:
         )
     if asked.source and address_of(asked.source) is None:
         raise Refused("invalid", f"found the source {asked.source[:64]!r}; allowed: an IPv4 or IPv6 address")
-    device_id = asked.device_id.upper()
-    key, aliases = DeviceKey(device_id, who), query.printable_reading(device_id)
+    canonical = asked.device_id.upper()
+    key, aliases = DeviceKey(canonical, who), device_id.printable_reading(canonical)
     return Claim(key, aliases, asked.device_type, who, asked.command, asked.protocol, asked.policy_key)
 
 

@@ -1,12 +1,15 @@
 """What the exchanges of one worker share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.credentials import Access
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.logon import Waiting
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.settings import Limits
@@ -19,6 +22,7 @@ class Services:
     `judge`: has what requests are judged by, and the gateway's own policy, with which it answers Provision itself.
     `throttle`: counts what each device asks; None where a device may ask as much as it likes.
     `notice`: what a device that is refused is told; "" for nothing.
+    `access`: how devices may authenticate; `waiting`: the log-ons that are under way. `versions`: what devices are offered.
     `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
     """
 
@@ -31,6 +35,9 @@ class Services:
     throttle: Throttle | None = None
     notice: str = ""
     external_host: str = ""
+    access: Access = field(default_factory=Access)
+    waiting: Waiting = field(default_factory=Waiting)
+    versions: frozenset[bytes] = versions_up_to("16.1")
     draining: bool = False
     stopping: bool = False
 

@@ -38,6 +38,7 @@ ADDRESSES = 4_096  # of sources whose number is remembered; a device sends some 
 
 _DEVICE = re.compile(r"[!-),-~]{1,64}\*?")
 _TYPE = re.compile(r"[^*]{1,64}\*?")
+_ANY = principal.Names()  # of a site that says nothing of its domains
 _NEVER = float("inf")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -109,8 +110,14 @@ class Site:
     """The rules of one reading of the settings, and the end of observing. `now` gives seconds since the epoch."""
 
     def __init__(
-        self, rulings: tuple[Ruling, ...] = (), until: float = 0.0, now: Callable[[], float] = time.time
+        self,
+        rulings: tuple[Ruling, ...] = (),
+        until: float = 0.0,
+        now: Callable[[], float] = time.time,
+        names: principal.Names = _ANY,
     ) -> None:
+        self.names = names
+        """How the site reads its users' names."""
         self._rulings = rulings
         self._until = until
         self._now = now
@@ -121,13 +128,15 @@ class Site:
         self._next = self._next_end()
 
     @classmethod
-    def of(cls, gateway: settings.Gateway, now: Callable[[], float] = time.time) -> "Site":
+    def of(
+        cls, gateway: settings.Gateway, now: Callable[[], float] = time.time, names: principal.Names = _ANY
+    ) -> "Site":
         """What the settings say. Raises `SettingsError`."""
         if len(gateway.rules) > RULES:
             raise SettingsError(f"gateway.rules: {len(gateway.rules)} rules; at most {RULES} are allowed")
-        rulings = tuple(compiled(rule, order) for order, rule in enumerate(gateway.rules))
+        rulings = tuple(compiled(rule, order, names) for order, rule in enumerate(gateway.rules))
         until = 0.0 if gateway.observe is None else seconds(gateway.observe.until, "gateway.observe.until")
-        return cls(rulings, until, now)
+        return cls(rulings, until, now, names)
 
     @property
     def observing(self) -> bool:
@@ -198,7 +207,7 @@ class Site:
                     yield found
 
 
-def compiled(rule: settings.Rule, order: int) -> Ruling:
+def compiled(rule: settings.Rule, order: int, names: principal.Names = _ANY) -> Ruling:
     """A rule of the settings, made canonical. Raises `SettingsError` naming it."""
     place = f"gateway.rules[{order}]"
     if not (rule.device or rule.user or rule.device_type or rule.network):
@@ -213,7 +222,7 @@ def compiled(rule: settings.Rule, order: int) -> Ruling:
             f"{place}.device_type: {rule.device_type!r}; 1 to 64 characters and one * behind them are allowed"
         )
     try:
-        user = principal.canonical(rule.user) if rule.user else ""
+        user = names.canonical(rule.user) if rule.user else ""
     except principal.PrincipalError:
         raise SettingsError(
             f"{place}.user: {rule.user!r}; `user`, `user@domain` or `DOMAIN\\user` is allowed"

@@ -82,7 +82,7 @@ def prepare(path: Path) -> Generation:
     front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
 
     policy = provisioning.load(gateway)
-    judge = Judge(policy, Site.of(gateway))
+    judge = Judge(policy, Site.of(gateway, names=settings.principals.names()))
 
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
         worker.run(worker.Post(settings, sockets, front, backends, policy, channel))

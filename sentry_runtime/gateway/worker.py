@@ -16,10 +16,12 @@ import uvloop
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.credentials import Access, Scheme
 from sentry_runtime.gateway.decide import Action, Excess, Unreadable
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.judge import Judge
@@ -78,6 +80,12 @@ def run(post: Post) -> None:
         runner.run(_Worker(post).work())
 
 
+def _access(settings: Settings) -> Access:
+    gateway = settings.gateway
+    schemes = tuple(Scheme(one) for one in gateway.authentication)
+    return Access(schemes, settings.principals.names(), pooled=gateway.pooled_connections)
+
+
 class _Worker:
     def __init__(self, post: Post) -> None:
         settings, limits = post.settings, post.settings.gateway.limits
@@ -97,10 +105,12 @@ class _Worker:
             known=Known(lambda: Reader(settings.paths.devices)),
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
-            judge=Judge(post.provisioning, Site.of(settings.gateway)),
+            judge=Judge(post.provisioning, Site.of(settings.gateway, names=settings.principals.names())),
             throttle=self._throttle,
             notice=settings.gateway.block_notice,
             external_host=settings.gateway.external_host,
+            access=_access(settings),
+            versions=versions_up_to(settings.gateway.newest_protocol),
         )
         self._doors: list[Door] = []
         self._over = asyncio.Event()
@@ -230,7 +240,8 @@ class _Worker:
         finally:
             os.close(descriptor)
         # No `SettingsError` is expected: the supervisor has read the same text.
-        self._services.judge.site = Site.of(parse(text, SETTINGS_PATH).gateway)
+        fresh = parse(text, SETTINGS_PATH)
+        self._services.judge.site = Site.of(fresh.gateway, names=fresh.principals.names())
         self._judge_again(None)
 
     def _drain(self) -> None:

@@ -23,6 +23,7 @@ _NO_NAME = (
     "without spaces and control characters"
 )
 
+_ANY = names.Names()  # of a site that says nothing of its domains
 _Message = TypeVar("_Message", Contact, Decision, DecisionPage, Push)
 
 
@@ -48,13 +49,14 @@ def decode(body: bytes, kind: type[_Message]) -> _Message:
     return message
 
 
-def canonical(device_id: str, principal: str) -> DeviceKey:
-    """The key under which gateway, agent and UEM know a device: the id in upper case, the one name of the person.
+def canonical(device_id: str, principal: str, site: names.Names = _ANY) -> DeviceKey:
+    """The key under which gateway, agent and UEM know a device: the id in upper case, the one name that the site has for
+    the person.
 
     Raises `MessageError` for what cannot be a person's name, so that nobody waits for the effect of a word on nobody.
     """
     try:
-        return DeviceKey(device_id.upper(), names.canonical(principal))
+        return DeviceKey(device_id.upper(), site.canonical(principal))
     except names.PrincipalError:
         raise MessageError(f"{_NO_NAME}; found {principal[:64]!r}") from None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sentry_runtime import control
 from sentry_runtime.control_server import Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.messages import MessageError, canonical, check_key, check_words
 from sentry_runtime.uem.trail import Audit
@@ -20,14 +21,18 @@ Change = Callable[[Registry], list[Decision]]
 
 
 class Desk:
-    """`handle` is the control server's handler; `allowed` are the uids whose requests are served."""
+    """`handle` is the control server's handler; `allowed` are the uids whose requests are served, `names` how the site
+    reads the names that they type."""
 
-    def __init__(self, worker: Worker, pusher: Pusher, api: Api, audit: Audit, allowed: frozenset[int]) -> None:
+    def __init__(
+        self, worker: Worker, pusher: Pusher, api: Api, audit: Audit, allowed: frozenset[int], names: Names
+    ) -> None:
         self._worker = worker
         self._pusher = pusher
         self._api = api
         self._audit = audit
         self._allowed = allowed
+        self._names = names
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
         """The result of one request. Raises `Refused` of kind `forbidden`, `invalid`, `unknown` or `unavailable`."""
@@ -52,7 +57,7 @@ class Desk:
             case control.Flag():
                 return await self._flag(request)
             case control.Remove():
-                key = _key(request.device_id, request.principal)
+                key = self._key(request.device_id, request.principal)
                 return await self._change(lambda registry: registry.remove(key), request.by)
             case control.ListRegistered():
                 return await self._list(request)
@@ -62,14 +67,14 @@ class Desk:
                 raise Refused("invalid", f"{type(request).__name__} is not a request for the UEM")
 
     async def _register(self, request: control.Register) -> Decision:
-        key = _key(request.device_id, request.principal)
+        key = self._key(request.device_id, request.principal)
         check_words("$", device_type=request.device_type, note=request.note)
         return await self._change(
             lambda registry: registry.register(key, request.device_type, request.note), request.by
         )
 
     async def _set_state(self, request: control.SetState) -> Decision:
-        key = _key(request.device_id, request.principal)
+        key = self._key(request.device_id, request.principal)
         check_words("$", note=request.note)
         if request.state is State.WIPED:
             raise MessageError("`wiped` is what a device confirms; an administrator sets `wipe_pending` - at `$.state`")
@@ -78,7 +83,7 @@ class Desk:
         )
 
     async def _flag(self, request: control.Flag) -> Decision:
-        key, cause, holds = _key(request.device_id, request.principal), request.cause, request.holds
+        key, cause, holds = self._key(request.device_id, request.principal), request.cause, request.holds
         if cause not in CAUSES:
             raise MessageError(f"`cause` is one of {', '.join(sorted(CAUSES))}; found {cause.value} - at `$.cause`")
         return await self._change(lambda registry: registry.flag(key, cause, holds=holds), request.by)
@@ -106,9 +111,8 @@ class Desk:
         pushes = {"pushes": self._pusher.sent, "pushes_pending": self._pusher.pending}
         return {**counts, "contacts": self._api.contacts, **pushes}
 
-
-def _key(device_id: str, principal: str) -> DeviceKey:
-    """The canonical key of what a person typed. Raises `MessageError`."""
-    key = canonical(device_id, principal)
-    check_key(key.device_id, key.principal)
-    return key
+    def _key(self, device_id: str, principal: str) -> DeviceKey:
+        """The canonical key of what a person typed. Raises `MessageError`."""
+        key = canonical(device_id, principal, self._names)
+        check_key(key.device_id, key.principal)
+        return key

@@ -12,11 +12,12 @@ from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem_server import kin, room
+from sentry_runtime.uem_server import kin, mailbox, room
 from sentry_runtime.uem_server.rules import Standing, automatic, effective, unregistered
 from sentry_runtime.uem_server.tables import Alias, Cause, Clock, Device
-from sentry_runtime.uem_server.upgrade import find, give_spellings, spelling
+from sentry_runtime.uem_server.upgrade import find, give_spellings, rename, spelling
 
 
 class UnknownDeviceError(LookupError):
@@ -24,16 +25,30 @@ class UnknownDeviceError(LookupError):
 
 
 class Registry:
-    """One UEM's knowledge. `now` gives seconds since the epoch. Keys are canonical; the callers see to it."""
+    """One UEM's knowledge. `now` gives seconds since the epoch. Keys are canonical; the callers see to it.
 
-    def __init__(self, engine: Engine, *, auto_block: bool, now: Callable[[], float] = time.time) -> None:
+    `devices_per_mailbox`: how many may pass, 0 for any number. `names`: as the site reads them.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        auto_block: bool,
+        devices_per_mailbox: int = 0,
+        names: Names | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._engine = engine
         self._auto_block = auto_block
+        self._limit = devices_per_mailbox
         self._now = now
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
             give_spellings(session, lambda: self._next(clock))
+            self._settle(session, clock, rename(session, names or Names(), lambda: self._next(clock)))
         self._apply_auto_block()
+        self._apply_limit()
 
     def contact(self, contact: Contact) -> Decision:
         """The word on a device that a Sentry saw for the first time; an unknown one is recorded as unregistered.
@@ -56,6 +71,7 @@ class Registry:
             have = {alias.alias for alias in device.aliases}
             device.aliases += [Alias(alias=name) for name in set(contact.device_aliases) - have - {device.device_id}]
             session.flush()
+            self._settle(session, clock, [key.principal], but=[device])
             if self._standing(session, device) != before:
                 device.version = self._next(clock)
             return self._decision(session, device)
@@ -111,7 +127,8 @@ class Registry:
                 device.removed, device.aliases, device.first_seen = True, [], 0
                 device.version = self._next(clock)
             session.flush()
-            return list(self._decisions(session, old))
+            freed = self._settle(session, clock, [device.principal for device in old])
+            return list(self._decisions(session, [*old, *freed]))
 
     def changes(self, after: int, limit: int) -> DecisionPage:
         """Decisions with versions above `after`, in their order; `next` below `after` says this UEM never was that far."""
@@ -130,12 +147,15 @@ class Registry:
             return self._decisions(session, session.scalars(wanted.limit(limit)).all())
 
     def counts(self) -> dict[str, int]:
-        """How many devices are known, in all and per state, and the last change number."""
+        """How many devices are known, in all and per state (in effect), and the last change number."""
         with Session(self._engine) as session:
             rows = session.execute(
                 select(Device.state, func.count()).where(Device.removed.is_(False)).group_by(Device.state)
             )
             by_state = dict(rows.tuples().all())
+            if waiting := mailbox.waiting(session):
+                by_state[State.ALLOWED] -= waiting
+                by_state[State.BLOCKED] = by_state.get(State.BLOCKED, 0) + waiting
             return {"devices": sum(by_state.values()), "version": self._last(session), **by_state}
 
     def _change(
@@ -181,7 +201,19 @@ class Registry:
         for other in others:
             other.version = self._next(clock)
         session.flush()
-        return [self._decision(session, changed) for changed in (device, *others)]
+        seated = self._settle(session, clock, [device.principal], but=[device, *others])
+        return [self._decision(session, changed) for changed in (device, *others, *seated)]
+
+    def _settle(
+        self, session: Session, clock: Clock, principals: Iterable[str], but: Sequence[Device] = ()
+    ) -> list[Device]:
+        """Give places anew in these mailboxes; gives those whose word that changes, under new versions, but for some."""
+        users = {user_of(principal) for principal in principals}
+        changed = [device for device in mailbox.settle(session, users, self._limit) if device not in but]
+        for device in changed:
+            device.version = self._next(clock)
+        session.flush()
+        return changed
 
     def _standing(self, session: Session, device: Device) -> Standing:
         decision = self._decision(session, device)
@@ -193,7 +225,11 @@ class Registry:
     def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
         """The decisions on these devices, as restricted by what is said under their other spellings."""
         restrict = kin.restrictions(session, devices)
-        return tuple(_worded(device, effective(kin.own(device), restrict.get(device.id, ()))) for device in devices)
+        words = [effective(kin.own(device), restrict.get(device.id, ())) for device in devices]
+        return tuple(
+            _worded(device, mailbox.FULL if mailbox.has_none(device) else word)
+            for device, word in zip(devices, words, strict=True)
+        )
 
     def _clock(self, session: Session) -> Clock:
         """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
@@ -217,11 +253,30 @@ class Registry:
         other = or_(Device.state != word.state, Device.causes.any())
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            for device in session.scalars(select(Device).where(room.by_contact(), other)):
+            changed = []
+            for device in session.scalars(select(Device).where(room.by_contact(), other)).all():
                 standing = self._automatic(device)
                 if standing != kin.own(device):
                     self._set(device, standing)
                     device.version = self._next(clock)
+                    changed.append(device)
+            session.flush()
+            self._settle(session, clock, [device.principal for device in changed], but=changed)
+
+    def _apply_limit(self) -> None:
+        """The limit may have changed while we were down. A little at a time; cut short, it is begun anew."""
+        with Session(self._engine) as session, session.begin():
+            if mailbox.last_limit(session) == self._limit:
+                return
+        after, users = "", [""]
+        while users:
+            with Session(self._engine) as session, session.begin():
+                clock = self._clock(session)
+                users = mailbox.some_users(session, after)
+                self._settle(session, clock, users)
+                if not users:
+                    mailbox.remember_limit(session, self._limit)
+                after = users[-1] if users else ""
 
 
 def _worded(device: Device, standing: Standing) -> Decision:

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.uem_server import names
-from sentry_runtime.uem_server.tables import Alias, Cause, Device, Spelling
+from sentry_runtime.eas.principal import user_of
+from sentry_runtime.uem_server.tables import Alias, Cause, Device, Place, Spelling
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
 PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
@@ -41,7 +41,7 @@ def by_contact() -> ColumnElement[bool]:
 
 def check(session: Session, key: DeviceKey) -> None:
     """Raise `NoRoomError` unless one more undecided device of this principal may be recorded."""
-    user = names.user(key.principal)
+    user = user_of(key.principal)
     rows = session.execute(
         select(Device.principal, func.count())
         .join(Spelling, Spelling.device == Device.id)
@@ -70,6 +70,6 @@ def forget_removals(session: Session, now: float) -> None:
         .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
     )
     numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
-    mine = ((Alias, Alias.device), (Spelling, Spelling.device), (Cause, Cause.device), (Device, Device.id))
-    for table, column in mine:
+    parts = ((Alias, Alias.device), (Spelling, Spelling.device), (Cause, Cause.device), (Place, Place.device))
+    for table, column in (*parts, (Device, Device.id)):
         session.execute(delete(table).where(column.in_(numbers)))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 from sentry_runtime.control_server import ControlServer
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.process import CannotStartError
 from sentry_runtime.settings import Paths, UemServer
 from sentry_runtime.systemd import Notifier
@@ -21,11 +22,24 @@ BEAT_SECONDS = 30.0  # how often the loop shows that it lives where no watchdog 
 
 
 async def run(
-    settings: UemServer, paths: Paths, allowed: frozenset[int], audit: Audit, notifier: Notifier, stop: asyncio.Event
+    settings: UemServer,
+    names: Names,
+    paths: Paths,
+    allowed: frozenset[int],
+    audit: Audit,
+    notifier: Notifier,
+    stop: asyncio.Event,
 ) -> None:
     """Serve until `stop` is set. Raises `SettingsError`, `CannotStartError` or `OSError` when it cannot start."""
     server_tls, push_tls = server_context(settings.tls), client_context(settings.push_tls)
-    worker = Worker(lambda: Registry(open_engine(settings.database), auto_block=settings.auto_block_unregistered))
+    worker = Worker(
+        lambda: Registry(
+            open_engine(settings.database),
+            auto_block=settings.auto_block_unregistered,
+            devices_per_mailbox=settings.devices_per_mailbox,
+            names=names,
+        )
+    )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(worker.stop)
         try:
@@ -36,7 +50,7 @@ async def run(
         api = Api(worker, audit)
         stack.push_async_callback(api.stop)
         await api.start(settings.address, settings.port, server_tls)
-        server = ControlServer(paths.uem_admin, Desk(worker, pusher, api, audit, allowed).handle)
+        server = ControlServer(paths.uem_admin, Desk(worker, pusher, api, audit, allowed, names).handle)
         await server.start()
         stack.push_async_callback(server.stop)
         notifier.send("READY=1")

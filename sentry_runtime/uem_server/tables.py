@@ -42,6 +42,7 @@ class Device(Base):
     aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
     causes: Mapped[list["Cause"]] = relationship(cascade="all, delete-orphan")
+    place: Mapped["Place | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
 
 
 class Alias(Base):
@@ -64,7 +65,8 @@ class Cause(Base):
 
 
 class Spelling(Base):
-    """What all spellings of one device and one person share (`names`), and whether an administrator ever spoke of the row.
+    """What all spellings of one device and one person share (`root` of `eas.device_id`, `user_of` of `eas.principal`), and
+    whether an administrator ever spoke of the row.
 
     A table of its own, so that a database from before it gets it without a change to what is there.
     """
@@ -75,6 +77,23 @@ class Spelling(Base):
     user: Mapped[str]
     root: Mapped[str]
     spoken: Mapped[bool] = mapped_column(default=False)
+
+
+class Place(Base):
+    """A device's place in its mailbox, or that it waits for one (`places`). A table of its own, as `Spelling` is."""
+
+    __tablename__ = "places"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    rank: Mapped[int]
+    waits: Mapped[bool]
+
+
+class Bound(Base):
+    """One row: the limit that the places were last given by."""
+
+    __tablename__ = "bounds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    devices_per_mailbox: Mapped[int]
 
 
 def open_engine(url: str) -> Engine:

@@ -144,6 +144,7 @@ class Backend:
         self.script: Script = say_yes
         self.probe: Script = say_yes
         self.connections = 0
+        self.open = 0  # of them now
         self.lost = asyncio.Event()
         self.port = 0
         self.arrived = asyncio.Condition()
@@ -169,6 +170,7 @@ class Backend:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -185,6 +187,7 @@ class Backend:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             self.lost.set()
             writer.close()
 

@@ -75,6 +75,17 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("interfaces", {}, "an empty group of settings", "1 to 16 settings"),
     ("backends.servers.mail.host", "mail lab", "'mail lab'", "address or a DNS name"),
     ("backends.servers.mail.tls", "yes please", "'yes please'", "true or false"),
+    ("gateway.authentication", [], "[]", "1 to 4 items"),
+    ("gateway.authentication", ["basic", "digest"], "'digest'", "basic, ntlm, negotiate, bearer"),
+    ("gateway.authentication", ["basic", "basic"], "['basic', 'basic']", "every item once"),
+    ("gateway.newest_protocol", "14.2", "'14.2'", "14.0, 14.1, 16.0"),
+    ("gateway.pooled_connections", "some", "'some'", "true or false"),
+    ("principals.domains", {"corp.example": "corp.example"}, "the name 'corp.example'", "NetBIOS domain"),
+    ("principals.domains", {"A\\B": "corp.example"}, "the name", "NetBIOS domain"),
+    ("principals.domains", {"CORP": "corp"}, "'corp'", "DNS domain"),
+    ("principals.default_domain", "CORP", "'corp'", "DNS domain"),
+    ("principals.default_domain", "192.0.2.1", "'192.0.2.1'", "DNS domain"),
+    ("uem.devices_per_mailbox", -1, "-1", "from 0 to 1000"),
     ("uem.mode", "core", "'core'", "embedded (this version has no other)"),
     ("uem.fail_mode", "open", "'open'", "allow, block"),
     ("certificates.lifetime_days", 3_650, "3650", "from 2 to 398"),
@@ -137,6 +148,8 @@ def test_what_has_no_sensible_default_must_be_said(missing: str, lab_with: LabWi
 
 # path of the value | the value put there | where it is refused | words of `found`
 ACROSS: tuple[tuple[str, Any, str, str], ...] = (
+    ("principals.domains", {"A": "x.test", "b": "X.test"}, "principals.domains.b", "x.test, which is A already"),
+    ("principals.domains", {"CORP": "x.test", "corp": "y.test"}, "principals.domains.corp", "a second time"),
     ("users.accounts.admin.role", "operator", "users.accounts", "no account with role administrator"),
     ("users.accounts.nobody2", {"role": "auditor"}, "users.accounts.nobody2", "neither password_hash nor ssh_keys"),
     ("interfaces.mgmt0.zones", ["backend"], "interfaces", "no interface with zone management"),

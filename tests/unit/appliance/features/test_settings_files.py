@@ -41,6 +41,22 @@ def test_autodiscover_sends_devices_to_the_appliances_own_name(trees: dict[str, 
     assert runtime(trees["one_interface"], tmp_path).gateway.external_host == "edge.example.org:8444"
 
 
+def test_how_devices_log_on_and_how_their_names_are_read(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """By Basic alone, every form of a name a user of its own and any number of devices, unless the site says otherwise."""
+    lab, edge = (runtime(trees[name], tmp_path) for name in ("lab", "one_interface"))
+    assert (lab.gateway.authentication, lab.gateway.newest_protocol) == (("basic",), "16.1")
+    assert lab.principals == runtime_settings.Principals()
+    assert edge.gateway.authentication == ("negotiate", "ntlm", "bearer", "basic")
+    assert (lab.gateway.pooled_connections, edge.gateway.pooled_connections) == (False, True)
+    assert edge.gateway.newest_protocol == "14.1"
+    names = edge.principals.names()
+    assert {names.canonical(name) for name in ("anna", "EXAMPLE\\Anna", "anna@example.org")} == {"anna@example.org"}
+    assert names.canonical("LAB\\anna") == "anna@ad.lab.test"
+    assert lab.uem_server is not None
+    assert edge.uem_server is not None
+    assert (lab.uem_server.devices_per_mailbox, edge.uem_server.devices_per_mailbox) == (0, 5)
+
+
 def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path: Path) -> None:
     """The agent dials where the UEM listens and is pushed to where it listens, each with client certificates asked for."""
     for tree in trees.values():
