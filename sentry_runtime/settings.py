@@ -97,11 +97,12 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
     limits: Limits = Limits()
     policy: Policy | None = None
-    """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
+    """What a device must apply that the UEM wants no policy on; None: provisioning it is the backend's business."""
     fleet_secret: str | None = None
-    """The file with the secret that policy keys are made with, the same on every gateway of a fleet; `policy` needs it."""
+    """The file with the secret that policy keys are made with, the same on every gateway of a fleet. `policy` needs it, and
+    without it no device passes that the UEM wants a policy on."""
     non_provisionable: FailMode = "block"
-    """What becomes of a device that says it cannot apply all of the policy."""
+    """What becomes of a device that cannot apply all of its policy, or sends no policy key at all."""
 
     @property
     def worker_count(self) -> int:
@@ -137,6 +138,10 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     tls: ServerTls
     database: str = "sqlite:////var/lib/sentry/uem/uem.sqlite"
     auto_block_unregistered: bool = True
+    policies: dict[str, Policy] = {}
+    """ActiveSync policies by name, for an administrator to assign to devices."""
+    default_policy: str | None = None
+    """The name of the one that all other devices have; None: they have the Sentry's own."""
     push_url: str = "https://127.0.0.1:9090"
     push_tls: ClientTls
 

@@ -5,6 +5,7 @@ the servers after it send. A policy that restricts nothing is still a document: 
 """
 
 import enum
+import functools
 import hashlib
 import hmac
 from typing import Annotated
@@ -12,8 +13,10 @@ from typing import Annotated
 import msgspec
 
 from sentry_runtime.eas.codepages import PROVISION
-from sentry_runtime.eas.wbxml import Element, element
+from sentry_runtime.eas.wbxml import Element, Fragment, element, fragment
 
+POLICY_BYTES = 32_768  # of one policy in JSON: one with both lists full of ordinary names is half as long
+DOCUMENTS = 64  # encoded ones that are kept: two kinds of each policy of a site that has many
 APPLICATIONS = 256  # names or hashes in one list; real lists have a handful
 NO_LOCK_SECONDS = 9_999  # MaxInactivityTimeDeviceLock from here on means that the device never locks (MS-ASPROV)
 
@@ -94,6 +97,15 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed")
 
 
+TEMPORARY = Policy(
+    device_password_enabled=True,
+    allow_simple_device_password=True,
+    min_device_password_length=4,
+    max_inactivity_time_device_lock=900,
+)
+"""What a device gets that is let in while the UEM is out of reach, until the UEM says what is right: a simple passcode of four
+characters and a lock after 15 minutes. Nobody's setting: it covers a rare failure, and every client can apply it."""
+
 _ELEMENT_OF = {name.lower(): name for name in PROVISION.tokens}
 _UNAPPROVED, _APPROVED = "unapproved_in_rom_application_list", "approved_application_list"
 ELEMENTS: dict[str, str] = {name: _ELEMENT_OF[name.replace("_", "")] for name in Policy.__struct_fields__}
@@ -122,6 +134,12 @@ def document(policy: Policy, protocol: str) -> Element:
         elif value is not None:
             parts.append(element(PROVISION, tag, str(int(value))))
     return element(PROVISION, "EASProvisionDoc", *parts)
+
+
+@functools.lru_cache(DOCUMENTS)
+def encoded_document(policy: Policy, protocol: str) -> Fragment:
+    """`document`, encoded once for all devices that get it."""
+    return fragment(document(policy, protocol))
 
 
 def read_document(root: Element) -> Policy:

@@ -36,9 +36,13 @@ class Running(Protocol):
     """An exchange under way, as the table sees it."""
 
     claim: Claim | None
+    policy: bytes
 
     def revoke(self, verdict: Verdict) -> None:
         """Its device may no longer pass: end it now."""
+
+    def renew(self, verdict: Verdict) -> None:
+        """Its device has another policy now."""
 
 
 @dataclass(slots=True)

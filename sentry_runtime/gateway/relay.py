@@ -65,6 +65,7 @@ class Relay:
         self.request_done = False
         self.begun = False  # a part of the response has gone to the device
         self.keep_alive = head.keep_alive
+        self.provisions = False  # the gateway provisions this device: policy keys are no business of the backend's
         self.status = 0
         self.backend = ""
         self.bytes_in = 0
@@ -121,7 +122,7 @@ class Relay:
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        parts = [rewrite.request_head(self._head, backend, self._front.peer.source, own_keys=self._services.provisions)]
+        parts = [rewrite.request_head(self._head, backend, self._front.peer.source, own_keys=self.provisions)]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
@@ -159,7 +160,7 @@ class Relay:
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
-        if head.status == _PROVISION_FIRST and self._services.provisions:
+        if head.status == _PROVISION_FIRST and self.provisions:
             # The device has provisioned here; sent on, this would make it do so again and again.
             self._owner.relay_failed("backend_enforces_policy")
             return
@@ -170,7 +171,7 @@ class Relay:
         if not self.request_done or (until_end and not self._chunked):
             self.keep_alive = False
         close = not self.keep_alive or self._services.draining
-        fields, length = offered(head.fields, provisions=self._services.provisions), head.length
+        fields, length = offered(head.fields, provisions=self.provisions), head.length
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )

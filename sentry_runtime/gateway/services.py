@@ -6,7 +6,8 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.policies import Policies
+from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.settings import Limits
 
 
@@ -14,7 +15,6 @@ from sentry_runtime.settings import Limits
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
-    `provisioning`: the gateway's own policy; with one it answers Provision itself.
     `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
     """
 
@@ -23,12 +23,8 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
-    provisioning: Provisioning | None = None
+    policies: Policies
+    teller: Teller
     external_host: str = ""
     draining: bool = False
     stopping: bool = False
-
-    @property
-    def provisions(self) -> bool:
-        """Whether the gateway answers Provision itself, so that the lists of commands that pass through it name it."""
-        return self.provisioning is not None

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from sentry_runtime.gateway import listener, provisioning, worker
+from sentry_runtime.gateway import listener, policies, worker
 from sentry_runtime.gateway.control_port import ControlPort
+from sentry_runtime.gateway.policies import Site
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
 from sentry_runtime.systemd import Notifier
@@ -63,24 +64,27 @@ class Generation:
     settings: Settings
     digest: str
     time: float
+    site: Site
     start: Callable[[list[socket.socket], socket.socket], None]
     places: list[Place] = field(default_factory=list)
 
 
-def prepare(path: Path) -> Generation:
-    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. Raises `SettingsError`."""
+def prepare(path: Path, now: Site | None = None) -> Generation:
+    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. `now` is what is in force.
+
+    Raises `SettingsError`.
+    """
     text = read(path)
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
     front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
-
-    policy = provisioning.load(gateway)
+    site = policies.load(gateway, now)
 
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
+        worker.run(worker.Post(settings, sockets, front, backends, site, channel))
 
-    return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
+    return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), site, start)
 
 
 class Supervisor:
@@ -280,7 +284,7 @@ class Supervisor:
         if self._stop_by < float("inf"):
             return
         try:
-            fresh = prepare(self._path)
+            fresh = prepare(self._path, self._now.site)
             gateway, old = fresh.settings.gateway, self._now
             same = gateway.listeners == old.settings.gateway.listeners and not self._draining
             kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
@@ -299,14 +303,15 @@ class Supervisor:
         self._draining = False
         for place in fresh.places:
             self._start(place)
-        self._retire([place.running for place in old.places if place.running is not None])
+        order = worker.RETIRE if fresh.site.same_keys(old.site) else worker.RETIRE + worker.RENEW
+        self._retire([place.running for place in old.places if place.running is not None], order)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
 
-    def _retire(self, ended: list[Running]) -> None:
+    def _retire(self, ended: list[Running], order: bytes) -> None:
         for one in ended:
-            _tell(one, worker.RETIRE)
+            _tell(one, order)
         self._retired += ended
         too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
         for one in self._retired[: max(0, too_many)]:

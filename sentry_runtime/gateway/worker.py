@@ -19,11 +19,12 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
+from sentry_runtime.gateway.decide import ALLOW, Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.policies import Policies, Site
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
 
@@ -32,7 +33,7 @@ DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is d
 RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
 
-DRAIN, RETIRE = b"D", b"R"
+DRAIN, RETIRE, RENEW = b"D", b"R", b"P"
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ class Post:
     sockets: list[socket.socket]
     front: ssl.SSLContext
     backends: list[ssl.SSLContext | None]
-    provisioning: Provisioning | None
+    site: Site
     channel: socket.socket
 
 
@@ -73,13 +74,15 @@ class _Worker:
         targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
         backends = Backends(targets, limits.backend_connect_seconds)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
+        known = Known(lambda: Reader(settings.paths.devices))
         self._services = Services(
             limits=limits,
             backends=backends,
-            known=Known(lambda: Reader(settings.paths.devices)),
+            known=known,
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
-            provisioning=post.provisioning,
+            policies=Policies(post.site, known),
+            teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
         )
         self._doors: list[Door] = []
@@ -114,6 +117,7 @@ class _Worker:
         def begin() -> None:
             known.set_fresh(fresh=True)
             self._judge_again(None)
+            self._services.teller.retry()
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
@@ -133,9 +137,12 @@ class _Worker:
             found = None if key is None else self._services.known.get(key)
             if keys is None and isinstance(found, Unreadable):
                 continue
-            verdict = decide(Case(key, found))
-            if verdict.action is not Action.ALLOW:
+            policies, claim = self._services.policies, exchange.claim
+            verdict = decide(Case(key, found, None if claim is None else policies.need(claim, found)))
+            if verdict.action not in (Action.ALLOW, Action.PROVISION):
                 exchange.revoke(verdict)
+            elif verdict.action is Action.PROVISION or policies.digest_of(found) != exchange.policy:
+                exchange.renew(verdict)
 
     # Time
 
@@ -183,6 +190,15 @@ class _Worker:
             self._drain()
         elif RETIRE in orders:
             self._stop(RETIRED_SECONDS)
+            if RENEW in orders:
+                self._renew()
+
+    def _renew(self) -> None:
+        """The next worker has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
+        for exchange in list(self._services.account.running()):
+            exchange.renew(ALLOW)
+        for front in list(self._crowd.fronts):
+            front.drain()
 
     def _drain(self) -> None:
         self._services.stopping = True

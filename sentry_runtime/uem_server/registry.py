@@ -8,14 +8,20 @@ UEM restored from an old backup then goes on above what its Sentries have alread
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from sentry_runtime.control import NamedPolicy, Registered
 from sentry_runtime.devices.record import DeviceKey, Reason, State
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem_server import kin, room
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information
+from sentry_runtime.uem.messages import that_fit
+from sentry_runtime.uem_server import kin, policies, room
+from sentry_runtime.uem_server.policies import Policies
 from sentry_runtime.uem_server.rules import Standing, effective, unregistered
-from sentry_runtime.uem_server.tables import Alias, Clock, Device
+from sentry_runtime.uem_server.tables import Alias, Assignment, Clock, Device, Says
 from sentry_runtime.uem_server.upgrade import find, give_spellings, spelling
 
 
@@ -26,14 +32,29 @@ class UnknownDeviceError(LookupError):
 class Registry:
     """One UEM's knowledge. `now` gives seconds since the epoch. Keys are canonical; the callers see to it."""
 
-    def __init__(self, engine: Engine, *, auto_block: bool, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        auto_block: bool,
+        named: Policies | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._engine = engine
         self._auto_block = auto_block
+        self._policies = named or Policies()
         self._now = now
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
+            self._opened_at = clock.version
             give_spellings(session, lambda: self._next(clock))
+            policies.apply(session, self._policies, lambda: self._next(clock))
         self._apply_auto_block()
+
+    @property
+    def opened_at(self) -> int:
+        """The last change number before this opening, which may itself have changed something."""
+        return self._opened_at
 
     def contact(self, contact: Contact) -> Decision:
         """The word on a device that a Sentry saw for the first time; an unknown one is recorded as unregistered.
@@ -69,15 +90,62 @@ class Registry:
         why = () if state is State.ALLOWED else tuple(sorted(set(reasons)))
         return self._change(key, Standing(state, why), note)
 
+    def assign(self, key: DeviceKey, policy: str | None) -> list[Decision]:
+        """The device gets the policy of this name; None: the default one. Returns what changed.
+
+        Raises `UnknownDeviceError`, `policies.UnknownPolicyError`.
+        """
+        if policy is not None:
+            self._policies.check(policy)
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = self._known(session, key)
+            if policy is None:
+                device.assignment = None
+            elif device.assignment is None:
+                device.assignment = Assignment(policy=policy)
+            else:
+                device.assignment.policy = policy
+            device.version = self._next(clock)
+            session.flush()
+            return [self._decision(session, device)]
+
+    def listed_policies(self) -> list[NamedPolicy]:
+        """The policies there are, by their names."""
+        with Session(self._engine) as session:
+            assigned = policies.counts(session)
+        default = self._policies.default
+        return [
+            NamedPolicy(name=name, policy=policy, default=name == default, assigned=assigned.get(name, 0))
+            for name, policy in sorted(self._policies.named.items())
+        ]
+
+    def inform(self, told: Information) -> None:
+        """Keep what a device says of itself; of one that is not known, nothing."""
+        fields = msgspec.to_builtins(told.information)
+        with Session(self._engine) as session, session.begin():
+            device = find(session, DeviceKey(told.device_id, told.principal))
+            if device is None or device.removed:
+                return
+            if device.says is None:
+                device.says = Says(fields=fields)
+            else:
+                device.says.fields = fields
+
+    def of_device(self, device_id: str) -> list[Registered]:
+        """What else is known of the device's entries, in the order of their principals."""
+        wanted = select(Device).where(Device.device_id == device_id, Device.removed.is_(False))
+        with Session(self._engine) as session:
+            return [_registered(device) for device in session.scalars(wanted.order_by(Device.principal))]
+
     def remove(self, key: DeviceKey) -> list[Decision]:
         """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = find(session, key)
-            if device is None or device.removed:
-                raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+            device = self._known(session, key)
             device.removed, device.registered, device.manual = True, False, False
             device.aliases, device.note, device.first_seen, device.last_seen = [], "", 0, 0
+            device.assignment, device.says = None, None
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
 
@@ -89,6 +157,7 @@ class Registry:
             old = room.expired(session, now)
             for device in old:
                 device.removed, device.aliases, device.first_seen = True, [], 0
+                device.assignment, device.says = None, None
                 device.version = self._next(clock)
             session.flush()
             return list(self._decisions(session, old))
@@ -99,9 +168,9 @@ class Registry:
             found = session.scalars(
                 select(Device).where(Device.version > after).order_by(Device.version).limit(limit + 1)
             ).all()
-            page = found[:limit]
+            page = that_fit(self._decisions(session, found[:limit]))
             last = page[-1].version if page else min(after, self._last(session))
-            return DecisionPage(decisions=self._decisions(session, page), next=last, more=len(found) > limit)
+            return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
 
     def registered(self, after: int, limit: int) -> tuple[Decision, ...]:
         """A page of what is known, in the order of versions, without what was removed."""
@@ -136,6 +205,12 @@ class Registry:
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
 
+    def _known(self, session: Session, key: DeviceKey) -> Device:
+        device = find(session, key)
+        if device is None or device.removed:
+            raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+        return device
+
     def _new(self, session: Session, key: DeviceKey, removed: Device | None) -> Device:
         """A fresh row, or the removed one as fresh; the caller gives it its word and its version."""
         device = removed or Device(device_id=key.device_id, principal=key.principal, state=State.BLOCKED)
@@ -167,8 +242,13 @@ class Registry:
 
     def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
         """The decisions on these devices, as restricted by what is said under their other spellings."""
-        restrict = kin.restrictions(session, devices)
-        return tuple(_worded(device, effective(kin.own(device), restrict.get(device.id, ()))) for device in devices)
+        restrict, assigned = kin.restrictions(session, devices), policies.assigned(session, devices)
+
+        def worded(device: Device) -> Decision:
+            standing = effective(kin.own(device), restrict.get(device.id, ()))
+            return _worded(device, standing, self._policies.of(assigned.get(device.id)))
+
+        return tuple(map(worded, devices))
 
     def _clock(self, session: Session) -> Clock:
         """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
@@ -197,7 +277,16 @@ class Registry:
                 device.version = self._next(clock)
 
 
-def _worded(device: Device, standing: Standing) -> Decision:
+def _registered(device: Device) -> Registered:
+    said = None if device.says is None else msgspec.convert(device.says.fields, DeviceInformation)
+    return Registered(
+        key=DeviceKey(device.device_id, device.principal),
+        policy="" if device.assignment is None else device.assignment.policy,
+        information=said,
+    )
+
+
+def _worded(device: Device, standing: Standing, policy: Policy | None) -> Decision:
     return Decision(
         device_id=device.device_id,
         principal=device.principal,
@@ -208,4 +297,5 @@ def _worded(device: Device, standing: Standing) -> Decision:
         registered=device.registered,
         removed=device.removed,
         note=device.note,
+        policy=None if device.removed else policy,
     )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.uem_server import names
-from sentry_runtime.uem_server.tables import Alias, Device, Spelling
+from sentry_runtime.uem_server.tables import Alias, Assignment, Device, Says, Spelling
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
 PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
@@ -65,5 +65,5 @@ def forget_removals(session: Session, now: float) -> None:
         .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
     )
     numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
-    for table, column in ((Alias, Alias.device), (Spelling, Spelling.device), (Device, Device.id)):
-        session.execute(delete(table).where(column.in_(numbers)))
+    for column in (Alias.device, Assignment.device, Says.device, Spelling.device, Device.id):
+        session.execute(delete(column.class_).where(column.in_(numbers)))

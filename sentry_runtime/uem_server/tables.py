@@ -41,6 +41,8 @@ class Device(Base):
     last_seen: Mapped[int] = mapped_column(default=0)
     aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
+    assignment: Mapped["Assignment | None"] = relationship(cascade="all, delete-orphan")
+    says: Mapped["Says | None"] = relationship(cascade="all, delete-orphan")
 
 
 class Alias(Base):
@@ -63,6 +65,30 @@ class Spelling(Base):
     user: Mapped[str]
     root: Mapped[str]
     spoken: Mapped[bool] = mapped_column(default=False)
+
+
+class Assignment(Base):
+    """The policy that an administrator assigned to a device, by its name. A table of its own, for the same reason."""
+
+    __tablename__ = "assignments"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    policy: Mapped[str] = mapped_column(index=True)
+
+
+class PolicyNote(Base):
+    """The digest under which a policy was last told to Sentries, by its name."""
+
+    __tablename__ = "policy_notes"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+
+
+class Says(Base):
+    """What a device says of itself: the fields that it says, by their names."""
+
+    __tablename__ = "says"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    fields: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
 
 
 def open_engine(url: str) -> Engine:
