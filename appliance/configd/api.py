@@ -220,6 +220,14 @@ class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action")
     note: str = ""
 
 
+class DevicePolicy(_SessionVerb, frozen=True, kw_only=True, tag="device.policy"):
+    """Have one (device, principal) apply a policy of the embedded UEM's; `policy` None: the default one. Result: None."""
+
+    device_id: str
+    principal: str
+    policy: str | None
+
+
 class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
     """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
 
@@ -271,6 +279,7 @@ Verb = (
     | Show
     | ControlService
     | DeviceAction
+    | DevicePolicy
     | Ping
     | Lookup
     | SetPassword

@@ -15,9 +15,9 @@ import msgspec
 from sentry_runtime.eas.codepages import PROVISION
 from sentry_runtime.eas.wbxml import Element, Fragment, element, fragment
 
-POLICY_BYTES = 32_768  # of one policy in JSON: one with both lists full of ordinary names is half as long
 DOCUMENTS = 64  # encoded ones that are kept: two kinds of each policy of a site that has many
 APPLICATIONS = 256  # names or hashes in one list; real lists have a handful
+NAMES_BYTES = 16_384  # of all names together: 64 each. A whole policy is below 48 KiB in JSON, its document below 32
 NO_LOCK_SECONDS = 9_999  # MaxInactivityTimeDeviceLock from here on means that the device never locks (MS-ASPROV)
 
 _NUMBER_CHARS = 11  # the longest number a document holds: a signed 32-bit one
@@ -95,6 +95,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         if self.max_calendar_age_filter is not None and self.max_calendar_age_filter not in _CALENDAR_AGES:
             raise ValueError(f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed")
+        names = sum(len(name.encode()) for name in self.unapproved_in_rom_application_list)
+        if names > NAMES_BYTES:
+            raise ValueError(f"names of {names} bytes; at most {NAMES_BYTES} together are allowed")
 
 
 TEMPORARY = Policy(

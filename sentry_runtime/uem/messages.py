@@ -13,7 +13,6 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
 from sentry_runtime.eas import principal as names
 from sentry_runtime.eas.device_information import FIELD_CHARS, DeviceInformation, cleaned
-from sentry_runtime.eas.policy import POLICY_BYTES, Policy
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, Push
 
 MESSAGE_BYTES = 4 * 1_048_576  # a page of `DECISIONS_PER_PAGE` with the longest words in the widest script is 2.6 MiB
@@ -95,13 +94,6 @@ def check_words(place: str, **fields: str) -> None:
             raise MessageError(f"a control character is not allowed - at `{place}.{name}`")
 
 
-def check_policy(policy: Policy, place: str = "$") -> None:
-    """Raise `MessageError` for a policy of more than `POLICY_BYTES` in JSON."""
-    size = len(msgspec.json.encode(policy))
-    if size > POLICY_BYTES:
-        raise MessageError(f"a policy of at most {POLICY_BYTES} bytes is allowed, found {size} - at `{place}.policy`")
-
-
 def that_fit(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     """As many of the first decisions as one message holds; with long policies that is fewer than its number allows."""
     fitting: list[Decision] = []
@@ -131,8 +123,6 @@ def _check_contact(contact: Contact) -> None:
 def _check_decision(decision: Decision, place: str) -> None:
     check_key(decision.device_id, decision.principal, place)
     check_words(place, device_type=decision.device_type, note=decision.note)
-    if decision.policy is not None:
-        check_policy(decision.policy, place)
     if not 1 <= decision.version <= VERSION_MAX:
         raise MessageError(f"1 to {VERSION_MAX} is allowed, found {decision.version} - at `{place}.version`")
 

@@ -117,7 +117,9 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
     recorder = Recorder()
     for mode in Mode:
         for path, node in list(walk(table.tree(mode, recorder))):  # type: ignore[arg-type]
-            values = dict.fromkeys(("host", "user", "id", "comment", "address", "NAME", "NUMBER"), "192.0.2.1")
+            values = dict.fromkeys(
+                ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy"), "192.0.2.1"
+            )
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}
             if node.action is not None and path[0] not in ("exit", "logout"):

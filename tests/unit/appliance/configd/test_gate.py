@@ -15,7 +15,7 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
-from sentry_runtime.control import ControlError
+from sentry_runtime.control import AssignPolicy, ControlError
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
     ALBERT,
@@ -338,13 +338,13 @@ def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None
 
 SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in (api.OpenSession, api.Login)]
 READERS = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.GetConfig, api.ListRevisions, api.Show}
-OPERATORS = READERS | {api.ControlService, api.DeviceAction, api.Ping, api.Lookup}
+OPERATORS = READERS | {api.ControlService, api.DeviceAction, api.DevicePolicy, api.Ping, api.Lookup}
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 22
+    assert len(SESSION_VERBS) == 23
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -665,6 +665,29 @@ def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, princ
     peer, handle = privileged(daemon, OLGA)
     action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
     assert refusal(daemon.say, peer, action).kind == "invalid"
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("policy", ["strict", None])
+def test_a_policy_is_assigned_and_taken_back_at_the_uem_with_who_asked_for_it(
+    daemon: Daemon, policy: str | None
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.say(peer, api.DevicePolicy(session=handle, device_id="ABC123", principal="CORP\\Bob", policy=policy))
+    path, request = daemon.asked[-1]
+    assert path == "/run/sentry-uem/admin.sock"
+    assert request == AssignPolicy(device_id="ABC123", principal="CORP\\Bob", policy=policy, by="olga")
+    assert daemon.ledger.entries[-1].path == f"{policy or '(default)'} ABC123 CORP\\Bob"
+
+
+@pytest.mark.parametrize(
+    ("device", "principal", "policy"),
+    [("../x", "bob", "a"), ("A", "", "a"), ("A", "bob", "a\nb"), ("A", "bob", "a" * 33)],
+)
+def test_a_malformed_assignment_is_refused(daemon: Daemon, device: str, principal: str, policy: str) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    verb = api.DevicePolicy(session=handle, device_id=device, principal=principal, policy=policy)
+    assert refusal(daemon.say, peer, verb).kind == "invalid"
     assert daemon.asked == []
 
 
