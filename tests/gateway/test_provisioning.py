@@ -477,4 +477,6 @@ async def test_a_strict_client_that_fails_at_the_bare_backend_passes_through_the
     with strict_client(stand) as client:
         folders = await asyncio.to_thread(client.list_folders)
     assert [folder.name for folder in folders] == ["Inbox"]
+    await until(lambda: len(stand.agent.described) == 1)
+    assert (stand.agent.described[0].key, stand.agent.described[0].information.model) == (PHONE, "pyactivesync")
     assert [seen.target.partition("?Cmd=")[2][:10] for seen in stand.backend.seen] == ["FolderSync"]
