@@ -6,6 +6,7 @@ handful of commits.
 """
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ from sentry_runtime.uem.trail import Audit
 # 1,024 MiB, beside the 600 of the entries.
 SAYINGS = 100_000
 AUDITED_SINGLY = 200  # of one message; a first load of 100,000 devices is one line per page with their number
+
+log = logging.getLogger(__name__)
 
 Announce = Callable[[tuple[DeviceKey, ...]], None]
 
@@ -183,6 +186,8 @@ class DeviceList:
             policies=shift.needed,
             forget=shift.unneeded,
         )
+        if shift.left_out:
+            log.warning("%d policies are left out: the list has room for %d", shift.left_out, policies.POLICIES)
         self._policies = shift.counts
         self._said -= silenced
         return outcomes
@@ -239,4 +244,6 @@ def account(audit: Audit, devices: DeviceList, changed: tuple[DeviceKey, ...]) -
         if record is None:
             audit("device_changed", key=key, action="removed")
         else:
-            audit("device_changed", key=key, action=record.state, reasons=record.reasons, version=record.version)
+            why = f"policy {record.policy.hex()[:12]}" if record.policy else ""
+            version = record.version
+            audit("device_changed", key=key, action=record.state, reasons=record.reasons, version=version, detail=why)

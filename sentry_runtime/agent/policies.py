@@ -1,5 +1,9 @@
 """How many entries name each policy: which ones come with a batch of changes, and which go because nobody names them any more
-(pure)."""
+(pure).
+
+The list has room for `POLICIES`. An entry that names one for which there is no room is written all the same, since its state
+matters more; its device cannot provision, and does not pass.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -7,15 +11,19 @@ from dataclasses import dataclass
 
 from sentry_runtime.agent.changes import Effect
 from sentry_runtime.devices.record import DeviceKey, Record
-from sentry_runtime.eas.policy import Policy
+from sentry_runtime.eas.policy import Policy, digest
+
+POLICIES = 500  # a UEM has some dozens; at most 24 MiB of the list's 1,024
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What a batch does to the policies: which the list must have, which it need not have any more, and the numbers after it."""
+    """What a batch does to the policies: which the list must have, which it need not have any more, how many had no room, and
+    the numbers after it."""
 
     needed: tuple[Policy, ...]
     unneeded: tuple[bytes, ...]
+    left_out: int
     counts: Counter[bytes]
 
 
@@ -31,9 +39,13 @@ def shift(
     change: Counter[bytes] = Counter()
     change.update(count(effect.record for effect in after.values() if effect.record is not None))
     change.subtract(count(record for record in before.values() if record is not None))
-    moved = {digest: counts[digest] + by for digest, by in change.items()}
+    moved = {one: counts[one] + by for one, by in change.items()}
+    named = Counter({one: left for one, left in {**counts, **moved}.items() if left > 0})
+    brought = {digest(effect.policy): effect.policy for effect in after.values() if effect.policy is not None}
+    room = POLICIES - len(named.keys() - brought.keys())
     return Shift(
-        needed=tuple({effect.policy for effect in after.values() if effect.policy is not None}),
-        unneeded=tuple(digest for digest, left in moved.items() if left <= 0),
-        counts=Counter({digest: left for digest, left in {**counts, **moved}.items() if left > 0}),
+        needed=tuple(brought.values())[: max(0, room)],
+        unneeded=tuple(one for one, left in moved.items() if left <= 0),
+        left_out=max(0, len(brought) - max(0, room)),
+        counts=named,
     )

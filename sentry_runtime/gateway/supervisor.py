@@ -303,15 +303,17 @@ class Supervisor:
         self._draining = False
         for place in fresh.places:
             self._start(place)
-        order = worker.RETIRE if fresh.site.same_keys(old.site) else worker.RETIRE + worker.RENEW
-        self._retire([place.running for place in old.places if place.running is not None], order)
+        self._retire([place.running for place in old.places if place.running is not None])
+        if not fresh.site.same_keys(old.site):
+            for one in self._retired:
+                _tell(one, worker.RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
 
-    def _retire(self, ended: list[Running], order: bytes) -> None:
+    def _retire(self, ended: list[Running]) -> None:
         for one in ended:
-            _tell(one, order)
+            _tell(one, worker.RETIRE)
         self._retired += ended
         too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
         for one in self._retired[: max(0, too_many)]:

@@ -190,11 +190,11 @@ class _Worker:
             self._drain()
         elif RETIRE in orders:
             self._stop(RETIRED_SECONDS)
-            if RENEW in orders:
-                self._renew()
+        elif RENEW in orders:
+            self._renew()
 
     def _renew(self) -> None:
-        """The next worker has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
+        """The worker that has come has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
         for exchange in list(self._services.account.running()):
             exchange.renew(ALLOW)
         for front in list(self._crowd.fronts):

@@ -15,7 +15,7 @@ from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
 from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, decode_response, encode_request
 from sentry_runtime.eas.wbxml import element, encode
 from tests.gateway.conftest import MakeStand
-from tests.gateway.stand import PHONE, Device, Seen, Stand, Turn, until
+from tests.gateway.stand import PATIENCE, PHONE, Device, Seen, Stand, Turn, until
 from tests.gateway.test_provisioning import SAYS, SECRET, key_in, packed, plain, provision, reload, say, set_gateway
 
 SITES = Policy(device_password_enabled=True)
@@ -55,6 +55,14 @@ async def offered(device: Device) -> Policy:
 async def status_of(device: Device, command: str = "FolderSync", key: int | None = None, version: str = "14.1") -> int:
     """What a request with this key is answered."""
     return (await device.ask(plain(command, version, key))).status
+
+
+async def refused(device: Device, request: bytes) -> tuple[int, bytes]:
+    """What a request is answered, and the status in its document, as soon as the worker has heard that it may not pass."""
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await device.ask(request)).status == 200:
+            pass
+    return answer.status, answer.body[-6:-3]
 
 
 async def test_a_device_gets_the_uems_policy_and_the_others_the_sites(gateway: MakeGateway) -> None:
@@ -115,6 +123,7 @@ async def test_provision_is_offered_where_somebody_provisions_here(gateway: Make
 
     assert [await commands(name) for name in ("", "PHONE1", "PHONE2")] == ["Sync,FolderSync"] * 3
     await stand.agent.put(PHONE, State.ALLOWED, policy=STRICT)
+    await refused(device, plain("FolderSync", "14.1", None))
     assert await commands() == await commands("PHONE1") == "Sync,FolderSync,Provision"
     assert await commands("PHONE2") == "Sync,FolderSync"
 
@@ -130,13 +139,14 @@ async def test_a_changed_policy_is_told_from_a_wrong_key(gateway: MakeGateway, f
     assert (await device.ask(form("FolderSync", "14.1", old))).status == 200
     await stand.agent.put(key, State.ALLOWED, policy=STRICT)
     for held, status in ((old, b"143"), (old ^ 1, b"144"), (0, b"142")):
-        answer = await device.ask(form("FolderSync", "14.1", held))
-        assert (answer.status, answer.body[-6:-3]) == (449, status)
+        assert await refused(device, form("FolderSync", "14.1", held)) == (449, status)
     new = await provision(device, form)
     assert new != old
     assert (await device.ask(form("FolderSync", "14.1", new))).status == 200
-    outcomes = await stand.audit.outcomes(9)
-    assert [line["reasons"] for line in outcomes if line["action"] == "provision"] == [
+    outcomes = await stand.audit.wait(
+        lambda lines: sum("policy_applied" in line.get("reasons", []) for line in lines) == 2
+    )
+    assert [line["reasons"] for line in outcomes if line.get("action") == "provision"] == [
         ["policy_offered"],
         ["policy_applied"],
         ["policy_changed"],
@@ -197,7 +207,8 @@ async def test_a_changed_policy_ends_nothing_else(gateway: MakeGateway) -> None:
 
     async def slow(turn: Turn) -> None:
         await turn.body()
-        await held.wait()
+        if "Cmd=FolderSync" not in turn.seen.target:
+            await held.wait()
         await turn.ok(b"done")
 
     stand.backend.script = slow
@@ -209,8 +220,7 @@ async def test_a_changed_policy_ends_nothing_else(gateway: MakeGateway) -> None:
     await other.send(plain("Ping", "14.1", None).replace(b"PHONE1", b"PHONE2"))
     await stand.backend.wait_seen(2)
     await stand.agent.put(PHONE, State.ALLOWED, policy=STRICT)
-    again = await stand.device()
-    assert await status_of(again, key=old) == 449  # the worker has heard of it
+    await refused(await stand.device(), plain("FolderSync", "14.1", old))
     held.set()
     assert [(await one.response()).body for one in (device, other)] == [b"done", b"done"]
 
@@ -253,6 +263,20 @@ async def test_new_settings_with_another_policy_send_devices_to_the_new_worker(g
     assert await status_of(device, key=await provision(device)) == 200
 
 
+async def test_a_ping_that_an_older_worker_still_holds_ends_too(gateway: MakeGateway) -> None:
+    """Settings that changed nothing of this came in between."""
+    stand = await gateway(SITES)
+    stand.backend.script = hold
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await stand.device()
+    await device.send(plain("Ping", "14.1", await provision(device)))
+    await stand.backend.wait_seen()
+    for change in ({"non_provisionable": "allow"}, {"policy": STRICT}):
+        set_gateway(stand, **change)
+        await reload(stand)
+    assert (await device.response()).body.hex(" ") == PING_7
+
+
 async def test_new_settings_with_the_same_policy_leave_a_held_ping_alone(gateway: MakeGateway) -> None:
     """And its key."""
     stand = await gateway(SITES)
@@ -293,8 +317,7 @@ async def test_the_temporary_policy_is_handed_out_at_a_first_contact_and_replace
     final = await provision(device)
     assert await status_of(device, key=final) == 200
     await stand.agent.put(PHONE, State.ALLOWED, policy=STRICT)
-    answer = await device.ask(plain("FolderSync", "14.1", final))
-    assert (answer.status, answer.body[-6:-3]) == (449, b"143")
+    assert await refused(device, plain("FolderSync", "14.1", final)) == (449, b"143")
     assert await offered(device) == STRICT
 
 
@@ -321,8 +344,8 @@ async def test_a_gateway_without_the_secret_lets_no_device_pass_that_the_uem_wan
     answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
     assert stand.backend.seen == []
-    await stand.agent.put(PHONE, State.ALLOWED)
-    assert await status_of(device) == 200
+    await stand.agent.put(OTHER, State.ALLOWED)
+    assert (await device.ask(plain("FolderSync", "14.1", None).replace(b"PHONE1", b"PHONE2"))).status == 200
 
 
 async def test_a_policy_that_cannot_be_read_now_is_asked_for_again(gateway: MakeGateway) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentry_runtime.agent import device_list
+from sentry_runtime.agent import device_list, policies
 from sentry_runtime.agent.changes import Admitted, Expired
 from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
 from sentry_runtime.devices.record import DeviceKey, Record, State
@@ -137,11 +137,12 @@ async def test_a_refused_write_reaches_everyone_who_waited_for_it_and_the_list_g
 
 async def test_few_changes_are_audited_one_by_one_and_many_by_their_number(devices: DeviceList, ears: Ears) -> None:
     """The first load of a fleet does not flood the log."""
-    await devices.take([decision(ANNA, 1, State.BLOCKED)])
+    await devices.take([decision(ANNA, 1, State.BLOCKED, policy=STRICT)])
     account(ears.audit, devices, (ANNA, BERT))
     account(ears.audit, devices, (ANNA,) * (AUDITED_SINGLY + 1))
+    said = {"action": "blocked", "reasons": (), "version": 1, "detail": f"policy {digest(STRICT).hex()[:12]}"}
     assert ears.audited == [
-        ("device_changed", {"key": ANNA, "action": "blocked", "reasons": (), "version": 1}),
+        ("device_changed", {"key": ANNA, **said}),
         ("device_changed", {"key": BERT, "action": "removed"}),
         ("devices_changed", {"count": AUDITED_SINGLY + 1}),
     ]
@@ -228,6 +229,21 @@ async def test_a_restart_forgets_no_policy_and_counts_on(tmp_path: Path) -> None
     assert second.policy(digest(STRICT)) is None
     await second.close()
     store.close()
+
+
+async def test_the_number_of_policies_is_bounded_and_no_state_is_lost_by_it(
+    devices: DeviceList, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a UEM thinks of: the entry is written, its device does not pass until there is room."""
+    monkeypatch.setattr(policies, "POLICIES", 1)
+    await devices.take([decision(ANNA, 1, policy=STRICT)])
+    await devices.take([decision(BERT, 2, State.BLOCKED, policy=LAX)])
+    entry = devices.get(BERT)
+    assert entry is not None
+    assert (entry.state, devices.policy(entry.policy), devices.policy(digest(STRICT))) == (State.BLOCKED, None, STRICT)
+    assert "1 policies are left out: the list has room for 1" in caplog.text
+    await devices.take([decision(ANNA, 3), decision(BERT, 4, policy=LAX)])
+    assert [devices.policy(digest(one)) for one in (STRICT, LAX)] == [None, LAX]
 
 
 async def test_a_change_of_policy_alone_is_announced(devices: DeviceList, ears: Ears) -> None:
