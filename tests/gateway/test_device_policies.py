@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
+import requests
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record, State
@@ -16,7 +17,19 @@ from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, decode
 from sentry_runtime.eas.wbxml import element, encode
 from tests.gateway.conftest import MakeStand
 from tests.gateway.stand import PATIENCE, PHONE, Device, Seen, Stand, Turn, until
-from tests.gateway.test_provisioning import SAYS, SECRET, key_in, packed, plain, provision, reload, say, set_gateway
+from tests.gateway.test_provisioning import (
+    SAYS,
+    SECRET,
+    key_in,
+    packed,
+    plain,
+    provision,
+    reload,
+    say,
+    set_gateway,
+    strict_client,
+    without_policies,
+)
 
 SITES = Policy(device_password_enabled=True)
 STRICT = Policy(device_password_enabled=True, min_device_password_length=8)
@@ -437,3 +450,19 @@ async def test_what_is_said_while_the_agent_is_away_is_told_when_it_is_back(gate
     assert stand.agent.described == []
     await stand.agent.start()
     await until(lambda: stand.agent.described == [control.Describe(key=PHONE, information=SAYS)])
+
+
+async def test_a_strict_client_gets_the_uems_policy_and_the_next_one(gateway: MakeGateway) -> None:
+    """pyactivesync: it is refused with its old key, provisions, and reads on."""
+    stand = await gateway()
+    stand.backend.script = without_policies
+    await stand.agent.put(PHONE, State.ALLOWED, policy=LAX)
+    with strict_client(stand) as client:
+        assert [folder.name for folder in await asyncio.to_thread(client.list_folders)] == ["Inbox"]
+        old = client._transport.policy_key
+        await stand.agent.put(PHONE, State.ALLOWED, policy=STRICT)
+        await refused(await stand.device(), plain("FolderSync", "14.1", int(old)))
+        with pytest.raises(requests.HTTPError, match="449"):
+            await asyncio.to_thread(client.list_folders)
+        assert await asyncio.to_thread(client.provision) != old
+        assert [folder.name for folder in await asyncio.to_thread(client.list_folders)] == ["Inbox"]
