@@ -1,9 +1,10 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `ListRegistered`). Who may
-send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `Describe` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails` from the management
+plane), the gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `AssignPolicy`,
+`ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what is checked by the server from the peer's credentials
+(SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
 
 LINE_BYTES = 1_048_576  # the longest line: a list of about 4,000 devices; longer lists come in pages
 REPLY_SECONDS = 10.0  # longer than any answer takes, the UEM's time-out (5 s) included
@@ -58,6 +61,27 @@ class ShowDevice(_Request, frozen=True, kw_only=True, tag="devices.show"):
     """Management to agent: all records of one device id; the answer's `result` is a list of `Record`."""
 
     device_id: str
+
+
+class Describe(_Request, frozen=True, kw_only=True, tag="devices.describe"):
+    """Gateway to agent: what an allowed device says of itself, its credentials being proved; the answer's `result` is null."""
+
+    key: DeviceKey
+    information: DeviceInformation
+
+
+class ShowDetails(_Request, frozen=True, kw_only=True, tag="devices.details"):
+    """Management to agent: what else is kept of the entries of one device id; the answer's `result` is a list of `Details`."""
+
+    device_id: str
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept beside an entry: the policy that it names, and what its device says of itself."""
+
+    key: DeviceKey
+    policy: Policy | None = None
+    information: DeviceInformation | None = None
 
 
 class Status(_Request, frozen=True, kw_only=True, tag="status"):
@@ -129,6 +153,45 @@ class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
     by: str = ""
 
 
+class AssignPolicy(_Request, frozen=True, kw_only=True, tag="uem.assign_policy"):
+    """Management to UEM: one (device, principal) gets the policy of this name; None: the default one again.
+
+    The answer's `result` is a `Decision`.
+    """
+
+    device_id: str
+    principal: str
+    policy: str | None
+    by: str = ""
+
+
+class ListPolicies(_Request, frozen=True, kw_only=True, tag="uem.policies"):
+    """Management to UEM: the policies there are; the answer's `result` is a list of `NamedPolicy`."""
+
+
+class NamedPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A policy of the UEM's: how many devices it is assigned to, and whether all others have it."""
+
+    name: str
+    policy: Policy
+    default: bool = False
+    assigned: int = 0
+
+
+class ShowRegistered(_Request, frozen=True, kw_only=True, tag="uem.show"):
+    """Management to UEM: what else it knows of one device id; the answer's `result` is a list of `Registered`."""
+
+    device_id: str
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the UEM knows beside its decision: the name of the policy that is assigned, "" for none, and what the device says."""
+
+    key: DeviceKey
+    policy: str = ""
+    information: DeviceInformation | None = None
+
+
 class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
     """Management to UEM: a page of what the UEM knows, in version order; the answer's `result` is a list of `Decision`."""
 
@@ -139,8 +202,10 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
 Request = (
     Ask
     | Follow
+    | Describe
     | ListDevices
     | ShowDevice
+    | ShowDetails
     | Status
     | Drain
     | Explain
@@ -148,7 +213,10 @@ Request = (
     | SetState
     | Flag
     | Remove
+    | AssignPolicy
     | ListRegistered
+    | ListPolicies
+    | ShowRegistered
 )
 
 

@@ -149,11 +149,12 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """The newest protocol version that devices are offered."""
     limits: Limits = Limits()
     policy: Policy | None = None
-    """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
+    """What a device must apply that the UEM wants no policy on; None: provisioning it is the backend's business."""
     fleet_secret: str | None = None
-    """The file with the secret that policy keys are made with, the same on every gateway of a fleet; `policy` needs it."""
+    """The file with the secret that policy keys are made with, the same on every gateway of a fleet. `policy` needs it, and
+    without it no device passes that the UEM wants a policy on."""
     non_provisionable: FailMode = "block"
-    """What becomes of a device that says it cannot apply all of the policy."""
+    """What becomes of a device that cannot apply all of its policy, or sends no policy key at all."""
     rules: tuple[Rule, ...] = ()
     """The site's own rules on devices, in their order: the first that matches and has not expired decides."""
     observe: Observe | None = None
@@ -198,6 +199,10 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     auto_block_unregistered: bool = True
     devices_per_mailbox: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
     """How many devices of one mailbox may pass; 0: any number."""
+    policies: dict[str, Policy] = {}
+    """ActiveSync policies by name, for an administrator to assign to devices."""
+    default_policy: str | None = None
+    """The name of the one that all other devices have; None: they have the Sentry's own."""
     push_url: str = "https://127.0.0.1:9090"
     push_tls: ClientTls
 

@@ -114,6 +114,12 @@ def flag(shell: Shell, values: Values) -> None:
     shell.call(api.FlagDevice, type(None), holds=values["finding"] == "flag", **fields)
 
 
+def device_policy(shell: Shell, values: Values) -> None:
+    """Have one device of one user apply a policy, or the default one again."""
+    device, user = values["id"], values["user"]
+    shell.call(api.DevicePolicy, type(None), device_id=device, principal=user, policy=values.get("policy"))
+
+
 def power(action: str) -> Action:
     """The command that restarts or turns off the machine. With an uncommitted candidate it asks to commit that first."""
     words = {"reload": "restart", "poweroff": "turn off"}[action]

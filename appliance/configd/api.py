@@ -241,6 +241,14 @@ class Explain(_SessionVerb, frozen=True, kw_only=True, tag="device.explain"):
     policy_key: int | None = None
 
 
+class DevicePolicy(_SessionVerb, frozen=True, kw_only=True, tag="device.policy"):
+    """Have one (device, principal) apply a policy of the embedded UEM's; `policy` None: the default one. Result: None."""
+
+    device_id: str
+    principal: str
+    policy: str | None
+
+
 class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
     """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
 
@@ -294,6 +302,7 @@ Verb = (
     | DeviceAction
     | FlagDevice
     | Explain
+    | DevicePolicy
     | Ping
     | Lookup
     | SetPassword

@@ -56,6 +56,7 @@ RULES: Final[dict[type, Rule]] = {
     api.DeviceAction: Rule(OPERATORS, privileged=True),
     api.FlagDevice: Rule(OPERATORS, privileged=True),
     api.Explain: Rule(EVERYBODY),
+    api.DevicePolicy: Rule(OPERATORS, privileged=True),
     api.Ping: Rule(OPERATORS),
     api.Lookup: Rule(OPERATORS),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),

@@ -18,6 +18,7 @@ from sentry_runtime.settings import Paths
 COMMENT_CHARACTERS = 200
 PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
 NOTE_CHARACTERS = 200
+POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 PINGS = 4
 UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
 HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
@@ -60,6 +61,7 @@ class Actions:
             api.DeviceAction: self._device,
             api.FlagDevice: self._flag,
             api.Explain: self._explain,
+            api.DevicePolicy: self._device_policy,
             api.Ping: self._ping,
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
@@ -148,6 +150,13 @@ class Actions:
                 by=held.user,
             )
         )
+
+    def _device_policy(self, verb: api.DevicePolicy, held: Held) -> None:
+        _check_names(verb.device_id, verb.principal)
+        if verb.policy is not None and (len(verb.policy) > POLICY_CHARACTERS or not verb.policy.isprintable()):
+            raise refused("invalid", f"a policy's name has at most {POLICY_CHARACTERS} printable characters")
+        device, who = verb.device_id, verb.principal
+        self._tell_uem(control.AssignPolicy(device_id=device, principal=who, policy=verb.policy, by=held.user))
 
     def _tell_uem(self, request: control.Request) -> None:
         try:

@@ -5,13 +5,15 @@ One file for three processes costs a restart of the agent and the UEM when only 
 within a second, and devices that are known go on meanwhile, since the gateway reads the device list itself.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
 import msgspec
 
-from appliance.features import backends, decision, interfaces, principals, ssh, tls, uem, values
-from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
+from appliance import fleet_secret
+from appliance.features import backends, decision, interfaces, policy, principals, ssh, tls, uem, values
+from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
 from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, Protocol, Scheme, ServerTls, Settings
 
@@ -22,6 +24,8 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 USUAL_PORT = 443  # of https
 DEFAULT = Limits()
+FLEET_SECRET = "32 to 4096 letters, digits and signs, as `openssl rand -hex 32` prints them"  # noqa: S105 - words about it
+_SECRET = re.compile(r"[!-~]{32,4096}")
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -35,6 +39,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
             yield Problem(f"gateway.zones.{place}", f"{zone}, which no interface carries", "zones of the interfaces")
     yield from tls.verify("gateway.tls", tree["gateway"]["tls"])
     yield from decision.verify(tree)
+    yield from policy.verify("gateway.policy", tree["gateway"].get("policy", {}))
 
 
 def settings(tree: Tree) -> Settings:
@@ -61,6 +66,10 @@ def settings(tree: Tree) -> Settings:
             observe=decision.observe(tree),
             throttle=decision.throttle(tree),
             block_notice=gateway["block_notice"],
+            # A group without a setting is one that all settings were taken out of again.
+            policy=policy.made(gateway["policy"]) if gateway.get("policy") else None,
+            fleet_secret=fleet_secret.path(tree),
+            non_provisionable=gateway["non_provisionable"],
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),
@@ -79,6 +88,11 @@ def render(tree: Tree) -> Mapping[str, File]:
     """The settings file, indented for people, with a line end."""
     text = msgspec.json.format(msgspec.json.encode(settings(tree)), indent=2).decode()
     return {RUNTIME: File(f"{text}\n", mode=0o640, group=GROUP)}
+
+
+def reconcile(tree: Tree, system: System) -> bool:
+    """The secret of the policy keys is there before a gateway looks for it."""
+    return fleet_secret.ensure(tree, system)
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
@@ -167,10 +181,33 @@ FEATURE = Feature(
         tls={**tls.VERSIONS, "default": {}},
         limits={**LIMITS, "default": {}},
         **decision.FIELDS,
+        policy=policy.group(
+            "Policy",
+            "What every device must apply that the UEM wants no policy on. Without a setting in it, provisioning such a "
+            "device is the backend's business. A policy that restricts nothing is `device_password_enabled: false`.",
+        ),
+        fleet_secret=values.described(
+            {
+                "type": "string",
+                "coerce": values.stripped,
+                "check_with": values.check(_SECRET.fullmatch, FLEET_SECRET),
+                "meta": {"allowed": FLEET_SECRET, "secret": True},
+            },
+            "Fleet secret",
+            "What policy keys are made with; the same on all gateways that serve the same devices. Without it: one of this "
+            "appliance's own. With another one all devices provision anew.",
+        ),
+        non_provisionable=values.described(
+            {"type": "string", "allowed": ["allow", "block"]},
+            "Non-provisionable devices",
+            "What becomes of a device that cannot apply all of its policy, or that sends no policy key at all.",
+            default="block",
+        ),
     ),
     verify=verify,
     on_machine=decision.on_machine,
     render=render,
+    reconcile=reconcile,
     flows=flows,
     units=(
         Unit("sentry-uem.service", "restart", (RUNTIME,)),

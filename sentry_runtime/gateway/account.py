@@ -37,12 +37,16 @@ class Running(Protocol):
     """An exchange under way, as the table sees it."""
 
     claim: Claim | None
+    policy: bytes
 
     def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
         """The verdict on it if it came now, with this in the device list for its key."""
 
     def revoke(self, verdict: Verdict) -> None:
         """Its device may no longer pass: end it now."""
+
+    def renew(self, verdict: Verdict) -> None:
+        """Its device has another policy now."""
 
 
 @dataclass(slots=True)

@@ -48,9 +48,10 @@ class Unreadable(enum.Enum):
 
 
 class Need(enum.StrEnum):
-    """Why a device is to provision, where the gateway has a policy of its own."""
+    """Why a device is to provision, where the gateway has a policy for it."""
 
     POLICY_KEY_MISSING = "policy_key_missing"
+    POLICY_CHANGED = "policy_changed"
     POLICY_KEY_WRONG = "policy_key_wrong"
     PROVISION_ASKED = "provision_asked"
 

@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from sentry_runtime.devices.record import Reason
 from sentry_runtime.eas import status
-from sentry_runtime.gateway.decide import Excess, Need, Verdict
+from sentry_runtime.gateway.decide import Action, Excess, Need, Verdict
 from sentry_runtime.gateway.identify import Claim, DeniedError
 
 RETRY_SECONDS = 30  # a restarted backend is up again by then; a fleet's retries spread over it
@@ -30,6 +30,13 @@ _THROTTLE_WORDS = {Excess.TOO_MANY_REQUESTS: b"CommandFrequency", Excess.SYNC_LO
 # 449 is Microsoft's (MS-ASHTTP 2.2.2.1.1); the phrase is the one that servers use.
 _REASON_PHRASES = {code.value: code.phrase.encode() for code in HTTPStatus} | {
     449: b"Retry after sending a PROVISION command"
+}
+
+_NEEDS = {
+    Need.POLICY_KEY_MISSING: status.DEVICE_NOT_PROVISIONED,
+    Need.POLICY_CHANGED: status.POLICY_REFRESH,
+    Need.POLICY_KEY_WRONG: status.INVALID_POLICY_KEY,
+    Need.PROVISION_ASKED: status.DEVICE_NOT_PROVISIONED,
 }
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -104,8 +111,8 @@ def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
     """
     if not status.speaks_status(claim.protocol):
         return Answer(449)
-    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
-    body = status.status_body(claim.command, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+    code = next((_NEEDS[need] for need in verdict.reasons if isinstance(need, Need)), status.DEVICE_NOT_PROVISIONED)
+    body = status.status_body(claim.command, code)
     return Answer(449) if body is None else Answer(449, (_WBXML,), body)
 
 
@@ -123,6 +130,16 @@ def revoked(claim: Claim, verdict: Verdict, notice: str = "") -> Answer:
         body = status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED)
         return Answer(200, (_WBXML,), body or b"")
     return blocked(claim, verdict, notice)
+
+
+def renewed(claim: Claim, verdict: Verdict) -> Answer:
+    """The end of a held Ping of a device whose policy has changed.
+
+    What the same Ping would be told now; one without a policy key is told "do a FolderSync", which comes with the key.
+    """
+    if verdict.action is Action.PROVISION:
+        return unprovisioned(claim, verdict)
+    return Answer(200, (_WBXML,), status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED) or b"")
 
 
 def ping_over() -> Answer:

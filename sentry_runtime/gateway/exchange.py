@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.eas import provision
-from sentry_runtime.gateway import autodiscover, enforce, provisioning
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.gateway import autodiscover, enforce, overhear, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -37,6 +38,7 @@ class Exchange:
 
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
+        self.policy = b""  # the digest of the policy by which the device was judged
         self._done = False
         # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
         self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
@@ -47,6 +49,7 @@ class Exchange:
         self._relay = Relay(front, services, head, self)
         self._started = asyncio.get_running_loop().time()
         self._id = ""
+        self._listener: overhear.Listener | None = None
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
         self._verdict: Verdict | None = None  # the last one
         self._checksum = 0  # of the request body, while it is small
@@ -86,6 +89,8 @@ class Exchange:
         """More of the request body."""
         if self._relay.bytes_in < SMALL_BYTES:
             self._checksum = zlib.crc32(payload[:SMALL_BYTES], self._checksum)
+        if self._listener is not None:
+            self._listener.hear(payload)
         self._relay.body(payload, complete=complete)
         self._gathered()
 
@@ -138,7 +143,7 @@ class Exchange:
         """The verdict on this request if it came now, with this in the device list for its key."""
         if self.claim is None:
             raise AssertionError("only what has a claim is in the table")
-        return decide(self._services.judge.running(self.claim, self._front.peer.source, found))
+        return decide(self._services.judge.case(self.claim, self._front.peer.source, found))
 
     def revoke(self, verdict: Verdict) -> None:
         """The device may no longer pass: what waits at the backend ends now."""
@@ -153,12 +158,19 @@ class Exchange:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._end(answer, "block", ("revoked", *verdict.reasons))
 
+    def renew(self, verdict: Verdict) -> None:
+        """The device has another policy now: a held Ping ends, so that it hears of it; everything else runs to its end."""
+        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
+            self._end(enforce.renewed(self.claim, verdict), "provision", ("policy_changed",))
+
     # From the relay.
 
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
         if self._relay.served:
             self._served()
+        if self._listener is not None and self._relay.served:
+            self._tell(self._listener.understood())
         self._finish("allow", ())
         keep_alive = self._relay.keep_alive and not self._services.draining
         self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
@@ -192,7 +204,10 @@ class Exchange:
             self._wait_for(self._first_contact(key, claim))
 
     def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
-        self._verdict = decide(self._services.judge.case(claim, self._front.peer.source, found, excess))
+        judge = self._services.judge
+        self.policy = judge.policies.digest_of(found)
+        self._relay.provisions = bool(self.policy) if claim.key is not None else judge.policies.owns_any()
+        self._verdict = decide(judge.case(claim, self._front.peer.source, found, excess))
         return self._verdict
 
     def _throttled(self, claim: Claim, pause: Pause, left: float) -> None:
@@ -214,6 +229,7 @@ class Exchange:
         self._counters.softened += bool(verdict.softened)
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
+            self._listen(claim)
             self._forward(claim)
         elif verdict.action in (Action.BLOCK, Action.WIPE):
             self._counters.blocked += 1
@@ -244,8 +260,11 @@ class Exchange:
 
         The list has the last word; what the agent told this exchange counts only where the list cannot be read.
         """
+        return self._decide(claim, self._found(claim))
+
+    def _found(self, claim: Claim) -> Record | Unreadable | None:
         found = None if claim.key is None else self._services.known.get(claim.key)
-        return self._decide(claim, self._told if found is Unreadable.LIST else found)
+        return self._told if found is Unreadable.LIST else found
 
     def _caller(self) -> Caller:
         return Caller.of(self._head, self._front.peer.source)
@@ -307,23 +326,38 @@ class Exchange:
 
     async def _provision(self, claim: Claim, body: bytes) -> None:
         """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
-        key, ours = claim.key, self._services.provisioning
-        if key is None or ours is None:
-            raise AssertionError("only a device is provisioned, and only where there is a policy")
+        if claim.key is None:
+            raise AssertionError("only a device is provisioned")
         try:
             if self._told is None:
                 await self._vouch(claim)
         except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
-        verdict = self._last_look(claim)
-        if verdict.action is not Action.PROVISION:
+        record = self._found(claim)
+        verdict = self._decide(claim, record)
+        if verdict.action is not Action.PROVISION or not isinstance(record, Record):
             self._obey(claim, verdict)
             return
-        reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
+        terms = self._services.judge.policies.terms(claim, record)
+        if terms is None:
+            self._counters.undecided += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("policy_unreadable",))
+            return
+        reply = provisioning.reply(claim, terms, body, self._head.single.get(b"content-encoding", b""))
         self._counters.provisioned += reply.granted
+        self._tell(reply.says)
         self._reply(reply)
         self._served()
+
+    def _listen(self, claim: Claim) -> None:
+        self._listener = overhear.listener(claim, self._head)
+        if self._listener is not None:
+            self._listener.hear(self._relay.gathered)
+
+    def _tell(self, says: DeviceInformation | None) -> None:
+        if says is not None and self.claim is not None and self.claim.key is not None:
+            self._services.teller.tell(self.claim.key, says)
 
     def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
         """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""

@@ -37,7 +37,7 @@ def explanation(
     claim, notes = _completed(claim, asked, found)
     excess, told = _throttling(claim, lives)
     case = judge.case(claim, asked.source, found, excess)
-    if asked.policy_key is None and claim.command != "Provision" and judge.provisioning is not None:
+    if asked.policy_key is None and claim.command != "Provision" and judge.policies.digest_of(found):
         case = replace(case, need=None)
         notes.append("no policy key was given: the device is taken to have the right one")
     if not asked.source and judge.site.in_force:

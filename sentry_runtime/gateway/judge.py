@@ -4,9 +4,9 @@ all get their `Case` here, so that none of them knows less than the others."""
 from dataclasses import dataclass
 
 from sentry_runtime.devices.record import Record
-from sentry_runtime.gateway.decide import Case, Excess, Need, Unreadable
+from sentry_runtime.gateway.decide import Case, Excess, Unreadable
 from sentry_runtime.gateway.identify import Claim
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.policies import Policies
 from sentry_runtime.gateway.site import Site
 
 Found = Record | Unreadable | None
@@ -15,23 +15,15 @@ Found = Record | Unreadable | None
 
 @dataclass(slots=True)
 class Judge:
-    """`provisioning` is the gateway's own policy, `site` what the site says beside the UEM (another one when that changes)."""
+    """`policies` are those that devices must apply, `site` what the site says beside the UEM (another one when that changes)."""
 
-    provisioning: Provisioning | None
+    policies: Policies
     site: Site
 
     def case(self, claim: Claim, source: str, found: Found, excess: Excess | None = None) -> Case:
-        """What a request that comes now from this address is judged by."""
-        ours = self.provisioning
-        return self._case(claim, source, found, None if ours is None else ours.need(claim), excess)
-
-    def running(self, claim: Claim, source: str, found: Found) -> Case:
-        """The same for a request that has been let through and still runs: neither a changed policy ends it, nor what else
-        its device asks meanwhile."""
-        return self._case(claim, source, found, None, None)
-
-    def _case(self, claim: Claim, source: str, found: Found, need: Need | None, excess: Excess | None) -> Case:
-        site = self.site
+        """What a request that comes now from this address is judged by, or one that has been let through and still runs:
+        then without `excess`, since what else its device asks meanwhile does not end it."""
+        site, need = self.site, self.policies.need(claim, found)
         ruling = site.ruling(claim, source)
         if ruling is None:
             return Case(claim.key, found, need, None, excess, site.observing)

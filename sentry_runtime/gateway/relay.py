@@ -78,6 +78,7 @@ class Relay:
         self.request_done = False
         self.begun = False  # a part of the response has gone to the device
         self.keep_alive = head.keep_alive
+        self.provisions = False  # the gateway provisions this device: policy keys are no business of the backend's
         self.status = 0
         self.backend = ""
         self.bytes_in = 0
@@ -141,7 +142,7 @@ class Relay:
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        source, own_keys = self._front.peer.source, self._services.provisions
+        source, own_keys = self._front.peer.source, self.provisions
         parts = [rewrite.request_head(self._head, backend, source, own_keys=own_keys, logged_on=upstream.logged_on)]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
@@ -180,7 +181,7 @@ class Relay:
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
-        if head.status == _PROVISION_FIRST and self._services.provisions:
+        if head.status == _PROVISION_FIRST and self.provisions:
             # The device has provisioned here; sent on, this would make it do so again and again.
             self._owner.relay_failed("backend_enforces_policy")
             return
@@ -192,7 +193,7 @@ class Relay:
             self.keep_alive = False
         close = not self.keep_alive or self._services.draining
         services, length = self._services, head.length
-        fields = offered(head.fields, provisions=services.provisions, versions=services.versions)
+        fields = offered(head.fields, provisions=self.provisions, versions=services.versions)
         if head.status == _UNAUTHORIZED:
             fields = backend_challenges(fields, services.access.challenges)
         elif self.last_word:

@@ -10,7 +10,7 @@ from sentry_runtime.gateway.credentials import Access
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.logon import Waiting
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.settings import Limits
 
@@ -19,7 +19,7 @@ from sentry_runtime.settings import Limits
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
-    `judge`: has what requests are judged by, and the gateway's own policy, with which it answers Provision itself.
+    `judge`: has what requests are judged by. `teller`: passes on what devices say of themselves.
     `throttle`: counts what each device asks; None where a device may ask as much as it likes.
     `notice`: what a device that is refused is told; "" for nothing.
     `access`: how devices may authenticate; `waiting`: the log-ons that are under way. `versions`: what devices are offered.
@@ -32,6 +32,7 @@ class Services:
     contacts: Contacts
     account: Account
     judge: Judge
+    teller: Teller
     throttle: Throttle | None = None
     notice: str = ""
     external_host: str = ""
@@ -40,13 +41,3 @@ class Services:
     versions: frozenset[bytes] = versions_up_to("16.1")
     draining: bool = False
     stopping: bool = False
-
-    @property
-    def provisioning(self) -> Provisioning | None:
-        """The gateway's own policy, if it has one."""
-        return self.judge.provisioning
-
-    @property
-    def provisions(self) -> bool:
-        """Whether the gateway answers Provision itself, so that the lists of commands that pass through it name it."""
-        return self.judge.provisioning is not None

@@ -21,9 +21,11 @@ import msgspec
 
 from sentry_runtime import control
 from sentry_runtime.devices.store import Reader
-from sentry_runtime.gateway import explain, listener, provisioning, worker
+from sentry_runtime.gateway import explain, listener, policies, worker
 from sentry_runtime.gateway.control_port import ControlPort, Handlers
 from sentry_runtime.gateway.judge import Judge
+from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.site import Site
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
@@ -69,25 +71,29 @@ class Generation:
     digest: str
     time: float
     judge: Judge
+    policy: SitePolicy
     start: Callable[[list[socket.socket], socket.socket], None]
     places: list[Place] = field(default_factory=list)
 
 
-def prepare(path: Path) -> Generation:
-    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. Raises `SettingsError`."""
+def prepare(path: Path, now: SitePolicy | None = None) -> Generation:
+    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. `now` is what is in force.
+
+    Raises `SettingsError`.
+    """
     text = read(path)
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
     front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
-
-    policy = provisioning.load(gateway)
-    judge = Judge(policy, Site.of(gateway, names=settings.principals.names()))
+    policy = policies.load(gateway, now)
+    library = Known(lambda: Reader(settings.paths.devices))
+    judge = Judge(Policies(policy, library), Site.of(gateway, names=settings.principals.names()))
 
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
         worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
 
-    return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, start)
+    return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, policy, start)
 
 
 class Supervisor:
@@ -304,7 +310,7 @@ class Supervisor:
         if self._stop_by < float("inf"):
             return
         try:
-            fresh = prepare(self._path)
+            fresh = prepare(self._path, self._now.policy)
             gateway, old = fresh.settings.gateway, self._now
             same = gateway.listeners == old.settings.gateway.listeners and not self._draining
             kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
@@ -324,6 +330,9 @@ class Supervisor:
         for place in fresh.places:
             self._start(place)
         self._retire([place.running for place in old.places if place.running is not None], fresh.text)
+        if not fresh.policy.same_keys(old.policy):
+            for one in self._retired:
+                _tell(one, worker.RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")

@@ -22,13 +22,14 @@ from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.credentials import Access, Scheme
-from sentry_runtime.gateway.decide import Action, Excess, Unreadable
+from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.site import Site
+from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
@@ -40,8 +41,9 @@ LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to 
 
 THROTTLED_TOLD = 50  # devices that a sign of life names: 20 KiB; where there are more, something else is wrong
 
-DRAIN, RETIRE = b"D", b"R"
-"""Orders. With RETIRE comes a descriptor of the new settings' text: their rules hold for what still runs here, too."""
+DRAIN, RETIRE, RENEW = b"D", b"R", b"P"
+"""Orders. With RETIRE comes a descriptor of the new settings' text: their rules hold for what still runs here, too. RENEW: policy
+keys are others now."""
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +70,7 @@ class Post:
     sockets: list[socket.socket]
     front: ssl.SSLContext
     backends: list[ssl.SSLContext | None]
-    provisioning: Provisioning | None
+    policy: SitePolicy
     channel: socket.socket
 
 
@@ -99,15 +101,17 @@ class _Worker:
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
         throttle = settings.gateway.throttle
         self._throttle = None if throttle is None else Throttle(throttle, time.monotonic)
+        known = Known(lambda: Reader(settings.paths.devices))
         self._services = Services(
             limits=limits,
             backends=backends,
-            known=Known(lambda: Reader(settings.paths.devices)),
+            known=known,
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
-            judge=Judge(post.provisioning, Site.of(settings.gateway, names=settings.principals.names())),
+            judge=Judge(Policies(post.policy, known), Site.of(settings.gateway, names=settings.principals.names())),
             throttle=self._throttle,
             notice=settings.gateway.block_notice,
+            teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
             access=_access(settings),
             versions=versions_up_to(settings.gateway.newest_protocol),
@@ -144,6 +148,7 @@ class _Worker:
         def begin() -> None:
             known.set_fresh(fresh=True)
             self._judge_again(None)
+            self._services.teller.retry()
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
@@ -165,8 +170,11 @@ class _Worker:
             verdict = exchange.judged_anew(found)
             if keys is None and isinstance(found, Unreadable) and verdict.action is not Action.BLOCK:
                 continue
-            if verdict.action is not Action.ALLOW:
+            policies = self._services.judge.policies
+            if verdict.action not in (Action.ALLOW, Action.PROVISION):
                 exchange.revoke(verdict)
+            elif verdict.action is Action.PROVISION or policies.digest_of(found) != exchange.policy:
+                exchange.renew(verdict)
 
     # Time
 
@@ -231,6 +239,15 @@ class _Worker:
             self._drain()
         elif RETIRE in orders:
             self._stop(RETIRED_SECONDS)
+        elif RENEW in orders:
+            self._renew()
+
+    def _renew(self) -> None:
+        """The worker that has come has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
+        for exchange in list(self._services.account.running()):
+            exchange.renew(ALLOW)
+        for front in list(self._crowd.fronts):
+            front.drain()
 
     def _take_rules(self, descriptor: int) -> None:
         """Judge what runs by what the site says now."""

@@ -1,4 +1,4 @@
-"""Serves the administrators' socket: register, allow, block, wipe, flag, remove, list, status. Root's only."""
+"""Serves the administrators' socket: register, allow, block, wipe, flag, remove, assign a policy, list, status. Root's only."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.messages import MessageError, canonical, check_key, check_words
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.api import Api
+from sentry_runtime.uem_server.policies import UnknownPolicyError
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
 from sentry_runtime.uem_server.rules import CAUSES
@@ -40,7 +41,7 @@ class Desk:
             raise Refused("forbidden", f"uid {peer.uid} may not send {type(request).__name__} here")
         try:
             return await self._serve(request)
-        except MessageError as error:
+        except (MessageError, UnknownPolicyError) as error:
             raise Refused("invalid", str(error)) from error
         except UnknownDeviceError as error:
             raise Refused("unknown", str(error)) from error
@@ -59,8 +60,20 @@ class Desk:
             case control.Remove():
                 key = self._key(request.device_id, request.principal)
                 return await self._change(lambda registry: registry.remove(key), request.by)
+            case control.AssignPolicy():
+                return await self._assign(request)
+            case _:
+                return await self._show(request)
+
+    async def _show(self, request: control.Request) -> object:
+        match request:
             case control.ListRegistered():
                 return await self._list(request)
+            case control.ShowRegistered():
+                device_id = request.device_id.upper()
+                return await self._worker.call(lambda registry: registry.of_device(device_id))
+            case control.ListPolicies():
+                return page_that_fits(await self._worker.call(lambda registry: registry.listed_policies()))
             case control.Status():
                 return await self._status()
             case _:
@@ -88,7 +101,12 @@ class Desk:
             raise MessageError(f"`cause` is one of {', '.join(sorted(CAUSES))}; found {cause.value} - at `$.cause`")
         return await self._change(lambda registry: registry.flag(key, cause, holds=holds), request.by)
 
-    async def _change(self, job: Change, by: str) -> Decision:
+    async def _assign(self, request: control.AssignPolicy) -> Decision:
+        key = self._key(request.device_id, request.principal)
+        said = "the default policy" if request.policy is None else f"policy {request.policy}"
+        return await self._change(lambda registry: registry.assign(key, request.policy), request.by, said)
+
+    async def _change(self, job: Change, by: str, detail: str = "") -> Decision:
         """Make the change, hand it to the pusher, answer: the push is not waited for."""
         check_words("$", by=by)
         decisions = await self._worker.call(job)
@@ -96,8 +114,8 @@ class Desk:
         for decision in decisions:
             key = DeviceKey(decision.device_id, decision.principal)
             action = "removed" if decision.removed else decision.state
-            version = decision.version
-            self._audit("uem_changed", key=key, action=action, reasons=decision.reasons, version=version, by=by)
+            version, why = decision.version, decision.reasons
+            self._audit("uem_changed", key=key, action=action, reasons=why, version=version, by=by, detail=detail)
         return decisions[0]
 
     async def _list(self, request: control.ListRegistered) -> list[object]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas.principal import user_of
-from sentry_runtime.uem_server.tables import Alias, Cause, Device, Place, Spelling
+from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Device, Place, Says, Spelling
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
 PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
@@ -70,6 +70,6 @@ def forget_removals(session: Session, now: float) -> None:
         .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
     )
     numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
-    parts = ((Alias, Alias.device), (Spelling, Spelling.device), (Cause, Cause.device), (Place, Place.device))
-    for table, column in (*parts, (Device, Device.id)):
-        session.execute(delete(table).where(column.in_(numbers)))
+    parts = (Alias.device, Assignment.device, Cause.device, Place.device, Says.device, Spelling.device)
+    for column in (*parts, Device.id):
+        session.execute(delete(column.class_).where(column.in_(numbers)))

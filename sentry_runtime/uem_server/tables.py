@@ -43,6 +43,8 @@ class Device(Base):
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
     causes: Mapped[list["Cause"]] = relationship(cascade="all, delete-orphan")
     place: Mapped["Place | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    assignment: Mapped["Assignment | None"] = relationship(cascade="all, delete-orphan")
+    says: Mapped["Says | None"] = relationship(cascade="all, delete-orphan")
 
 
 class Alias(Base):
@@ -94,6 +96,30 @@ class Bound(Base):
     __tablename__ = "bounds"
     id: Mapped[int] = mapped_column(primary_key=True)
     devices_per_mailbox: Mapped[int]
+
+
+class Assignment(Base):
+    """The policy that an administrator assigned to a device, by its name. A table of its own, for the same reason."""
+
+    __tablename__ = "assignments"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    policy: Mapped[str] = mapped_column(index=True)
+
+
+class PolicyNote(Base):
+    """The digest under which a policy was last told to Sentries, by its name."""
+
+    __tablename__ = "policy_notes"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+
+
+class Says(Base):
+    """What a device says of itself: the fields that it says, by their names."""
+
+    __tablename__ = "says"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    fields: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
 
 
 def open_engine(url: str) -> Engine:

@@ -21,6 +21,7 @@ from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Writer, encode_key
+from sentry_runtime.eas.policy import Policy, digest
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
@@ -230,6 +231,7 @@ class ScriptedAgent:
 
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
+        self.described: list[control.Describe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.following = asyncio.Event()
         self._writer = Writer(paths.devices)
@@ -248,12 +250,29 @@ class ScriptedAgent:
         await self._server.stop()
         self.following.clear()
 
-    async def put(self, key: DeviceKey, state: State, *reasons: Reason) -> Record:
-        """Write an entry and tell the followers."""
-        record = Record(key=key, state=state, version=1, reasons=tuple(reasons), registered=True)
-        self.put_silently(record)
+    async def put(self, key: DeviceKey, state: State, *reasons: Reason, policy: Policy | None = None) -> Record:
+        """Write an entry and tell the followers; an entry that is there already is the one before."""
+        try:
+            before = self._writer.get(key)
+        except msgspec.DecodeError:  # a test damaged it
+            before = None
+        named = b"" if policy is None else digest(policy)
+        record = Record(
+            key=key,
+            state=state,
+            version=1,
+            reasons=tuple(reasons),
+            registered=True,
+            policy=named,
+            policy_before=None if before is None else before.policy,
+        )
+        self._writer.write(put=[record], policies=[] if policy is None else [policy])
         await self._tell(key)
         return record
+
+    def forget_policy(self, policy: Policy) -> None:
+        """As if its last entry had gone."""
+        self._writer.write(forget=[digest(policy)])
 
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
@@ -285,6 +304,9 @@ class ScriptedAgent:
                 return await self.answer(request)
             case control.Follow():
                 return Stream(self._follow)
+            case control.Describe():
+                self.described.append(request)
+                return None
             case _:
                 raise Refused("unknown", "not scripted")
 

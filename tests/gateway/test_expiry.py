@@ -14,6 +14,7 @@ import pytest
 from sentry_runtime import settings
 from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.gateway import listener
+from sentry_runtime.gateway.policies import SitePolicy
 from sentry_runtime.gateway.site import Site, seconds
 from sentry_runtime.gateway.worker import Post, _Worker
 from tests.gateway.conftest import MakeStand
@@ -63,7 +64,7 @@ async def _working(stand: Stand, clock: Clock) -> AsyncIterator[_Worker]:
         sockets=listener.open_sockets(gateway),
         front=listener.front_context(gateway),
         backends=listener.backend_contexts(gateway),
-        provisioning=None,
+        policy=SitePolicy(),
         channel=theirs,
     )
     worker = _Worker(given)

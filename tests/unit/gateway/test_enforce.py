@@ -4,7 +4,7 @@ import pytest
 
 from sentry_runtime.devices.record import DeviceKey, Reason
 from sentry_runtime.gateway import enforce
-from sentry_runtime.gateway.decide import Action, Excess, Need, Verdict
+from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Need, Verdict
 from sentry_runtime.gateway.identify import Claim
 
 
@@ -118,6 +118,7 @@ def test_the_wire_form() -> None:
         ("FolderSync", "", Need.POLICY_KEY_MISSING, ""),
         ("FolderSync", "14.0", Need.POLICY_KEY_MISSING, "03 01 6a 00 00 07 56 4c 03 31 34 32 00 01 01"),
         ("Ping", "16.1", Need.POLICY_KEY_WRONG, "03 01 6a 00 00 0d 45 47 03 31 34 34 00 01 01"),
+        ("Sync", "14.1", Need.POLICY_CHANGED, "03 01 6a 00 45 4e 03 31 34 33 00 01 01"),
         ("GetAttachment", "14.1", Need.POLICY_KEY_MISSING, ""),
     ],
 )
@@ -126,3 +127,23 @@ def test_a_device_that_has_to_provision(command: str, protocol: str, need: Need,
     answer = enforce.unprovisioned(claim(command, protocol), Verdict(Action.PROVISION, (need,)))
     assert (answer.status, answer.body.hex(" ")) == (449, body)
     assert answer.to_bytes(keep_alive=True).startswith(b"HTTP/1.1 449 Retry after sending a PROVISION command\r\n")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "verdict", "status", "body"),
+    [
+        (
+            "14.1",
+            Verdict(Action.PROVISION, (Need.POLICY_CHANGED,)),
+            449,
+            "03 01 6a 00 00 0d 45 47 03 31 34 33 00 01 01",
+        ),
+        ("12.1", Verdict(Action.PROVISION, (Need.POLICY_CHANGED,)), 449, ""),
+        ("14.1", ALLOW, 200, "03 01 6a 00 00 0d 45 47 03 37 00 01 01"),
+        ("12.1", ALLOW, 200, "03 01 6a 00 00 0d 45 47 03 37 00 01 01"),
+    ],
+)
+def test_a_held_ping_ends_when_the_policy_changes(protocol: str, verdict: Verdict, status: int, body: str) -> None:
+    """With what it would be told now; one without a key with 7, "do a FolderSync"."""
+    answer = enforce.renewed(claim("Ping", protocol), verdict)
+    assert (answer.status, answer.body.hex(" ")) == (status, body)

@@ -13,12 +13,12 @@ from sentry_runtime import control, settings
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Reader, Writer
-from sentry_runtime.eas.policy import Policy, digest
+from sentry_runtime.eas.policy import Policy
 from sentry_runtime.gateway.decide import Excess, decide
 from sentry_runtime.gateway.explain import explanation
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.judge import Judge
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.site import Site
 from sentry_runtime.gateway.worker import THROTTLED_TOLD, Life, Paused
 from sentry_runtime.metrics import Counters
@@ -46,11 +46,20 @@ def record(key: DeviceKey, state: State, *reasons: Reason) -> Record:
     return Record(key=key, state=state, version=1, reasons=reasons, device_type="iPhone")
 
 
+class NoLibrary:
+    """The UEM has no policies."""
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        return None
+
+    def has_policies(self) -> bool:
+        return False
+
+
 def judge(*rules: settings.Rule, until: str = "", policy: bool = False) -> Judge:
     """What the gateway goes by at noon."""
-    own = Policy(device_password_enabled=True)
-    ours = Provisioning(own, bytes(32), lenient=False, digest=digest(own)) if policy else None
-    return Judge(ours, Site.of(gateway(*rules, until=until), lambda: NOON))
+    own = SitePolicy(Policy(device_password_enabled=True), bytes(32)) if policy else SitePolicy()
+    return Judge(Policies(own, NoLibrary()), Site.of(gateway(*rules, until=until), lambda: NOON))
 
 
 def ask(

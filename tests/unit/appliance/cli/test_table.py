@@ -133,7 +133,8 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
     recorder = Recorder()
     for mode in Mode:
         for path, node in list(walk(table.tree(mode, recorder))):  # type: ignore[arg-type]
-            values = dict.fromkeys(("host", "user", "id", "comment", "address", "NAME", "NUMBER"), "192.0.2.1")
+            names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy")
+            values = dict.fromkeys(names, "192.0.2.1")
             values |= {"finding": "flag", "cause": "policy"}
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}

@@ -15,7 +15,7 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
-from sentry_runtime.control import ControlError, Explain, ExplainedStep, Explanation, Flag
+from sentry_runtime.control import AssignPolicy, ControlError, Explain, ExplainedStep, Explanation, Flag
 from sentry_runtime.devices.record import Reason
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
@@ -348,13 +348,20 @@ READERS = {
     api.Show,
     api.Explain,
 }
-OPERATORS = READERS | {api.ControlService, api.DeviceAction, api.FlagDevice, api.Ping, api.Lookup}
+OPERATORS = READERS | {
+    api.ControlService,
+    api.DeviceAction,
+    api.DevicePolicy,
+    api.FlagDevice,
+    api.Ping,
+    api.Lookup,
+}
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 24
+    assert len(SESSION_VERBS) == 25
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -744,6 +751,29 @@ def test_a_malformed_question_does_not_reach_the_gateway(daemon: Daemon, names: 
     """Control characters and lines without end."""
     peer, session = daemon.open(ALICE)
     verb = api.Explain(session=session.handle, **{"device_id": "A", "principal": "b", **names})
+    assert refusal(daemon.say, peer, verb).kind == "invalid"
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("policy", ["strict", None])
+def test_a_policy_is_assigned_and_taken_back_at_the_uem_with_who_asked_for_it(
+    daemon: Daemon, policy: str | None
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.say(peer, api.DevicePolicy(session=handle, device_id="ABC123", principal="CORP\\Bob", policy=policy))
+    path, request = daemon.asked[-1]
+    assert path == "/run/sentry-uem/admin.sock"
+    assert request == AssignPolicy(device_id="ABC123", principal="CORP\\Bob", policy=policy, by="olga")
+    assert daemon.ledger.entries[-1].path == f"{policy or '(default)'} ABC123 CORP\\Bob"
+
+
+@pytest.mark.parametrize(
+    ("device", "principal", "policy"),
+    [("../x", "bob", "a"), ("A", "", "a"), ("A", "bob", "a\nb"), ("A", "bob", "a" * 33)],
+)
+def test_a_malformed_assignment_is_refused(daemon: Daemon, device: str, principal: str, policy: str) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    verb = api.DevicePolicy(session=handle, device_id=device, principal=principal, policy=policy)
     assert refusal(daemon.say, peer, verb).kind == "invalid"
     assert daemon.asked == []
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from appliance.features import gateway, portal, uem
+from appliance import fleet_secret
+from appliance.features import gateway, policy, portal, uem
 from appliance.features.base import Tree
 from appliance.pki import LEAVES
 from appliance.portal import settings as portal_settings
 from sentry_runtime import settings as runtime_settings
+from sentry_runtime.eas.policy import Policy
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 
@@ -98,11 +100,38 @@ def test_every_optional_setting_reaches_the_data_plane(trees: dict[str, Tree], t
     )
     assert found.gateway.block_notice.startswith("This device")
     assert (found.agent.fail_mode, found.agent.uem.timeout_seconds, found.agent.uem.resync_seconds) == ("allow", 3, 30)
+    assert (found.gateway.non_provisionable, found.gateway.fleet_secret) == ("allow", fleet_secret.SITES)
     exchange, plain, private = found.gateway.backends
     assert exchange.tls is not None
     assert (exchange.tls.trust, exchange.tls.maximum) == ("/etc/ssl/certs/ca-certificates.crt", "1.3")
     assert (plain.tls, plain.server_name, plain.port) == (None, None, 80)
     assert private.server_name == "mail.internal"
+
+
+def test_a_policy_is_set_by_the_data_planes_own_fields(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """One of the second site's sets every field there is; each has words for people, and the lab's is a small one."""
+    found = runtime(trees["one_interface"], tmp_path)
+    assert found.uem_server is not None
+    everything = found.uem_server.policies["all"]
+    unset = [name for name in Policy.__struct_fields__ if getattr(everything, name) in (None, ())]
+    assert (unset, set(policy.TEXTS)) == ([], set(Policy.__struct_fields__))
+    assert (found.uem_server.policies["none"], found.uem_server.default_policy) == (Policy(), "all")
+    labs = runtime(trees["lab"], tmp_path)
+    assert labs.gateway.policy == Policy(
+        device_password_enabled=True,
+        allow_simple_device_password=True,
+        min_device_password_length=4,
+        max_inactivity_time_device_lock=900,
+    )
+    assert labs.gateway.fleet_secret == fleet_secret.OWN
+
+
+def test_a_policy_whose_settings_were_all_taken_out_is_none(lab_with: LabWith, tmp_path: Path) -> None:
+    """And one that restricts nothing says so."""
+    emptied = lab_with(lambda tree: tree["gateway"].update(policy={}))
+    assert runtime(emptied, tmp_path).gateway.policy is None
+    lax = lab_with(lambda tree: tree["gateway"].update(policy={"device_password_enabled": False}))
+    assert runtime(lax, tmp_path).gateway.policy == Policy()
 
 
 def test_a_service_listens_on_its_zones_addresses_unless_dhcp_hides_them(
