@@ -152,6 +152,7 @@ class Backend:
         self._context = context
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, ssl=self._context)
@@ -163,6 +164,13 @@ class Backend:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            # The gateway may have gone without a word, and then nobody would answer a good-bye.
+            with contextlib.suppress(AttributeError):  # Python 3.11's, where TLS is closed already
+                writer.transport.abort()
+        while self._writers:
+            with contextlib.suppress(OSError):
+                await self._writers.pop().wait_closed()
 
     async def wait_seen(self, count: int = 1) -> None:
         """Until so many requests have come."""
@@ -172,6 +180,7 @@ class Backend:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
+        self._writers.add(writer)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

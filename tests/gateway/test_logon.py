@@ -11,7 +11,7 @@ from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.eas.policy import Policy
 from tests.gateway.conftest import MakeStand
 from tests.gateway.ntlm_server import USERS, Asked, NtlmClient, NtlmServer, log_on, no_canary, start
-from tests.gateway.stand import PHONE, Device, Stand, Turn, post
+from tests.gateway.stand import PHONE, Device, Stand, Turn, basic, post
 from tests.gateway.test_autodiscover import document
 from tests.gateway.test_provisioning import set_gateway
 
@@ -30,6 +30,20 @@ async def stand(make_stand: MakeStand) -> Stand:
 async def server(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> NtlmServer:
     """The NTLM server of the stand, whose gateway lets devices log on by NTLM, Negotiate and Basic."""
     return await start(stand, monkeypatch, "ntlm", "negotiate", "basic")
+
+
+BARRIER = DeviceKey("BARRIER", "bert@lab.test")
+
+
+async def heard(stand: Stand) -> None:
+    """Until the worker has heard of all changes so far: changes are told in their order, and this is the last of them."""
+    await stand.agent.put(BARRIER, State.BLOCKED, Reason.MANUAL)
+    asked = post("Ping", version="12.1", device="BARRIER", authorization=basic("bert@lab.test"), user="bert")
+    status = 0
+    while status != 403:
+        device = await stand.device()
+        status = (await device.ask(asked)).status
+        await device.close()
 
 
 async def challenged(device: Device, asked: Asked, client: NtlmClient) -> str:
@@ -148,14 +162,9 @@ async def test_a_device_blocked_after_its_log_on_is_blocked_on_its_connection(st
     device = await stand.device()
     await log_on(device, FOLDER_SYNC, NtlmClient("LAB\\anna"))
     await stand.agent.put(PHONE, State.BLOCKED, Reason.MANUAL)
-
-    async def blocked() -> bool:
-        return (await device.ask(FOLDER_SYNC(None))).body.endswith(b"129\x00\x01\x01")
-
-    while not await blocked():
-        pass
+    await heard(stand)
     count = len(stand.backend.seen)
-    assert await blocked()
+    assert (await device.ask(FOLDER_SYNC(None))).body.endswith(b"129\x00\x01\x01")
     assert len(stand.backend.seen) == count
 
 
@@ -173,6 +182,7 @@ async def test_when_the_backends_connection_has_gone_so_has_the_log_on(stand: St
     assert response.status == 200
     await stand.backend.lost.wait()
     stand.backend.script = server.script
+    assert (await device.ask(FOLDER_SYNC(None))).status in (401, 503)  # 503: it crossed the end of that connection
     assert {(await device.ask(FOLDER_SYNC(authorization))).status for authorization in (None, last)} == {401}
     assert stand.backend.connections == 1
     response, _ = await log_on(device, FOLDER_SYNC, NtlmClient("LAB\\anna"))
@@ -415,10 +425,12 @@ async def test_first_contact_of_a_connection_that_has_logged_on_needs_no_further
     device = await stand.device()
     await log_on(device, FOLDER_SYNC, NtlmClient("LAB\\anna"))
     await stand.agent.remove(PHONE)
-    while len(stand.agent.asked) < 2:  # until the worker has heard of the removal
-        assert (await device.ask(FOLDER_SYNC(None))).status == 200
-    assert len(stand.backend.probes) == 2
-    assert stand.backend.connections == 1
+    await heard(stand)
+    probes = len(stand.backend.probes)
+    assert (await device.ask(FOLDER_SYNC(None))).status == 200
+    assert [ask.key for ask in stand.agent.asked if ask.key != BARRIER] == [PHONE, PHONE]
+    assert len(stand.backend.probes) == probes
+    assert {seen.connection for seen in stand.backend.seen if "PHONE1" in seen.target} == {1}
 
 
 async def curl(stand: Stand, user: str, password: str, *urls: str) -> str:
