@@ -386,7 +386,8 @@ async def test_a_policy_of_ours_is_given_to_who_has_logged_on(stand: Stand, monk
     await start(stand, monkeypatch, "ntlm")
     await stand.agent.put(PHONE, State.ALLOWED)
     body = bytes.fromhex("03016a00000e4546474803") + b"MS-EAS-Provisioning-WBXML\x00\x01\x01\x01\x01"
-    provision = Asked(post("Provision", body, authorization=None, user="anna"))
+    # 12.1: from 14.1 on a Provision has to tell of the device, too.
+    provision = Asked(post("Provision", body, authorization=None, user="anna", version="12.1"))
     device = await stand.device()
     response, _ = await log_on(device, provision, NtlmClient("LAB\\anna", "wrong"))
     assert response.status == 401
