@@ -85,6 +85,7 @@ async def provision(phone: Device) -> tuple[Policy, int]:
     return offered.document, granted.key
 
 
+@pytest.mark.shows("core policy")
 async def test_an_assigned_policy_reaches_the_device_at_once(stage: Stage, backend: Backend) -> None:
     """Its held Ping ends, its key is worth nothing, and what it is handed out is the UEM's; reverted, the site's again."""
 
@@ -115,6 +116,7 @@ async def test_an_assigned_policy_reaches_the_device_at_once(stage: Stage, backe
     await phone.close()
 
 
+@pytest.mark.shows("core policy")
 async def test_a_policy_that_is_changed_reaches_each_device_that_has_it(stage: Stage) -> None:
     """And a restart of everything changes no key."""
     uem = stage.uem()
@@ -148,6 +150,7 @@ async def test_a_policy_that_is_changed_reaches_each_device_that_has_it(stage: S
     await phone.close()
 
 
+@pytest.mark.shows("core away 1", "core away 2", "core away 3", "cloud away 1")
 async def test_a_device_that_comes_while_the_uem_is_away_gets_a_simple_passcode_first(stage: Stage) -> None:
     """It is let in with the temporary policy, not with the site's; once the UEM is back its next request provisions the real
     one."""

@@ -199,6 +199,7 @@ def flag(cause: Reason, *, holds: bool) -> control.Flag:
     return control.Flag(device_id=PHONE.device_id, principal=PHONE.principal, cause=cause, holds=holds)
 
 
+@pytest.mark.shows("stig 5a", "core 5", "core breach")
 async def test_two_causes_block_and_clearing_one_keeps_the_block(stage: Stage) -> None:
     """Feature rows 11 and 48: from the UEM through the agent to the gateway, and the explanation names what is left."""
     phone = post(version="12.1")
@@ -233,6 +234,7 @@ async def test_what_an_administrator_says_by_hand_stands_above_every_cause(stage
         await say(stage, flag(Reason.MANUAL, holds=True))
 
 
+@pytest.mark.shows("core breach")
 async def test_a_posture_that_changes_cuts_what_hangs(stage: Stage, backend: Backend) -> None:
     """Feature row 11: the UEM learns that the device is compromised; its Ping ends at once."""
 
@@ -253,6 +255,7 @@ async def test_a_posture_that_changes_cuts_what_hangs(stage: Stage, backend: Bac
 NAMES = ("anna@lab.test", "LAB\\anna", "anna", "\\Anna", "anna@lab", "lab.test\\ANNA")
 
 
+@pytest.mark.shows("stig 5b", "core 5")
 async def test_many_first_contacts_of_one_mailbox_at_once_get_two_places(crowded: Stage, backend: Backend) -> None:
     """Under every form of the name; those beyond are told so in the words of their version."""
     phones = [await device(crowded) for _ in range(12)]
