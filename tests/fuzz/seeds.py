@@ -2,6 +2,7 @@
 
 from sentry_runtime.eas import provision
 from sentry_runtime.eas.codepages import PING
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.status import status_body
 from sentry_runtime.eas.wbxml import element, encode
@@ -25,7 +26,7 @@ def _documents() -> list[bytes]:
 
 
 def _provisions() -> list[bytes]:
-    device = provision.DeviceInformation(model="iPhone10C1", imei="490154203237518", os="iOS 18.1")
+    device = DeviceInformation(model="iPhone10C1", imei="490154203237518", os="iOS 18.1")
     requests = (
         provision.Ask(provision.EAS_WBXML, device),
         provision.Ask(),
