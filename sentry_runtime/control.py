@@ -1,8 +1,8 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
+exist: the agent's (`Ask`, `Follow`, `KeepEnforcement` from the gateway; `ListDevices`, `ShowDevice` from the management
+plane), the gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
 checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from sentry_runtime.devices.enforcement import Enforcement, Key
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 
 LINE_BYTES = 1_048_576  # the longest line: a list of about 4,000 devices; longer lists come in pages
@@ -45,6 +46,18 @@ class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
 
 class Follow(_Request, frozen=True, kw_only=True, tag="follow"):
     """Gateway to agent: from now on send a `Changed` line for each change of the device list on this connection."""
+
+
+class KeepEnforcement(_Request, frozen=True, kw_only=True, tag="enforcement.keep"):
+    """Gateway to agent: what a backend's own policy has come to for a device; None: it has none any more.
+
+    `after` is the backend's key that it has just refused (0: none was sent), where that is the news: then it is kept only if
+    it still is. The answer comes when it is on the disk; its `result` says whether it is kept now.
+    """
+
+    key: DeviceKey
+    enforcement: Enforcement | None
+    after: Key | None = None
 
 
 class ListDevices(_Request, frozen=True, kw_only=True, tag="devices.list"):
@@ -108,7 +121,19 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
     limit: int = 500
 
 
-Request = Ask | Follow | ListDevices | ShowDevice | Status | Drain | Register | SetState | Remove | ListRegistered
+Request = (
+    Ask
+    | Follow
+    | KeepEnforcement
+    | ListDevices
+    | ShowDevice
+    | Status
+    | Drain
+    | Register
+    | SetState
+    | Remove
+    | ListRegistered
+)
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="changed"):

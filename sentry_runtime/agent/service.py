@@ -14,7 +14,7 @@ from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
-from sentry_runtime.devices.store import Writer, fits
+from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
@@ -54,6 +54,7 @@ class Desk:
         self._may: dict[type[control.Request], frozenset[int]] = {
             control.Ask: access.gateway,
             control.Follow: access.gateway,
+            control.KeepEnforcement: access.gateway,
             control.Status: both,
             control.ListDevices: access.management,
             control.ShowDevice: access.management,
@@ -68,6 +69,8 @@ class Desk:
                 return await self._parts.questions.ask(request)
             case control.Follow():
                 return self._parts.followers.stream()
+            case control.KeepEnforcement():
+                return await self._keep(request)
             case control.ListDevices():
                 return self._list(request)
             case control.ShowDevice():
@@ -93,6 +96,14 @@ class Desk:
             "refused": parts.questions.counters.refused,
             "fail_mode": parts.questions.counters.fail_mode,
         }
+
+    async def _keep(self, request: control.KeepEnforcement) -> bool:
+        if not fits(request.key):
+            raise Refused("invalid", "`key` is none that the device list can have")
+        try:
+            return await self._parts.devices.keep(request.key, request.enforcement, request.after)
+        except StoreError as error:
+            raise Refused("unavailable", str(error)) from error
 
     def _list(self, request: control.ListDevices) -> list[object]:
         if request.after is not None and not fits(request.after):

@@ -5,8 +5,9 @@
 | device id, NUL, principal | msgpack of `Record` |
 | NUL `cursor` | the UEM's change number up to which everything is in the list |
 | NUL NUL device id, NUL, principal | the change number by which the entry was removed |
+| NUL `enforced` NUL device id, NUL, principal | msgpack of `Enforcement`: what a backend's own policy has come to for an entry |
 
-A device id is never empty and never holds a NUL, so the three kinds cannot meet, no two device keys share an encoding, and
+A device id is never empty and never holds a NUL, so the kinds cannot meet, no two device keys share an encoding, and
 LMDB's byte order is the order of `DeviceKey`. Every write is one transaction that is on the disk when the call
 returns: after a kill -9 or a power cut the environment opens as the last finished call left it.
 
@@ -15,16 +16,17 @@ One process must not open the same folder twice (LMDB's locks are per process), 
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import lmdb
 import msgspec
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 
 DEVICE_ID_BYTES = 64  # MS-ASHTTP allows 32 characters in a query; a GUID in hex has 32; real clients stay below 64
-PRINCIPAL_BYTES = 320  # RFC 3696: 64 of local part, "@", 255 of domain. With the id and two marks: below LMDB's 511
+PRINCIPAL_BYTES = 320  # RFC 3696: 64 of local part, "@", 255 of domain. With the id and the marks: below LMDB's 511
 MAP_BYTES = 1 << 30  # address space, not disk: three million entries of 300 bytes; the largest fleet has 100,000
 READERS = 126  # LMDB's own default: far above one slot per worker (one per core) and a few diagnostic readers
 DATA_MODE = 0o640  # the group (the gateway) reads, only the owner (the agent) writes
@@ -32,10 +34,12 @@ LOCK_MODE = 0o660  # a reader registers itself in the lock file, so the group mu
 
 _CURSOR = b"\0cursor"
 _REMOVED = b"\0\0"
+_ENFORCED = b"\0enforced\0"
 _FIRST_DEVICE = b"\1"  # the lowest byte with which a device id can begin
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
+_decode_enforcement = msgspec.msgpack.Decoder(Enforcement).decode
 
 
 class StoreError(RuntimeError):
@@ -103,6 +107,19 @@ class Reader:
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy for the entry of this key. Raises `StoreError`."""
+        if not fits(key):
+            return None
+        try:
+            with self._env.begin(buffers=True) as txn:
+                value = txn.get(_ENFORCED + encode_key(key))
+                return None if value is None else _decode_enforcement(value)
+        except msgspec.MsgspecError as error:
+            raise EntryUnreadableError(f"{self._path}: a backend's keys for {key.device_id}: {error}") from error
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
     def close(self) -> None:
         """Give the environment back; a second call does nothing."""
         self._env.close()
@@ -138,6 +155,16 @@ class Writer:
             value = txn.get(encode_key(key))
         return None if value is None else _decode(value)
 
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy for this key; nothing that cannot be read. Raises `ValueError` for a key
+        that does not `fits`."""
+        with self._begin() as txn:
+            value = txn.get(_ENFORCED + encode_key(key))
+        try:
+            return None if value is None else _decode_enforcement(value)
+        except msgspec.MsgspecError:
+            return None
+
     def removed_at(self, key: DeviceKey) -> int:
         """The change number by which the UEM removed this entry, 0 if it did not (or the note was no longer needed)."""
         with self._begin() as txn:
@@ -158,16 +185,21 @@ class Writer:
         remove: Iterable[DeviceKey] = (),
         removed_at: Iterable[tuple[DeviceKey, int]] = (),
         cursor: int | None = None,
+        enforced: Mapping[DeviceKey, Enforcement | None] | None = None,
     ) -> None:
-        """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor.
+        """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor, what
+        backends enforce (None: nothing any more).
 
-        A remembered removal ends when its entry is written again, or when the cursor has reached it. Raises `ValueError`
+        A remembered removal ends when its entry is written again, or when the cursor has reached it. What is enforced goes
+        with its entry, and without one it is not kept. Raises `ValueError`
         (a key that does not `fits`), `StoreFullError` or `StoreError`; then nothing was written.
         """
         try:
             with self._env.begin(write=True) as txn:
                 for key in remove:
-                    txn.delete(encode_key(key))
+                    place = encode_key(key)
+                    txn.delete(place)
+                    txn.delete(_ENFORCED + place)
                 for record in put:
                     place = encode_key(record.key)
                     txn.put(place, _encode(record))
@@ -175,7 +207,9 @@ class Writer:
                 for key, version in removed_at:
                     place = encode_key(key)
                     txn.delete(place)
+                    txn.delete(_ENFORCED + place)
                     txn.put(_REMOVED + place, b"%d" % version)
+                _enforce(txn, enforced or {})
                 if cursor is not None:
                     txn.put(_CURSOR, b"%d" % cursor)
                     _forget_removals(txn, cursor)
@@ -227,6 +261,15 @@ def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tu
         if limit is not None and count >= limit:
             return
         yield item
+
+
+def _enforce(txn: lmdb.Transaction, enforced: Mapping[DeviceKey, Enforcement | None]) -> None:
+    for key, held in enforced.items():
+        place = encode_key(key)
+        if held is None or txn.get(place) is None:
+            txn.delete(_ENFORCED + place)
+        else:
+            txn.put(_ENFORCED + place, _encode(held))
 
 
 def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:
