@@ -74,14 +74,19 @@ def blocked(claim: Claim, verdict: Verdict) -> Answer:
 
 
 def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
-    """The answer of a device that has to provision first: 449, from 14.0 on with the status in the command's document too.
+    """The answer of a device that has to provision first."""
+    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
+    return provision_first(claim, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+
+
+def provision_first(claim: Claim, code: int) -> Answer:
+    """What makes a device send a Provision: 449, from 14.0 on with the status in the command's document too.
 
     All clients act on 449; there are some that act on nothing else, and none that minds the document.
     """
     if not status.speaks_status(claim.protocol):
         return Answer(449)
-    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
-    body = status.status_body(claim.command, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+    body = status.status_body(claim.command, code)
     return Answer(449) if body is None else Answer(449, (_WBXML,), body)
 
 

@@ -5,20 +5,23 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
-from sentry_runtime.eas import provision
-from sentry_runtime.gateway import autodiscover, enforce, provisioning
+from sentry_runtime.eas import provision, status
+from sentry_runtime.gateway import autodiscover, backend_policy, enforce, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import WAIT, Action, Case, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.inquiry import Heard, inquire
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 
@@ -41,6 +44,9 @@ class Exchange:
         self._started = asyncio.get_running_loop().time()
         self._id = ""
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
+        self._sent_key: int | None = (
+            None  # the backend's policy key that went with the request; None: the device's own word
+        )
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -144,6 +150,12 @@ class Exchange:
         self._counters.backend_failures += 1
         self._end(enforce.unavailable(), "fail", (reason,))
 
+    def relay_called(self, status: int) -> None:
+        """The backend wants a Provision of the device instead of this request: because of its policy, or to wipe it."""
+        if self.claim is None:
+            raise AssertionError("only a claim is forwarded")
+        self._wait_for(self._send_to_provision(self.claim, status))
+
     # The way of a request.
 
     def _open(self) -> None:
@@ -165,7 +177,15 @@ class Exchange:
 
     def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
         ours = self._services.provisioning
-        return decide(Case(claim.key, record, None if ours is None else ours.need(claim)))
+        if ours is None or claim.key is None:
+            return decide(Case(claim.key, record))
+        need = backend_policy.need(ours, claim, claim.key, self._services.known)
+        if isinstance(
+            need, Unreadable
+        ):  # who may pass has to wait until it can be said whether it must provision first
+            verdict = decide(Case(claim.key, record))
+            return WAIT if verdict.action is Action.ALLOW else verdict
+        return decide(Case(claim.key, record, need))
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
         if verdict.action is Action.ALLOW:
@@ -243,9 +263,58 @@ class Exchange:
         if verdict.action is not Action.PROVISION:
             self._obey(claim, verdict)
             return
-        reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
+        try:
+            held = self._services.known.enforcement(key, anew=True)
+            if isinstance(held, Unreadable):
+                raise UndecidedError("undecided")
+            mediation = backend_policy.Mediation(
+                ours,
+                claim,
+                held,
+                lambda policy_key, said: self._tell(claim, policy_key, said),
+                lambda new: self._keep(key, new),
+            )
+            reply = await mediation.reply(body, self._head.single.get(b"content-encoding", b""))
+        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            self._not_vouched(error)
+            return
+        verdict = self._last_look(claim)
+        if verdict.action is not Action.PROVISION:
+            self._obey(claim, verdict)
+            return
         self._counters.provisioned += reply.granted
+        if reply.counter:
+            self._counters.count(reply.counter)
         self._reply(reply)
+
+    async def _tell(self, claim: Claim, policy_key: int, body: bytes) -> Heard:
+        """Send the backend a Provision of our own in the form of this request; see `backend_policy`."""
+        upstream = self._front.upstream
+        if upstream is None or not upstream.fits(claim, asyncio.get_running_loop().time()):
+            self._leave_upstream()
+            upstream = await self._dial(claim)
+        self._relay.backend = upstream.target.backend.name
+        request = backend_policy.request(self._head, upstream.target.backend, self._front.peer.source, policy_key, body)
+        return await inquire(upstream, request, self._services.limits.decision_seconds)
+
+    async def _keep(self, key: DeviceKey, enforcement: Enforcement | None) -> None:
+        if not await self._services.notes.keep(key, enforcement) and enforcement is not None:
+            raise UndecidedError("undecided")  # the entry has gone meanwhile: the next request is a first contact
+
+    async def _send_to_provision(self, claim: Claim, code: int) -> None:
+        """Answer a device whose backend wants a Provision of it.
+
+        Where that is for the backend's policy, the device's keys are worth nothing from now on. Unless that can be kept, the
+        backend will say it once more.
+        """
+        if code == status.REMOTE_WIPE_REQUESTED:
+            self._answer(enforce.provision_first(claim, code), "wipe", ("backend_wipe_pending",))
+            return
+        self._counters.backend_provisions += 1
+        if claim.key is not None and self._sent_key is not None:
+            with contextlib.suppress(UndecidedError):
+                await self._services.notes.keep(claim.key, Enforcement(), after=self._sent_key)
+        self._answer(enforce.provision_first(claim, code), "provision", ("backend_wants_provision",))
 
     def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
         """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
@@ -290,35 +359,46 @@ class Exchange:
         if upstream is not None and upstream.fits(claim, asyncio.get_running_loop().time()):
             self._send(upstream)
             return
-        if upstream is not None:
-            upstream.drop()
-            self._front.upstream = None
+        self._leave_upstream()
         self._wait_for(self._connect(claim))
+
+    def _leave_upstream(self) -> None:
+        if self._front.upstream is not None:
+            self._front.upstream.drop()
+            self._front.upstream = None
 
     async def _connect(self, claim: Claim) -> None:
         try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
+            upstream = await self._dial(claim)
         except BackendsDownError as error:
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
-        self._front.upstream = upstream
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:
             self._send(upstream)
         else:
             self._obey(claim, verdict)
 
+    async def _dial(self, claim: Claim) -> Upstream:
+        upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
+        self._front.upstream = upstream
+        return upstream
+
     def _send(self, upstream: Upstream) -> None:
         self._services.account.begun(self)
-        self._relay.send(upstream)
+        if self._services.provisions:
+            key = None if self.claim is None else self.claim.key
+            held = None if key is None else self._services.known.enforcement(key)
+            self._sent_key = held.final if isinstance(held, Enforcement) else 0
+        self._relay.send(upstream, self._sent_key)
 
     def _wait_for(self, step: Coroutine[None, None, None]) -> None:
         if not self._relay.request_done:
             self._front.hold()
         limits = self._services.limits
         # The steps have time limits of their own; this one is above their sum and only catches what they would not.
-        self._front.set_deadline(2 * limits.backend_connect_seconds + 2 * limits.decision_seconds + 5)
+        self._front.set_deadline(2 * limits.backend_connect_seconds + 3 * limits.decision_seconds + 5)
         self._task = asyncio.get_running_loop().create_task(step)
 
     # Ends.

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
 from sentry_runtime.gateway.decide import Unreadable
@@ -14,12 +15,17 @@ REOPEN_SECONDS = 1.0  # how often a list that is not there yet is looked for
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
 
 class Store(Protocol):
     """The reading side of the device list."""
 
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key. Raises `StoreError`, `EntryUnreadableError` when only this one is damaged."""
+
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy for this key. Raises as `get` does."""
 
     def close(self) -> None:
         """Give it back."""
@@ -37,6 +43,7 @@ class Known:
         self._store: Store | None = None
         self._next_open = 0.0
         self._records: dict[DeviceKey, Record] = {}
+        self._enforcements: dict[DeviceKey, Enforcement | None] = {}
         self._fresh = False
 
     def get(self, key: DeviceKey) -> Record | Unreadable | None:
@@ -44,22 +51,41 @@ class Known:
         record = self._records.get(key)
         if record is not None:
             return record
-        found = self._read(key)
+        found = self._read(lambda store: store.get(key))
         if isinstance(found, Record) and self._fresh:
             if len(self._records) >= ENTRIES:
                 self._records.clear()
             self._records[key] = found
         return found
 
+    def enforcement(self, key: DeviceKey, *, anew: bool = False) -> Enforcement | Unreadable | None:
+        """What a backend's own policy has come to for the entry of this key. What is damaged is as good as lost.
+
+        `anew`: as it is on the disk, also where the agent's word of a change may be on its way.
+        """
+        if not anew and key in self._enforcements:
+            return self._enforcements[key]
+        found = self._read(lambda store: store.enforcement(key))
+        if found is Unreadable.LIST:
+            return found
+        held = found if isinstance(found, Enforcement) else None
+        if self._fresh:
+            if len(self._enforcements) >= ENTRIES:
+                self._enforcements.clear()
+            self._enforcements[key] = held
+        return held
+
     def changed(self, keys: Iterable[DeviceKey]) -> None:
         """These entries are to be read again."""
         for key in keys:
             self._records.pop(key, None)
+            self._enforcements.pop(key, None)
 
     def set_fresh(self, *, fresh: bool) -> None:
         """Whether changes are being told from now on; what was kept before does not count any more."""
         self._fresh = fresh
         self._records.clear()
+        self._enforcements.clear()
 
     def close(self) -> None:
         """Give the list back."""
@@ -67,14 +93,14 @@ class Known:
             self._store.close()
             self._store = None
 
-    def _read(self, key: DeviceKey) -> Record | Unreadable | None:
+    def _read(self, get: Callable[[Store], Found]) -> Found | Unreadable:
         try:
             if self._store is None:
                 if self._now() < self._next_open:
                     return Unreadable.LIST
                 self._next_open = self._now() + REOPEN_SECONDS
                 self._store = self._open_store()
-            return self._store.get(key)
+            return get(self._store)
         except EntryUnreadableError as error:
             log.warning("%s", error)
             return Unreadable.ENTRY

@@ -6,9 +6,11 @@ present one nor 0 is answered by "invalid key" (144) and never by "policy refres
 key from any other number; clients do the same on both.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sentry_runtime.devices.enforcement import Enforcement, joint_digest
 from sentry_runtime.eas import provision
 from sentry_runtime.eas.policy import Phase, Policy, digest, policy_key
 from sentry_runtime.eas.provision import Acknowledgement, Ask, PolicyAnswer, Response, WipeAcknowledgement
@@ -25,12 +27,13 @@ SECRET_BYTES_MAX = 4_096  # more is another file
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and what the outcome's line says of it; `granted` with the final key."""
+    """An answer, and what the outcome's line says of it; `granted` with the final key; `counter` names one that counts it."""
 
     answer: Answer
     reason: str
     action: str = "provision"
     granted: bool = False
+    counter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,16 @@ class Provisioning:
     lenient: bool
     digest: bytes
 
-    def need(self, claim: Claim) -> Need | None:
-        """What the device of this request lacks before the request may pass; None: nothing."""
+    def joined(self, held: Enforcement) -> "Provisioning":
+        """The same with the keys of a device that has been given the document which joins this policy with a backend's."""
+        return dataclasses.replace(self, digest=joint_digest(self.digest, held))
+
+    def need(self, claim: Claim, held: Enforcement | None = None) -> Need | None:
+        """What the device of this request lacks before the request may pass; None: nothing. `held` is what is kept of a
+        backend's policy for the device: until the backend has given its final key, the device has yet to provision."""
+        if held is not None:
+            need = self.joined(held).need(claim)
+            return need or (None if held.final or claim.command == "OPTIONS" else Need.POLICY_KEY_MISSING)
         if claim.key is None or claim.command == "OPTIONS":
             return None
         if claim.command == "Provision":
@@ -72,32 +83,32 @@ class Provisioning:
         except provision.ProvisionError:
             return Reply(Answer(400), "provision_malformed", "deny")
         if isinstance(asked, WipeAcknowledgement):
-            return _failed(claim, provision.PROTOCOL_ERROR, "wipe_not_asked_for")
+            return failed(claim, provision.PROTOCOL_ERROR, "wipe_not_asked_for")
         return self._acknowledged(claim, asked) if isinstance(asked, Acknowledgement) else self._asked(claim, asked)
 
     def _asked(self, claim: Claim, asked: Ask) -> Reply:
         kind, device_status = asked.policy_type, None if asked.device is None else provision.SUCCESS
         if not kind:
-            return _failed(claim, provision.PROTOCOL_ERROR, "policy_type_missing")
+            return failed(claim, provision.PROTOCOL_ERROR, "policy_type_missing")
         if kind not in provision.policy_types(claim.protocol):
             unknown = PolicyAnswer(kind, provision.POLICY_UNKNOWN_TYPE)
-            return _answered(claim, Response(policy=unknown, device_status=device_status), "policy_type_unknown")
+            return answered(claim, Response(policy=unknown, device_status=device_status), "policy_type_unknown")
         offered = provision.policy_answer(self.policy, kind, self.key(claim, Phase.TEMPORARY))
-        return _answered(claim, Response(policy=offered, device_status=device_status), "policy_offered")
+        return answered(claim, Response(policy=offered, device_status=device_status), "policy_offered")
 
     def _acknowledged(self, claim: Claim, asked: Acknowledgement) -> Reply:
         # There are clients that send the temporary key in the body only; the header counts where the body has none.
         key = claim.policy_key if asked.key is None else asked.key
         if key != self.key(claim, Phase.TEMPORARY):
             wrong = PolicyAnswer(asked.policy_type, provision.POLICY_WRONG_KEY)
-            return _answered(claim, Response(policy=wrong), "policy_key_wrong")
+            return answered(claim, Response(policy=wrong), "policy_key_wrong")
         if asked.status != provision.APPLIED and not self.lenient:
             elsewhere = asked.status == provision.MANAGED_ELSEWHERE
             status = provision.EXTERNALLY_MANAGED if elsewhere else provision.CANNOT_COMPLY
-            return _failed(claim, status, "policy_not_applied")
+            return failed(claim, status, "policy_not_applied")
         granted = PolicyAnswer(asked.policy_type, key=self.key(claim, Phase.FINAL))
         reason = "policy_applied" if asked.status == provision.APPLIED else "policy_applied_in_part"
-        return _answered(claim, Response(policy=granted), reason, granted=True)
+        return answered(claim, Response(policy=granted), reason, granted=True)
 
 
 def load(gateway: Gateway) -> Provisioning | None:
@@ -118,13 +129,22 @@ def load(gateway: Gateway) -> Provisioning | None:
     return Provisioning(gateway.policy, secret, gateway.non_provisionable == "allow", digest(gateway.policy))
 
 
-def _answered(claim: Claim, response: Response, reason: str, *, granted: bool = False) -> Reply:
+def answered(
+    claim: Claim,
+    response: Response,
+    reason: str,
+    *,
+    granted: bool = False,
+    action: str = "provision",
+    counter: str = "",
+) -> Reply:
+    """The reply that sends this response."""
     body = provision.encode_response(response, claim.protocol)
-    return Reply(enforce.provisioned(body), reason, granted=granted)
+    return Reply(enforce.provisioned(body), reason, action, granted, counter)
 
 
-def _failed(claim: Claim, status: int, reason: str) -> Reply:
-    """Clients up to 12.1 do not know the common statuses; theirs is 403, as for every refusal."""
+def failed(claim: Claim, status: int, reason: str) -> Reply:
+    """The reply of this status. Clients up to 12.1 do not know the common statuses; theirs is 403, as for every refusal."""
     if status > provision.PROTOCOL_ERROR and not speaks_status(claim.protocol):
         return Reply(Answer(403), reason)
-    return _answered(claim, Response(status=status), reason)
+    return answered(claim, Response(status=status), reason)

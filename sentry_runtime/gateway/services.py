@@ -6,6 +6,7 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.settings import Limits
 
@@ -23,6 +24,7 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
+    notes: Notes
     provisioning: Provisioning | None = None
     external_host: str = ""
     draining: bool = False

@@ -22,6 +22,7 @@ from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
@@ -79,6 +80,7 @@ class _Worker:
             known=Known(lambda: Reader(settings.paths.devices)),
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=Account(self._trail, self._counters, time.time),
+            notes=Notes(settings.paths.agent_socket, limits.decision_seconds),
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
         )

@@ -70,19 +70,16 @@ class Horde:
 
     def wipe_status(self, device_id: str) -> int:
         """What its database says of the device's wipe; see `Wipe`."""
-        return int(self.query(f"select device_rwstatus from horde_activesync_device where device_id = '{device_id}'"))
+        return int(self._ask("select device_rwstatus from horde_activesync_device where device_id = :'id'", device_id))
 
     def policy_key(self, device_id: str) -> int:
         """The policy key that its database has for the device; 0: none."""
-        said = self.query(
-            f"select coalesce(device_policykey, 0) from horde_activesync_device_users where device_id = '{device_id}'"
-        )
-        return int(said or "0")
+        keys = "select device_policykey from horde_activesync_device_users where device_id = :'id'"
+        return int(self._ask(keys, device_id) or "0")
 
-    def query(self, sql: str) -> str:
-        """What the database answers, as text."""
-        psql = ["runuser", "-u", "postgres", "--", "psql", "--quiet", "--no-align", "--tuples-only", "horde"]
-        return self.guest.execute([*psql, f"--command={sql}"]).stdout.strip()
+    def _ask(self, sql: str, device_id: str) -> str:
+        psql = ["runuser", "-u", "postgres", "--", "psql", "--quiet", "--no-align", "--tuples-only"]
+        return self.guest.execute([*psql, f"--set=id={device_id}", "horde"], stdin=sql).stdout.strip()
 
     def requests_seen(self) -> list[str]:
         """The lines of the front end's access log, oldest first: request line, status, policy key."""
@@ -152,7 +149,7 @@ def _prepare(root: Path, certificates: Certificates) -> None:
     shutil.copytree(sogo.FILES / "etc/dovecot", root / "etc/dovecot", dirs_exist_ok=True)
     (root / "etc/hostname").write_text("horde\n", encoding="utf-8")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 horde\n", encoding="utf-8")
-    inside = ["chroot", root]
+    inside: list[str | Path] = ["chroot", root]
     run([*inside, "useradd", "--system", "--user-group", "--home-dir", "/srv/mail", "vmail"])
     run([*inside, "install", "--directory", "--owner=vmail", "--group=vmail", "/srv/mail"])
     # A folder where Net_DNS2 would have its cache: on PHP 8 it dies of an empty cache file, and so does the request.

@@ -73,7 +73,7 @@ def test_the_gateways_own_policy_key_is_not_forwarded() -> None:
     head = parse(
         b"POST /Microsoft-Server-ActiveSync?" + query + b" HTTP/1.1\r\nHost: a\r\nX-MS-PolicyKey: 67305985\r\n\r\n"
     )
-    sent = request_head(head, BACKEND, "192.0.2.1", own_keys=True)
+    sent = request_head(head, BACKEND, "192.0.2.1", policy_key=0)
     assert sent.startswith(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEEAAAAAAZpUGhvbmU= HTTP/1.1\r\n")
     assert b"PolicyKey" not in sent
     passed = request_head(head, BACKEND, "192.0.2.1")
