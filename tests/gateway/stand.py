@@ -285,6 +285,10 @@ class ScriptedAgent:
         """Take an entry out and tell nobody."""
         self._writer.remove([key])
 
+    def forget_silently(self, key: DeviceKey) -> None:
+        """Lose what is kept of a backend's own policy, and tell nobody."""
+        self._writer.write(enforced={key: None})
+
     def damage_silently(self, key: DeviceKey) -> None:
         """Make an entry unreadable, as no program of ours would, and tell nobody."""
         with self._writer._env.begin(write=True) as txn:

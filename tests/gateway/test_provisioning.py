@@ -423,9 +423,11 @@ class ToTheGateway(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*arguments, **options)
 
 
-def strict_client(stand: Stand) -> Client:
+def strict_client(
+    stand: Stand, user: str = PHONE.principal, password: str = PASSWORD, device_id: str = "PHONE1"
+) -> Client:
     """pyactivesync, which goes nowhere without a policy key."""
-    client = Client(f"127.0.0.1:{stand.port}", PHONE.principal, PASSWORD, device_id="PHONE1", device_type="iPhone")
+    client = Client(f"127.0.0.1:{stand.port}", user, password, device_id=device_id, device_type="iPhone")
     client._transport.session.verify = stand.certificates.ca
     client._transport.session.trust_env = False
     client._transport.session.mount("https://", ToTheGateway())

@@ -30,7 +30,7 @@ PACKAGES = (
     "php-horde-imp", "php-intl", "php-mbstring", "php-pgsql", "php-xml", "postgresql", "procps", "systemd",
     "systemd-sysv",
 )  # fmt: skip
-READY_SECONDS = 120.0  # Horde makes its tables at the first boot: 10 s here, longer on a busy machine
+READY_SECONDS = 120.0  # PostgreSQL starts and Horde makes its tables: 5 s here, longer on a busy machine
 
 # Several checkouts may run their guests at once: each takes a network of its own, 10.98.16.0/24 to 10.98.255.0/24. The
 # lab's are 10.98.1.0/24 to 10.98.3.0/24.

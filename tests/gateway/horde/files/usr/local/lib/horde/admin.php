@@ -27,17 +27,19 @@ case 'policy':
     put('horde:activesync', 'boolean', true);
     put($root, 'enum', $argv[2]);
     $perms = $injector->getInstance('Horde_Perms');
-    $policies = new Horde_ActiveSync_Policies(null, Horde_ActiveSync::VERSION_FOURTEEN);
-    foreach ($policies->getAvailablePolicies() as $policy) {
-        if ($perms->exists("$root:$policy")) {
-            $perms->removePermission($perms->getPermission("$root:$policy"));
-        }
-    }
+    $named = array();
     foreach (array_slice($argv, 3) as $argument) {
         list($policy, $value) = explode('=', $argument, 2);
+        $named[] = $policy;
         $flags = array('true' => true, 'false' => false);
         $flag = isset($flags[$value]);
         put("$root:$policy", $flag ? 'boolean' : 'int', $flag ? $flags[$value] : (int)$value);
+    }
+    $policies = new Horde_ActiveSync_Policies(null, Horde_ActiveSync::VERSION_FOURTEEN);
+    foreach (array_diff($policies->getAvailablePolicies(), $named) as $policy) {
+        if ($perms->exists("$root:$policy")) {
+            $perms->removePermission($perms->getPermission("$root:$policy"));
+        }
     }
     $state->resetAllPolicyKeys();
     break;
