@@ -41,13 +41,13 @@ def _allowed() -> Rule:
     return Rule(lambda one, other: one and other, lambda number: number == 1)
 
 
-def _at_least(highest: int) -> Rule:
-    """The more, the stricter; 0 demands nothing."""
+def _at_least(highest: int, *, lowest: int = 1) -> Rule:
+    """The more, the stricter; what is below `lowest` demands nothing."""
 
     def read(number: int) -> Value:
         if number > highest:
             raise PolicyError(f"{number} is demanded; at most {highest} can be")
-        return number if number > 0 else None
+        return number if number >= lowest else None
 
     return Rule(max, read)
 
@@ -97,7 +97,7 @@ RULES: dict[str, Rule] = {
     "max_attachment_size": _at_most(0),
     "allow_simple_device_password": _allowed(),
     "device_password_expiration": _at_most(1, 730, unbounded=0),
-    "device_password_history": _at_least(50),
+    "device_password_history": _at_least(50, lowest=0),
     "allow_storage_card": _allowed(),
     "allow_camera": _allowed(),
     "require_device_encryption": _required(),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas.policy import Phase, Policy, digest
 from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, decode_response, encode_request
@@ -91,3 +92,24 @@ def test_a_policy_without_a_secret_is_refused() -> None:
     """By the name of what is missing."""
     with pytest.raises(SettingsError, match=r"gateway\.fleet_secret"):
         load(Gateway(listeners=(), tls=GATEWAY.tls, backends=(), policy=POLICY))
+
+
+def test_where_a_backend_enforces_a_policy_keys_are_made_over_both() -> None:
+    """A change of either side makes another key; until the backend has given its own, none opens anything."""
+    held = Enforcement(final=7, digest=b"d" * 32)
+    joint = OURS.joined(held)
+    final, temporary = joint.key(claim(), Phase.FINAL), joint.key(claim(), Phase.TEMPORARY)
+    assert final not in (FINAL, temporary)
+    changed = Provisioning(Policy(), b"s" * 32, lenient=False, digest=digest(Policy()))
+    assert changed.joined(held).key(claim(), Phase.FINAL) != final
+    assert OURS.joined(Enforcement(final=7, digest=b"e" * 32)).key(claim(), Phase.FINAL) != final
+    # Which keys the backend has given is no part of it.
+    assert OURS.joined(Enforcement(temporary=9, digest=b"d" * 32)).key(claim(), Phase.FINAL) == final
+    assert OURS.need(claim("Sync", final), held) is None
+    assert OURS.need(claim("Sync", FINAL), held) is Need.POLICY_KEY_WRONG
+    assert OURS.need(claim("Sync", temporary), held) is Need.POLICY_KEY_MISSING
+    for unfinished in (Enforcement(temporary=9, digest=b"d" * 32), Enforcement()):
+        key = OURS.joined(unfinished).key(claim(), Phase.FINAL)
+        assert OURS.need(claim("Sync", key), unfinished) is Need.POLICY_KEY_MISSING
+        assert OURS.need(claim("Provision", key), unfinished) is Need.PROVISION_ASKED
+        assert OURS.need(claim("OPTIONS", None), unfinished) is None
