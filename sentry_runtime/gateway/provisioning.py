@@ -6,7 +6,6 @@ present one nor 0 is answered by "invalid key" (144) and never by "policy refres
 key from any other number; clients do the same on both.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class Provisioning:
 
     def joined(self, held: Enforcement) -> "Provisioning":
         """The same with the keys of a device that has been given the document which joins this policy with a backend's."""
-        return dataclasses.replace(self, digest=joint_digest(self.digest, held))
+        return Provisioning(self.policy, self.secret, self.lenient, joint_digest(self.digest, held))
 
     def need(self, claim: Claim, held: Enforcement | None = None) -> Need | None:
         """What the device of this request lacks before the request may pass; None: nothing. `held` is what is kept of a
