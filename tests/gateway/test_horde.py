@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import itertools
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -38,7 +38,10 @@ POLICY = Policy(device_password_enabled=True, min_device_password_length=6, allo
 FOLDER_SYNC = bytes.fromhex("03016a00000756520330000101")
 PHONE = DeviceInformation(model="iPhone10C1", os="iOS 17.0", friendly_name="test")
 
-_numbers = itertools.count(1)
+
+def new_id() -> str:
+    """A device id that Horde has never seen, also where its guest has served other sessions; it would remember a wipe."""
+    return secrets.token_hex(6).upper()
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +60,7 @@ class Phone:
     protocol: str = "14.1"
     packed: bool = False
     account: Account = ALICE
-    device_id: str = field(default_factory=lambda: f"PHONE{next(_numbers)}")
+    device_id: str = field(default_factory=new_id)
 
     @property
     def known_as(self) -> str:
@@ -196,7 +199,7 @@ async def test_the_strict_client_passes(gateway: Callable[..., Awaitable[Stand]]
     """pyactivesync, which provisions once, never again, and goes nowhere without a key."""
     horde.demand(DevicePasswordEnabled=True, MinDevicePasswordLength=4)
     stand = await gateway()
-    device_id = f"STRICT{next(_numbers)}"
+    device_id = new_id()
     await stand.agent.put(DeviceKey(device_id, ALICE.user), State.ALLOWED)
     with strict_client(stand, ALICE.user, ALICE.password, device_id) as client:
         folders = await asyncio.to_thread(client.list_folders)
