@@ -7,16 +7,15 @@ read at all is an error, and never left out.
 
 import hashlib
 from dataclasses import dataclass
-from xml.parsers import expat
 
 from sentry_runtime.eas import policy as policies
+from sentry_runtime.eas import wap
 from sentry_runtime.eas.codepages import PROVISION
 from sentry_runtime.eas.policy import Parameter, Policy, PolicyError
 from sentry_runtime.eas.strictness import RULES, stricter
 from sentry_runtime.eas.wbxml import Element, encode
 
 PARTS = 1_024  # of one document, at each level: a whole one has 42 elements, and lists of 256 entries at most
-DEPTH = 8  # of a WAP document; real ones have four levels
 
 _DIGITS = 11  # of the longest number a document holds: a signed 32-bit one
 _FIELDS = {PROVISION.tokens[tag]: name for name, tag in policies.ELEMENTS.items()}
@@ -147,7 +146,7 @@ def _read_wap(text: str) -> Demand:
     """By the parameters' names, wherever they stand: no second one of a name must stand beside ours in the document."""
     known: dict[str, list[int]] = {}
     others = []
-    for one in _parameters(text):
+    for one in wap.parameters(text):
         name = _KNOWN.get(one.name.lower())
         if name is None:
             others.append(one)
@@ -163,61 +162,3 @@ def _read_wap(text: str) -> Demand:
         for minutes in known.get(_LOCK_MINUTES, ()):
             policy = stricter(policy, _said("max_inactivity_time_device_lock", minutes * 60))
     return Demand(policy, parameters=tuple(others))
-
-
-class _Reader:
-    """Collects the parameters of a document; no DTD, so there is nothing to expand and nothing to fetch."""
-
-    def __init__(self) -> None:
-        self.found: list[Parameter] = []
-        self._open: list[tuple[str, str]] = []  # name and type
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if len(self._open) >= DEPTH:
-            raise PolicyError(f"a WAP document deeper than {DEPTH} elements")
-        around = self._open[-1][0] if self._open else ""
-        if (around, name) not in _NESTING or (name != _PARAMETER and not attributes.keys() <= {"type"}):
-            raise PolicyError(f"{name[:32]!r} with {', '.join(attributes)[:64]!r} in {around[:32]!r} of a WAP document")
-        if name == _PARAMETER:
-            if len(self.found) >= PARTS:
-                raise PolicyError(f"more than {PARTS} parameters in a WAP document")
-            path = tuple(kind for _, kind in self._open[1:])
-            self.found.append(Parameter(path, tuple(attributes.items())))
-        self._open.append((name, attributes.get("type", "")))
-
-    def end(self, _name: str) -> None:
-        self._open.pop()
-
-    def text(self, text: str) -> None:
-        if text.strip():
-            raise PolicyError(f"the text {text.strip()[:32]!r} in a WAP document")
-
-
-_ROOT, _CHARACTERISTIC, _PARAMETER = "wap-provisioningdoc", "characteristic", "parm"
-_NESTING = {
-    ("", _ROOT),
-    (_ROOT, _CHARACTERISTIC),
-    (_CHARACTERISTIC, _CHARACTERISTIC),
-    (_CHARACTERISTIC, _PARAMETER),
-}
-
-
-def _refused(*_: object) -> int:
-    raise PolicyError("a DTD or a processing instruction in a WAP document")
-
-
-def _parameters(text: str) -> list[Parameter]:
-    parser = expat.ParserCreate("utf-8")
-    reader = _Reader()
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
-    parser.StartDoctypeDeclHandler = _refused
-    parser.EntityDeclHandler = _refused
-    parser.ExternalEntityRefHandler = _refused
-    parser.ProcessingInstructionHandler = _refused
-    try:
-        parser.Parse(text.encode(), True)  # noqa: FBT003 - expat's signature: this is all of it
-    except expat.ExpatError as error:
-        raise PolicyError(f"a WAP document that is no XML: {expat.ErrorString(error.code)}") from None
-    return reader.found

@@ -14,7 +14,6 @@ and no credential is kept. Whether a backend enforces a policy is known by its a
 
 import contextlib
 import dataclasses
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -22,13 +21,13 @@ import msgspec
 
 from sentry_runtime.devices.enforcement import Directive, Enforcement
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.eas import demand, provision, status
+from sentry_runtime.eas import demand, provision
 from sentry_runtime.eas.demand import Demand
-from sentry_runtime.eas.policy import Phase, Policy, PolicyError
+from sentry_runtime.eas.policy import Phase, Policy
 from sentry_runtime.eas.provision import Acknowledgement, Ask, PolicyAnswer, Request, Response, WipeAcknowledgement
-from sentry_runtime.eas.wbxml import Element
-from sentry_runtime.gateway import enforce, rewrite
+from sentry_runtime.gateway import backend_answers, enforce, rewrite
 from sentry_runtime.gateway.agent_link import UndecidedError
+from sentry_runtime.gateway.backend_answers import Demands, Grants, Refuses, Wipes
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import CredentialsRefusedError
 from sentry_runtime.gateway.decide import Need, Unreadable
@@ -39,125 +38,10 @@ from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.provisioning import Provisioning, Reply, answered, failed
 from sentry_runtime.settings import Backend
 
-# What a server says that does not know the command: of a method, a path, a version or a command that it does not have.
-_UNKNOWN_COMMAND = frozenset({400, 404, 405, 501, 505})
-# Statuses of Provision that pass (MS-ASCMD 2.2.2): server errors, and what a later attempt may mend.
-_PASSING = frozenset({3, 110, 111, 114, 132, 133})
-_NO_POLICY, _UNKNOWN_TYPE = 2, provision.POLICY_UNKNOWN_TYPE
 # Not for the backend when the gateway asks itself: what comes back must be readable.
 _NOT_ASKED_FOR = frozenset({b"accept-encoding", b"ms-asacceptmultipart"})
 # Of the policy that comes with a directive. It opens nothing.
 _WIPE_KEY = 1
-
-log = logging.getLogger(__name__)
-
-
-# What a backend's answer means
-
-
-@dataclass(frozen=True, slots=True)
-class Demands:
-    """It enforces a policy: its temporary key and what it demands."""
-
-    key: int
-    demand: Demand
-
-
-@dataclass(frozen=True, slots=True)
-class Grants:
-    """It has taken the acknowledgement: its final key."""
-
-    key: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wipes:
-    """It orders a wipe."""
-
-    account_only: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refuses:
-    """It does not take this device or user: a status of Provision."""
-
-    status: int
-
-
-class Nothing:
-    """It enforces nothing."""
-
-
-class Stale:
-    """Its key has been overtaken: the device has to begin again."""
-
-
-def asked(heard: Heard, *, known: bool) -> Demands | Wipes | Refuses | Nothing:
-    """The answer to phase 1. `known`: the backend is known to enforce a policy, so that no vague answer says it does not.
-
-    Raises `BackendsDownError` for an answer that says nothing, `CredentialsRefusedError`.
-    """
-    vague = heard.status in _UNKNOWN_COMMAND or (heard.status == 200 and not heard.body)
-    if vague and not known:
-        return Nothing()
-    response = _response(heard)
-    if isinstance(response, Wipes | Refuses):
-        return response
-    given = response.policy
-    if given is None or given.status == _NO_POLICY or (given.status == _UNKNOWN_TYPE and not known):
-        return Nothing()
-    if given.status != provision.SUCCESS:
-        raise _failure("backend_provision_failed", f"Policy Status {given.status}")
-    if not given.key or not isinstance(given.document, Element | str):
-        raise _failure("backend_policy_unreadable", "no key, or no document")
-    try:
-        return Demands(given.key, demand.read(given.document))
-    except PolicyError as error:
-        raise _failure("backend_policy_unreadable", str(error)) from None
-
-
-def acknowledged(heard: Heard) -> Grants | Wipes | Refuses | Stale:
-    """The answer to phase 2. Raises as `asked` does."""
-    if heard.status == 449:
-        return Stale()
-    response = _response(heard)
-    if isinstance(response, Wipes | Refuses):
-        return response
-    given = response.policy
-    if given is None or given.status == _NO_POLICY:
-        return Stale()  # what it enforced it enforces no more
-    if given.status == provision.POLICY_WRONG_KEY:
-        return Stale()
-    if given.status != provision.SUCCESS:
-        return Refuses(provision.CANNOT_COMPLY)
-    if not given.key:
-        raise _failure("backend_provision_failed", "no final key")
-    return Grants(given.key)
-
-
-def _response(heard: Heard) -> Response | Wipes | Refuses:
-    if heard.status == 401:
-        raise CredentialsRefusedError
-    if heard.status == 403:
-        return Refuses(status.DEVICE_IS_BLOCKED)
-    if heard.status in (301, 302, 303, 307, 308, 451):
-        raise BackendsDownError("backend_redirects")
-    if heard.status != 200 or heard.encoded:
-        raise _failure("backend_provision_failed", f"HTTP {heard.status}")
-    try:
-        response = provision.decode_response(heard.body, as_sent=True)
-    except provision.ProvisionError as error:
-        raise _failure("backend_policy_unreadable", str(error)) from None
-    if response.remote_wipe or response.account_only_remote_wipe or response.status == status.REMOTE_WIPE_REQUESTED:
-        return Wipes(account_only=response.account_only_remote_wipe and not response.remote_wipe)
-    if response.status in _PASSING:
-        raise _failure("backend_provision_failed", f"Status {response.status}")
-    return response if response.status == provision.SUCCESS else Refuses(response.status)
-
-
-def _failure(reason: str, found: str) -> BackendsDownError:
-    log.warning("a backend's answer to a Provision: %s: %s", reason, found)
-    return BackendsDownError(reason)
 
 
 def request(head: Head, backend: Backend, source: str, policy_key: int, body: bytes) -> bytes:
@@ -216,7 +100,7 @@ class Mediation:
     async def _asked(self, ask: Ask, body: bytes) -> Reply:
         kind = ask.policy_type or provision.policy_types(self.claim.protocol)[-1]
         told = await self.tell(0, provision.encode_request(Ask(kind, ask.device)))
-        match asked(told, known=self.held is not None):
+        match backend_answers.asked(told, known=self.held is not None):
             case Wipes(account_only):
                 return await self._directive(ask, Directive.ACCOUNT if account_only else Directive.DEVICE)
             case Refuses(code):
@@ -247,7 +131,7 @@ class Mediation:
             return reply
         own = dataclasses.replace(acknowledgement, key=held.temporary)
         told = await self.tell(held.temporary, provision.encode_request(own))
-        match acknowledged(told):
+        match backend_answers.acknowledged(told):
             case Grants(key):
                 await self.keep(Enforcement(final=key, digest=held.digest))
                 return dataclasses.replace(reply, reason=f"joint_{reply.reason}")
@@ -282,7 +166,7 @@ class Mediation:
             return self.ours.reply(self.claim, body)
         try:
             told = await self.tell(0, provision.encode_request(acknowledgement))
-            _heard_of_wipe(told)
+            backend_answers.check_wiped(told)
         except (CredentialsRefusedError, BackendsDownError):
             # The device does not wait for an answer before it wipes itself, so perhaps nobody says it again.
             return Reply(enforce.unavailable(), "backend_wipe_report_lost", "fail", counter="backend_failures")
@@ -298,12 +182,6 @@ class Mediation:
             action="wipe",
             counter="backend_wipes_acknowledged",
         )
-
-
-def _heard_of_wipe(heard: Heard) -> None:
-    """Raises `BackendsDownError` unless the backend has taken the acknowledgement; what else it answers is its own affair."""
-    if heard.status != 200:
-        raise BackendsDownError("backend_provision_failed")
 
 
 def _told(request: Request) -> int | None:

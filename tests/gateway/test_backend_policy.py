@@ -219,6 +219,27 @@ async def test_a_backend_that_dies_before_its_answer_is_known_gives_a_503(make_e
     assert (await device.ask(plain("Sync", "14.1", final))).status == 503
 
 
+async def test_a_call_that_comes_before_the_whole_request_is_heard_all_the_same(make_enforced: MakeEnforced) -> None:
+    """The device hears it; the rest of its request goes nowhere, and is not taken for another one."""
+    stand, backend = await make_enforced()
+    device = await stand.device()
+    final = await provision(device)
+
+    async def call_early(turn: Turn) -> None:
+        await enforcer.call_449_with_status(turn, 142)
+
+    stand.backend.script = call_early
+    await device.send(plain("Sync", "14.1", final, b"x" * 100)[:-50])
+    told = await device.response()
+    assert (told.status, b"\x03142\x00" in told.body) == (449, True)
+    assert stand.agent.held(PHONE) == Enforcement()
+    backend.install()
+    await device.send(b"x" * 50)
+    assert (await device.ask(plain("Sync", "14.1", final))).status == 449
+    assert (await device.ask(plain("Sync", "14.1", await provision(device)))).body == b"served"
+    assert [seen.body for seen in stand.backend.seen[1:]] == [b""]
+
+
 async def test_a_changed_policy_of_the_gateways_makes_the_device_provision_again(make_enforced: MakeEnforced) -> None:
     """The backend is asked anew too, and the document joins both anew."""
     stand, _ = await make_enforced()

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from sentry_runtime.eas import demand
 from sentry_runtime.eas.codepages import PROVISION, SETTINGS
-from sentry_runtime.eas.demand import DEPTH, PARTS
+from sentry_runtime.eas.demand import PARTS
 from sentry_runtime.eas.policy import Parameter, Policy, PolicyError, digest, document, read_document, wap_document
 from sentry_runtime.eas.strictness import stricter
+from sentry_runtime.eas.wap import DEPTH, PARAMETERS
 from sentry_runtime.eas.wbxml import Element, decode, element
 from tests.unit.eas.test_strictness import policies
 
@@ -137,7 +138,7 @@ def test_an_empty_element_demands_nothing_and_a_double_one_twice() -> None:
         (wap('<characteristic type="a" mode="b"/>'), "with 'type, mode'"),
         (wap('<characteristic type="a"><parm name="b"><parm name="c"/></parm></characteristic>'), "in 'parm'"),
         (wap('<characteristic type="a">' * DEPTH + "</characteristic>" * DEPTH), "deeper than 8"),
-        (wap('<characteristic type="a">' + "<parm/>" * (PARTS + 1) + "</characteristic>"), "more than 1024"),
+        (wap('<characteristic type="a">' + "<parm/>" * (PARAMETERS + 1) + "</characteristic>"), "more than 1024"),
         (wap('<characteristic type="a"><parm name="4131" value="x"/></characteristic>'), "4131 is 'x'"),
     ],
 )
