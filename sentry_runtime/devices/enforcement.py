@@ -32,10 +32,10 @@ class Enforcement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     wipe: Directive = Directive.NONE
 
 
-def joint_digest(own: bytes, held: Enforcement) -> bytes:
+def joint_digest(own: bytes, joint: bytes) -> bytes:
     """What the policy keys of the device are made over: a change of either side changes it. `own` is the digest of the
-    gateway's own policy as it is now."""
-    return hashlib.sha256(own + held.digest).digest()
+    gateway's own policy as it is now (or was before), `joint` the `digest` of the `Enforcement`."""
+    return hashlib.sha256(own + joint).digest()
 
 
 def applies(held: Enforcement | None, after: int | None) -> bool:

@@ -13,7 +13,7 @@ from sentry_runtime.eas import wap
 from sentry_runtime.eas.codepages import PROVISION
 from sentry_runtime.eas.policy import Parameter, Policy, PolicyError
 from sentry_runtime.eas.strictness import RULES, stricter
-from sentry_runtime.eas.wbxml import Element, encode
+from sentry_runtime.eas.wbxml import Element, Fragment, encode
 
 PARTS = 1_024  # of one document, at each level: a whole one has 42 elements, and lists of 256 entries at most
 
@@ -105,7 +105,7 @@ def _one(name: str, part: Element) -> Policy:
     return Policy(**{name: entries})  # type: ignore[arg-type]
 
 
-def _entry(part: Element | str | bytes, tag: str) -> str:
+def _entry(part: Element | Fragment | str | bytes, tag: str) -> str:
     if not isinstance(part, Element) or (part.page, part.token) != (PROVISION.number, PROVISION.tokens[tag]):
         raise PolicyError(f"something else than {tag} in a list of applications")
     hashed = b"".join(one for one in part.content if isinstance(one, bytes)).hex()

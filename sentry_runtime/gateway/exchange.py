@@ -6,25 +6,34 @@ a task. Only a first contact and a new backend connection wait for something, in
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.eas import provision, status
-from sentry_runtime.gateway import autodiscover, backend_policy, enforce, provisioning
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.gateway import autodiscover, backend_policy, enforce, overhear, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import WAIT, Action, Case, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
 from sentry_runtime.gateway.inquiry import Heard, inquire
+from sentry_runtime.gateway.logon import LogonLostError
+from sentry_runtime.gateway.provisioning import Reply, Terms
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
 
+LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that know it is in vain send none
+
+_NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
 
 
@@ -33,6 +42,7 @@ class Exchange:
 
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
+        self.policy = b""  # the digest of the policy by which the device was judged
         self._done = False
         # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
         self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
@@ -43,10 +53,12 @@ class Exchange:
         self._relay = Relay(front, services, head, self)
         self._started = asyncio.get_running_loop().time()
         self._id = ""
+        self._listener: overhear.Listener | None = None
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
-        self._sent_key: int | None = (
-            None  # the backend's policy key that went with the request; None: the device's own word
-        )
+        self._verdict: Verdict | None = None  # the last one
+        self._checksum = 0  # of the request body, while it is small
+        # The backend's policy key that has gone with the request; None: the device's own word has.
+        self._sent_key: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -57,12 +69,14 @@ class Exchange:
         Raises `HeadError` when the query cannot be read; then nothing has been recorded.
         """
         self._relay.body(payload, complete=complete)
+        self._checksum = zlib.crc32(payload[:SMALL_BYTES])
         try:
             asked = service(self._head, autodiscover=bool(self._services.external_host))
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked)
+                self.claim = autodiscover.claim(self._head, asked, self._services.access)
+                self._front.note(self.claim)
         except DeniedError as error:
             self._open()
             self._deny(error)
@@ -70,6 +84,8 @@ class Exchange:
         self._open()
         if self.claim is None:
             self._health()
+        elif self.claim.opens:
+            self._open_logon(self.claim)
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
@@ -77,6 +93,10 @@ class Exchange:
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
+        if self._relay.bytes_in < SMALL_BYTES:
+            self._checksum = zlib.crc32(payload[:SMALL_BYTES], self._checksum)
+        if self._listener is not None:
+            self._listener.hear(payload)
         self._relay.body(payload, complete=complete)
         self._gathered()
 
@@ -125,22 +145,38 @@ class Exchange:
 
     # From the table of running exchanges.
 
+    def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
+        """The verdict on this request if it came now, with this in the device list for its key."""
+        if self.claim is None:
+            raise AssertionError("only what has a claim is in the table")
+        return decide(self._services.judge.case(self.claim, self._front.peer.source, found))
+
     def revoke(self, verdict: Verdict) -> None:
         """The device may no longer pass: what waits at the backend ends now."""
         if self._done or self.claim is None:
             return
         self._counters.revoked += 1
+        self._verdict = verdict
         self._relay.keep_alive = False
         if verdict.action is Action.BLOCK:
-            answer = enforce.revoked(self.claim, verdict)
+            answer = enforce.revoked(self.claim, verdict, self._services.notice)
         else:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._end(answer, "block", ("revoked", *verdict.reasons))
+
+    def renew(self, verdict: Verdict) -> None:
+        """The device has another policy now: a held Ping ends, so that it hears of it; everything else runs to its end."""
+        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
+            self._end(enforce.renewed(self.claim, verdict), "provision", ("policy_changed",))
 
     # From the relay.
 
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
+        if self._relay.served:
+            self._served()
+        if self._listener is not None and self._relay.served:
+            self._tell(self._listener.understood())
         self._finish("allow", ())
         keep_alive = self._relay.keep_alive and not self._services.draining
         self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
@@ -150,11 +186,12 @@ class Exchange:
         self._counters.backend_failures += 1
         self._end(enforce.unavailable(), "fail", (reason,))
 
-    def relay_called(self, status: int) -> None:
+    def relay_called(self, code: int) -> None:
         """The backend wants a Provision of the device instead of this request: because of its policy, or to wipe it."""
         if self.claim is None:
             raise AssertionError("only a claim is forwarded")
-        self._wait_for(self._send_to_provision(self.claim, status))
+        self._services.account.ended(self)  # it waits no longer: what is kept now is no news to it
+        self._wait_for(self._send_to_provision(self.claim, code))
 
     # The way of a request.
 
@@ -168,32 +205,48 @@ class Exchange:
         self._answer(answer, "allow", ("health",))
 
     def _judge(self, claim: Claim) -> None:
-        key = claim.key
-        verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
+        key, throttle = claim.key, self._services.throttle
+        pause = None if throttle is None else throttle.pause(claim)
+        if throttle is not None and pause is not None:
+            self._throttled(claim, pause, throttle.left(pause))
+            return
+        verdict = self._decide(claim, None if key is None else self._services.known.get(key))
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
 
-    def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
-        ours = self._services.provisioning
-        if ours is None or claim.key is None:
-            return decide(Case(claim.key, record))
-        need = backend_policy.need(ours, claim, claim.key, self._services.known)
-        if isinstance(
-            need, Unreadable
-        ):  # who may pass has to wait until it can be said whether it must provision first
-            verdict = decide(Case(claim.key, record))
-            return WAIT if verdict.action is Action.ALLOW else verdict
-        return decide(Case(claim.key, record, need))
+    def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
+        judge = self._services.judge
+        self.policy = judge.policies.digest_of(found)
+        self._relay.provisions = bool(self.policy) if claim.key is not None else judge.policies.owns_any()
+        self._verdict = decide(judge.case(claim, self._front.peer.source, found, excess))
+        return self._verdict
+
+    def _throttled(self, claim: Claim, pause: Pause, left: float) -> None:
+        verdict = self._decide(claim, None, pause.excess)
+        self._counters.throttled += 1
+        self._answer(enforce.throttled(pause.excess, left), "throttle", tuple(verdict.reasons))
+
+    def _served(self) -> None:
+        """A backend has served the device, or vouched for it: that counts towards what it may ask."""
+        throttle, relay = self._services.throttle, self._relay
+        if throttle is None or self.claim is None:
+            return
+        made = None
+        if relay.bytes_in <= SMALL_BYTES:
+            made = (self._head.query, self._checksum, relay.bytes_in, relay.status, relay.bytes_out)
+        throttle.served(self.claim, asyncio.get_running_loop().time() - self._started, made)
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
+        self._counters.softened += bool(verdict.softened)
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
+            self._listen(claim)
             self._forward(claim)
         elif verdict.action in (Action.BLOCK, Action.WIPE):
             self._counters.blocked += 1
-            self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+            self._answer(enforce.blocked(claim, verdict, self._services.notice), "block", tuple(verdict.reasons))
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
             too_large = DeniedError(413, "provision_too_large")
             self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
@@ -207,11 +260,12 @@ class Exchange:
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
         try:
+            await self._vouch(claim)
             self._told = await self._services.contacts.learn(key, claim, self._caller())
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
-            verdict = self._verdict(claim, self._told)
+            verdict = self._decide(claim, self._told)
             self._obey(claim, self._last_look(claim) if verdict.action in _PASSING else verdict)
 
     def _last_look(self, claim: Claim) -> Verdict:
@@ -219,15 +273,50 @@ class Exchange:
 
         The list has the last word; what the agent told this exchange counts only where the list cannot be read.
         """
+        return self._decide(claim, self._found(claim))
+
+    def _found(self, claim: Claim) -> Record | Unreadable | None:
         found = None if claim.key is None else self._services.known.get(claim.key)
-        return self._verdict(claim, self._told if found is Unreadable.LIST else found)
+        return self._told if found is Unreadable.LIST else found
 
     def _caller(self) -> Caller:
         return Caller.of(self._head, self._front.peer.source)
 
-    def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
+    async def _vouch(self, claim: Claim) -> None:
+        """Have a backend say that the credentials hold. Raises `_NOT_VOUCHED`."""
+        if claim.logon is None:
+            await self._services.contacts.vouch(self._caller(), claim.key)
+        elif self._at_hand(claim) is None:
+            await self._log_on(claim)
+
+    def _open_logon(self, claim: Claim) -> None:
+        """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""
+        self._relay.disregard()
+        too_large = DeniedError(413, "logon_body_too_large")
+        self._gather(LOGON_BODY_BYTES, too_large, lambda _: self._wait_for(self._challenge(claim)))
+
+    async def _challenge(self, claim: Claim) -> None:
+        caller = self._caller()
+        try:
+            challenge = await self._front.logons.begin(claim, caller.authorization, caller.source)
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._answer(Answer(401, ((b"WWW-Authenticate", challenge),)), "deny", ("logon_begun",))
+
+    async def _log_on(self, claim: Claim) -> None:
+        """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
+        caller = self._caller()
+        upstream, self._relay.last_word = await self._front.logons.prove(claim, caller.authorization, caller.source)
+        self._front.adopt(upstream)
+
+    def _not_vouched(
+        self, error: CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
+    ) -> None:
         if isinstance(error, CredentialsRefusedError):
             self._deny(unauthorized("credentials_refused"))
+        elif isinstance(error, LogonLostError):
+            self._deny(unauthorized(error.reason))
         elif isinstance(error, BackendsDownError):
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
@@ -243,39 +332,34 @@ class Exchange:
 
     def _discover_document(self, body: bytes) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow":
-            self._wait_for(self._reply_if_vouched(reply))
+        if reply.action == "allow" and self.claim is not None:
+            self._wait_for(self._reply_if_vouched(self.claim, reply))
         else:
             self._reply(reply)
 
     async def _provision(self, claim: Claim, body: bytes) -> None:
         """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
-        key, ours = claim.key, self._services.provisioning
-        if key is None or ours is None:
-            raise AssertionError("only a device is provisioned, and only where there is a policy")
+        if claim.key is None:
+            raise AssertionError("only a device is provisioned")
         try:
             if self._told is None:
-                await self._services.contacts.vouch(self._caller(), key)
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+                await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
-        verdict = self._last_look(claim)
-        if verdict.action is not Action.PROVISION:
+        record = self._found(claim)
+        verdict = self._decide(claim, record)
+        if verdict.action is not Action.PROVISION or not isinstance(record, Record):
             self._obey(claim, verdict)
             return
+        terms = self._services.judge.policies.terms(claim, record)
+        if terms is None:
+            self._counters.undecided += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("policy_unreadable",))
+            return
         try:
-            held = self._services.known.enforcement(key, anew=True)
-            if isinstance(held, Unreadable):
-                raise UndecidedError("undecided")
-            mediation = backend_policy.Mediation(
-                ours,
-                claim,
-                held,
-                lambda policy_key, said: self._tell(claim, policy_key, said),
-                lambda new: self._keep(key, new),
-            )
-            reply = await mediation.reply(body, self._head.single.get(b"content-encoding", b""))
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            reply = await self._mediated(claim, record, terms, body)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
         verdict = self._last_look(claim)
@@ -285,17 +369,36 @@ class Exchange:
         self._counters.provisioned += reply.granted
         if reply.counter:
             self._counters.count(reply.counter)
+        self._tell(reply.says)
         self._reply(reply)
+        self._served()
 
-    async def _tell(self, claim: Claim, policy_key: int, body: bytes) -> Heard:
-        """Send the backend a Provision of our own in the form of this request; see `backend_policy`."""
-        upstream = self._front.upstream
-        if upstream is None or not upstream.fits(claim, asyncio.get_running_loop().time()):
-            self._leave_upstream()
-            upstream = await self._dial(claim)
-        self._relay.backend = upstream.target.backend.name
-        request = backend_policy.request(self._head, upstream.target.backend, self._front.peer.source, policy_key, body)
-        return await inquire(upstream, request, self._services.limits.decision_seconds)
+    async def _mediated(self, claim: Claim, record: Record, terms: Terms, body: bytes) -> Reply:
+        """The answer to a Provision, in which the backend has a say where it enforces a policy. Raises `_NOT_VOUCHED`."""
+        held = self._services.known.enforcement(record.key, anew=True)
+        if isinstance(held, Unreadable):
+            raise UndecidedError("undecided")
+        mediation = backend_policy.Mediation(
+            claim,
+            terms,
+            lambda joint: self._services.judge.policies.keys(claim, record, joint),
+            held,
+            lambda policy_key, said: self._ask_backend(claim, policy_key, said),
+            lambda new: self._keep(record.key, new),
+        )
+        return await mediation.reply(body, self._head.single.get(b"content-encoding", b""))
+
+    async def _ask_backend(self, claim: Claim, policy_key: int, body: bytes) -> Heard:
+        """Send the backend a Provision of our own in the form of this request; see `backend_policy`. Raises `_NOT_VOUCHED`."""
+        upstream = self._at_hand(claim) or await self._dial(claim)
+        backend, source = upstream.target.backend, self._front.peer.source
+        self._relay.backend = backend.name
+        logged_on = upstream.logged_on
+        request = backend_policy.request(self._head, backend, source, policy_key, body, logged_on=logged_on)
+        heard = await inquire(upstream, request, self._services.limits.decision_seconds)
+        if heard.status == 401 and logged_on:
+            upstream.drop()  # it has logged the device off
+        return heard
 
     async def _keep(self, key: DeviceKey, enforcement: Enforcement | None) -> None:
         if not await self._services.notes.keep(key, enforcement) and enforcement is not None:
@@ -315,6 +418,15 @@ class Exchange:
             with contextlib.suppress(UndecidedError):
                 await self._services.notes.keep(claim.key, Enforcement(), after=self._sent_key)
         self._answer(enforce.provision_first(claim, code), "provision", ("backend_wants_provision",))
+
+    def _listen(self, claim: Claim) -> None:
+        self._listener = overhear.listener(claim, self._head)
+        if self._listener is not None:
+            self._listener.hear(self._relay.gathered)
+
+    def _tell(self, says: DeviceInformation | None) -> None:
+        if says is not None and self.claim is not None and self.claim.key is not None:
+            self._services.teller.tell(self.claim.key, says)
 
     def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
         """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
@@ -337,10 +449,10 @@ class Exchange:
             self._gathers = None
             then(self._relay.gathered)
 
-    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+    async def _reply_if_vouched(self, claim: Claim, reply: autodiscover.Reply) -> None:
         try:
-            await self._services.contacts.vouch(self._caller())
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
             self._reply(reply)
@@ -352,27 +464,35 @@ class Exchange:
 
     def _deny(self, error: DeniedError) -> None:
         self._counters.denied += 1
-        self._answer(enforce.denied(error), "deny", (error.reason,))
+        answer = enforce.denied(error)
+        if error.status == 401:
+            answer = replace(answer, headers=(*answer.headers, *self._services.access.challenges))
+        self._answer(answer, "deny", (error.reason,))
 
     def _forward(self, claim: Claim) -> None:
-        upstream = self._front.upstream
-        if upstream is not None and upstream.fits(claim, asyncio.get_running_loop().time()):
+        upstream = self._at_hand(claim)
+        if upstream is None:
+            self._wait_for(self._connect(claim))
+        else:
             self._send(upstream)
-            return
-        self._leave_upstream()
-        self._wait_for(self._connect(claim))
 
-    def _leave_upstream(self) -> None:
-        if self._front.upstream is not None:
-            self._front.upstream.drop()
-            self._front.upstream = None
+    def _at_hand(self, claim: Claim) -> Upstream | None:
+        """The backend connection of this front connection that the request may go over; then it is the one in use."""
+        front, now = self._front, asyncio.get_running_loop().time()
+        credentials = self._head.single.get(b"authorization", b"")
+        upstream = front.upstream
+        if upstream is not None and upstream.fits(claim, credentials, now):
+            return upstream
+        front.upstream = front.upstreams.take(claim, credentials, now)
+        if upstream is not None:
+            front.upstreams.put(upstream, now)
+        return front.upstream
 
     async def _connect(self, claim: Claim) -> None:
         try:
             upstream = await self._dial(claim)
-        except BackendsDownError as error:
-            self._counters.backend_failures += 1
-            self._answer(enforce.unavailable(), "fail", (error.reason,))
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
             return
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:
@@ -381,16 +501,26 @@ class Exchange:
             self._obey(claim, verdict)
 
     async def _dial(self, claim: Claim) -> Upstream:
-        upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
-        self._front.upstream = upstream
-        return upstream
+        """A backend connection that this front connection did not have, logged on where the claim needs that; it is the one in
+        use then. Raises `_NOT_VOUCHED`."""
+        if claim.logon is None:
+            credentials = self._head.single.get(b"authorization", b"")
+            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
+            self._front.upstream = upstream
+            return upstream
+        await self._log_on(claim)
+        logged_on = self._at_hand(claim)
+        if logged_on is None:
+            raise LogonLostError
+        return logged_on
 
     def _send(self, upstream: Upstream) -> None:
         self._services.account.begun(self)
-        if self._services.provisions:
+        if self._relay.provisions:
             key = None if self.claim is None else self.claim.key
             held = None if key is None else self._services.known.enforcement(key)
-            self._sent_key = held.final if isinstance(held, Enforcement) else 0
+            usable = held if isinstance(held, Enforcement) else None
+            self._sent_key = 0 if self.claim is None else backend_policy.forwarded_key(self.claim, usable)
         self._relay.send(upstream, self._sent_key)
 
     def _wait_for(self, step: Coroutine[None, None, None]) -> None:
@@ -422,6 +552,8 @@ class Exchange:
         keep_alive = self._relay.keep_alive and not self._services.draining
         if not self._relay.request_done and self._head.expects_continue:
             keep_alive = False  # nobody knows whether the client will still send the body
+        if self._relay.last_word and answer.status != 401:
+            answer = replace(answer, headers=(*answer.headers, *self._relay.last_word))
         self._relay.status = answer.status
         self._relay.bytes_out += len(answer.body)
         self._front.write(answer.to_bytes(keep_alive=keep_alive))
@@ -442,5 +574,6 @@ class Exchange:
             bytes_out=relay.bytes_out,
             seconds=asyncio.get_running_loop().time() - self._started,
             backend=relay.backend,
+            verdict=self._verdict,
         )
         account.outcome(self._id, self._front.peer, self._head, self.claim, outcome)

@@ -8,14 +8,16 @@ from typing import Protocol, TypeVar
 from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
+from sentry_runtime.eas.policy import Policy
 from sentry_runtime.gateway.decide import Unreadable
 
 ENTRIES = 50_000  # about 30 MB; a worker's share of a large fleet
+POLICIES = 500  # a site has a few; at most 16 MB
 REOPEN_SECONDS = 1.0  # how often a list that is not there yet is looked for
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
+_Answer = TypeVar("_Answer")
 
 
 class Store(Protocol):
@@ -26,6 +28,12 @@ class Store(Protocol):
 
     def enforcement(self, key: DeviceKey) -> Enforcement | None:
         """What is kept of a backend's own policy for this key. Raises as `get` does."""
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        """The policy with this digest. Raises `StoreError`."""
+
+    def has_policies(self) -> bool:
+        """Whether any entry names a policy. Raises `StoreError`."""
 
     def close(self) -> None:
         """Give it back."""
@@ -44,6 +52,7 @@ class Known:
         self._next_open = 0.0
         self._records: dict[DeviceKey, Record] = {}
         self._enforcements: dict[DeviceKey, Enforcement | None] = {}
+        self._policies: dict[bytes, Policy] = {}  # by their digests, so none is ever out of date
         self._fresh = False
 
     def get(self, key: DeviceKey) -> Record | Unreadable | None:
@@ -75,6 +84,21 @@ class Known:
             self._enforcements[key] = held
         return held
 
+    def policy(self, wanted: bytes) -> Policy | None:
+        """The policy with this digest; None when it cannot be had now."""
+        policy = self._policies.get(wanted)
+        if policy is None:
+            policy = self._ask(lambda store: store.policy(wanted))
+            if policy is not None:
+                if len(self._policies) >= POLICIES:
+                    self._policies.clear()
+                self._policies[wanted] = policy
+        return policy
+
+    def has_policies(self) -> bool:
+        """Whether any entry names a policy, as far as that can be said now."""
+        return bool(self._ask(lambda store: store.has_policies()))
+
     def changed(self, keys: Iterable[DeviceKey]) -> None:
         """These entries are to be read again."""
         for key in keys:
@@ -93,14 +117,10 @@ class Known:
             self._store.close()
             self._store = None
 
-    def _read(self, get: Callable[[Store], Found]) -> Found | Unreadable:
+    def _read(self, question: Callable[[Store], _Answer]) -> _Answer | Unreadable:
         try:
-            if self._store is None:
-                if self._now() < self._next_open:
-                    return Unreadable.LIST
-                self._next_open = self._now() + REOPEN_SECONDS
-                self._store = self._open_store()
-            return get(self._store)
+            store = self._opened()
+            return Unreadable.LIST if store is None else question(store)
         except EntryUnreadableError as error:
             log.warning("%s", error)
             return Unreadable.ENTRY
@@ -108,3 +128,16 @@ class Known:
             log.warning("%s", error)
             self.close()
             return Unreadable.LIST
+
+    def _ask(self, question: Callable[[Store], _Answer]) -> _Answer | None:
+        found = self._read(question)
+        return None if isinstance(found, Unreadable) else found
+
+    def _opened(self) -> Store | None:
+        """The list, if it can be opened; it is not tried too often. Raises `StoreError`."""
+        if self._store is None:
+            if self._now() < self._next_open:
+                return None
+            self._next_open = self._now() + REOPEN_SECONDS
+            self._store = self._open_store()
+        return self._store

@@ -11,8 +11,6 @@ from sentry_runtime.gateway.agent_link import UndecidedError, roundtrip
 
 NOTES_AT_ONCE = 256  # per worker; the agent takes 4,096 connections. More than that are told to come back
 
-_decode_answer = msgspec.json.Decoder(control.Answer).decode
-
 
 class Notes:
     """One per worker. `path` is the agent's socket; it gets `seconds` for each."""
@@ -30,7 +28,7 @@ class Notes:
         try:
             async with asyncio.timeout(self._seconds):
                 request = control.KeepEnforcement(key=key, enforcement=enforcement, after=after)
-                answer = _decode_answer(await roundtrip(self._path, request))
+                answer = await roundtrip(self._path, request)
             if answer.error is not None:
                 raise UndecidedError("unavailable" if answer.error.kind == "unavailable" else "agent_error")
             return msgspec.json.decode(answer.result, type=bool)

@@ -23,6 +23,7 @@ from sentry_runtime.devices.enforcement import Enforcement, applies
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Writer, encode_key
 from sentry_runtime.eas import query
+from sentry_runtime.eas.policy import Policy, digest
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
@@ -156,6 +157,7 @@ class Backend:
         self.probe: Script = say_yes
         self.provision: Script | None = None
         self.connections = 0
+        self.open = 0  # of them now
         self.lost = asyncio.Event()
         self.port = 0
         self.arrived = asyncio.Condition()
@@ -181,6 +183,7 @@ class Backend:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -197,13 +200,14 @@ class Backend:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             self.lost.set()
             writer.close()
 
     def _place(self, seen: Seen) -> tuple[list[Seen], Script]:
         if seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]:
             return self.probes, self.probe
-        if self.provision is not None and seen.query.command == "Provision":
+        if self.provision is not None and seen.method == "POST" and seen.query.command == "Provision":
             return self.provisions, self.provision
         return self.seen, self.script
 
@@ -246,6 +250,7 @@ class ScriptedAgent:
 
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
+        self.described: list[control.Describe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.keep: Callable[[control.KeepEnforcement], Awaitable[bool]] = self._keep
         self.following = asyncio.Event()
@@ -265,12 +270,29 @@ class ScriptedAgent:
         await self._server.stop()
         self.following.clear()
 
-    async def put(self, key: DeviceKey, state: State, *reasons: Reason) -> Record:
-        """Write an entry and tell the followers."""
-        record = Record(key=key, state=state, version=1, reasons=tuple(reasons), registered=True)
-        self.put_silently(record)
+    async def put(self, key: DeviceKey, state: State, *reasons: Reason, policy: Policy | None = None) -> Record:
+        """Write an entry and tell the followers; an entry that is there already is the one before."""
+        try:
+            before = self._writer.get(key)
+        except msgspec.DecodeError:  # a test damaged it
+            before = None
+        named = b"" if policy is None else digest(policy)
+        record = Record(
+            key=key,
+            state=state,
+            version=1,
+            reasons=tuple(reasons),
+            registered=True,
+            policy=named,
+            policy_before=None if before is None else before.policy,
+        )
+        self._writer.write(put=[record], policies=[] if policy is None else [policy])
         await self._tell(key)
         return record
+
+    def forget_policy(self, policy: Policy) -> None:
+        """As if its last entry had gone."""
+        self._writer.write(forget=[digest(policy)])
 
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
@@ -308,6 +330,9 @@ class ScriptedAgent:
                 return Stream(self._follow)
             case control.KeepEnforcement():
                 return await self.keep(request)
+            case control.Describe():
+                self.described.append(request)
+                return None
             case _:
                 raise Refused("unknown", "not scripted")
 

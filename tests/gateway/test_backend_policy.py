@@ -13,13 +13,13 @@ from sentry_runtime import control
 from sentry_runtime.devices.enforcement import Directive, Enforcement
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.eas.codepages import PROVISION
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, document, read_document, wap_document
 from sentry_runtime.eas.provision import (
     EAS_WBXML,
     WAP_XML,
     Acknowledgement,
     Ask,
-    DeviceInformation,
     PolicyAnswer,
     Response,
     WipeAcknowledgement,
@@ -28,13 +28,15 @@ from sentry_runtime.eas.provision import (
     encode_response,
 )
 from sentry_runtime.eas.wbxml import Element, element
-from tests.gateway import enforcer
+from tests.gateway import enforcer, ntlm_server
 from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.enforcer import DEMANDED, Enforcer
-from tests.gateway.stand import PATIENCE, PHONE, Stand, Turn, until
+from tests.gateway.ntlm_server import Asked, NtlmClient, log_on
+from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, Turn, post, until
 from tests.gateway.test_provisioning import (
     FORMS,
     PHONE_BYTES,
+    SAYS,
     SECRET,
     Form,
     key_in,
@@ -93,12 +95,12 @@ async def test_a_device_applies_both_policies_and_the_backend_gets_its_own_key(
     """In every version and form: phase 1 asks the backend, phase 2 tells it, and its key is in what follows."""
     stand, backend = await make_enforced()
     device, kind = await stand.device(), kind_of(protocol)
-    offered = await say(device, form, protocol, Ask(kind, DeviceInformation(model="iPhone10C1")))
+    offered = await say(device, form, protocol, Ask(kind, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == (wap_document(BOTH) if protocol == "2.5" else BOTH)
     temporary = key_in(offered)
     # The backend was asked in the device's own form, with its credentials, and told nothing yet.
-    assert backend.heard == [Ask(kind, DeviceInformation(model="iPhone10C1"))]
+    assert backend.heard == [Ask(kind, SAYS)]
     assert backend.keys_heard == ([0] if form is packed else [None])
     asked = stand.backend.provisions[0]
     assert asked.target == form("Provision", protocol, 0).split(b" ")[1].decode()
@@ -177,6 +179,8 @@ async def test_the_status_of_the_call_is_passed_on_on_the_page_of_the_command(ma
         told = await device.ask(plain("Ping", "14.1", final))
         assert told.status == 449
         assert told.body == b"\x03\x01\x6a\x00\x00\x0d\x45\x47\x03%d\x00\x01\x01" % status
+    # Not as a Ping that is held: what its own call has had kept is no news to it.
+    assert (await reasons(stand, 9))[2::3] == [("provision", ["backend_wants_provision"])] * 3
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks", "end"])
@@ -249,7 +253,7 @@ async def test_a_changed_policy_of_the_gateways_makes_the_device_provision_again
     await reload(stand)
     device = await stand.device()
     assert (await device.ask(plain("FolderSync", "14.1", old))).status == 449
-    offered = await say(device, plain, "14.1", Ask(EAS_WBXML))
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == msgspec.structs.replace(DEMANDED, min_device_password_length=16)
     temporary = key_in(offered)
@@ -261,7 +265,7 @@ async def test_killed_workers_and_a_restart_lose_nothing(make_enforced: MakeEnfo
     """The second phase may come to another worker than the first, and the key holds after all of them have gone."""
     stand, _ = await make_enforced(workers=2)
     device = await stand.device()
-    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     before = stand.workers()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -282,7 +286,7 @@ async def test_two_workers_agree_at_once(make_enforced: MakeEnforced) -> None:
     stand, _ = await make_enforced(workers=2)
     for _ in range(6):
         devices = [await stand.device() for _ in range(4)]
-        temporary = key_in(await say(devices[0], plain, "14.1", Ask(EAS_WBXML)))
+        temporary = key_in(await say(devices[0], plain, "14.1", Ask(EAS_WBXML, SAYS)))
         final = key_in(await say(devices[1], plain, "14.1", Acknowledgement(EAS_WBXML, temporary, 1), temporary))
         for device in devices:
             assert (await device.ask(plain("FolderSync", "14.1", final))).body == b"served"
@@ -386,7 +390,7 @@ async def test_a_backend_that_fails_in_phase_1_makes_the_device_come_back(make_e
     device = await stand.device()
     for fault, _ in FAULTS:
         backend.fault = fault
-        failed = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))
+        failed = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
         assert (failed.status, failed.body) == (503, b""), fault
         assert int(failed.headers["retry-after"]) > 0
         assert stand.agent.held(PHONE) is None
@@ -409,7 +413,7 @@ async def test_a_backend_that_fails_in_phase_2_makes_the_device_come_back(make_e
     """The device gets no key without the backend's behind it; its acknowledgement, sent again, is good."""
     stand, backend = await make_enforced(impatient=True)
     device = await stand.device()
-    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     acknowledgement = Acknowledgement(EAS_WBXML, temporary, 1)
     for fault, _ in PHASE_2_FAULTS:
         backend.fault = fault
@@ -433,7 +437,7 @@ async def test_a_backend_that_has_forgotten_its_temporary_key_makes_the_device_b
         await turn.ok(status=enforcer.PROVISION_FIRST)
 
     for fault in (None, refuse):
-        temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+        temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
         backend.temporary, backend.fault = 0, fault
         stale = await say(device, plain, "14.1", Acknowledgement(EAS_WBXML, temporary, 1), temporary)
         assert stale.policy is not None
@@ -445,7 +449,7 @@ async def test_a_wrong_key_of_the_device_never_reaches_the_backend(make_enforced
     """Nor does an acknowledgement of the backend's own key, which no device knows."""
     stand, backend = await make_enforced()
     device = await stand.device()
-    await say(device, plain, "14.1", Ask(EAS_WBXML))
+    await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
     for key in (1, backend.temporary):
         wrong = await say(device, plain, "14.1", Acknowledgement(EAS_WBXML, key, 1), key)
         assert wrong.policy is not None
@@ -457,7 +461,7 @@ async def test_an_acknowledgement_whose_answer_was_lost_may_be_sent_again(make_e
     """The backend, which has taken it, is not asked again."""
     stand, backend = await make_enforced()
     device = await stand.device()
-    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     keys = [
         key_in(await say(device, plain, "14.1", Acknowledgement(EAS_WBXML, temporary, 1), temporary)) for _ in range(2)
     ]
@@ -472,7 +476,7 @@ async def test_without_the_agent_nothing_is_handed_out_and_nothing_attested(make
     device = await stand.device()
     final = await provision(device)
     await stand.agent.stop_socket()
-    failed = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))
+    failed = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
     assert failed.status == 503
     assert len(backend.heard) == 3  # the last one a phase 1
     backend.key = 1_002  # which took the key away there; as if it had not been sent
@@ -488,10 +492,10 @@ async def test_a_device_that_is_blocked_meanwhile_gets_no_document(make_enforced
     async def wait(turn: Turn) -> None:
         arrived.set()
         await go_on.wait()
-        await turn.ok(encode_response(backend._answer(Ask(EAS_WBXML)), "14.1"))
+        await turn.ok(encode_response(backend._answer(Ask(EAS_WBXML, SAYS)), "14.1"))
 
     backend.fault = wait
-    await device.send(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))
+    await device.send(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
     await arrived.wait()
     await stand.agent.put(PHONE, State.BLOCKED, Reason.MANUAL)
     # The word goes to the worker by another way than the backend's answer: it has arrived when another request is refused.
@@ -516,7 +520,7 @@ async def test_a_backend_that_refuses_the_device_is_believed(
 
     backend.fault = refuse
     device = await stand.device()
-    answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))
+    answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
     if words is None:
         assert (answer.status, answer.body) == (401, b"")
     else:
@@ -535,7 +539,7 @@ async def test_a_status_of_the_backends_provision_is_passed_on(
 
     backend.fault = refuse
     device = await stand.device()
-    answer = await device.ask(plain("Provision", protocol, 0, encode_request(Ask(EAS_WBXML))))
+    answer = await device.ask(plain("Provision", protocol, 0, encode_request(Ask(EAS_WBXML, SAYS))))
     assert answer.status == http
     assert http == 403 or decode_response(answer.body) == Response(141)
 
@@ -547,7 +551,7 @@ async def test_what_no_device_has_done_is_never_attested(make_enforced: MakeEnfo
     """A device that did not apply the document gets no key, and the backend hears nothing."""
     stand, backend = await make_enforced()
     device = await stand.device()
-    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     for status in (2, 3, 4):
         refused = await say(device, plain, "14.1", Acknowledgement(EAS_WBXML, temporary, status), temporary)
         assert refused == Response(145 if status == 4 else 139)
@@ -563,7 +567,7 @@ async def test_a_lenient_gateway_tells_the_backend_what_the_device_has_said(
     stand, backend = await make_enforced(non_provisionable="allow")
     backend.grants = grants
     device = await stand.device()
-    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     theirs = backend.temporary
     answer = await say(device, plain, "14.1", Acknowledgement(EAS_WBXML, temporary, 2), temporary)
     assert backend.heard[1:] == [Acknowledgement(EAS_WBXML, theirs, 2)]
@@ -583,7 +587,7 @@ async def test_a_backend_that_enforces_no_more_is_forgotten(make_enforced: MakeE
     joint = await provision(device)
     backend.demands, backend.key = None, 0
     assert (await device.ask(plain("FolderSync", "14.1", joint))).body == b"served"
-    offered = await say(device, plain, "14.1", Ask(EAS_WBXML))
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == POLICY
     assert stand.agent.held(PHONE) is None
@@ -628,13 +632,13 @@ async def test_a_backend_that_does_not_know_the_command_enforces_nothing(make_en
 
     for status in VAGUE:
         backend.fault = answers(status)
-        offered = await say(device, plain, "14.1", Ask(EAS_WBXML))
+        offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
         assert offered.policy is not None
         assert offered.policy.document == POLICY
     await provision(device)
     for status in VAGUE:
         backend.fault = answers(status)
-        assert (await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))).status == 503
+        assert (await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))).status == 503
     assert (await device.ask(plain("FolderSync", "14.1", await provision(device)))).body == b"served"
 
 
@@ -654,13 +658,198 @@ async def test_a_request_that_was_on_its_way_takes_nothing_from_a_device_that_ha
         await enforcer.call_449(turn, 0)
 
     stand.backend.script = call_late
-    await other.send(plain("Ping", "14.1", old))
+    await other.send(plain("Sync", "14.1", old))  # a Ping would have ended when the device provisioned
     await arrived.wait()
     new = await provision(device)
     go_on.set()
     assert (await other.response()).status == 449
     backend.install()
     assert (await device.ask(plain("FolderSync", "14.1", new))).body == b"served"
+
+
+async def held_ping(stand: Stand, device: Device, key: int) -> None:
+    """Send a Ping that the backend holds for ever; everything else it answers as before."""
+    serve = stand.backend.script
+
+    async def hold(turn: Turn) -> None:
+        if "Cmd=Ping" in turn.seen.target:
+            await turn.reader.read()
+        else:
+            await serve(turn)
+
+    stand.backend.script = hold
+    count = len(stand.backend.seen)
+    await device.send(plain("Ping", "14.1", key))
+    await stand.backend.wait_seen(count + 1)
+
+
+async def test_a_held_ping_ends_when_the_backend_calls_for_a_provision(make_enforced: MakeEnforced) -> None:
+    """Its key is worth nothing any more: the device hears of it by whichever request is there."""
+    stand, backend = await make_enforced()
+    device, pinging = await stand.device(), await stand.device()
+    final = await provision(device)
+    await held_ping(stand, pinging, final)
+    backend.key = 0
+    assert (await device.ask(plain("FolderSync", "14.1", final))).status == 449
+    assert (await pinging.response()).status == 449
+    assert (await device.ask(plain("FolderSync", "14.1", await provision(device)))).body == b"served"
+
+
+async def test_each_device_joins_its_own_policy_with_the_backends(make_enforced: MakeEnforced) -> None:
+    """The UEM's word goes before the site's; a device that has to apply none is the backend's alone."""
+    stand, backend = await make_enforced(policy=None)
+    await stand.agent.put(PHONE, State.ALLOWED, policy=POLICY)
+    device = await stand.device()
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
+    assert offered.policy is not None
+    assert offered.policy.document == BOTH
+    final = await provision(device)
+    assert (await device.ask(plain("FolderSync", "14.1", final))).body == b"served"
+    assert stand.backend.seen[-1].query.policy_key == backend.key
+    theirs = await say(device, packed, "14.1", Ask(EAS_WBXML, SAYS))
+    assert theirs.policy is not None
+    assert (theirs.policy.document, theirs.policy.key) == (DEMANDED, backend.temporary)
+    assert b"\x03144\x00" in (await device.ask(packed("FolderSync", "14.1", 77))).body
+    assert [stand.agent.held(PHONES[form]) is None for form in (plain, packed)] == [False, True]
+
+
+async def test_a_changed_policy_of_the_uems_is_told_from_a_wrong_key_here_too(make_enforced: MakeEnforced) -> None:
+    """By Status 143, to the held Ping and to what comes after it; both documents are joined anew."""
+    stand, _ = await make_enforced(policy=None)
+    await stand.agent.put(PHONE, State.ALLOWED, policy=POLICY)
+    device, pinging = await stand.device(), await stand.device()
+    old = await provision(device)
+    await held_ping(stand, pinging, old)
+    await stand.agent.put(PHONE, State.ALLOWED, policy=Policy(min_device_password_length=16))
+    for told in (await pinging.response(), await device.ask(plain("FolderSync", "14.1", old))):
+        assert (told.status, b"\x03143\x00" in told.body) == (449, True)
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
+    assert offered.policy is not None
+    assert offered.policy.document == msgspec.structs.replace(DEMANDED, min_device_password_length=16)
+    assert (await device.ask(plain("FolderSync", "14.1", await provision(device)))).body == b"served"
+
+
+async def test_a_provisioned_device_need_not_send_its_key_with_a_ping(make_enforced: MakeEnforced) -> None:
+    """The backend gets its own all the same; until it has given one, the gateway says so itself."""
+    stand, backend = await make_enforced()
+    device = await stand.device()
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
+    assert (await device.ask(plain("Ping", "14.1", None))).status == 449
+    assert stand.backend.seen == []
+    key_in(await say(device, plain, "14.1", Acknowledgement(EAS_WBXML, temporary, 1), temporary))
+    assert (await device.ask(plain("Ping", "14.1", None))).body == b"served"
+    assert stand.backend.seen[-1].query.policy_key == backend.key
+
+
+async def test_a_client_that_a_lenient_gateway_lets_pass_without_a_key_is_the_backends_to_judge(
+    make_enforced: MakeEnforced,
+) -> None:
+    """The backend sees no key that this client has not shown, whatever a device of this id has shown before; and once the
+    backend lets such clients pass, the gateway does not stand in their way."""
+    stand, backend = await make_enforced(non_provisionable="allow")
+    device = await stand.device()
+    for _ in range(2):
+        told = await device.ask(plain("FolderSync", "14.1", None))
+        assert (told.status, b"\x03142\x00" in told.body) == (449, True)
+        assert stand.backend.seen[-1].query.policy_key is None
+    final = await provision(device)
+    assert (await device.ask(plain("FolderSync", "14.1", None))).status == 449
+    assert stand.backend.seen[-1].query.policy_key is None
+    assert (await device.ask(plain("FolderSync", "14.1", final))).body == b"served"
+    backend.demands = None
+    assert (await device.ask(plain("FolderSync", "14.1", None))).body == b"served"
+
+
+async def test_what_a_device_says_of_itself_is_told_to_the_agent(make_enforced: MakeEnforced) -> None:
+    """With the document that it gets, or the directive."""
+    stand, backend = await make_enforced()
+    device = await stand.device()
+    key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
+    await until(lambda: len(stand.agent.described) == 1)
+    backend.wipe = "device"
+    other = DeviceInformation(model="iPhone10C1", os="iOS 18.0")
+    assert (await say(device, plain, "14.1", Ask(EAS_WBXML, other))).remote_wipe
+    await until(lambda: len(stand.agent.described) == 2)
+    assert [(one.key, one.information) for one in stand.agent.described] == [(PHONE, SAYS), (PHONE, other)]
+
+
+async def test_a_modern_device_must_say_what_it_is_before_the_backend_is_asked(make_enforced: MakeEnforced) -> None:
+    """As without such a backend."""
+    stand, backend = await make_enforced()
+    device = await stand.device()
+    assert await say(device, plain, "14.1", Ask(EAS_WBXML)) == Response(165)
+    assert backend.heard == []
+    assert (await say(device, plain, "14.0", Ask(EAS_WBXML))).status == 1
+
+
+# A device that has logged on
+
+
+MakeLoggedOn = Callable[[], Awaitable[tuple[Stand, Enforcer]]]
+
+
+@pytest.fixture
+def make_logged_on(make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch) -> MakeLoggedOn:
+    """Make a stand whose gateway has a policy, before a backend that enforces one and lets devices log on by NTLM."""
+
+    async def make() -> tuple[Stand, Enforcer]:
+        stand = await make_stand(started=False)
+        path = stand.folder / "fleet.key"
+        path.write_bytes(SECRET)
+        set_gateway(stand, policy=POLICY, fleet_secret=str(path))
+        await ntlm_server.start(stand, monkeypatch, "ntlm")
+        backend = Enforcer(stand.backend).install()
+        await stand.agent.put(PHONE, State.ALLOWED)
+        return stand, backend
+
+    return make
+
+
+def by_ntlm(command: str, key: int, body: bytes = b"") -> Asked:
+    """A request that has its credentials, if any, of the log-on."""
+    return Asked(post(command, body, authorization=None, user="anna", extra=f"X-MS-PolicyKey: {key}\r\n"))
+
+
+async def test_a_device_that_has_logged_on_provisions_for_both_over_its_connection(
+    make_logged_on: MakeLoggedOn,
+) -> None:
+    """The backend hears the gateway's own Provisions on the connection that the device has logged on, without credentials."""
+    stand, backend = await make_logged_on()
+    device = await stand.device()
+    ask, client = by_ntlm("Provision", 0, encode_request(Ask(EAS_WBXML, SAYS))), NtlmClient("LAB\\anna")
+    answer, _ = await log_on(device, ask, client)
+    offered = decode_response(answer.body)
+    assert offered.policy is not None
+    assert offered.policy.document == BOTH
+    temporary, theirs = key_in(offered), backend.temporary
+    acknowledge = by_ntlm("Provision", temporary, encode_request(Acknowledgement(EAS_WBXML, temporary, 1)))
+    final = key_in(decode_response((await device.ask(acknowledge(None))).body))
+    assert backend.heard == [Ask(EAS_WBXML, SAYS), Acknowledgement(EAS_WBXML, theirs, 1)]
+    assert (await device.ask(by_ntlm("FolderSync", final)(None))).body == b"served"
+    assert stand.backend.seen[-1].query.policy_key == backend.key
+    after = [*stand.backend.provisions, *stand.backend.seen]
+    assert [seen.values("authorization") for seen in after] == [[], [], []]
+    assert {seen.connection for seen in (*stand.backend.probes, *after)} == {1}
+
+
+async def test_a_log_on_that_the_backend_takes_back_in_a_provision_is_over(make_logged_on: MakeLoggedOn) -> None:
+    """The device is challenged, and logs on anew; nothing more goes over that connection."""
+    stand, backend = await make_logged_on()
+
+    async def refuse(turn: Turn) -> None:
+        await turn.ok(status="401 Unauthorized")
+
+    backend.fault = refuse
+    device = await stand.device()
+    ask = by_ntlm("Provision", 0, encode_request(Ask(EAS_WBXML, SAYS)))
+    answer, last = await log_on(device, ask, NtlmClient("LAB\\anna"))
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "NTLM")
+    for authorization in (None, last):
+        assert (await device.ask(ask(authorization))).status == 401
+    assert (len(stand.backend.provisions), stand.backend.connections) == (1, 1)
+    answer, _ = await log_on(device, ask, NtlmClient("LAB\\anna"))
+    key_in(decode_response(answer.body))
+    assert [seen.connection for seen in stand.backend.provisions] == [1, 2]
 
 
 async def test_each_form_of_a_device_id_is_a_device_of_its_own_to_the_backend(make_enforced: MakeEnforced) -> None:
@@ -695,7 +884,7 @@ async def test_without_a_policy_of_the_gateways_all_of_it_passes_untouched(make_
         told = await device.ask(plain("FolderSync", "14.1", 77))
         assert told.status == (449 if call is enforcer.call_449_with_status else 200)
         assert b"\x03144\x00" in told.body
-    offered = await say(device, plain, "14.1", Ask(EAS_WBXML))
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == DEMANDED
     assert key_in(offered) == backend.temporary
@@ -706,7 +895,7 @@ async def test_without_a_policy_of_the_gateways_all_of_it_passes_untouched(make_
     assert (await device.ask(plain("FolderSync", "14.1", final))).body == b"served"
     backend.wipe = "device"
     assert b"\x03140\x00" in (await device.ask(plain("FolderSync", "14.1", final))).body
-    assert (await say(device, plain, "14.1", Ask(EAS_WBXML))).remote_wipe
+    assert (await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))).remote_wipe
     assert stand.agent.held(PHONE) is None
 
 
@@ -740,7 +929,7 @@ async def test_a_wipe_of_the_backends_reaches_the_device_and_its_acknowledgement
     told = await device.ask(form("FolderSync", protocol, final))
     assert told.status == 449
     assert (b"\x03140\x00" in told.body) == (call is not enforcer.call_449 and protocol not in ("2.5", "12.1"))
-    directive = await say(device, form, protocol, Ask("" if empty else kind))
+    directive = await say(device, form, protocol, Ask("") if empty else Ask(kind, SAYS))
     assert directive.status == 1
     assert (directive.remote_wipe, directive.account_only_remote_wipe) == (wipe == "device", wipe == "account")
     account_only = wipe == "account"
@@ -767,7 +956,7 @@ async def test_a_failed_wipe_is_reported_and_ordered_again(make_enforced: MakeEn
     stand, backend = await make_enforced()
     backend.wipe = "device"
     device = await stand.device()
-    assert (await say(device, plain, "14.1", Ask(EAS_WBXML))).remote_wipe
+    assert (await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))).remote_wipe
     again = await say(device, plain, "14.1", WipeAcknowledgement(2))
     assert (again.status, again.remote_wipe) == (2, True)
     assert backend.heard[1:] == [WipeAcknowledgement(2)]
@@ -779,7 +968,7 @@ async def test_a_wipe_acknowledgement_survives_the_worker(make_enforced: MakeEnf
     """It may come to another one than the directive went out from."""
     stand, backend = await make_enforced()
     backend.wipe = "device"
-    assert (await say(await stand.device(), plain, "14.1", Ask(EAS_WBXML))).remote_wipe
+    assert (await say(await stand.device(), plain, "14.1", Ask(EAS_WBXML, SAYS))).remote_wipe
     assert stand.agent.held(PHONE) == Enforcement(wipe=Directive.DEVICE)
     (before,) = stand.workers()
     os.kill(before, signal.SIGKILL)
@@ -795,7 +984,7 @@ async def test_an_acknowledgement_that_the_backend_does_not_take_is_said_to_be_l
     stand, backend = await make_enforced()
     backend.wipe = "device"
     device = await stand.device()
-    assert (await say(device, plain, "14.1", Ask(EAS_WBXML))).remote_wipe
+    assert (await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))).remote_wipe
     backend.fault = internal_error
     answer = await device.ask(plain("Provision", "14.1", 0, encode_request(WipeAcknowledgement(1))))
     assert answer.status == 503
@@ -808,7 +997,7 @@ async def test_a_wipe_that_is_taken_back_is_not_handed_out(make_enforced: MakeEn
     stand, backend = await make_enforced()
     backend.wipe = "device"
     device = await stand.device()
-    assert (await say(device, plain, "14.1", Ask(EAS_WBXML))).remote_wipe
+    assert (await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))).remote_wipe
     backend.wipe = ""
     final = await provision(device)
     assert (await device.ask(plain("FolderSync", "14.1", final))).body == b"served"
@@ -830,7 +1019,7 @@ async def test_a_client_that_keys_its_query_provisions_with_both(make_enforced: 
     """There are some that have the temporary key in a parameter of phase 2 and in no header."""
     stand, backend = await make_enforced()
     device = await stand.device()
-    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     theirs = backend.temporary
     body = encode_request(Acknowledgement(EAS_WBXML, temporary, 1))
     request = plain("Provision", "14.1", None, body).replace(b"&DeviceType", b"&PolicyKey=%d&DeviceType" % temporary)
@@ -851,7 +1040,7 @@ async def test_nothing_of_the_backends_document_is_lost(make_enforced: MakeEnfor
         await turn.ok(encode_response(Response(policy=PolicyAnswer(EAS_WBXML, 1, 77, more)), "14.1"))
 
     backend.fault = demand_more
-    answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))
+    answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
     offered = decode_response(answer.body, as_sent=True)
     assert offered.policy is not None
     assert isinstance(offered.policy.document, Element)
@@ -863,7 +1052,7 @@ async def test_another_kind_of_document_is_refused_without_asking_the_backend(ma
     """As without such a backend."""
     stand, backend = await make_enforced()
     device = await stand.device()
-    other = await say(device, plain, "14.1", Ask(WAP_XML))
+    other = await say(device, plain, "14.1", Ask(WAP_XML, SAYS))
     assert other.policy is not None
     assert other.policy.status == 3
     assert backend.heard == []

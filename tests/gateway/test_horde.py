@@ -12,13 +12,13 @@ from images.paths import Layout
 from sentry_runtime import settings
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.eas import demand
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import (
     EAS_WBXML,
     WAP_XML,
     Acknowledgement,
     Ask,
-    DeviceInformation,
     Request,
     Response,
     WipeAcknowledgement,
@@ -267,7 +267,7 @@ async def test_a_wipe_for_an_older_client(make_phone: MakePhone, horde: Horde) -
     horde.wipe(phone.known_as)
     told = await phone.folder_sync(key)
     assert (told.status, told.body) == (449, b"")
-    assert (await phone.provision(Ask(EAS_WBXML))).remote_wipe
+    assert (await phone.provision(Ask(EAS_WBXML, PHONE))).remote_wipe
     assert await phone.provision(WipeAcknowledgement(1)) == Response(1)
 
 

@@ -3,8 +3,9 @@
 from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
+from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.gateway.decide import Unreadable
-from sentry_runtime.gateway.known import ENTRIES, Known
+from sentry_runtime.gateway.known import ENTRIES, POLICIES, Known
 
 KEY = DeviceKey("PHONE1", "anna")
 RECORD = Record(key=KEY, state=State.ALLOWED, version=1)
@@ -20,6 +21,7 @@ class Store:
         self.broken = False
         self.damaged: set[DeviceKey] = set()
         self.closed = False
+        self.policies: dict[bytes, Policy] = {}
 
     def get(self, key: DeviceKey) -> Record | None:
         """As the real one."""
@@ -34,6 +36,17 @@ class Store:
         """As the real one."""
         self.get(key)
         return self.enforced.get(key)
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        """As the real one."""
+        self.reads += 1
+        if self.broken:
+            raise StoreError("/nowhere: gone")
+        return self.policies.get(wanted)
+
+    def has_policies(self) -> bool:
+        """As the real one."""
+        return bool(self.policies)
 
     def close(self) -> None:
         """As the real one."""
@@ -154,3 +167,29 @@ def test_what_backends_enforce_is_bounded_in_memory() -> None:
     for number in range(ENTRIES + 1):
         known.enforcement(DeviceKey(f"P{number}", "anna"))
     assert len(known._enforcements) == 1
+
+
+def test_a_policy_is_read_once_and_one_that_cannot_be_had_each_time() -> None:
+    """By its digest it never changes, so it is kept also while no changes are told."""
+    store, policy = Store(), Policy(allow_camera=False)
+    known = Known(lambda: store)
+    wanted = digest(policy)
+    assert (known.policy(wanted), known.has_policies()) == (None, False)
+    store.policies[wanted] = policy
+    assert (known.policy(wanted), known.has_policies()) == (policy, True)
+    reads = store.reads
+    assert [known.policy(wanted), store.reads] == [policy, reads]
+    store.broken = True
+    assert known.policy(b"other") is None
+    assert known.policy(wanted) == policy
+
+
+def test_the_policies_are_bounded() -> None:
+    """As the entries."""
+    store = Store()
+    for length in range(POLICIES + 1):
+        policy = Policy(max_attachment_size=length)
+        store.policies[digest(policy)] = policy
+    known = Known(lambda: store)
+    assert all(known.policy(wanted) is not None for wanted in store.policies)
+    assert len(known._policies) <= POLICIES
