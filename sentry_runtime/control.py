@@ -1,10 +1,10 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow`, `Describe` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails` from the management
-plane), the gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `AssignPolicy`,
-`ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what is checked by the server from the peer's credentials
-(SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails`
+from the management plane), the gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`,
+`AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what is checked by the server from the peer's
+credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from sentry_runtime.devices.enforcement import Enforcement, Key
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
@@ -48,6 +49,18 @@ class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
 
 class Follow(_Request, frozen=True, kw_only=True, tag="follow"):
     """Gateway to agent: from now on send a `Changed` line for each change of the device list on this connection."""
+
+
+class KeepEnforcement(_Request, frozen=True, kw_only=True, tag="enforcement.keep"):
+    """Gateway to agent: what a backend's own policy has come to for a device; None: it has none any more.
+
+    `after` is the backend's key that it has just refused (0: none was sent), where that is the news: then it is kept only if
+    it still is. The answer comes when it is on the disk; its `result` says whether it is kept now.
+    """
+
+    key: DeviceKey
+    enforcement: Enforcement | None
+    after: Key | None = None
 
 
 class ListDevices(_Request, frozen=True, kw_only=True, tag="devices.list"):
@@ -203,6 +216,7 @@ Request = (
     Ask
     | Follow
     | Describe
+    | KeepEnforcement
     | ListDevices
     | ShowDevice
     | ShowDetails

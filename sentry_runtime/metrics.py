@@ -25,11 +25,18 @@ class Counters(msgspec.Struct, kw_only=True):
     throttled: int = 0
     unprovisioned: int = 0
     provisioned: int = 0
+    backend_provisions: int = 0
+    backend_wipes: int = 0
+    backend_wipes_acknowledged: int = 0
     cut: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     audit_lines: int = 0
     audit_dropped: int = 0
+
+    def count(self, name: str) -> None:
+        """Add one to the counter of this name."""
+        setattr(self, name, getattr(self, name) + 1)
 
     def add(self, other: "Counters") -> None:
         """Add the other's numbers to these."""

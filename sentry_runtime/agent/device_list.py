@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sentry_runtime.agent import policies
+from sentry_runtime.agent.bundler import Bundler
 from sentry_runtime.agent.changes import Effect, Known, News, effect, key_of
+from sentry_runtime.devices.enforcement import Enforcement, applies
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import Saying, Writer
 from sentry_runtime.eas.device_information import DeviceInformation
@@ -47,6 +49,7 @@ class DeviceList:
         self._announce = announce
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device-list")
+        self._enforcements = Bundler(self._thread, self._keep)
         self._waiting: list[_Batch] = []
         self._writing: asyncio.Task[None] | None = None
         self._provisional: set[DeviceKey] = set()
@@ -125,10 +128,19 @@ class DeviceList:
             self._writing = asyncio.create_task(self._drain())
         return await done
 
+    async def keep(self, key: DeviceKey, enforcement: Enforcement | None, after: int | None = None) -> bool:
+        """Keep with an entry what a backend enforces, and announce it; False where there is no such entry, or where the news
+        is none any more (see `applies`). Raises `StoreError`, `ValueError` for a key the list cannot have."""
+        kept = await self._enforcements.put((key, enforcement, after))
+        if kept:
+            self._announce((key,))
+        return kept
+
     async def close(self) -> None:
         """Finish what is being written."""
         if self._writing is not None:
             await self._writing
+        await self._enforcements.finish()
         self._thread.shutdown()
 
     async def sweep(self) -> None:
@@ -190,6 +202,20 @@ class DeviceList:
             log.warning("%d policies are left out: the list has room for %d", shift.left_out, policies.POLICIES)
         self._policies = shift.counts
         self._said -= silenced
+        return outcomes
+
+    def _keep(self, news: list[tuple[DeviceKey, Enforcement | None, int | None]]) -> list[bool]:
+        """In the writing thread, so that nothing comes between the look and the word."""
+        overlay: dict[DeviceKey, Enforcement | None] = {}
+        outcomes = []
+        for key, enforcement, after in news:
+            held = overlay[key] if key in overlay else self._store.enforcement(key)
+            kept = self._store.get(key) is not None and applies(held, after)
+            outcomes.append(kept)
+            if kept:
+                overlay[key] = enforcement
+        if overlay:
+            self._store.write(enforced=overlay)
         return outcomes
 
     def _write_saying(self, key: DeviceKey, information: DeviceInformation) -> bool:

@@ -16,7 +16,7 @@ from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import Record
-from sentry_runtime.devices.store import Writer, fits
+from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
@@ -58,6 +58,7 @@ class Desk:
             control.Ask: access.gateway,
             control.Follow: access.gateway,
             control.Describe: access.gateway,
+            control.KeepEnforcement: access.gateway,
             control.Status: both,
             control.ListDevices: access.management,
             control.ShowDevice: access.management,
@@ -76,6 +77,8 @@ class Desk:
             case control.Describe():
                 await self._parts.informer.take(request)
                 return None
+            case control.KeepEnforcement():
+                return await self._keep(request)
             case _:
                 return self._shown(request)
 
@@ -118,6 +121,14 @@ class Desk:
             "fail_mode": parts.questions.counters.fail_mode,
             "untold": parts.informer.untold,
         }
+
+    async def _keep(self, request: control.KeepEnforcement) -> bool:
+        if not fits(request.key):
+            raise Refused("invalid", "`key` is none that the device list can have")
+        try:
+            return await self._parts.devices.keep(request.key, request.enforcement, request.after)
+        except StoreError as error:
+            raise Refused("unavailable", str(error)) from error
 
     def _list(self, request: control.ListDevices) -> list[object]:
         if request.after is not None and not fits(request.after):

@@ -68,12 +68,13 @@ Request = Ask | Acknowledgement | WipeAcknowledgement
 
 @dataclass(frozen=True, slots=True)
 class PolicyAnswer:
-    """The Policy of a response. `document` is a `Policy` with `EAS_WBXML`, the text of the document with `WAP_XML`."""
+    """The Policy of a response. `document` is a `Policy` with `EAS_WBXML` (or the EASProvisionDoc itself, as it shall be or
+    was sent), the text of the document with `WAP_XML`."""
 
     policy_type: str
     status: int = SUCCESS
     key: int | None = None
-    document: Policy | str | None = None
+    document: Policy | Element | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +160,13 @@ def encode_response(response: Response, protocol: str) -> bytes:
     return encode(element(PROVISION, "Provision", *parts))
 
 
-def decode_response(data: bytes) -> Response:
-    """Read a server's answer. Raises `ProvisionError`."""
+def decode_response(data: bytes, *, as_sent: bool = False) -> Response:
+    """Read a server's answer; `as_sent`: with its EASProvisionDoc as an element. Raises `ProvisionError`."""
     root = _root(data)
     device, found = root.child(SETTINGS, "DeviceInformation"), _policy(root)
     return Response(
         status=_required(root, "Status"),
-        policy=None if found is None else _read_policy(found),
+        policy=None if found is None else _read_policy(found, as_sent=as_sent),
         device_status=None if device is None else _optional(device, "Status", SETTINGS),
         remote_wipe=root.child(PROVISION, "RemoteWipe") is not None,
         account_only_remote_wipe=root.child(PROVISION, "AccountOnlyRemoteWipe") is not None,
@@ -183,13 +184,13 @@ def _policy_parts(answer: PolicyAnswer, protocol: str) -> list[Element]:
     return parts
 
 
-def _read_policy(found: Element) -> PolicyAnswer:
+def _read_policy(found: Element, *, as_sent: bool) -> PolicyAnswer:
     data = found.child(PROVISION, "Data")
-    whole: Policy | str | None = None
+    whole: Policy | Element | str | None = None
     if data is not None:
         inner = data.child(PROVISION, "EASProvisionDoc")
         try:
-            whole = data.text if inner is None else policies.read_document(inner)
+            whole = data.text if inner is None else inner if as_sent else policies.read_document(inner)
         except policies.PolicyError as error:
             raise ProvisionError(str(error)) from None
     key = _optional(found, "PolicyKey")

@@ -51,7 +51,7 @@ class Running(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """How an exchange ended. `action` is allow, block, provision, throttle, deny (the gateway's own no) or fail; `verdict`
+    """How an exchange ended. `action` is allow, block, provision, wipe, throttle, deny (the gateway's own no) or fail; `verdict`
     is the last that was found on its device, if it came to one."""
 
     action: str

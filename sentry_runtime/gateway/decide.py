@@ -12,7 +12,7 @@ The first row that applies decides:
 | `unknown` | there is no entry of exactly this device and principal | ask |
 | `wipe_pending` | the UEM wants it wiped | wipe |
 | `wiped` | it has been wiped | block (`wiped`) |
-| `allowed` | the UEM allows it | allow, or provision where it lacks our policy |
+| `allowed` | the UEM allows it | allow, or provision where it lacks our policy, or wait where nobody can say whether it does |
 | `blocked_by_hand` | an administrator has blocked it by hand | block |
 | `allowed_by_rule` | a rule of the site's allows it, and all its reasons are posture or registration | as if the UEM allowed it |
 | `observed` | the site only observes, and all its reasons are posture or registration | as if the UEM allowed it |
@@ -95,13 +95,14 @@ SOFT = frozenset(Reason) - {Reason.MANUAL, Reason.UEM_UNREACHABLE, Reason.LOCAL_
 class Case:
     """What one request is judged by. `key` is the device it names, `record` what the device list has under that key.
 
-    `need` is what the device lacks of our policy. `rule` is what the site's rules say, `rule_name` which of them says it.
+    `need` is what the device lacks of our policy; unreadable where that cannot be said now. `rule` is what the site's rules say,
+    `rule_name` which of them says it.
     `observe`: blocks for posture and registration are written down only.
     """
 
     key: DeviceKey | None
     record: Record | Unreadable | None
-    need: Need | None = None
+    need: Need | Unreadable | None = None
     rule: Rule | None = None
     excess: Excess | None = None
     observe: bool = False
@@ -213,7 +214,7 @@ def _wiped(case: Case) -> Verdict | None:
 def _allowed(case: Case) -> Verdict | None:
     if _record(case).state is not State.ALLOWED:
         return None
-    return _ALLOWED if case.need is None else Verdict(Action.PROVISION, (case.need,), row=Row.ALLOWED)
+    return _ALLOWED if case.need is None else _lacking(case.need, Row.ALLOWED)
 
 
 def _blocked_by_hand(case: Case) -> Verdict | None:
@@ -249,8 +250,15 @@ def _is_soft(case: Case) -> bool:
 def _softened(case: Case, row: Row, rule: str = "") -> Verdict:
     reasons = _record(case).reasons
     if case.need is not None:
-        return Verdict(Action.PROVISION, (case.need,), reasons, row=row, rule=rule)
+        return _lacking(case.need, row, reasons, rule)
     return Verdict(Action.ALLOW, (), reasons, row=row, rule=rule)
+
+
+def _lacking(need: Need | Unreadable, row: Row, softened: tuple[Reason, ...] = (), rule: str = "") -> Verdict:
+    """Of a device that may pass but for this."""
+    if isinstance(need, Unreadable):
+        return Verdict(Action.WAIT, row=row, rule=rule)
+    return Verdict(Action.PROVISION, (need,), softened, row=row, rule=rule)
 
 
 # What each row saw, in words.
@@ -283,6 +291,8 @@ def _saw_state(case: Case) -> str:
 
 
 def _saw_state_and_need(case: Case) -> str:
+    if isinstance(case.need, Unreadable):
+        return f"{_saw_state(case)}; the {case.need.value} cannot be read for what it lacks"
     need = "" if case.need is None else f"; lacks our policy: {case.need.value}"
     return _saw_state(case) + need
 

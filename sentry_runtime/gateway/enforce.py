@@ -105,13 +105,18 @@ def _told(notice: str, words: str) -> bytes:
 
 
 def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
-    """The answer of a device that has to provision first: 449, from 14.0 on with the status in the command's document too.
+    """The answer of a device that has to provision first."""
+    code = next((_NEEDS[need] for need in verdict.reasons if isinstance(need, Need)), status.DEVICE_NOT_PROVISIONED)
+    return provision_first(claim, code)
+
+
+def provision_first(claim: Claim, code: int) -> Answer:
+    """What makes a device send a Provision: 449, from 14.0 on with the status in the command's document too.
 
     All clients act on 449; there are some that act on nothing else, and none that minds the document.
     """
     if not status.speaks_status(claim.protocol):
         return Answer(449)
-    code = next((_NEEDS[need] for need in verdict.reasons if isinstance(need, Need)), status.DEVICE_NOT_PROVISIONED)
     body = status.status_body(claim.command, code)
     return Answer(449) if body is None else Answer(449, (_WBXML,), body)
 

@@ -5,14 +5,16 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
-from sentry_runtime.eas import provision
+from sentry_runtime.eas import provision, status
 from sentry_runtime.eas.device_information import DeviceInformation
-from sentry_runtime.gateway import autodiscover, enforce, overhear, provisioning
+from sentry_runtime.gateway import autodiscover, backend_policy, enforce, overhear, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -22,7 +24,9 @@ from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.inquiry import Heard, inquire
 from sentry_runtime.gateway.logon import LogonLostError
+from sentry_runtime.gateway.provisioning import Reply, Terms
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
@@ -53,6 +57,8 @@ class Exchange:
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
         self._verdict: Verdict | None = None  # the last one
         self._checksum = 0  # of the request body, while it is small
+        # The backend's policy key that has gone with the request; None: the device's own word has.
+        self._sent_key: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -179,6 +185,13 @@ class Exchange:
         """The backend has failed."""
         self._counters.backend_failures += 1
         self._end(enforce.unavailable(), "fail", (reason,))
+
+    def relay_called(self, code: int) -> None:
+        """The backend wants a Provision of the device instead of this request: because of its policy, or to wipe it."""
+        if self.claim is None:
+            raise AssertionError("only a claim is forwarded")
+        self._services.account.ended(self)  # it waits no longer: what is kept now is no news to it
+        self._wait_for(self._send_to_provision(self.claim, code))
 
     # The way of a request.
 
@@ -344,11 +357,67 @@ class Exchange:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("policy_unreadable",))
             return
-        reply = provisioning.reply(claim, terms, body, self._head.single.get(b"content-encoding", b""))
+        try:
+            reply = await self._mediated(claim, record, terms, body)
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+            return
+        verdict = self._last_look(claim)
+        if verdict.action is not Action.PROVISION:
+            self._obey(claim, verdict)
+            return
         self._counters.provisioned += reply.granted
+        if reply.counter:
+            self._counters.count(reply.counter)
         self._tell(reply.says)
         self._reply(reply)
         self._served()
+
+    async def _mediated(self, claim: Claim, record: Record, terms: Terms, body: bytes) -> Reply:
+        """The answer to a Provision, in which the backend has a say where it enforces a policy. Raises `_NOT_VOUCHED`."""
+        held = self._services.known.enforcement(record.key, anew=True)
+        if isinstance(held, Unreadable):
+            raise UndecidedError("undecided")
+        mediation = backend_policy.Mediation(
+            claim,
+            terms,
+            lambda joint: self._services.judge.policies.keys(claim, record, joint),
+            held,
+            lambda policy_key, said: self._ask_backend(claim, policy_key, said),
+            lambda new: self._keep(record.key, new),
+        )
+        return await mediation.reply(body, self._head.single.get(b"content-encoding", b""))
+
+    async def _ask_backend(self, claim: Claim, policy_key: int, body: bytes) -> Heard:
+        """Send the backend a Provision of our own in the form of this request; see `backend_policy`. Raises `_NOT_VOUCHED`."""
+        upstream = self._at_hand(claim) or await self._dial(claim)
+        backend, source = upstream.target.backend, self._front.peer.source
+        self._relay.backend = backend.name
+        logged_on = upstream.logged_on
+        request = backend_policy.request(self._head, backend, source, policy_key, body, logged_on=logged_on)
+        heard = await inquire(upstream, request, self._services.limits.decision_seconds)
+        if heard.status == 401 and logged_on:
+            upstream.drop()  # it has logged the device off
+        return heard
+
+    async def _keep(self, key: DeviceKey, enforcement: Enforcement | None) -> None:
+        if not await self._services.notes.keep(key, enforcement) and enforcement is not None:
+            raise UndecidedError("undecided")  # the entry has gone meanwhile: the next request is a first contact
+
+    async def _send_to_provision(self, claim: Claim, code: int) -> None:
+        """Answer a device whose backend wants a Provision of it.
+
+        Where that is for the backend's policy, the device's keys are worth nothing from now on. Unless that can be kept, the
+        backend will say it once more.
+        """
+        if code == status.REMOTE_WIPE_REQUESTED:
+            self._answer(enforce.provision_first(claim, code), "wipe", ("backend_wipe_pending",))
+            return
+        self._counters.backend_provisions += 1
+        if claim.key is not None and self._sent_key is not None:
+            with contextlib.suppress(UndecidedError):
+                await self._services.notes.keep(claim.key, Enforcement(), after=self._sent_key)
+        self._answer(enforce.provision_first(claim, code), "provision", ("backend_wants_provision",))
 
     def _listen(self, claim: Claim) -> None:
         self._listener = overhear.listener(claim, self._head)
@@ -402,12 +471,10 @@ class Exchange:
 
     def _forward(self, claim: Claim) -> None:
         upstream = self._at_hand(claim)
-        if upstream is not None:
-            self._send(upstream)
-        elif claim.logon is None:
+        if upstream is None:
             self._wait_for(self._connect(claim))
         else:
-            self._wait_for(self._log_on_and_forward(claim))
+            self._send(upstream)
 
     def _at_hand(self, claim: Claim) -> Upstream | None:
         """The backend connection of this front connection that the request may go over; then it is the one in use."""
@@ -422,44 +489,46 @@ class Exchange:
         return front.upstream
 
     async def _connect(self, claim: Claim) -> None:
-        credentials = self._head.single.get(b"authorization", b"")
         try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
-        except BackendsDownError as error:
-            self._counters.backend_failures += 1
-            self._answer(enforce.unavailable(), "fail", (error.reason,))
-            return
-        self._front.upstream = upstream
-        self._send_if_allowed(claim, upstream)
-
-    async def _log_on_and_forward(self, claim: Claim) -> None:
-        try:
-            await self._log_on(claim)
-            upstream = self._at_hand(claim)
-            if upstream is None:
-                raise LogonLostError
+            upstream = await self._dial(claim)
         except _NOT_VOUCHED as error:
             self._not_vouched(error)
-        else:
-            self._send_if_allowed(claim, upstream)
-
-    def _send_if_allowed(self, claim: Claim, upstream: Upstream) -> None:
+            return
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:
             self._send(upstream)
         else:
             self._obey(claim, verdict)
 
+    async def _dial(self, claim: Claim) -> Upstream:
+        """A backend connection that this front connection did not have, logged on where the claim needs that; it is the one in
+        use then. Raises `_NOT_VOUCHED`."""
+        if claim.logon is None:
+            credentials = self._head.single.get(b"authorization", b"")
+            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
+            self._front.upstream = upstream
+            return upstream
+        await self._log_on(claim)
+        logged_on = self._at_hand(claim)
+        if logged_on is None:
+            raise LogonLostError
+        return logged_on
+
     def _send(self, upstream: Upstream) -> None:
         self._services.account.begun(self)
-        self._relay.send(upstream)
+        if self._relay.provisions:
+            key = None if self.claim is None else self.claim.key
+            held = None if key is None else self._services.known.enforcement(key)
+            usable = held if isinstance(held, Enforcement) else None
+            self._sent_key = 0 if self.claim is None else backend_policy.forwarded_key(self.claim, usable)
+        self._relay.send(upstream, self._sent_key)
 
     def _wait_for(self, step: Coroutine[None, None, None]) -> None:
         if not self._relay.request_done:
             self._front.hold()
         limits = self._services.limits
         # The steps have time limits of their own; this one is above their sum and only catches what they would not.
-        self._front.set_deadline(2 * limits.backend_connect_seconds + 2 * limits.decision_seconds + 5)
+        self._front.set_deadline(2 * limits.backend_connect_seconds + 3 * limits.decision_seconds + 5)
         self._task = asyncio.get_running_loop().create_task(step)
 
     # Ends.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sentry_runtime.eas.offer import offered
-from sentry_runtime.gateway import rewrite
+from sentry_runtime.gateway import peek, rewrite
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.credentials import backend_challenges
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
@@ -18,7 +18,6 @@ REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so lo
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
 _UNAUTHORIZED = 401
-_PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
 
 
@@ -70,6 +69,9 @@ class Owner(Protocol):
     def relay_failed(self, reason: str) -> None:
         """There will be no (more of the) response; `reason` is one word for the audit line."""
 
+    def relay_called(self, code: int) -> None:
+        """The backend wants a Provision of the device instead of this request; the status `code` says why (see `peek`)."""
+
 
 class Relay:
     """Takes the request from the front and is the `Receiver` of the upstream's response."""
@@ -91,6 +93,8 @@ class Relay:
         self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
         self._upstream: Upstream | None = None
         self._chunked = False  # the response body is framed by us
+        self._peeked: ResponseHead | None = None  # waits for the beginning of its body
+        self._beginning = b""
         self._disregards = False  # the request body is read for nobody
 
     @property
@@ -136,14 +140,14 @@ class Relay:
         if self._head.expects_continue and not self.request_done:
             self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def send(self, upstream: Upstream) -> None:
-        """Send the head and what has come of the body, and let the rest follow."""
+    def send(self, upstream: Upstream, policy_key: int | None = None) -> None:
+        """Send the head and what has come of the body, and let the rest follow. `policy_key`: see `rewrite.request_head`."""
         backend = upstream.target.backend
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        source, own_keys = self._front.peer.source, self.provisions
-        parts = [rewrite.request_head(self._head, backend, source, own_keys=own_keys, logged_on=upstream.logged_on)]
+        source, logged_on = self._front.peer.source, upstream.logged_on
+        parts = [rewrite.request_head(self._head, backend, source, policy_key=policy_key, logged_on=logged_on)]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
@@ -181,10 +185,12 @@ class Relay:
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
-        if head.status == _PROVISION_FIRST and self.provisions:
-            # The device has provisioned here; sent on, this would make it do so again and again.
-            self._owner.relay_failed("backend_enforces_policy")
-            return
+        if self.provisions and peek.wants(head):
+            self._peeked = head
+        else:
+            self._begin(head)
+
+    def _begin(self, head: ResponseHead) -> None:
         self.begun = True
         self.status = head.status
         until_end = head.has_body and head.length is None
@@ -206,12 +212,37 @@ class Relay:
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """More of the backend's answer."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self._peeked is not None:
+            self._beginning += data
+            if len(self._beginning) <= peek.PEEK_BYTES or self._calls(self._peeked, complete=False):
+                return
+            data = self._beginning
+        self._pass(data)
+
+    def _calls(self, head: ResponseHead, *, complete: bool) -> bool:
+        """Whether the response whose beginning is there has been found to be a call for a Provision; if not, it begins."""
+        called = peek.call(head, self._beginning)
+        self._peeked = None
+        if called is None:
+            self._begin(head)
+            return False
+        if not complete or not self.request_done:
+            self.drop()
+        self._owner.relay_called(called)
+        return True
+
+    def _pass(self, data: bytes) -> None:
         self.bytes_out += len(data)
         self._front.write(rewrite.chunk(data) if self._chunked else data)
         self._front.set_deadline(RESPONSE_STALL_SECONDS)
 
     def response_end(self) -> None:
         """The backend's answer is complete."""
+        if self._peeked is not None:
+            if self._calls(self._peeked, complete=True):
+                return
+            if self._beginning:
+                self._pass(self._beginning)
         if self._chunked:
             self._front.write(rewrite.LAST_CHUNK)
         withdrawn = self.status == _UNAUTHORIZED and self._upstream is not None and self._upstream.logged_on

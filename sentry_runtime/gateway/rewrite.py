@@ -7,7 +7,7 @@ backend behind a gateway believes such headers.
 import re
 from collections.abc import Iterable
 
-from sentry_runtime.eas.query import without_policy_key
+from sentry_runtime.eas.query import is_base64, with_policy_key
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import ACTIVESYNC_PATH
 from sentry_runtime.settings import Backend
@@ -50,25 +50,28 @@ _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", 
 
 
 def request_head(
-    head: Head, backend: Backend, source: str, *, own_keys: bool = False, logged_on: bool = False
+    head: Head, backend: Backend, source: str, *, policy_key: int | None = None, logged_on: bool = False
 ) -> bytes:
     """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours.
 
-    `own_keys`: the policy keys are the gateway's and no business of the backend's; the header is left out, the base64 form's
-    key is 0. `logged_on`: the connection has been authenticated, and the last message of that is not repeated.
+    `policy_key`: the device's keys are the gateway's own and no business of the backend's, which gets this one in their
+    place; 0: none, so the header is left out, and the base64 form's key is 0. None: the keys are the backend's.
+    `logged_on`: the connection has been authenticated, and the last message of that is not repeated.
     """
     target = ACTIVESYNC_PATH.encode()
     if head.query:
-        target += b"?" + (without_policy_key(head.query) if own_keys else head.query)
+        target += b"?" + (head.query if policy_key is None else with_policy_key(head.query, policy_key))
     lines = [b"%s %s HTTP/1.1" % (head.method.encode(), target), b"Host: " + _authority(backend)]
     dropped = _HOP_BY_HOP | _WRITTEN_BY_US | _SESSION  # `head` has seen to it that Connection names nothing else
-    if own_keys:
+    if policy_key is not None:
         dropped |= _POLICY_KEY
     if logged_on:
         dropped |= _AUTHORIZATION
     for name, value in head.fields:
         if name.lower() not in dropped and not _FORGEABLE.fullmatch(name):
             lines.append(name + b": " + value)
+    if policy_key and not is_base64(head.query):
+        lines.append(b"X-MS-PolicyKey: %d" % policy_key)
     lines.append(b"X-Forwarded-For: " + source.encode())
     lines.append(b"X-Forwarded-Proto: https")
     if head.length is None:

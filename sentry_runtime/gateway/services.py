@@ -10,6 +10,7 @@ from sentry_runtime.gateway.credentials import Access
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.logon import Waiting
+from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.settings import Limits
@@ -19,7 +20,8 @@ from sentry_runtime.settings import Limits
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
-    `judge`: has what requests are judged by. `teller`: passes on what devices say of themselves.
+    `judge`: has what requests are judged by. `teller`: passes on what devices say of themselves. `notes`: has kept what backends
+    enforce.
     `throttle`: counts what each device asks; None where a device may ask as much as it likes.
     `notice`: what a device that is refused is told; "" for nothing.
     `access`: how devices may authenticate; `waiting`: the log-ons that are under way. `versions`: what devices are offered.
@@ -33,6 +35,7 @@ class Services:
     account: Account
     judge: Judge
     teller: Teller
+    notes: Notes
     throttle: Throttle | None = None
     notice: str = ""
     external_host: str = ""

@@ -26,6 +26,7 @@ from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.site import Site
@@ -112,6 +113,7 @@ class _Worker:
             throttle=self._throttle,
             notice=settings.gateway.block_notice,
             teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
+            notes=Notes(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
             access=_access(settings),
             versions=versions_up_to(settings.gateway.newest_protocol),
@@ -168,7 +170,8 @@ class _Worker:
             key = exchange.claim.key if exchange.claim is not None else None
             found = None if key is None else self._services.known.get(key)
             verdict = exchange.judged_anew(found)
-            if keys is None and isinstance(found, Unreadable) and verdict.action is not Action.BLOCK:
+            unread = isinstance(found, Unreadable) or verdict.action is Action.WAIT
+            if keys is None and unread and verdict.action is not Action.BLOCK:
                 continue
             policies = self._services.judge.policies
             if verdict.action not in (Action.ALLOW, Action.PROVISION):

@@ -1,7 +1,7 @@
 """What strangers' bytes reach first, as functions of bytes: each takes anything, and fails only where the gateway is wrong.
 
 A parser may refuse with its own error, and with no other. What it takes must hold what the rest of the gateway relies on:
-a head written anew is read in one way only, a query without its key still names the same device, a document that was read
+a head written anew is read in one way only, a query with another key still names the same device, a document that was read
 is written the same.
 """
 
@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import fits
-from sentry_runtime.eas import autodiscover, provision, query, wbxml
+from sentry_runtime.eas import autodiscover, demand, provision, query, wbxml
+from sentry_runtime.eas.policy import Policy, PolicyError
 from sentry_runtime.gateway import body, rewrite
 from sentry_runtime.gateway.head import HeadError, end_of_head, parse
 from sentry_runtime.settings import Backend
@@ -54,10 +55,14 @@ def asked(data: bytes) -> None:
             continue
         assert fits(DeviceKey(got.device_id, "anna"))
         assert got.command in query.COMMANDS.values()
-        again = query.parse(query.without_policy_key(data), version, None if key is None else "0")
-        assert (again.device_id, again.aliases, again.command) == (got.device_id, got.aliases, got.command)
-        if key is None and got.policy_key is not None:
-            assert again.policy_key == 0
+        for new in (0, 0x89ABCDEF):
+            again = query.parse(query.with_policy_key(data, new), version, None if key is None else str(new))
+            assert (again.device_id, again.aliases, again.command) == (got.device_id, got.aliases, got.command)
+            assert again.user == got.user
+            if new and query.is_base64(data):
+                assert again.policy_key == new
+            elif key is None and got.policy_key is not None:
+                assert again.policy_key == 0
 
 
 def document(data: bytes) -> None:
@@ -73,6 +78,10 @@ def provisioning(data: bytes) -> None:
         provision.decode_request(data)
     with contextlib.suppress(provision.ProvisionError):
         provision.decode_response(data)
+    with contextlib.suppress(provision.ProvisionError, PolicyError):
+        policy = provision.decode_response(data, as_sent=True).policy
+        if policy is not None and isinstance(policy.document, wbxml.Element | str):
+            demand.join(Policy(), demand.read(policy.document)).document("16.1")
 
 
 def chunks(data: bytes) -> None:

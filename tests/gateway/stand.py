@@ -19,8 +19,10 @@ import msgspec
 
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
+from sentry_runtime.devices.enforcement import Enforcement, applies
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Writer, encode_key
+from sentry_runtime.eas import query
 from sentry_runtime.eas.policy import Policy, digest
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
@@ -92,6 +94,13 @@ class Seen:
     complete: bool = False
     connection: int = 0
 
+    @property
+    def query(self) -> query.ParsedQuery:
+        """The query, with the headers that belong to it."""
+        version, key = self.values("MS-ASProtocolVersion"), self.values("X-MS-PolicyKey")
+        text = self.target.partition("?")[2].encode()
+        return query.parse(text, version[0] if version else None, key[0] if key else None)
+
     def values(self, name: str) -> list[str]:
         """All values of a field."""
         return [value for one, value in self.headers if one.lower() == name.lower()]
@@ -136,14 +145,17 @@ async def say_yes(turn: Turn) -> None:
 
 
 class Backend:
-    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`."""
+    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`, and, where it
+    is set, each Provision by `provision`."""
 
     def __init__(self, name: str, context: ssl.SSLContext | None) -> None:
         self.name = name
         self.seen: list[Seen] = []
         self.probes: list[Seen] = []
+        self.provisions: list[Seen] = []
         self.script: Script = say_yes
         self.probe: Script = say_yes
+        self.provision: Script | None = None
         self.connections = 0
         self.open = 0  # of them now
         self.lost = asyncio.Event()
@@ -189,17 +201,24 @@ class Backend:
         try:
             while (seen := await read_request(reader)) is not None:
                 seen.connection = number
-                is_probe = seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]
+                kept, script = self._place(seen)
                 async with self.arrived:
-                    (self.probes if is_probe else self.seen).append(seen)
+                    kept.append(seen)
                     self.arrived.notify_all()
-                await (self.probe if is_probe else self.script)(Turn(seen, reader, writer))
+                await script(Turn(seen, reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self.open -= 1
             self.lost.set()
             writer.close()
+
+    def _place(self, seen: Seen) -> tuple[list[Seen], Script]:
+        if seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]:
+            return self.probes, self.probe
+        if self.provision is not None and seen.method == "POST" and seen.query.command == "Provision":
+            return self.provisions, self.provision
+        return self.seen, self.script
 
 
 async def read_request(reader: asyncio.StreamReader) -> Seen | None:
@@ -242,6 +261,7 @@ class ScriptedAgent:
         self.asked: list[control.Ask] = []
         self.described: list[control.Describe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
+        self.keep: Callable[[control.KeepEnforcement], Awaitable[bool]] = self._keep
         self.following = asyncio.Event()
         self._writer = Writer(paths.devices)
         self._followers: set[asyncio.StreamWriter] = set()
@@ -296,6 +316,10 @@ class ScriptedAgent:
         """Take an entry out and tell nobody."""
         self._writer.remove([key])
 
+    def forget_silently(self, key: DeviceKey) -> None:
+        """Lose what is kept of a backend's own policy, and tell nobody."""
+        self._writer.write(enforced={key: None})
+
     def damage_silently(self, key: DeviceKey) -> None:
         """Make an entry unreadable, as no program of ours would, and tell nobody."""
         with self._writer._env.begin(write=True) as txn:
@@ -313,11 +337,24 @@ class ScriptedAgent:
                 return await self.answer(request)
             case control.Follow():
                 return Stream(self._follow)
+            case control.KeepEnforcement():
+                return await self.keep(request)
             case control.Describe():
                 self.described.append(request)
                 return None
             case _:
                 raise Refused("unknown", "not scripted")
+
+    async def _keep(self, request: control.KeepEnforcement) -> bool:
+        if self._writer.get(request.key) is None or not applies(self._writer.enforcement(request.key), request.after):
+            return False
+        self._writer.write(enforced={request.key: request.enforcement})
+        await self._tell(request.key)
+        return True
+
+    def held(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy."""
+        return self._writer.enforcement(key)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._followers.add(writer)  # before the answer, so that no change falls between

@@ -43,7 +43,7 @@ cases = st.builds(
     Case,
     key=st.none() | keys,
     record=st.none() | st.sampled_from(Unreadable) | records,
-    need=st.none() | st.sampled_from(Need),
+    need=st.none() | st.sampled_from(Need) | st.sampled_from(Unreadable),
     rule=st.none() | st.sampled_from(Rule),
     excess=st.none() | st.sampled_from(Excess),
     observe=st.booleans(),
@@ -75,6 +75,9 @@ BY_HAND = record(State.BLOCKED, Reason.UNREGISTERED, Reason.MANUAL)
         (Case(KEY, Unreadable.ENTRY), WAIT),
         (Case(KEY, ALLOWED), ALLOW),
         (Case(KEY, ALLOWED, NEED), Verdict(Action.PROVISION, (NEED,))),
+        (Case(KEY, ALLOWED, Unreadable.LIST), WAIT),
+        (Case(KEY, UNREGISTERED, Unreadable.LIST, rule=Rule.ALLOW), WAIT),
+        (Case(KEY, UNREGISTERED, Unreadable.LIST), Verdict(Action.BLOCK, UNREGISTERED.reasons)),
         (Case(KEY, record(State.ALLOWED, key=DeviceKey("PHONE2", "anna"))), ASK),
         (Case(KEY, record(State.ALLOWED, key=DeviceKey("PHONE1", "bert"))), ASK),
         (Case(KEY, record(State.BLOCKED, Reason.MANUAL, Reason.POLICY)), block(Reason.MANUAL, Reason.POLICY)),
@@ -151,6 +154,14 @@ def test_only_a_device_that_may_pass_is_provisioned(case: Case) -> None:
 
 
 @given(cases)
+def test_only_a_device_that_may_pass_waits_for_what_it_lacks(case: Case) -> None:
+    """Every other verdict is what it would be without a policy."""
+    plain = decide(replace(case, need=None))
+    judged = decide(replace(case, need=Unreadable.LIST))
+    assert judged == (WAIT if plain.action is Action.ALLOW and case.key is not None else plain)
+
+
+@given(cases)
 def test_what_is_explained_is_what_is_decided(case: Case) -> None:
     """The last step has the verdict, with the row that the audit trail names; the steps before it are the table's, in order."""
     steps = explain(case)
@@ -181,6 +192,7 @@ def test_the_table_in_the_docstring_is_the_table() -> None:
         (Case(KEY, record(State.WIPED)), Row.WIPED, "wiped"),
         (Case(KEY, ALLOWED), Row.ALLOWED, "allowed"),
         (Case(KEY, ALLOWED, NEED), Row.ALLOWED, "allowed; lacks our policy: policy_key_missing"),
+        (Case(KEY, ALLOWED, Unreadable.LIST), Row.ALLOWED, "allowed; the list cannot be read for what it lacks"),
         (Case(KEY, BY_HAND, rule=Rule.ALLOW, observe=True), Row.BLOCKED_BY_HAND, "blocked, unregistered, manual"),
         (
             Case(KEY, UNREGISTERED, rule=Rule.ALLOW, rule_name="pilot"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import Refused
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Reader, Writer
 from sentry_runtime.eas.policy import Policy
@@ -54,6 +55,9 @@ class NoLibrary:
 
     def has_policies(self) -> bool:
         return False
+
+    def enforcement(self, key: DeviceKey, *, anew: bool = False) -> None:
+        raise AssertionError(f"explained is what the list says, and not what this has: {key}, {anew}")
 
 
 def judge(*rules: settings.Rule, until: str = "", policy: bool = False) -> Judge:
@@ -181,6 +185,31 @@ def test_the_policy_key_counts_where_it_is_given(folder: Path) -> None:
     assert wrong.answer == "HTTP 449 with the status in the command's own document"
     asked = ask(folder, by, command="Provision")
     assert (asked.action, asked.answer) == ("provision", "the gateway hands out its policy")
+
+
+@pytest.mark.parametrize(
+    ("held", "action", "words"),
+    [
+        (Enforcement(final=7, digest=b"d" * 32), "allow", "has given its final key"),
+        (Enforcement(temporary=7, digest=b"d" * 32), "provision", "has yet to give its final key"),
+        (Enforcement(), "provision", "has yet to give its final key"),
+    ],
+)
+def test_what_a_backend_enforces_is_seen(folder: Path, held: Enforcement, action: str, words: str) -> None:
+    """As a request would meet it: with the right key, and with the one that our policy alone would have."""
+    put(folder, record(PHONE, State.ALLOWED))
+    by = judge(policy=True)
+    own = by.policies.keys(
+        Claim(PHONE, (), "iPhone", PHONE.principal, "Sync", "14.1", None), record(PHONE, State.ALLOWED)
+    )
+    assert ask(folder, by, policy_key=own.final).action == "allow"
+    writer = Writer(folder)
+    writer.write(enforced={PHONE: held})
+    writer.close()
+    said, alone = ask(folder, by), ask(folder, by, policy_key=own.final)
+    assert said.action == action
+    assert any(f"enforces a policy of its own on this device, and {words}" in note for note in said.notes)
+    assert (alone.action, alone.reasons) == ("provision", ("policy_key_wrong",))
 
 
 def test_a_list_that_is_not_there_is_said(folder: Path) -> None:

@@ -73,9 +73,22 @@ def test_the_gateways_own_policy_key_is_not_forwarded() -> None:
     head = parse(
         b"POST /Microsoft-Server-ActiveSync?" + query + b" HTTP/1.1\r\nHost: a\r\nX-MS-PolicyKey: 67305985\r\n\r\n"
     )
-    sent = request_head(head, BACKEND, "192.0.2.1", own_keys=True)
+    sent = request_head(head, BACKEND, "192.0.2.1", policy_key=0)
     assert sent.startswith(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEEAAAAAAZpUGhvbmU= HTTP/1.1\r\n")
     assert b"PolicyKey" not in sent
     passed = request_head(head, BACKEND, "192.0.2.1")
     assert query in passed
     assert b"X-MS-PolicyKey: 67305985\r\n" in passed
+
+
+def test_the_backends_own_policy_key_takes_the_place_of_the_gateways() -> None:
+    """In the header of the plain form, in the base64 form itself; never in both."""
+    packed = parse(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEABmlQaG9uZQ== HTTP/1.1\r\nHost: a\r\n\r\n")
+    sent = request_head(packed, BACKEND, "192.0.2.1", policy_key=67305985)
+    assert sent.startswith(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEEAQIDBAZpUGhvbmU= HTTP/1.1\r\n")
+    assert b"PolicyKey" not in sent
+    plain = b"POST /Microsoft-Server-ActiveSync?Cmd=Sync&DeviceId=A&DeviceType=B HTTP/1.1\r\nHost: a\r\n"
+    for field in (b"", b"x-ms-policykey: 1\r\n"):
+        sent = request_head(parse(plain + field + b"\r\n"), BACKEND, "192.0.2.1", policy_key=77)
+        assert sent.lower().count(b"x-ms-policykey: ") == 1
+        assert b"\r\nX-MS-PolicyKey: 77\r\n" in sent
