@@ -160,7 +160,7 @@ class Reader:
         """Whether any entry names a policy. Raises `StoreError`."""
         try:
             with self._env.begin() as txn:
-                return any(place.startswith(_POLICY) for place, _ in _from(txn, _POLICY, 1))
+                return any(True for _ in _under(txn, _POLICY))
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
@@ -289,9 +289,7 @@ class Writer:
     def sayings(self) -> Iterator[tuple[DeviceKey, Saying]]:
         """All that devices say, in key order."""
         with self._begin() as txn:
-            for place, value in _from(txn, _SAYS, None):
-                if not place.startswith(_SAYS):
-                    return
+            for place, value in _under(txn, _SAYS):
                 device_id, _, principal = place[len(_SAYS) :].decode().partition("\0")
                 yield DeviceKey(device_id, principal), _decode_saying(value)
 
@@ -331,6 +329,14 @@ def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tu
         yield item
 
 
+def _under(txn: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What lies under keys that begin so, and nothing behind them."""
+    for place, value in _from(txn, prefix, None):
+        if not place.startswith(prefix):
+            return
+        yield place, value
+
+
 def _enforce(txn: lmdb.Transaction, enforced: Mapping[DeviceKey, Enforcement | None]) -> None:
     for key, held in enforced.items():
         place = encode_key(key)
@@ -344,17 +350,12 @@ def _of_device(txn: lmdb.Transaction, device_id: str) -> list[Record]:
     if not _part_fits(device_id, DEVICE_ID_BYTES):
         return []
     prefix = device_id.encode() + b"\0"
-    found = []
-    for place, value in _from(txn, prefix, None):
-        if not place.startswith(prefix):
-            break
-        found.append(_decode(value))
-    return found
+    return [_decode(value) for _, value in _under(txn, prefix)]
 
 
 def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:
     """Drop the removals that the cursor has passed: from there on the cursor itself says that such news is old."""
-    notes = [(place, int(value)) for place, value in _from(txn, _REMOVED, None) if place.startswith(_REMOVED)]
+    notes = [(place, int(value)) for place, value in _under(txn, _REMOVED)]
     for place, version in notes:
         if version <= cursor:
             txn.delete(place)
