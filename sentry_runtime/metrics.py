@@ -20,6 +20,7 @@ class Counters(msgspec.Struct, kw_only=True):
     first_contacts: int = 0
     undecided: int = 0
     backend_failures: int = 0
+    redirected: int = 0
     revoked: int = 0
     unprovisioned: int = 0
     provisioned: int = 0

@@ -118,6 +118,15 @@ def without_policy_key(query: bytes) -> bytes:
     return _BASE64_SPECIAL.sub(_escape_one, digits) if b"%" in query else digits
 
 
+def same_device(device_id: str) -> frozenset[str]:
+    """The names under which the device that a person calls so may be known: the text, and what it says in hex."""
+    text = device_id.upper()
+    try:
+        return frozenset((text, *_printable(bytes.fromhex(text))))
+    except ValueError:
+        return frozenset((text,))
+
+
 def _escape_one(match: re.Match[bytes]) -> bytes:
     return b"%%%02X" % match[0][0]
 

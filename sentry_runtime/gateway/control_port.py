@@ -1,4 +1,4 @@
-"""The gateway's control socket: `Status` and `Drain`, served from the supervisor's `select`.
+"""The gateway's control socket: `Status`, `Drain` and what is asked of redirections, served from the supervisor's `select`.
 
 `control_server` is for processes with an event loop; the supervisor forks and has none.
 """
@@ -16,7 +16,7 @@ import msgspec
 from sentry_runtime import control
 
 SOCKET_MODE = 0o660
-REQUEST_BYTES = 4_096  # `Status` and `Drain` have no fields
+REQUEST_BYTES = 4_096  # a device id and a principal are the most there is in one
 CLIENTS = 32  # configd asks one thing at a time
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -31,11 +31,13 @@ class ControlPort:
         selector: selectors.BaseSelector,
         status: Callable[[], Mapping[str, int | str]],
         drain: Callable[[], None],
+        redirects: Callable[[control.ListRedirects | control.ClearRedirects], bytes],
     ) -> None:
         self._path = Path(path)
         self._selector = selector
         self._status = status
         self._drain = drain
+        self._redirects = redirects
         self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, bytearray] = {}
 
@@ -114,8 +116,10 @@ class ControlPort:
             case control.Drain():
                 self._drain()
                 return control.answer(None)
+            case control.ListRedirects() | control.ClearRedirects():
+                return self._redirects(request)
             case _:
-                return control.refuse("unknown", "the gateway serves status and drain")
+                return control.refuse("unknown", "the gateway serves status, drain and redirections")
 
 
 def _clear(path: Path) -> None:

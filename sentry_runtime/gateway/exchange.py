@@ -15,10 +15,12 @@ from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
 from sentry_runtime.gateway.decide import Action, Case, Unreadable, Verdict, decide
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 
@@ -42,6 +44,7 @@ class Exchange:
         self._id = ""
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
         self._task: asyncio.Task[None] | None = None
+        self._hops = 0  # how often the request has been sent on by a 451
 
     # From the front.
 
@@ -67,7 +70,7 @@ class Exchange:
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
-            self._discover(asked)
+            self._discover(asked, self.claim)
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
@@ -96,6 +99,7 @@ class Exchange:
             self._end(Answer(408), "fail", ("request_stalled",))
         else:
             self._counters.backend_failures += 1
+            self._relay.blame("backend_timeout")
             self._end(enforce.unavailable(), "fail", ("backend_timeout",))
 
     def drain(self) -> None:
@@ -143,6 +147,22 @@ class Exchange:
         """The backend has failed."""
         self._counters.backend_failures += 1
         self._end(enforce.unavailable(), "fail", (reason,))
+
+    def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
+        """The device belongs to another server: go there at once, or with its next attempt."""
+        if self.claim is None:
+            raise AssertionError("only a claim is forwarded")
+        try:
+            target = self._services.backends.follow(Seat.of(self.claim), sender, location, self._hops)
+        except BackendsDownError as error:
+            self.relay_failed(error.reason)
+            return
+        self._counters.redirected += 1
+        self._hops += 1
+        if whole:
+            self._wait_for(self._connect(self.claim, target))
+        else:
+            self._end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("backend_redirected",))
 
     # The way of a request.
 
@@ -215,16 +235,18 @@ class Exchange:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
 
-    def _discover(self, asked: Service) -> None:
+    def _discover(self, asked: Service, claim: Claim) -> None:
         if asked is Service.AUTODISCOVER_JSON:
             self._reply(autodiscover.of_query(self._head.query, self._services.external_host))
             return
-        self._gather(autodiscover.REQUEST_BYTES, autodiscover.too_large(), self._discover_document)
+        self._gather(
+            autodiscover.REQUEST_BYTES, autodiscover.too_large(), lambda body: self._discover_document(body, claim)
+        )
 
-    def _discover_document(self, body: bytes) -> None:
+    def _discover_document(self, body: bytes, claim: Claim) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
         if reply.action == "allow":
-            self._wait_for(self._reply_if_vouched(reply))
+            self._wait_for(self._reply_if_vouched(reply, claim))
         else:
             self._reply(reply)
 
@@ -235,7 +257,7 @@ class Exchange:
             raise AssertionError("only a device is provisioned, and only where there is a policy")
         try:
             if self._told is None:
-                await self._services.contacts.vouch(self._caller(), key)
+                await self._services.contacts.vouch(self._caller(), claim)
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
             return
@@ -268,9 +290,9 @@ class Exchange:
             self._gathers = None
             then(self._relay.gathered)
 
-    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+    async def _reply_if_vouched(self, reply: autodiscover.Reply, claim: Claim) -> None:
         try:
-            await self._services.contacts.vouch(self._caller())
+            await self._services.contacts.vouch(self._caller(), claim)
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
         else:
@@ -287,7 +309,8 @@ class Exchange:
 
     def _forward(self, claim: Claim) -> None:
         upstream = self._front.upstream
-        if upstream is not None and upstream.fits(claim, asyncio.get_running_loop().time()):
+        now, backends = asyncio.get_running_loop().time(), self._services.backends
+        if upstream is not None and upstream.fits(claim, now) and backends.keeps(upstream, claim):
             self._send(upstream)
             return
         if upstream is not None:
@@ -295,13 +318,16 @@ class Exchange:
             self._front.upstream = None
         self._wait_for(self._connect(claim))
 
-    async def _connect(self, claim: Claim) -> None:
+    async def _connect(self, claim: Claim, only: Target | None = None) -> None:
+        backends = self._services.backends
+        generation = backends.generation
         try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
+            upstream = await backends.connect(Seat.of(claim), lambda target: Upstream(target, claim), only)
         except BackendsDownError as error:
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
+        upstream.generation = generation
         self._front.upstream = upstream
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:

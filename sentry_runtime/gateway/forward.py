@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from sentry_runtime.gateway.backends import Target
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
@@ -74,6 +74,7 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, target: Target, owner: Claim) -> None:
         self.target = target
+        self.generation = 0  # see `Backends.keeps`
         self.served = 0
         self._owner = (owner.key, owner.principal)
         self._transport: asyncio.Transport | None = None

@@ -21,6 +21,9 @@ import msgspec
 
 from sentry_runtime.gateway import listener, provisioning, worker
 from sentry_runtime.gateway.control_port import ControlPort
+from sentry_runtime.gateway.desk import RedirectDesk
+from sentry_runtime.gateway.redirects import Forgotten, Learned, News, Redirect
+from sentry_runtime.gateway.reports import summed
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
 from sentry_runtime.systemd import Notifier
@@ -33,6 +36,8 @@ RETIRED_GENERATIONS = 2  # older ones are drained: each holds the memory of a wo
 SELECT_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
+
+_decode_packet = msgspec.json.Decoder(worker.Life | News).decode
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class Generation:
     settings: Settings
     digest: str
     time: float
-    start: Callable[[list[socket.socket], socket.socket], None]
+    start: Callable[[list[socket.socket], socket.socket, tuple[Redirect, ...]], None]
     places: list[Place] = field(default_factory=list)
 
 
@@ -73,12 +78,12 @@ def prepare(path: Path) -> Generation:
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
-    front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
+    front, backends = listener.front_context(gateway), listener.backend_trusts(gateway)
 
     policy = provisioning.load(gateway)
 
-    def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
+    def start(sockets: list[socket.socket], channel: socket.socket, redirections: tuple[Redirect, ...]) -> None:
+        worker.run(worker.Post(settings, sockets, front, backends, policy, channel, redirections))
 
     return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
 
@@ -100,7 +105,10 @@ class Supervisor:
         self._stop_by = float("inf")
         self._ready = False
         self._reload_error = ""  # why the last reading of the settings changed nothing
-        self._control = ControlPort(first.settings.paths.gateway_control, self._selector, self.status, self.drain)
+        self._redirects = RedirectDesk(self._spread)
+        self._control = ControlPort(
+            first.settings.paths.gateway_control, self._selector, self.status, self.drain, self._redirects.serve
+        )
 
     def run(self) -> None:
         """Work until SIGTERM and the end of all workers. Raises `OSError` when an address or the control socket is taken."""
@@ -130,7 +138,9 @@ class Supervisor:
             "settings_time": int(self._now.time),
             "reload_error": self._reload_error,
         }
-        return words | {name: getattr(total, name) for name in total.__struct_fields__}
+        seen = [place.running.life.backends for place in self._now.places if place.running and place.running.life]
+        names = (backend.name for backend in self._now.settings.gateway.backends)
+        return words | {name: getattr(total, name) for name in total.__struct_fields__} | summed(names, seen)
 
     def drain(self) -> None:
         """Take no new connection and finish what runs; a SIGHUP begins anew."""
@@ -216,7 +226,7 @@ class Supervisor:
             for other in self._now.places:
                 if other is not place:
                     _close_all(other.sockets)
-            self._now.start(place.sockets, channel)
+            self._now.start(place.sockets, channel, tuple(self._redirects.known))
             code = 0
         except Exception:  # the process boundary: told to the journal, and the supervisor sees the code
             log.exception("worker %d failed", os.getpid())
@@ -229,10 +239,24 @@ class Supervisor:
         except (BlockingIOError, ConnectionError):
             return
         if packet:
-            one.life = msgspec.json.decode(packet, type=worker.Life)
-            one.seen = time.monotonic()
+            self._take(one, _decode_packet(packet))
         else:  # it has ended or is about to; `_reap` hears of it from the kernel
             self._selector.unregister(one.channel)
+
+    def _take(self, one: Running, packet: worker.Life | News) -> None:
+        match packet:
+            case worker.Life():
+                one.life = packet
+                one.seen = time.monotonic()
+            case Learned() | Forgotten():
+                self._redirects.known.apply(packet)
+                self._spread(packet, but=one)
+
+    def _spread(self, news: News, but: Running | None = None) -> None:
+        """Tell the workers where a device has been sent, or that it has not any more."""
+        for one in self._all():
+            if one is not but:
+                _tell(one, msgspec.json.encode(news))
 
     def _reap(self) -> None:
         while True:

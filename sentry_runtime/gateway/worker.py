@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import ssl
@@ -17,12 +18,18 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
-from sentry_runtime.gateway.backends import Backends, Target
+from sentry_runtime.gateway.backends import Backends
+from sentry_runtime.gateway.checks import Checks
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
+from sentry_runtime.gateway.dial import Target, Trust
 from sentry_runtime.gateway.door import Crowd, Door
+from sentry_runtime.gateway.health import Health
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.pools import pools
 from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.redirects import News, Redirect, Redirections
+from sentry_runtime.gateway.reports import Reports, Standing
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
@@ -33,13 +40,18 @@ RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: 
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
 
 DRAIN, RETIRE = b"D", b"R"
+ORDER_BYTES = 4_096  # the longest order is news of one device, below 1 KiB
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True):
+_decode_news = msgspec.json.Decoder(News).decode
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", tag="life"):
     """A worker's sign of life to the supervisor: one packet of JSON each tick."""
 
     state: str
     counters: Counters
+    backends: dict[str, Standing] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +61,10 @@ class Post:
     settings: Settings
     sockets: list[socket.socket]
     front: ssl.SSLContext
-    backends: list[ssl.SSLContext | None]
+    backends: list[Trust | None]
     provisioning: Provisioning | None
     channel: socket.socket
+    redirections: tuple[Redirect, ...] = ()
 
 
 def run(post: Post) -> None:
@@ -70,18 +83,20 @@ class _Worker:
         self._crowd = Crowd(limits)
         self._trail = audit.Trail(settings.paths.audit_socket, time.time)
         self._counters = Counters()
-        targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
-        backends = Backends(targets, limits.backend_connect_seconds)
+        account = Account(self._trail, self._counters, time.time)
+        self._reports = Reports(account)
+        self._backends = backends = _backends(post, self._reports)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
         self._services = Services(
             limits=limits,
             backends=backends,
             known=Known(lambda: Reader(settings.paths.devices)),
             contacts=Contacts(backends, questions, limits.decision_seconds),
-            account=Account(self._trail, self._counters, time.time),
+            account=account,
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
         )
+        self._checks: asyncio.Task[None] | None = None
         self._doors: list[Door] = []
         self._over = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
@@ -94,17 +109,21 @@ class _Worker:
         self._post.channel.settimeout(0)
         loop.add_reader(self._post.channel, self._told)
         follower = loop.create_task(self._follower().run())
+        checks = Checks(self._backends, self._post.settings.gateway.routing.active, random.SystemRandom())
+        self._checks = loop.create_task(checks.run())
+        self._checks.add_done_callback(lambda done: None if done.cancelled() else self._over.set())
         self._doors = [Door(one, self._post.front, self._services, self._crowd) for one in self._post.sockets]
         for door in self._doors:
             door.open()
         self._tick()
         over = loop.create_task(self._over.wait())
         await asyncio.wait({over, follower}, return_when=asyncio.FIRST_COMPLETED)
-        if follower.done():
-            follower.result()  # it never returns: an error, and a worker that hears of no changes must not go on
-        follower.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await follower
+        for task in (follower, self._checks):
+            if task.done() and not task.cancelled():
+                task.result()  # it never returns: an error, and a worker that hears or sees no changes must not go on
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         self._trail.close()
         self._services.known.close()
 
@@ -161,28 +180,43 @@ class _Worker:
                     front.give_up()
 
     def _tell(self) -> None:
+        self._tell_news()
         counters = self._counters
         counters.connections_now = len(self._crowd.fronts)
         counters.exchanges_now = sum(1 for _ in self._services.account.running())
         counters.audit_lines, counters.audit_dropped = self._trail.written, self._trail.dropped
         state = "draining" if self._services.draining else "running"
+        backends = {
+            target.backend.name: Standing(up=target.health.up, reason=target.health.reason)
+            for target in self._backends.targets
+            if target.health is not None
+        }
         with contextlib.suppress(BlockingIOError, ConnectionError):  # a supervisor that is slow or gone
-            self._post.channel.send(msgspec.json.encode(Life(state=state, counters=counters)))
+            self._post.channel.send(msgspec.json.encode(Life(state=state, counters=counters, backends=backends)))
+
+    def _tell_news(self) -> None:
+        waiting = self._reports.waiting
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # the rest goes with the next sign of life
+            while waiting:
+                self._post.channel.send(msgspec.json.encode(waiting[0]))
+                waiting.pop(0)
 
     # Orders
 
     def _told(self) -> None:
         try:
-            orders = self._post.channel.recv(64)
+            orders = self._post.channel.recv(ORDER_BYTES)
         except ConnectionError:
             orders = b""
         if not orders:  # the supervisor is gone: its successor takes the sockets over
             asyncio.get_running_loop().remove_reader(self._post.channel)
             self._drain()
-        elif DRAIN in orders:
+        elif orders == DRAIN:
             self._drain()
-        elif RETIRE in orders:
+        elif orders == RETIRE:
             self._stop(RETIRED_SECONDS)
+        else:
+            self._backends.hear(_decode_news(orders))
 
     def _drain(self) -> None:
         self._services.stopping = True
@@ -197,8 +231,20 @@ class _Worker:
             if not self._services.draining:
                 door.close()
         self._services.draining = True
+        if self._checks is not None:
+            self._checks.cancel()  # nobody new comes for whom it would matter
         loop = asyncio.get_running_loop()
         self._end = min(self._end, loop.time() + seconds)
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = loop.call_later(DRAIN_TICK_SECONDS, self._tick)
+
+
+def _backends(post: Post, reports: Reports) -> Backends:
+    gateway = post.settings.gateway
+    routing, seconds = gateway.routing, gateway.limits.backend_connect_seconds
+    targets = [
+        Target(backend, trust, Health(routing.passive, routing.active))
+        for backend, trust in zip(gateway.backends, post.backends, strict=True)
+    ]
+    return Backends(targets, pools(gateway), routing, seconds, reports, Redirections(post.redirections))

@@ -13,6 +13,7 @@ from tests.gateway.stand import AuditSink, Backend, Certificates, ScriptedAgent,
 
 MakeStand = Callable[..., Awaitable[Stand]]
 
+UNCHECKED = settings.Routing(active=None)  # a backend sees nothing that no device has caused
 LIMITS = settings.Limits(drain_seconds=3.0, decision_seconds=3.0, backend_connect_seconds=3.0)
 
 
@@ -48,6 +49,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
         certificate: str | None = "backend",
         started: bool = True,
         external_host: str = "",
+        routing: settings.Routing = UNCHECKED,
     ) -> Stand:
         folder = tmp_path / str(len(made))
         for name in ("", "devices"):
@@ -82,6 +84,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             ),
             workers=workers,
             external_host=external_host,
+            routing=routing,
             limits=limits,
         )
         link = settings.UemLink(mode="embedded", url="https://127.0.0.1:9443", tls=trust)

@@ -134,8 +134,14 @@ async def say_yes(turn: Turn) -> None:
     await turn.ok(extra="MS-ASProtocolVersions: 2.5,12.1,14.1\r\n" if turn.seen.method == "OPTIONS" else "")
 
 
+async def challenge(turn: Turn) -> None:
+    """Answer as a server that wants credentials."""
+    await turn.ok(status="401 Unauthorized", extra='WWW-Authenticate: Basic realm="mail"\r\n')
+
+
 class Backend:
-    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`."""
+    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`, its health
+    checks (those without credentials) by `check`."""
 
     def __init__(self, name: str, context: ssl.SSLContext | None) -> None:
         self.name = name
@@ -143,6 +149,8 @@ class Backend:
         self.probes: list[Seen] = []
         self.script: Script = say_yes
         self.probe: Script = say_yes
+        self.checks: list[Seen] = []
+        self.check: Script = challenge
         self.connections = 0
         self.lost = asyncio.Event()
         self.port = 0
@@ -167,6 +175,11 @@ class Backend:
         async with asyncio.timeout(PATIENCE), self.arrived:
             await self.arrived.wait_for(lambda: len(self.seen) >= count)
 
+    def _part_of(self, seen: Seen) -> tuple[list[Seen], Script]:
+        if seen.method != "OPTIONS" or seen.values("user-agent") != ["Sentry"]:
+            return self.seen, self.script
+        return (self.probes, self.probe) if seen.values("authorization") else (self.checks, self.check)
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
@@ -177,11 +190,11 @@ class Backend:
         try:
             while (seen := await read_request(reader)) is not None:
                 seen.connection = number
-                is_probe = seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]
+                kept, script = self._part_of(seen)
                 async with self.arrived:
-                    (self.probes if is_probe else self.seen).append(seen)
+                    kept.append(seen)
                     self.arrived.notify_all()
-                await (self.probe if is_probe else self.script)(Turn(seen, reader, writer))
+                await script(Turn(seen, reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
