@@ -209,7 +209,7 @@ class Relay:
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )
-        self._front.set_deadline(RESPONSE_STALL_SECONDS)
+        self._front.set_deadline(self._services.limits.backend_answer_seconds)  # some send the head and hold the body
 
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """More of the backend's answer."""

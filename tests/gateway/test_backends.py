@@ -247,7 +247,9 @@ async def test_a_backend_that_slows_one_device_down_is_no_worse_for_it(make_stan
 
     async def slow_down(turn: Turn) -> None:
         await turn.body()
-        await turn.ok(status="503 Service Unavailable", extra="Retry-After: 60\r\nX-MS-ASThrottle: CommandFrequency\r\n")
+        await turn.ok(
+            status="503 Service Unavailable", extra="Retry-After: 60\r\nX-MS-ASThrottle: CommandFrequency\r\n"
+        )
 
     stand.backends[0].script = slow_down
     for user in (ANNA, "bert@lab.test", "cora@lab.test"):
@@ -311,12 +313,12 @@ async def test_the_domain_of_the_user_chooses_the_backend(make_stand: MakeStand)
 def discover(user: str) -> bytes:
     """An Autodiscover request for the mailbox of this user."""
     body = (
-        '<?xml version="1.0" encoding="utf-8"?><Autodiscover '
-        'xmlns="http://schemas.microsoft.com/exchange/autodiscover/mobilesync/requestschema/2006"><Request>'
-        "<EMailAddress>someone@lab.test</EMailAddress><AcceptableResponseSchema>"
-        "http://schemas.microsoft.com/exchange/autodiscover/mobilesync/responseschema/2006"
-        "</AcceptableResponseSchema></Request></Autodiscover>"
-    ).encode()
+        b'<?xml version="1.0" encoding="utf-8"?><Autodiscover '
+        b'xmlns="http://schemas.microsoft.com/exchange/autodiscover/mobilesync/requestschema/2006"><Request>'
+        b"<EMailAddress>someone@lab.test</EMailAddress><AcceptableResponseSchema>"
+        b"http://schemas.microsoft.com/exchange/autodiscover/mobilesync/responseschema/2006"
+        b"</AcceptableResponseSchema></Request></Autodiscover>"
+    )
     lines = (
         "POST /autodiscover/autodiscover.xml HTTP/1.1",
         "Host: a",

@@ -53,9 +53,7 @@ class Moved:
 
     async def lines(self, count: int = 1) -> list[dict[str, Any]]:
         """The lines of redirections, once there are so many outcomes."""
-        lines = await self.stand.audit.wait(
-            lambda lines: sum(line["event"] == "outcome" for line in lines) >= count
-        )
+        lines = await self.stand.audit.wait(lambda lines: sum(line["event"] == "outcome" for line in lines) >= count)
         return [line for line in lines if line["event"] == "backend_redirect"]
 
     def listed(self) -> list[control.Redirected]:

@@ -53,7 +53,7 @@ JUDGED = (
 
 @pytest.mark.parametrize(("address", "networks", "own", "allowed"), JUDGED)
 def test_an_address_is_judged_by_the_listed_networks(
-    address: str, networks: tuple[str, ...], own: bool, allowed: bool
+    address: str, networks: tuple[str, ...], *, own: bool, allowed: bool
 ) -> None:
     """Special and own addresses are nobody's mail server unless somebody says just that."""
     found = parsed(address)
@@ -72,10 +72,11 @@ NETWORKS = st.lists(
 )
 
 
-@given(ADDRESSES, NETWORKS, st.booleans())
+@given(address=ADDRESSES, networks=NETWORKS, own=st.booleans())
 def test_nothing_is_dialled_that_no_network_holds_and_no_special_one_by_a_wider_network(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
     networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network],
+    *,
     own: bool,
 ) -> None:
     """Told from the other side: each yes has its network."""
@@ -108,7 +109,7 @@ def test_the_machine_knows_its_own_addresses_without_sending_anything() -> None:
         f" && exec {sys.executable} -c '"
         "import ipaddress; from sentry_runtime.gateway.addresses import is_own;"
         'print(*(int(is_own(ipaddress.ip_address(one))) for one in "10.9.8.7 10.9.8.6 127.0.0.2 192.0.2.1'
-        ' 2001:db8:9::7 2001:db8:9::8 ::1".split()))\''
+        " 2001:db8:9::7 2001:db8:9::8 ::1\".split()))'"
     )
     argv = ["unshare", "--map-root-user", "--net", "sh", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)

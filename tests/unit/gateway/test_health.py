@@ -68,7 +68,7 @@ def take(health: Health, now: float, word: str) -> Change | None:
 
 @pytest.mark.parametrize(("steps", "checks", "changes"), DIALOGUES)
 def test_it_goes_down_and_comes_back_as_the_table_says(
-    steps: tuple[Step, ...], checks: bool, changes: dict[int, str]
+    steps: tuple[Step, ...], *, checks: bool, changes: dict[int, str]
 ) -> None:
     """Each step changes what the table says, and nothing else."""
     health = Health(PASSIVE, ACTIVE if checks else None)

@@ -1,5 +1,7 @@
 """What a 451 says, whether it is followed, and what is remembered of it."""
 
+import contextlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -77,13 +79,10 @@ def test_a_location_is_read_strictly(said: str, found: Location | str) -> None:
 @given(st.binary(max_size=300))
 def test_whatever_a_backend_says_is_a_place_or_a_refusal(said: bytes) -> None:
     """And a place has a host that a certificate can name."""
-    try:
-        found = read(said)
-    except RedirectError as error:
-        assert error.reason.startswith("redirect_")
-    else:
-        assert found.host.isascii()
-        assert not set(found.host) & set("@/\\ ?#%")
+    with contextlib.suppress(RedirectError):
+        host = read(said).host
+        assert host.isascii()
+        assert not set(host) & set("@/\\ ?#%")
 
 
 # where to | by whom | allowed, or why not

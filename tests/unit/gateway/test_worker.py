@@ -27,9 +27,7 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
     tls = settings.ServerTls(certificate="", key="")
     link = settings.UemLink(mode="embedded", url="", tls=settings.ClientTls(trust=""))
     whole = settings.Settings(
-        gateway=settings.Gateway(
-            listeners=(), tls=tls, backends=(settings.Backend(name="mail", host="192.0.2.1"),)
-        ),
+        gateway=settings.Gateway(listeners=(), tls=tls, backends=(settings.Backend(name="mail", host="192.0.2.1"),)),
         agent=settings.Agent(uem=link),
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
