@@ -50,6 +50,7 @@ def settings(tree: Tree) -> Settings:
             workers=gateway["workers"],
             external_host=_external_host(tree),
             limits=Limits(**gateway["limits"]),
+            routing=backends.routing(tree),
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),

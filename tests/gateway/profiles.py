@@ -1,7 +1,8 @@
 """How the servers that companies use answer, as far as it matters to a gateway: in our own words and by no capture.
 
-Exchange's and Office 365's ways follow MS-ASHTTP and what is generally known of them, Traveler's and Gmail's what is generally known
-alone; nobody's server was asked. What counts is that these ways differ in every respect in which a gateway could go wrong.
+Exchange's and Office 365's ways follow MS-ASHTTP and what is generally known of them, Traveler's and Gmail's what is
+generally known alone; nobody's server was asked. What counts is that these ways differ in every respect in which a gateway
+could go wrong.
 """
 
 from dataclasses import dataclass
