@@ -100,6 +100,13 @@ def device(shell: Shell, values: Values) -> None:
     shell.call(api.DeviceAction, type(None), action=values["action"], **fields)
 
 
+def clear_redirects(shell: Shell, values: Values) -> Output:
+    """Forget where one device, or all of them, has been sent."""
+    fields = {"device_id": values.get("id", ""), "principal": values.get("user", "")}
+    count = shell.call(api.ClearRedirects, int, **fields)
+    return Output((f"{count} forgotten.",), {"forgotten": count})
+
+
 def power(action: str) -> Action:
     """The command that restarts or turns off the machine. With an uncommitted candidate it asks to commit that first."""
     words = {"reload": "restart", "poweroff": "turn off"}[action]

@@ -220,6 +220,13 @@ class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action")
     note: str = ""
 
 
+class ClearRedirects(_SessionVerb, frozen=True, kw_only=True, tag="redirects.clear"):
+    """Forget where a backend has sent one (device, principal), or all of them. Result: how many were known (int)."""
+
+    device_id: str = ""
+    principal: str = ""
+
+
 class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
     """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
 
@@ -271,6 +278,7 @@ Verb = (
     | Show
     | ControlService
     | DeviceAction
+    | ClearRedirects
     | Ping
     | Lookup
     | SetPassword

@@ -54,6 +54,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Show: Rule(EVERYBODY, portal=True),
     api.ControlService: Rule(OPERATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
+    api.ClearRedirects: Rule(OPERATORS, privileged=True),
     api.Ping: Rule(OPERATORS),
     api.Lookup: Rule(OPERATORS),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),

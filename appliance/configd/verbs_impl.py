@@ -58,6 +58,7 @@ class Actions:
             api.Show: self._show,
             api.ControlService: self._control,
             api.DeviceAction: self._device,
+            api.ClearRedirects: self._clear_redirects,
             api.Ping: self._ping,
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
@@ -128,16 +129,15 @@ class Actions:
             title=verb.service, facts=(("unit", unit), ("state", state.active), ("at boot", state.enabled))
         )
 
+    def _clear_redirects(self, verb: api.ClearRedirects, _held: Held) -> int:
+        if verb.device_id or verb.principal:
+            _check_device(verb.device_id, verb.principal)
+        request = control.ClearRedirects(device_id=verb.device_id, principal=verb.principal)
+        return int(self._call(self._paths.gateway_control, request, int))
+
     def _device(self, verb: api.DeviceAction, held: Held) -> None:
-        if not DEVICE_ID.fullmatch(verb.device_id):
-            raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
         # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
-        if not 0 < len(verb.principal) <= PRINCIPAL_CHARACTERS or not verb.principal.isprintable():
-            raise refused(
-                "invalid",
-                rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
-                f"found {verb.principal[:64]!r}",
-            )
+        _check_device(verb.device_id, verb.principal)
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
             raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
         note = verb.note or f"by {held.user}"
@@ -184,6 +184,17 @@ class Actions:
         """Remember a log-in and tell the session of the one before."""
         last = self._engine.store.set_last_login(held.user, LastLogin(when=stamp(now), source=held.source))
         held.last_login = f"{last.when} from {last.source or 'here'}" if last else ""
+
+
+def _check_device(device_id: str, who: str) -> None:
+    if not DEVICE_ID.fullmatch(device_id):
+        raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
+    if not 0 < len(who) <= PRINCIPAL_CHARACTERS or not who.isprintable():
+        raise refused(
+            "invalid",
+            rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
+            f"found {who[:64]!r}",
+        )
 
 
 def _host(host: str) -> str:
