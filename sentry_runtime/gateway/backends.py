@@ -21,6 +21,7 @@ from sentry_runtime.settings import Routing
 
 ROUNDS = 2  # of `backend_connect_seconds`: the time for all dials of one request together ...
 SLACK_SECONDS = 1.0  # ... and so much, so that the last of them ends by its own limit and is seen to have failed
+STRANGERS = "all strangers"  # who asks before anybody is known: one for all, since a name costs a stranger nothing
 _BROKEN = frozenset({502, 503, 504})  # what stands behind the backend is gone; see `health`
 _SLOWED = frozenset({b"retry-after", b"x-ms-asthrottle"})
 

@@ -13,7 +13,7 @@ import httptools
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
-from sentry_runtime.gateway.backends import ROUNDS, Backends, BackendsDownError
+from sentry_runtime.gateway.backends import ROUNDS, STRANGERS, Backends, BackendsDownError
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import HEAD_BYTES
 from sentry_runtime.gateway.head import Head
@@ -23,7 +23,6 @@ from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.rewrite import probe_head
 
 USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
-PROBE = "a probe"  # for whom a bad answer to a probe counts: a stranger's name must not count for the backend's health
 PROBES_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
 
 
@@ -115,11 +114,11 @@ class Contacts:
                 status = await probe.status
         except (TimeoutError, BackendsDownError) as error:
             reason = error.reason if isinstance(error, BackendsDownError) else "backend_timeout"
-            self._backends.answered_badly(probe.target, PROBE, reason)
+            self._backends.answered_badly(probe.target, STRANGERS, reason)
             raise BackendsDownError(reason) from None
         finally:
             probe.drop()
-        self._backends.answered(probe.target, PROBE, status, probe.fields)
+        self._backends.answered(probe.target, STRANGERS, status, probe.fields)
         return status
 
 

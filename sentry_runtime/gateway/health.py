@@ -11,7 +11,7 @@
 `failures` of these within `window_seconds` take it out of use for `dead_seconds` at least. A good one wipes out those of its
 kind, so that one in a thousand never adds up. Bad answers count once for each principal: a device whose own requests kill
 the backend's workers shall not take it from everybody. Afterwards it comes back by what took it away (a dial that succeeds, a
-good answer), or by checks. Down checks count apart: `fall` in a row take it out of use, `rise` good ones bring it back.
+good answer), or by checks. These count apart: `fall` bad ones in a row take it out of use, `rise` good ones bring it back.
 """
 
 import enum

@@ -6,6 +6,7 @@ from typing import Protocol
 from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import rewrite
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.backends import STRANGERS
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
 from sentry_runtime.gateway.head import Head
@@ -230,7 +231,8 @@ class Relay:
         """The backend has gone in mid-exchange."""
         self._front.upstream = None
         # On a connection that has served before, a request may have crossed an end that was in order.
-        if self._upstream is not None and (self.begun or self._upstream.served == 1):
+        crossed = reason == "backend_closed" and not self.begun
+        if self._upstream is not None and not (crossed and self._upstream.served > 1):
             self.blame(reason)
         self._owner.relay_failed(reason)
 
@@ -249,7 +251,8 @@ class Relay:
 
     @property
     def _asker(self) -> str:
-        return self._owner.claim.principal if self._owner.claim is not None else ""
+        claim = self._owner.claim
+        return STRANGERS if claim is None or claim.key is None else claim.principal
 
     def _seen(self, head: ResponseHead) -> None:
         if self._upstream is not None:

@@ -1,5 +1,6 @@
 """What a worker tells of its backends: audit lines, its view of each in the sign of life, and news for the other workers."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -8,6 +9,8 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.health import Change
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.redirects import News
+
+NEWS = 1_000  # that wait for a supervisor that is slow; what is lost costs the other workers a redirection more
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +24,7 @@ class Reports:
     """The `Audience` of a worker's backends."""
 
     def __init__(self, account: Account) -> None:
-        self.waiting: list[News] = []
+        self.waiting: deque[News] = deque(maxlen=NEWS)
         """What the supervisor has not been told yet, the oldest first."""
         self._account = account
 

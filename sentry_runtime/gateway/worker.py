@@ -199,7 +199,7 @@ class _Worker:
         with contextlib.suppress(BlockingIOError, ConnectionError):  # the rest goes with the next sign of life
             while waiting:
                 self._post.channel.send(msgspec.json.encode(waiting[0]))
-                waiting.pop(0)
+                waiting.popleft()
 
     # Orders
 
