@@ -261,6 +261,53 @@ async def test_a_backend_that_slows_one_device_down_is_no_worse_for_it(make_stan
     assert len(stand.backends[0].seen) == 3
 
 
+async def test_an_end_that_a_request_crosses_is_no_failure_and_an_answer_that_never_comes_is(
+    make_stand: MakeStand,
+) -> None:
+    """A connection that has served may end before the next request; one that is new owes an answer."""
+    stand = await make_stand(backends=2, routing=Routing(passive=PATIENT, active=None))
+    phone = phone_of(stand, "mail0")
+    users = (ANNA, "bert@lab.test")
+
+    async def once(turn: Turn) -> None:
+        await turn.body()
+        if turn.seen.target.startswith("/Microsoft-Server-ActiveSync?Cmd=FolderSync"):
+            await turn.ok()
+        else:
+            turn.writer.close()
+
+    stand.backends[0].script = once
+    for user in users:
+        await allow(stand, phone, principal=user)
+        connection = await stand.device()
+        for command, status in (("FolderSync", 200), ("Sync", 503)):
+            asked_for = post(command, device=phone, user=user, authorization=basic(user))
+            assert (await connection.ask(asked_for)).status == status
+    assert [await asked(stand, phone, "Sync", user) for user in users] == [503, 503]
+    assert [await asked(stand, phone, "Sync", user) for user in users] == [200, 200]
+    lines = await stand.audit.wait(lambda lines: bool(of_event(lines, "backend_down")))
+    assert [line["reasons"] for line in of_event(lines, "backend_down")] == [["backend_closed"]]
+
+
+async def test_strangers_cannot_take_a_backend_away(make_stand: MakeStand) -> None:
+    """Requests without a device, and probes, under as many names as one likes: all of them count as one."""
+    stand = await make_stand(backends=2, routing=Routing(passive=PATIENT, active=None))
+    broken = answering("502 Bad Gateway")
+    for backend in stand.backends:
+        backend.script = backend.probe = broken
+    for number in range(8):
+        user = f"stranger{number}@lab.test"
+        head = "OPTIONS /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: a\r\n"
+        for request in (
+            f"{head}Authorization: {basic(user)}\r\n\r\n".encode(),
+            post(user=user, authorization=basic(user)),
+        ):
+            connection = await stand.device()
+            assert (await connection.ask(request)).status in (502, 503)
+    await until(lambda: stand.status()["requests"] == 16)
+    assert [stand.status()[f"backend.mail{number}.up"] for number in (0, 1)] == [1, 1]
+
+
 async def test_a_backend_that_came_back_is_found_by_one_check_when_its_dead_time_is_over(make_stand: MakeStand) -> None:
     """Where nothing is checked all the time; one request at a time tries it, and none of a device's."""
     stand = await make_stand(backends=2, routing=Routing(passive=SOON, active=None))
