@@ -17,7 +17,7 @@ from tests.gateway.stand import Backend as Server
 from tests.gateway.stand import Stand, Turn, basic, post, until
 
 ANNA = "anna@lab.test"
-QUICK = ActiveHealth(interval_seconds=1.0, timeout_seconds=1.0, rise=1, fall=1)
+QUICK = ActiveHealth(interval_seconds=1.0, timeout_seconds=5.0, rise=1, fall=1)
 SOON = PassiveHealth(failures=1, dead_seconds=1.0)
 PATIENT = PassiveHealth(failures=2, dead_seconds=3_600.0)  # what is down stays so for the length of a test
 
@@ -218,7 +218,8 @@ async def silent(turn: Turn) -> None:
 
 async def test_a_backend_that_takes_connections_and_says_nothing_fails_its_checks(make_stand: MakeStand) -> None:
     """In time."""
-    stand = await make_stand(routing=Routing(active=QUICK))
+    quicker = msgspec.structs.replace(QUICK, timeout_seconds=1.0)
+    stand = await make_stand(routing=Routing(active=quicker))
     stand.backend.check = silent
     await until(lambda: stand.status()["backend.mail0.reason"] == "backend_timeout")
 
