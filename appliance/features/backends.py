@@ -55,6 +55,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
             yield Problem(f"{path}.verify", f"{server['verify']} together with tls false", "strict, or tls true")
         yield from tls.verify(f"{path}.tls_versions", server["tls_versions"])
     yield from _verify_pools(tree["backends"])
+    yield from _verify_domains(tree["backends"]["domains"], tree["principals"]["domains"])
     yield from _verify_redirects(tree["backends"])
     if servers and not interfaces.in_zone(tree, "backend"):
         yield Problem("interfaces", "no interface with zone backend", "at least one, because there are backends")
@@ -81,6 +82,17 @@ def _verify_pools(backends: Tree) -> Iterator[Problem]:
             "nothing, and every server is some domain's",
             "the servers for users of no listed domain, or a server that no domain names",
         )
+
+
+def _verify_domains(pools: Mapping[str, Any], shorts: Mapping[str, str]) -> Iterator[Problem]:
+    """Nobody's name ends in a NetBIOS domain that is known to be a DNS domain: such a pool would have no user."""
+    known = {short.lower(): long for short, long in shorts.items()}
+    for domain in sorted(pools):
+        if domain.lower() in known:
+            long = known[domain.lower()]
+            yield Problem(
+                f"backends.domains.{domain}", f"a NetBIOS domain, which principals.domains makes {long}", long
+            )
 
 
 def _verify_redirects(backends: Tree) -> Iterator[Problem]:
@@ -262,7 +274,7 @@ FEATURE = Feature(
         default=values.several(
             SERVER_NAME_KIND,
             "Default servers",
-            "For users of no listed domain and bare names. Empty: the servers that no domain names.",
+            "For users of no listed domain and, without a default domain, bare names. Empty: the servers that no domain names.",
             most=SERVERS,
             default=[],
         ),

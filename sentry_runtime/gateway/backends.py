@@ -56,6 +56,8 @@ class Upstream(Protocol):
     target: Target
     generation: int
     """Of `Backends.generation` when its target was chosen."""
+    logged_on: bool
+    """It has been authenticated itself, which no other connection would be."""
 
 
 class Backends:
@@ -98,14 +100,22 @@ class Backends:
     def keeps(self, upstream: Upstream, claim: Claim) -> bool:
         """Whether this connection still leads where the device belongs.
 
-        A device goes back to its own backend, when that is back, with the next request, never in the middle of one.
+        A device goes back to its own backend, when that is back, with the next request, never in the middle of one. One that
+        has logged on stays where it is for as long as the connection holds.
         """
-        if upstream.generation != self.generation:
+        if upstream.generation != self.generation and not upstream.logged_on:
             seat = Seat.of(claim)
             if seat.device and self.order(seat)[0].backend != upstream.target.backend:
                 return False
             upstream.generation = self.generation
         return True
+
+    def serves(self, target: Target, seat: Seat) -> bool:
+        """Whether this is one of the servers that the device may be sent to."""
+        if target.backend in self._pools.of(seat):
+            return True
+        sent = self._sent(seat) if self.follows else None
+        return sent is not None and sent.backend == target.backend
 
     def any_up(self, now: float) -> bool:  # noqa: ARG002 - what is up is up until it is seen to fail
         """Whether there is one that nothing speaks against."""

@@ -7,8 +7,8 @@ import msgspec
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.eas import principal
-from sentry_runtime.eas.query import same_device
+from sentry_runtime.eas.device_id import printable_reading
+from sentry_runtime.eas.principal import Names, PrincipalError
 from sentry_runtime.gateway.redirects import Forgotten, News, Redirections
 
 PAGE_BYTES = 65_536  # of one answer, which a Unix socket takes at once: the supervisor waits for nobody
@@ -17,11 +17,14 @@ Request = control.ListRedirects | control.ClearRedirects
 
 
 class RedirectDesk:
-    """Answers requests from `known`; `spread` tells the workers."""
+    """Answers requests from `known`; `spread` tells the workers, `names` is how users' names are read now."""
 
-    def __init__(self, spread: Callable[[News], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, spread: Callable[[News], None], names: Callable[[], Names], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.known = Redirections(now=now)
         self._spread = spread
+        self._names = names
         self._now = now
 
     def serve(self, request: Request) -> bytes:
@@ -32,7 +35,7 @@ class RedirectDesk:
             return control.refuse("invalid", "a device id comes with a principal, or neither is given")
         try:
             keys = self._keys(request) if request.device_id else tuple(one.key for one in self.known)
-        except principal.PrincipalError:
+        except PrincipalError:
             return control.refuse("invalid", f"{request.principal!r} is no user's name")
         news = Forgotten(keys=keys if request.device_id else None)
         self.known.apply(news)
@@ -40,8 +43,9 @@ class RedirectDesk:
         return control.answer(len(keys))
 
     def _keys(self, request: control.ClearRedirects) -> tuple[DeviceKey, ...]:
-        who, names = principal.canonical(request.principal), same_device(request.device_id)
-        return tuple(one.key for one in self.known if one.key.principal == who and one.key.device_id in names)
+        who, device = self._names().canonical(request.principal), request.device_id.upper()
+        forms = (device, *printable_reading(device))  # as a person has it from the device list, and as it is kept here
+        return tuple(one.key for one in self.known if one.key.principal == who and one.key.device_id in forms)
 
     def _page(self, after: DeviceKey | None) -> list[control.Redirected]:
         page: list[control.Redirected] = []

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.identify import Claim, device_of
 from sentry_runtime.settings import Backend, Gateway, SettingsError, default_servers
 
 
@@ -25,9 +25,8 @@ class Seat:
     @classmethod
     def of(cls, claim: Claim) -> Self:
         """Of a request: a base64 id counts by its printable reading, which is the same device's id in the plain form."""
-        if claim.key is None:
-            return cls("", claim.principal)
-        return cls(claim.aliases[0] if claim.aliases else claim.key.device_id, claim.principal)
+        device = device_of(claim)
+        return cls("" if device is None else device.device_id, claim.principal)
 
     @property
     def domain(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import socket
@@ -16,34 +17,51 @@ import uvloop
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import Follower, Questions
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.checks import Checks
 from sentry_runtime.gateway.contact import Contacts
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
+from sentry_runtime.gateway.credentials import Access, Scheme
+from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
 from sentry_runtime.gateway.dial import Target, Trust
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.health import Health
+from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.pools import pools
-from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.redirects import News, Redirect, Redirections
 from sentry_runtime.gateway.reports import Reports, Standing
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.site import Site
+from sentry_runtime.gateway.teller import Teller
+from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.metrics import Counters
-from sentry_runtime.settings import Settings
+from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
 
 TICK_SECONDS = 1.0  # how often deadlines are looked at and a sign of life is sent
 DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is done
 RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
 
-DRAIN, RETIRE = b"D", b"R"
+THROTTLED_TOLD = 50  # devices that a sign of life names: 20 KiB; where there are more, something else is wrong
+
+DRAIN, RETIRE, RENEW = b"D", b"R", b"P"
+"""Orders; any other one is news in JSON. With RETIRE comes a descriptor of the new settings' text: their rules hold for what
+still runs here, too. RENEW: policy keys are others now."""
 ORDER_BYTES = 4_096  # the longest order is news of one device, below 1 KiB
 
-
 _decode_news = msgspec.json.Decoder(News).decode
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that a worker refuses for now, why, and for how many seconds more."""
+
+    device: DeviceKey
+    excess: Excess
+    seconds: int
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", tag="life"):
@@ -51,6 +69,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", tag="lif
 
     state: str
     counters: Counters
+    throttled: tuple[Paused, ...] = ()
     backends: dict[str, Standing] = {}
 
 
@@ -62,7 +81,7 @@ class Post:
     sockets: list[socket.socket]
     front: ssl.SSLContext
     backends: list[Trust | None]
-    provisioning: Provisioning | None
+    policy: SitePolicy
     channel: socket.socket
     redirections: tuple[Redirect, ...] = ()
 
@@ -73,6 +92,12 @@ def run(post: Post) -> None:
         signal.signal(number, signal.SIG_IGN)  # the supervisor's business
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Worker(post).work())
+
+
+def _access(settings: Settings) -> Access:
+    gateway = settings.gateway
+    schemes = tuple(Scheme(one) for one in gateway.authentication)
+    return Access(schemes, settings.principals.names(), pooled=gateway.pooled_connections)
 
 
 class _Worker:
@@ -87,14 +112,22 @@ class _Worker:
         self._reports = Reports(account)
         self._backends = backends = _backends(post, self._reports)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
+        throttle = settings.gateway.throttle
+        self._throttle = None if throttle is None else Throttle(throttle, time.monotonic)
+        known = Known(lambda: Reader(settings.paths.devices))
         self._services = Services(
             limits=limits,
             backends=backends,
-            known=Known(lambda: Reader(settings.paths.devices)),
+            known=known,
             contacts=Contacts(backends, questions, limits.decision_seconds),
             account=account,
-            provisioning=post.provisioning,
+            judge=Judge(Policies(post.policy, known), Site.of(settings.gateway, names=settings.principals.names())),
+            throttle=self._throttle,
+            notice=settings.gateway.block_notice,
+            teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
+            access=_access(settings),
+            versions=versions_up_to(settings.gateway.newest_protocol),
         )
         self._checks: asyncio.Task[None] | None = None
         self._doors: list[Door] = []
@@ -133,6 +166,7 @@ class _Worker:
         def begin() -> None:
             known.set_fresh(fresh=True)
             self._judge_again(None)
+            self._services.teller.retry()
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
@@ -144,17 +178,21 @@ class _Worker:
     def _judge_again(self, keys: Iterable[DeviceKey] | None) -> None:
         """End what runs of these devices where it may no longer run.
 
-        None: of all, after a time in which changes may have been missed. What cannot be read then ends nothing, since
-        nothing says that it has changed; of an entry that has changed it does.
+        None: of all, after a time in which changes may have been missed, or when what the site says has changed. What
+        cannot be read then ends nothing, since nothing says that it has changed; of an entry that has changed it does. A
+        rule that denies needs no entry.
         """
         for exchange in self._services.account.running(keys):
             key = exchange.claim.key if exchange.claim is not None else None
             found = None if key is None else self._services.known.get(key)
-            if keys is None and isinstance(found, Unreadable):
+            verdict = exchange.judged_anew(found)
+            if keys is None and isinstance(found, Unreadable) and verdict.action is not Action.BLOCK:
                 continue
-            verdict = decide(Case(key, found))
-            if verdict.action is not Action.ALLOW:
+            policies = self._services.judge.policies
+            if verdict.action not in (Action.ALLOW, Action.PROVISION):
                 exchange.revoke(verdict)
+            elif verdict.action is Action.PROVISION or policies.digest_of(found) != exchange.policy:
+                exchange.renew(verdict)
 
     # Time
 
@@ -162,6 +200,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         try:
             self._look_at_deadlines(loop.time())
+            self._look_at_the_site()
             self._tell()
         finally:  # a fault in one connection must not stop the clock of all
             pause = DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS
@@ -179,6 +218,11 @@ class _Worker:
                 for front in list(self._crowd.fronts):
                     front.give_up()
 
+    def _look_at_the_site(self) -> None:
+        """End what a rule or observing has let through that has ended since the last look."""
+        if self._services.judge.site.turn():
+            self._judge_again(None)
+
     def _tell(self) -> None:
         self._tell_news()
         counters = self._counters
@@ -186,13 +230,9 @@ class _Worker:
         counters.exchanges_now = sum(1 for _ in self._services.account.running())
         counters.audit_lines, counters.audit_dropped = self._trail.written, self._trail.dropped
         state = "draining" if self._services.draining else "running"
-        backends = {
-            target.backend.name: Standing(up=target.health.up, reason=target.health.reason)
-            for target in self._backends.targets
-            if target.health is not None
-        }
+        life = Life(state=state, counters=counters, throttled=self._paused(), backends=self._standings())
         with contextlib.suppress(BlockingIOError, ConnectionError):  # a supervisor that is slow or gone
-            self._post.channel.send(msgspec.json.encode(Life(state=state, counters=counters, backends=backends)))
+            self._post.channel.send(msgspec.json.encode(life))
 
     def _tell_news(self) -> None:
         waiting = self._reports.waiting
@@ -201,13 +241,30 @@ class _Worker:
                 self._post.channel.send(msgspec.json.encode(waiting[0]))
                 waiting.popleft()
 
+    def _standings(self) -> dict[str, Standing]:
+        return {
+            target.backend.name: Standing(up=target.health.up, reason=target.health.reason)
+            for target in self._backends.targets
+            if target.health is not None
+        }
+
+    def _paused(self) -> tuple[Paused, ...]:
+        throttle = self._throttle
+        if throttle is None:
+            return ()
+        pauses = throttle.pauses()[:THROTTLED_TOLD]
+        return tuple(Paused(device=one.device, excess=one.excess, seconds=int(throttle.left(one))) for one in pauses)
+
     # Orders
 
     def _told(self) -> None:
+        descriptors: list[int] = []
         try:
-            orders = self._post.channel.recv(ORDER_BYTES)
+            orders, descriptors, _, _ = socket.recv_fds(self._post.channel, ORDER_BYTES, 1)
         except ConnectionError:
             orders = b""
+        for descriptor in descriptors:
+            self._take_rules(descriptor)
         if not orders:  # the supervisor is gone: its successor takes the sockets over
             asyncio.get_running_loop().remove_reader(self._post.channel)
             self._drain()
@@ -215,8 +272,29 @@ class _Worker:
             self._drain()
         elif orders == RETIRE:
             self._stop(RETIRED_SECONDS)
+        elif orders == RENEW:
+            self._renew()
         else:
             self._backends.hear(_decode_news(orders))
+
+    def _renew(self) -> None:
+        """The worker that has come has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
+        for exchange in list(self._services.account.running()):
+            exchange.renew(ALLOW)
+        for front in list(self._crowd.fronts):
+            front.drain()
+
+    def _take_rules(self, descriptor: int) -> None:
+        """Judge what runs by what the site says now."""
+        try:
+            # Not `read`: other workers have the same descriptor, with the one position of all.
+            text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        finally:
+            os.close(descriptor)
+        # No `SettingsError` is expected: the supervisor has read the same text.
+        fresh = parse(text, SETTINGS_PATH)
+        self._services.judge.site = Site.of(fresh.gateway, names=fresh.principals.names())
+        self._judge_again(None)
 
     def _drain(self) -> None:
         self._services.stopping = True

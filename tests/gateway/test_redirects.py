@@ -16,9 +16,11 @@ from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.gateway.redirects import HOPS
 from sentry_runtime.gateway.relay import KEPT_BODY_BYTES
-from sentry_runtime.settings import Redirects
+from sentry_runtime.settings import Redirects, Throttle
 from tests.gateway.conftest import UNCHECKED, MakeStand
 from tests.gateway.stand import PHONE, Backend, Script, Stand, Turn, basic, post, until
+from tests.gateway.test_device_policies import SETTINGS_BODY
+from tests.gateway.test_provisioning import SAYS, plain
 
 EAS = "/Microsoft-Server-ActiveSync"
 RULES = Redirects(hosts=("localhost", "169.254.169.254"), networks=("127.0.0.0/8",))
@@ -78,15 +80,21 @@ MakeMoved = Any
 
 @pytest.fixture
 async def make_moved(make_stand: MakeStand) -> AsyncIterator[MakeMoved]:
-    """Make such a gateway: the rules, and which certificate `elsewhere` shows."""
+    """Make such a gateway: the rules, which certificate `elsewhere` shows, and any other setting of the gateway."""
     others: list[Backend] = []
 
     async def make(
-        *, rules: Redirects = RULES, certificate: str | None = "localhost", verify: str = "strict", workers: int = 1
+        *,
+        rules: Redirects = RULES,
+        certificate: str | None = "localhost",
+        verify: str = "strict",
+        workers: int = 1,
+        started: bool = True,
+        **more: object,
     ) -> Moved:
         routing = msgspec.structs.replace(UNCHECKED, redirects=rules)
         name = None if certificate is None else "backend"
-        stand = await make_stand(routing=routing, certificate=name, workers=workers, started=False)
+        stand = await make_stand(routing=routing, certificate=name, workers=workers, started=False, **more)
         context = None
         if certificate is not None:
             stand.certificates.issue("localhost", "localhost")
@@ -101,7 +109,8 @@ async def make_moved(make_stand: MakeStand) -> AsyncIterator[MakeMoved]:
         backend = msgspec.structs.replace(backend, host="127.0.0.2", port=elsewhere.port, verify=verify)
         gateway = msgspec.structs.replace(stand.settings.gateway, backends=(backend,))
         stand.settings = msgspec.structs.replace(stand.settings, gateway=gateway)
-        await stand.start()
+        if started:
+            await stand.start()
         await stand.agent.put(PHONE, State.ALLOWED)
         moved = Moved(stand, elsewhere)
         moved.origin.script = sending_to(moved.url)
@@ -277,6 +286,54 @@ async def test_a_mailbox_that_moved_back_is_found(moved: Moved) -> None:
     for _ in range(2):
         assert (await moved.one()).status == 200
     assert moved.counts() == (3, 2)
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_what_an_older_device_says_in_settings_is_heard_once(moved: Moved, *, early: bool) -> None:
+    """Though it goes to two servers: what both have got would say nothing."""
+
+    async def at_once(turn: Turn) -> None:
+        await turn.ok(extra=f"X-MS-Location: {moved.url}\r\n", status="451 Redirect")
+        await asyncio.Event().wait()
+
+    if early:
+        moved.origin.script = at_once
+    device = await moved.stand.device()
+    request = plain("Settings", "12.1", None, SETTINGS_BODY)
+    await device.send(request[:-10])
+    await (moved.elsewhere if early else moved.origin).wait_seen()
+    await device.send(request[-10:])
+    assert (await device.response()).status == 200
+    assert (moved.counts(), moved.elsewhere.seen[0].body) == ((1, 1), SETTINGS_BODY)
+    await until(lambda: moved.stand.agent.described == [control.Describe(key=PHONE, information=SAYS)])
+
+
+async def test_a_followed_request_counts_once_towards_what_a_device_may_ask(make_moved: MakeMoved) -> None:
+    """Four are served where three may be asked at once, since the last one only begins the pause."""
+    moved = await make_moved(throttle=Throttle(requests_per_second=0.001, burst=3))
+    path = moved.stand.settings.paths.gateway_control
+    for _ in range(4):
+        assert (await moved.one()).status == 200
+        assert control.call(path, control.ClearRedirects()) in (0, 1)
+        await until(lambda: moved.listed() == [])
+    assert (await moved.one()).status == 503
+    assert (await moved.stand.audit.outcomes(5))[-1]["action"] == "throttle"
+
+
+async def test_a_connection_that_waits_for_its_device_is_left_when_the_device_belongs_elsewhere(moved: Moved) -> None:
+    """Behind a balancer that pools devices: it is put aside while another device asks, and is not taken up again."""
+    await moved.stand.agent.put(DeviceKey("PHONE2", "anna@lab.test"), State.ALLOWED)
+    path = moved.stand.settings.paths.gateway_control
+    device = await moved.stand.device()
+    for asked in (post(), post(device="PHONE2"), post()):
+        assert (await device.ask(asked)).status == 200
+    assert moved.counts() == (2, 3)
+    assert (await device.ask(post(device="PHONE2"))).status == 200
+    await until(lambda: len(moved.listed()) == 2)
+    assert control.call(path, control.ClearRedirects(device_id="PHONE1", principal="anna@lab.test")) == 1
+    await until(lambda: len(moved.listed()) == 1)
+    assert (await device.ask(post())).status == 200
+    assert moved.counts() == (3, 5)
 
 
 # --- not followed -------------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class Connection:
 
     target: Target
     generation: int
+    logged_on: bool = False
 
 
 def made(*names: str, **changes: object) -> tuple[Backends, Notes]:
@@ -123,6 +124,28 @@ async def test_a_connection_is_kept_while_it_leads_where_the_device_belongs() ->
     check(backends, own, "", "")
     assert not backends.keeps(moved, CLAIM)
     assert backends.keeps(connection, CLAIM)
+
+
+async def test_a_connection_that_has_logged_on_is_kept_wherever_the_device_belongs() -> None:
+    """The log-on could not come along."""
+    backends, _ = made("a", "b")
+    connection = Connection(backends.order(SEAT)[0], backends.generation, logged_on=True)
+    check(backends, names(backends)[0], *DOWN)
+    assert backends.keeps(connection, CLAIM)
+
+
+async def test_a_device_is_served_by_its_pool_and_where_it_was_sent() -> None:
+    """Not by a server of another domain, nor by one that it is sent to no longer."""
+    backends, _ = made("a", "b", "c", domains={"other.test": ("c",)})
+    strange = Seat("PHONE1", "anna@other.test")
+    by_name = {target.backend.name: target for target in backends.targets}
+    assert [backends.serves(by_name[name], SEAT) for name in "abc"] == [True, True, False]
+    assert [backends.serves(by_name[name], strange) for name in "abc"] == [False, False, True]
+    sent = backends.follow(SEAT, by_name["a"], location("east.test"), 0)
+    assert backends.serves(sent, SEAT)
+    assert not backends.serves(sent, strange)
+    backends.forget((KEY,))
+    assert not backends.serves(sent, SEAT)
 
 
 def location(host: str) -> bytes:

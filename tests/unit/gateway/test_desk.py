@@ -5,10 +5,12 @@ import pytest
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.gateway.desk import PAGE_BYTES, RedirectDesk
 from sentry_runtime.gateway.redirects import REMEMBERED_SECONDS, Forgotten, Location, News
 
 EAST = Location("https", "east.test", 443)
+SITE = Names({"lab": "lab.test"}, "lab.test")
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def told() -> list[News]:
 @pytest.fixture
 def desk(told: list[News]) -> RedirectDesk:
     """A desk whose clock stands still."""
-    return RedirectDesk(told.append, lambda: 100.0)
+    return RedirectDesk(told.append, lambda: SITE, lambda: 100.0)
 
 
 def result(line: bytes) -> object:
@@ -51,19 +53,20 @@ def test_the_list_comes_in_pages_that_a_socket_takes_at_once(desk: RedirectDesk)
 
 
 def test_one_device_is_cleared_by_any_name_it_has(desk: RedirectDesk, told: list[News]) -> None:
-    """The text or its hex, in any case; the user in any form that means the same."""
+    """The text or its hex, in any case; the user in any form that means the same to the site."""
     keys = [DeviceKey("PHONE1", "anna@lab.test"), DeviceKey("PHONE1", "bert@lab.test")]
-    for device in ("phone1", b"PHONE1".hex()):
+    forms = ("LAB.test\\Anna", "LAB\\anna", "anna", "anna@lab.test")
+    for device, who in ((device, who) for device in ("phone1", b"PHONE1".hex()) for who in forms):
         for key in keys:
             desk.known.learn(key, EAST, "mail")
-        assert result(desk.serve(control.ClearRedirects(device_id=device, principal="LAB.test\\Anna"))) == 1
+        assert result(desk.serve(control.ClearRedirects(device_id=device, principal=who))) == 1
         assert [one.key for one in page(desk)] == keys[1:]
         assert told[-1] == Forgotten(keys=(keys[0],))
 
 
 def test_all_are_cleared_at_once(desk: RedirectDesk, told: list[News]) -> None:
     """The workers forget also what this process has not heard of yet."""
-    desk.known.learn(DeviceKey("PHONE1", "anna"), EAST, "mail")
+    desk.known.learn(DeviceKey("PHONE1", "anna@lab.test"), EAST, "mail")
     assert result(desk.serve(control.ClearRedirects())) == 1
     assert (page(desk), told) == ([], [Forgotten(keys=None)])
 

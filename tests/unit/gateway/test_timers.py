@@ -8,14 +8,18 @@ from typing import Any, cast
 import pytest
 
 from appliance.features import FEATURES
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway import worker
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.credentials import Access
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import parse
 from sentry_runtime.gateway.identify import Claim, identify
+from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import RESPONSE_STALL_SECONDS, Relay
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.upstreams import Upstreams
 from sentry_runtime.settings import Backend, Limits
 
 LONGEST = 3_540.0  # HeartbeatInterval of Ping and Sync (MS-ASCMD 2.2.3.84), and 59 minutes of Wait
@@ -48,12 +52,20 @@ class Front:
     def __init__(self) -> None:
         self.peer = Peer("192.0.2.1", 1, "")
         self.upstream: Upstream | None = None
+        self.upstreams = Upstreams()
+        self.logons = cast(Logons, None)  # nobody logs on here
         self.full = False
         self.deadlines: list[float] = []
         self.written = b""
 
     def identify(self, head: Any) -> Any:
         raise AssertionError("nobody is identified here")
+
+    def note(self, claim: Any) -> None:
+        raise AssertionError("nobody is identified here")
+
+    def adopt(self, upstream: Upstream) -> None:
+        raise AssertionError("nobody logs on here")
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -104,7 +116,7 @@ class Owner:
     """An exchange that a relay belongs to."""
 
     def __init__(self) -> None:
-        self.claim: Claim | None = identify(parse(PING))
+        self.claim: Claim | None = identify(parse(PING), Access())
         self.ends: list[str] = []
 
     def relayed(self) -> None:
@@ -130,10 +142,12 @@ class Quiet:
 async def held() -> tuple[Front, Upstream, Wire, Owner]:
     """A Ping that is at the backend, whole."""
     front, owner, wire = Front(), Owner(), Wire()
-    services = cast(Services, SimpleNamespace(limits=Limits(), provisions=False, draining=False, backends=Quiet()))
+    services = cast(
+        Services, SimpleNamespace(limits=Limits(), draining=False, backends=Quiet(), versions=versions_up_to("16.1"))
+    )
     relay = Relay(front, services, parse(PING), owner)
     relay.body(b"ping", complete=True)
-    upstream = Upstream(Target(Backend(name="mail", host="192.0.2.1"), None), identify(parse(PING)))
+    upstream = Upstream(Target(Backend(name="mail", host="192.0.2.1"), None), identify(parse(PING), Access()))
     upstream.connection_made(wire)
     front.upstream = upstream
     relay.send(upstream)

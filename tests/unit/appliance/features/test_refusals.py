@@ -39,6 +39,17 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("banner.text", "", "''", "1 to 4096"),
     ("banner.text", "bell\a", "bell", "printable"),
     ("banner.text", "x" * 5_000, "(5004 characters)", "4096"),
+    ("gateway.policy.min_device_password_length", 17, "17", "from 1 to 16"),
+    ("gateway.policy.allow_camera", 1, "1", "true or false"),
+    ("gateway.policy.allow_camara", True, "unknown setting", "allow_camera"),
+    ("gateway.policy.max_calendar_age_filter", 8, "8", "from 0 to 7"),
+    ("gateway.policy.approved_application_list", ["DA39"], "DA39", "40 hex digits"),
+    ("gateway.policy.unapproved_in_rom_application_list", ["a\tb"], "a\\tb", "a name of 1 to 256"),
+    ("gateway.fleet_secret", "x" * 31, "a secret value", "openssl rand -hex 32"),
+    ("gateway.fleet_secret", "a secret with blanks, which is long enough", "a secret value", "32 to 4096"),
+    ("gateway.non_provisionable", "perhaps", "'perhaps'", "allow, block"),
+    ("uem.policies", {"Strict": {"allow_camera": True}}, "the name 'Strict'", "up to 32"),
+    ("uem.default_policy", "all of them", "'all of them'", "up to 32"),
     ("ssh.max_sessions", 11, "11", "from 1 to 10"),
     ("ssh.max_sessions", 0, "0", "from 1 to 10"),
     ("ssh.password_authentication", "perhaps", "'perhaps'", "true or false"),
@@ -92,6 +103,17 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("backends.redirect_hosts", ["."], "'.'", "lower-case DNS name"),
     ("backends.redirect_hosts", ["https://mail.example.com"], "'https://mail.example.com'", "lower-case DNS name"),
     ("backends.redirect_networks", ["198.51.100.1"], "'198.51.100.1'", "a network such as"),
+    ("gateway.authentication", [], "[]", "1 to 4 items"),
+    ("gateway.authentication", ["basic", "digest"], "'digest'", "basic, ntlm, negotiate, bearer"),
+    ("gateway.authentication", ["basic", "basic"], "['basic', 'basic']", "every item once"),
+    ("gateway.newest_protocol", "14.2", "'14.2'", "14.0, 14.1, 16.0"),
+    ("gateway.pooled_connections", "some", "'some'", "true or false"),
+    ("principals.domains", {"corp.example": "corp.example"}, "the name 'corp.example'", "NetBIOS domain"),
+    ("principals.domains", {"A\\B": "corp.example"}, "the name", "NetBIOS domain"),
+    ("principals.domains", {"CORP": "corp"}, "'corp'", "DNS domain"),
+    ("principals.default_domain", "CORP", "'corp'", "DNS domain"),
+    ("principals.default_domain", "192.0.2.1", "'192.0.2.1'", "DNS domain"),
+    ("uem.devices_per_mailbox", -1, "-1", "from 0 to 1000"),
     ("uem.mode", "core", "'core'", "embedded (this version has no other)"),
     ("uem.fail_mode", "open", "'open'", "allow, block"),
     ("certificates.lifetime_days", 3_650, "3650", "from 2 to 398"),
@@ -154,8 +176,19 @@ def test_what_has_no_sensible_default_must_be_said(missing: str, lab_with: LabWi
 
 # path of the value | the value put there | where it is refused | words of `found`
 ACROSS: tuple[tuple[str, Any, str, str], ...] = (
+    ("principals.domains", {"A": "x.test", "b": "X.test"}, "principals.domains.b", "x.test, which is A already"),
+    ("principals.domains", {"CORP": "x.test", "corp": "y.test"}, "principals.domains.corp", "a second time"),
     ("users.accounts.admin.role", "operator", "users.accounts", "no account with role administrator"),
     ("users.accounts.nobody2", {"role": "auditor"}, "users.accounts.nobody2", "neither password_hash nor ssh_keys"),
+    ("gateway.policy.max_calendar_age_filter", 2, "gateway.policy", "max_calendar_age_filter is 2"),
+    (
+        "gateway.policy.unapproved_in_rom_application_list",
+        [f"{number:0256}" for number in range(65)],
+        "gateway.policy",
+        "names of 16640 bytes",
+    ),
+    ("uem.policies.lazy", {}, "uem.policies.lazy", "no setting"),
+    ("uem.default_policy", "lax", "uem.default_policy", "'lax'"),
     ("interfaces.mgmt0.zones", ["backend"], "interfaces", "no interface with zone management"),
     ("interfaces.device0.zones", ["backend"], "gateway.zones.0", "device, which no interface carries"),
     ("interfaces.backend0.zones", ["device"], "interfaces", "no interface with zone backend"),
@@ -221,6 +254,21 @@ def test_settings_that_do_not_fit_together_are_refused(
         lab_with(lambda tree: _put(tree, path, value))
     assert refused.value.problems[0].path == where
     assert found in refused.value.problems[0].found
+
+
+def test_a_pool_for_a_netbios_domain_that_is_a_dns_domain_is_refused(lab_with: LabWith) -> None:
+    """No user's name would end in it: the pool would serve nobody, and nobody would notice."""
+
+    def change(tree: dict[str, Any], domain: str) -> None:
+        tree["principals"] = {"domains": {"CORP": "corp.example"}}
+        tree["backends"]["domains"] = {domain: ["mail"]}
+        tree["backends"]["default"] = ["mail"]
+
+    lab_with(lambda tree: change(tree, "other"))
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: change(tree, "Corp"))
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.allowed) == ("backends.domains.Corp", "corp.example")
 
 
 def test_a_second_default_route_is_refused_by_name(lab_with: LabWith) -> None:
