@@ -53,6 +53,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bytes_out: int = 0
     milliseconds: int = 0
     backend: str = ""
+    target: str = ""
     count: int = 0
 
 

@@ -2,9 +2,9 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails`
-from the management plane), the gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`,
-`AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what is checked by the server from the peer's
-credentials (SO_PEERCRED), never from what the message says.
+from the management plane), the gateway's (`Status`, `Drain`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's
+(`Register`, `SetState`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what
+is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -103,6 +103,33 @@ class Status(_Request, frozen=True, kw_only=True, tag="status"):
 
 class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
     """Management to gateway: take no new connection, finish what runs."""
+
+
+class ListRedirects(_Request, frozen=True, kw_only=True, tag="redirects.list"):
+    """Management to gateway: a page of the devices that a backend has sent elsewhere (451), in key order; the answer's
+    `result` is a list of `Redirected`."""
+
+    after: DeviceKey | None = None
+
+
+class ClearRedirects(_Request, frozen=True, kw_only=True, tag="redirects.clear"):
+    """Management to gateway: forget where one (device, principal) was sent, or all of them; `result` is how many were known.
+
+    Device id and principal as a person writes them; both or neither.
+    """
+
+    device_id: str = ""
+    principal: str = ""
+
+
+class Redirected(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that is served elsewhere: by which backend's word, where, and for how many seconds that is remembered."""
+
+    key: DeviceKey
+    backend: str
+    host: str
+    port: int
+    seconds: int
 
 
 class Explain(_Request, frozen=True, kw_only=True, tag="explain"):
@@ -223,6 +250,8 @@ Request = (
     | Status
     | Drain
     | Explain
+    | ListRedirects
+    | ClearRedirects
     | Register
     | SetState
     | Flag

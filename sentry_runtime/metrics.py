@@ -20,6 +20,7 @@ class Counters(msgspec.Struct, kw_only=True):
     first_contacts: int = 0
     undecided: int = 0
     backend_failures: int = 0
+    redirected: int = 0
     revoked: int = 0
     softened: int = 0
     throttled: int = 0

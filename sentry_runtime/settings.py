@@ -5,6 +5,7 @@ keys are named by path. An unknown key is an error, so that a setting can never 
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,8 @@ SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
+Verify = Literal["strict", "log"]
+Scheduling = Literal["round_robin", "priority"]
 Scheme = Literal["basic", "ntlm", "negotiate", "bearer"]
 Protocol = Literal["2.5", "12.0", "12.1", "14.0", "14.1", "16.0", "16.1"]
 Authority = Annotated[
@@ -67,13 +70,73 @@ class Listener(_Tree, frozen=True, kw_only=True):
 
 
 class Backend(_Tree, frozen=True, kw_only=True):
-    """One ActiveSync server behind the gateway. `tls` None means plain HTTP; `server_name` is what its certificate says."""
+    """One ActiveSync server behind the gateway. `tls` None means plain HTTP; `server_name` is what its certificate says.
+
+    `verify`: `strict` dials nobody whose certificate does not hold; `log` does, and each such connection has an audit line.
+    `priority`: the lowest number is used first, where `Routing.scheduling` says so.
+    """
 
     name: str
     host: str
     port: int = 443
     server_name: str | None = None
     tls: ClientTls | None = None
+    verify: Verify = "strict"
+    priority: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+
+
+class PassiveHealth(_Tree, frozen=True, kw_only=True):
+    """How many failures of dials and requests, within which time, take a backend out of use, and for how long at least."""
+
+    failures: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3  # one or two may be connections that crossed a restart
+    window_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30.0  # older failures say nothing of now
+    dead_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30.0  # what a mail server takes to restart
+
+
+class ActiveHealth(_Tree, frozen=True, kw_only=True):
+    """The gateway's own checks: an OPTIONS without credentials on a connection of its own, by each worker."""
+
+    interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 10.0  # found down within half a minute
+    timeout_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 5.0  # of all of a check; the answer is a few bytes
+    rise: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2  # good checks in a row: a server that starts may stumble once
+    fall: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3  # bad ones in a row: one lost packet takes nobody's server away
+
+
+class Redirects(_Tree, frozen=True, kw_only=True):
+    """Where a backend may send a device with 451; with nothing in both lists nowhere.
+
+    `hosts` are lower-case names and, with a dot in front, all names below one. The address found for a name must lie in one of
+    the `networks`; the machine's own address, loopback, link-local and the like only where a network says just that.
+    """
+
+    hosts: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+class Routing(_Tree, frozen=True, kw_only=True):
+    """Which backend serves whom.
+
+    `domains`: mail domain to the names of its backends. `default` are those of everybody else; without it, those that no
+    domain names. `active` None: no checks, and a backend that failed is looked at again when its dead time is over.
+    """
+
+    scheduling: Scheduling = "round_robin"
+    default: tuple[str, ...] = ()
+    domains: dict[str, tuple[str, ...]] = {}
+    passive: PassiveHealth = PassiveHealth()
+    active: ActiveHealth | None = ActiveHealth()
+    redirects: Redirects = Redirects()
+
+
+def default_servers(
+    default: Iterable[str], domains: Mapping[str, Iterable[str]], backends: Iterable[str]
+) -> tuple[str, ...]:
+    """The names of the backends for those whom no domain serves: the stated ones, or those that no domain names.
+
+    Not simply all: the password of a stranger to a domain is no business of that domain's server.
+    """
+    taken = {name for names in domains.values() for name in names}
+    return tuple(default) or tuple(name for name in backends if name not in taken)
 
 
 class Limits(_Tree, frozen=True, kw_only=True):
@@ -162,6 +225,7 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """None: a device may ask as much as it likes."""
     block_notice: Notice = ""
     """What a device that is refused is told, with the reasons for it; without it, it is told neither."""
+    routing: Routing = Routing()
 
     @property
     def worker_count(self) -> int:

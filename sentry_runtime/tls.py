@@ -36,6 +36,17 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
     return context
 
 
+def unverified_context(tls: ClientTls) -> ssl.SSLContext:
+    """A dialler's context that takes any certificate: for a site that wants to reach a backend all the same, and to be told.
+
+    Raises `SettingsError` like `client_context`.
+    """
+    context = client_context(tls)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _bound(context: ssl.SSLContext, tls: ServerTls | ClientTls) -> None:
     if tls.minimum > tls.maximum:
         raise SettingsError(f"TLS versions from {tls.minimum} to {tls.maximum}: the lowest is above the highest")

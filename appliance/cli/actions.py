@@ -108,6 +108,13 @@ def device(shell: Shell, values: Values) -> None:
     shell.call(api.DeviceAction, type(None), action=values["action"], **fields)
 
 
+def clear_redirects(shell: Shell, values: Values) -> Output:
+    """Forget where one device, or all of them, has been sent."""
+    fields = {"device_id": values.get("id", ""), "principal": values.get("user", "")}
+    count = shell.call(api.ClearRedirects, int, **fields)
+    return Output((f"{count} forgotten.",), {"forgotten": count})
+
+
 def flag(shell: Shell, values: Values) -> None:
     """Say that something is wrong with a device, or no longer."""
     fields = {"device_id": values["id"], "principal": values["user"], "cause": values["cause"]}

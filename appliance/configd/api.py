@@ -220,6 +220,13 @@ class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action")
     note: str = ""
 
 
+class ClearRedirects(_SessionVerb, frozen=True, kw_only=True, tag="redirects.clear"):
+    """Forget where a backend has sent one (device, principal), or all of them. Result: how many were known (int)."""
+
+    device_id: str = ""
+    principal: str = ""
+
+
 class FlagDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.flag"):
     """Tell the embedded UEM that something is wrong with a device (`holds`), or no longer. Result: None."""
 
@@ -300,6 +307,7 @@ Verb = (
     | Show
     | ControlService
     | DeviceAction
+    | ClearRedirects
     | FlagDevice
     | Explain
     | DevicePolicy

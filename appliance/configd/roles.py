@@ -54,6 +54,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Show: Rule(EVERYBODY, portal=True),
     api.ControlService: Rule(OPERATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
+    api.ClearRedirects: Rule(OPERATORS, privileged=True),
     api.FlagDevice: Rule(OPERATORS, privileged=True),
     api.Explain: Rule(EVERYBODY),
     api.DevicePolicy: Rule(OPERATORS, privileged=True),

@@ -59,6 +59,7 @@ class Actions:
             api.Show: self._show,
             api.ControlService: self._control,
             api.DeviceAction: self._device,
+            api.ClearRedirects: self._clear_redirects,
             api.FlagDevice: self._flag,
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
@@ -132,6 +133,12 @@ class Actions:
             title=verb.service, facts=(("unit", unit), ("state", state.active), ("at boot", state.enabled))
         )
 
+    def _clear_redirects(self, verb: api.ClearRedirects, _held: Held) -> int:
+        if verb.device_id or verb.principal:
+            _check_names(verb.device_id, verb.principal)
+        request = control.ClearRedirects(device_id=verb.device_id, principal=verb.principal)
+        return int(self._ask_gateway(request, int))
+
     def _device(self, verb: api.DeviceAction, held: Held) -> None:
         _check_names(verb.device_id, verb.principal)
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
@@ -172,15 +179,16 @@ class Actions:
             if len(word) > PRINCIPAL_CHARACTERS or not word.isprintable():
                 raise refused("invalid", f"a name is one line of at most {PRINCIPAL_CHARACTERS} printable characters")
         fields = {field: getattr(verb, field) for field in control.Explain.__struct_fields__}
+        said: control.Explanation = self._ask_gateway(control.Explain(**fields), control.Explanation)
+        return said
+
+    def _ask_gateway(self, request: control.Request, kind: Any) -> Any:
         try:
-            said: control.Explanation = self._call(
-                self._paths.gateway_control, control.Explain(**fields), control.Explanation
-            )
+            return self._call(self._paths.gateway_control, request, kind)
         except control.ControlError as error:
             if error.kind == "invalid":
                 raise refused("invalid", str(error).removeprefix("invalid: ")) from error
             raise
-        return said
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]

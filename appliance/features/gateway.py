@@ -70,6 +70,7 @@ def settings(tree: Tree) -> Settings:
             policy=policy.made(gateway["policy"]) if gateway.get("policy") else None,
             fleet_secret=fleet_secret.path(tree),
             non_provisionable=gateway["non_provisionable"],
+            routing=backends.routing(tree),
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),

@@ -15,6 +15,7 @@ from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway.decide import Action, Unreadable, Verdict
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.metrics import Counters
 
 TURNED_AWAY_LINES = 10  # a second, of connections without a request; the counters have all of them
@@ -150,6 +151,36 @@ class Account:
                 reasons=(reason,),
                 status=status,
                 count=count,
+            )
+        )
+
+    def backend(self, event: str, backend: str, reasons: tuple[str, ...]) -> None:
+        """Write the single line of something about a backend that belongs to no request."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event=event,
+                reasons=reasons,
+                backend=backend,
+            )
+        )
+
+    def redirected(self, seat: Seat, backend: str, host: str, refusal: str) -> None:
+        """Write the single line of a 451 that was followed or, with a `refusal`, was not."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event="backend_redirect",
+                device_id=seat.device,
+                principal=seat.principal,
+                action="deny" if refusal else "allow",
+                reasons=(refusal,) if refusal else (),
+                backend=backend,
+                target=host,
             )
         )
 

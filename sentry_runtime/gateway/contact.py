@@ -13,10 +13,13 @@ import httptools
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
-from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
+from sentry_runtime.gateway.backends import ROUNDS, STRANGERS, Backends, BackendsDownError
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import HEAD_BYTES
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.pools import Seat
+from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.rewrite import probe_head
 
 USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
@@ -63,24 +66,24 @@ class Contacts:
             )
         )
 
-    async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
-        """Have a backend say that the credentials hold; nothing of it is kept.
+    async def vouch(self, caller: Caller, claim: Claim) -> None:
+        """Have a backend of theirs say that the credentials hold; nothing of it is kept.
 
         Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
         """
-        status = await self._vouched(key, caller)
+        status = await self._vouched(claim, caller)
         if status in (401, 403):
             raise CredentialsRefusedError
         if not 200 <= status < 300:
             raise UndecidedError("backend_undecided")
 
-    async def _vouched(self, key: DeviceKey | None, caller: Caller) -> int:
-        asked = (key, caller.authorization)
+    async def _vouched(self, claim: Claim, caller: Caller) -> int:
+        asked = (claim.key, caller.authorization)
         task = self._probes.get(asked)
         if task is None:
             if len(self._probes) >= PROBES_AT_ONCE:
                 raise UndecidedError("busy")
-            task = asyncio.get_running_loop().create_task(self._probe(caller))
+            task = asyncio.get_running_loop().create_task(self._probe(Seat.of(claim), caller))
             self._probes[asked] = task
             task.add_done_callback(lambda done: self._finished(asked, done))
         return await asyncio.shield(task)
@@ -90,27 +93,51 @@ class Contacts:
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more
 
-    async def _probe(self, caller: Caller) -> int:
-        probe = await self._backends.connect(lambda target: _Probe(target, caller))
+    async def _probe(self, seat: Seat, caller: Caller) -> int:
+        """The status of a backend's answer, of the one that the device is sent to where it is sent to another."""
+        backends, only, hops = self._backends, None, 0
         try:
-            async with asyncio.timeout(self._seconds):
-                return await probe.status
+            async with asyncio.timeout(ROUNDS * backends.connect_seconds + self._seconds):
+                while True:
+                    probe = await backends.connect(seat, lambda target: Probe.of(target, caller), only)
+                    status = await self._answer(probe)
+                    if status != WRONG_SERVER:
+                        return status
+                    only, hops = backends.follow(seat, probe.target, location_of(probe.fields), hops), hops + 1
         except TimeoutError:
             raise BackendsDownError("backend_timeout") from None
+
+    async def _answer(self, probe: "Probe") -> int:
+        try:
+            async with asyncio.timeout(self._seconds):
+                status = await probe.status
+        except (TimeoutError, BackendsDownError) as error:
+            reason = error.reason if isinstance(error, BackendsDownError) else "backend_timeout"
+            self._backends.answered_badly(probe.target, STRANGERS, reason)
+            raise BackendsDownError(reason) from None
         finally:
             probe.drop()
+        self._backends.answered(probe.target, STRANGERS, status, probe.fields)
+        return status
 
 
-class _Probe(asyncio.Protocol):
-    """Sends one OPTIONS and has the status of its response as a future."""
+class Probe(asyncio.Protocol):
+    """Sends one OPTIONS and has the status of its response as a future; `fields` are there when that is."""
 
-    def __init__(self, target: Target, caller: Caller) -> None:
+    def __init__(self, target: Target, request: bytes) -> None:
+        self.target = target
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._request = probe_head(target.backend, caller.authorization, caller.source)
+        self.fields: list[tuple[bytes, bytes]] = []
+        self._request = request
         self._transport: asyncio.BaseTransport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._bytes = 0
         self._seen = 0
+
+    @classmethod
+    def of(cls, target: Target, caller: Caller) -> Self:
+        """With the credentials of who calls."""
+        return cls(target, probe_head(target.backend, caller.authorization, caller.source))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -131,10 +158,15 @@ class _Probe(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._fail("backend_closed")
 
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        self.fields.append((name, value or b""))
+
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200:
-            self._seen = status
+            self._seen = self._seen or status
+        else:  # an interim response: its fields are not those of the answer
+            self.fields.clear()
 
     def drop(self) -> None:
         """Close; the status, if it has not come, never will."""

@@ -1,4 +1,5 @@
-"""The gateway's control socket: `Status`, `Drain` and `Explain`, served from the supervisor's `select`.
+"""The gateway's control socket: `Status`, `Drain`, `Explain` and what is asked of redirections, served from the supervisor's
+`select`.
 
 `control_server` is for processes with an event loop; the supervisor forks and has none.
 """
@@ -26,11 +27,12 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """What the supervisor does for each request; `explain` raises `Refused`."""
+    """What the supervisor does for each request; `explain` raises `Refused`, `redirects` gives the answer's line."""
 
     status: Callable[[], Mapping[str, int | str]]
     drain: Callable[[], None]
     explain: Callable[[control.Explain], control.Explanation]
+    redirects: Callable[[control.ListRedirects | control.ClearRedirects], bytes]
 
 
 class ControlPort:
@@ -112,6 +114,9 @@ class ControlPort:
             request = control.decode_request(line)
         except msgspec.MsgspecError as error:
             return control.refuse("invalid", str(error))
+        return self._served(request)
+
+    def _served(self, request: control.Request) -> bytes:
         match request:
             case control.Status():
                 return control.answer(self._handlers.status())
@@ -120,8 +125,10 @@ class ControlPort:
                 return control.answer(None)
             case control.Explain():
                 return self._explained(request)
+            case control.ListRedirects() | control.ClearRedirects():
+                return self._handlers.redirects(request)
             case _:
-                return control.refuse("unknown", "the gateway serves status, drain and explain")
+                return control.refuse("unknown", "the gateway serves status, drain, explain and redirections")
 
     def _explained(self, asked: control.Explain) -> bytes:
         try:

@@ -20,13 +20,16 @@ from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
 from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
 from sentry_runtime.gateway.inquiry import Heard, inquire
 from sentry_runtime.gateway.logon import LogonLostError
+from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.provisioning import Reply, Terms
+from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
@@ -60,6 +63,7 @@ class Exchange:
         # The backend's policy key that has gone with the request; None: the device's own word has.
         self._sent_key: int | None = None
         self._task: asyncio.Task[None] | None = None
+        self._hops = 0  # how often the request has been sent on by a 451
 
     # From the front.
 
@@ -89,7 +93,7 @@ class Exchange:
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
-            self._discover(asked)
+            self._discover(asked, self.claim)
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
@@ -122,6 +126,7 @@ class Exchange:
             self._end(Answer(408), "fail", ("request_stalled",))
         else:
             self._counters.backend_failures += 1
+            self._relay.blame("backend_timeout")
             self._end(enforce.unavailable(), "fail", ("backend_timeout",))
 
     def drain(self) -> None:
@@ -192,6 +197,22 @@ class Exchange:
             raise AssertionError("only a claim is forwarded")
         self._services.account.ended(self)  # it waits no longer: what is kept now is no news to it
         self._wait_for(self._send_to_provision(self.claim, code))
+
+    def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
+        """The device belongs to another server: go there at once, or with its next attempt."""
+        if self.claim is None:
+            raise AssertionError("only a claim is forwarded")
+        try:
+            target = self._services.backends.follow(Seat.of(self.claim), sender, location, self._hops)
+        except BackendsDownError as error:
+            self.relay_failed(error.reason)
+            return
+        self._counters.redirected += 1
+        self._hops += 1
+        if whole:
+            self._wait_for(self._connect(self.claim, target))
+        else:
+            self._end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("backend_redirected",))
 
     # The way of a request.
 
@@ -285,7 +306,7 @@ class Exchange:
     async def _vouch(self, claim: Claim) -> None:
         """Have a backend say that the credentials hold. Raises `_NOT_VOUCHED`."""
         if claim.logon is None:
-            await self._services.contacts.vouch(self._caller(), claim.key)
+            await self._services.contacts.vouch(self._caller(), claim)
         elif self._at_hand(claim) is None:
             await self._log_on(claim)
 
@@ -324,16 +345,18 @@ class Exchange:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
 
-    def _discover(self, asked: Service) -> None:
+    def _discover(self, asked: Service, claim: Claim) -> None:
         if asked is Service.AUTODISCOVER_JSON:
             self._reply(autodiscover.of_query(self._head.query, self._services.external_host))
             return
-        self._gather(autodiscover.REQUEST_BYTES, autodiscover.too_large(), self._discover_document)
+        self._gather(
+            autodiscover.REQUEST_BYTES, autodiscover.too_large(), lambda body: self._discover_document(body, claim)
+        )
 
-    def _discover_document(self, body: bytes) -> None:
+    def _discover_document(self, body: bytes, claim: Claim) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow" and self.claim is not None:
-            self._wait_for(self._reply_if_vouched(self.claim, reply))
+        if reply.action == "allow":
+            self._wait_for(self._reply_if_vouched(claim, reply))
         else:
             self._reply(reply)
 
@@ -395,9 +418,19 @@ class Exchange:
         self._relay.backend = backend.name
         logged_on = upstream.logged_on
         request = backend_policy.request(self._head, backend, source, policy_key, body, logged_on=logged_on)
-        heard = await inquire(upstream, request, self._services.limits.decision_seconds)
+        target, backends = upstream.target, self._services.backends
+        try:
+            heard = await inquire(upstream, request, self._services.limits.decision_seconds)
+        except BackendsDownError as error:
+            backends.answered_badly(target, claim.principal, error.reason)
+            raise
+        backends.answered(target, claim.principal, heard.status, heard.fields)
         if heard.status == 401 and logged_on:
             upstream.drop()  # it has logged the device off
+        if heard.status == WRONG_SERVER:
+            upstream.drop()
+            backends.follow(Seat.of(claim), target, location_of(heard.fields), 0)
+            raise UndecidedError("backend_redirected")  # the device's next attempt goes there
         return heard
 
     async def _keep(self, key: DeviceKey, enforcement: Enforcement | None) -> None:
@@ -477,20 +510,26 @@ class Exchange:
             self._send(upstream)
 
     def _at_hand(self, claim: Claim) -> Upstream | None:
-        """The backend connection of this front connection that the request may go over; then it is the one in use."""
+        """The backend connection of this front connection that the request may go over; then it is the one in use.
+
+        One that would fit but leads where the device no longer belongs is dropped.
+        """
         front, now = self._front, asyncio.get_running_loop().time()
-        credentials = self._head.single.get(b"authorization", b"")
+        credentials, backends = self._head.single.get(b"authorization", b""), self._services.backends
         upstream = front.upstream
-        if upstream is not None and upstream.fits(claim, credentials, now):
-            return upstream
-        front.upstream = front.upstreams.take(claim, credentials, now)
-        if upstream is not None:
+        if upstream is not None and not upstream.fits(claim, credentials, now):
+            front.upstream = front.upstreams.take(claim, credentials, now)
             front.upstreams.put(upstream, now)
+        elif upstream is None:
+            front.upstream = front.upstreams.take(claim, credentials, now)
+        while front.upstream is not None and not backends.keeps(front.upstream, claim):
+            front.upstream.drop()
+            front.upstream = front.upstreams.take(claim, credentials, now)
         return front.upstream
 
-    async def _connect(self, claim: Claim) -> None:
+    async def _connect(self, claim: Claim, only: Target | None = None) -> None:
         try:
-            upstream = await self._dial(claim)
+            upstream = await self._dial(claim, only)
         except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
@@ -500,12 +539,14 @@ class Exchange:
         else:
             self._obey(claim, verdict)
 
-    async def _dial(self, claim: Claim) -> Upstream:
+    async def _dial(self, claim: Claim, only: Target | None = None) -> Upstream:
         """A backend connection that this front connection did not have, logged on where the claim needs that; it is the one in
-        use then. Raises `_NOT_VOUCHED`."""
+        use then. `only`: to this server. Raises `_NOT_VOUCHED`."""
         if claim.logon is None:
-            credentials = self._head.single.get(b"authorization", b"")
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
+            credentials, backends = self._head.single.get(b"authorization", b""), self._services.backends
+            generation = backends.generation
+            upstream = await backends.connect(Seat.of(claim), lambda target: Upstream(target, claim, credentials), only)
+            upstream.generation = generation
             self._front.upstream = upstream
             return upstream
         await self._log_on(claim)

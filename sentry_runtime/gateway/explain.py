@@ -14,9 +14,9 @@ from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import Reader, StoreError
 from sentry_runtime.eas import device_id, principal, query
-from sentry_runtime.gateway import decide, enforce, throttle
+from sentry_runtime.gateway import decide, enforce
 from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict
-from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.identify import Claim, device_of
 from sentry_runtime.gateway.judge import Found, Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.policies import Policies
@@ -117,7 +117,7 @@ def _enforced(held: Enforcement | Unreadable | None) -> list[str]:
 
 
 def _throttling(claim: Claim, lives: tuple[Life, ...]) -> tuple[Excess | None, list[str]]:
-    device = throttle.device_of(claim)
+    device = device_of(claim)
     paused = [one for life in lives for one in life.throttled if one.device == device]
     notes = []
     if any(len(life.throttled) >= THROTTLED_TOLD for life in lives):

@@ -12,8 +12,8 @@ from typing import Protocol, cast
 
 import httptools
 
-from sentry_runtime.gateway.backends import Target
 from sentry_runtime.gateway.credentials import Step
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
@@ -79,6 +79,7 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, target: Target, owner: Claim, credentials: bytes = b"") -> None:
         self.target = target
+        self.generation = 0  # see `Backends.keeps`
         self.served = 0
         self.logged_on = False
         self._owner = (owner.key, owner.principal)

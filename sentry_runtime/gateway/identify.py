@@ -42,7 +42,8 @@ class Claim:
     Autodiscover, which has none.
 
     `logon` is the request's part in a log-on that belongs to its connection; while one opens (`opens`), the principal is not
-    known yet, in the key neither, and there is nothing to decide.
+    known yet, in the key neither, and there is nothing to decide. Of a request with such a part, `user` is whom its query
+    names (`User=`) in the canonical form, "" for nobody: by that a backend is chosen, and nothing else.
     """
 
     key: DeviceKey | None
@@ -53,6 +54,7 @@ class Claim:
     protocol: str
     policy_key: int | None
     logon: Logon | None = None
+    user: str = ""
 
     @property
     def opens(self) -> bool:
@@ -135,7 +137,15 @@ def identify(head: Head, access: Access, holder: Callable[[str], str] = nobody) 
         raise DeniedError(403, "user_mismatch")
     command = "OPTIONS" if head.method == "OPTIONS" else asked.command
     key = DeviceKey(device_id, who)
-    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key, logon)
+    user = "" if logon is None or asked.user is None else _named(asked.user, access.names)
+    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key, logon, user)
+
+
+def device_of(claim: Claim) -> DeviceKey | None:
+    """The device of a claim in the one form that both forms of the query have: one that changes between them is one device."""
+    if claim.key is None or not claim.aliases:
+        return claim.key
+    return DeviceKey(claim.aliases[0], claim.principal)
 
 
 def _held(who: str) -> Credentials | None:
@@ -162,6 +172,13 @@ def authenticated(head: Head, access: Access) -> Credentials:
         return access.read(head.single.get(b"authorization", b""))
     except CredentialsError as error:
         raise unauthorized(str(error)) from None
+
+
+def _named(user: str, names: Names) -> str:
+    try:
+        return names.canonical(user)
+    except PrincipalError:
+        return ""
 
 
 def _agrees(user: str, who: str, names: Names) -> bool:

@@ -18,6 +18,7 @@ class Heard:
     status: int
     body: bytes = b""
     encoded: bool = False
+    fields: tuple[tuple[bytes, bytes], ...] = ()
 
 
 async def inquire(upstream: Upstream, request: bytes, seconds: float) -> Heard:
@@ -67,7 +68,7 @@ class _Listener:
         encoded = any(
             name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in self._head.fields
         )
-        self.heard.set_result(Heard(self._head.status, bytes(self._body), encoded))
+        self.heard.set_result(Heard(self._head.status, bytes(self._body), encoded, tuple(self._head.fields)))
 
     def upstream_lost(self, reason: str) -> None:
         self._fail(reason)

@@ -8,7 +8,10 @@ import socket
 import ssl
 
 from sentry_runtime import tls
-from sentry_runtime.settings import Gateway, Listener, SettingsError
+from sentry_runtime.gateway.addresses import networks_of
+from sentry_runtime.gateway.dial import Trust
+from sentry_runtime.gateway.pools import pools
+from sentry_runtime.settings import Backend, Gateway, Listener, SettingsError
 
 BACKLOG = 1_024  # a fleet that reconnects after an outage; the kernel's own bound (somaxconn) is 4,096
 HANDSHAKE_SECONDS = 10.0  # a phone on a poor link needs two or three
@@ -55,11 +58,17 @@ def front_context(gateway: Gateway) -> ssl.SSLContext:
     return _restricted(tls.server_context(gateway.tls))
 
 
-def backend_contexts(gateway: Gateway) -> list[ssl.SSLContext | None]:
-    """For each backend the context to dial it with, None for plain HTTP. Raises `SettingsError`."""
-    return [
-        None if backend.tls is None else _restricted(tls.client_context(backend.tls)) for backend in gateway.backends
-    ]
+def backend_trusts(gateway: Gateway) -> list[Trust | None]:
+    """For each backend how to speak TLS with it, None for plain HTTP. Raises `SettingsError`."""
+    return [_trust(backend) for backend in gateway.backends]
+
+
+def _trust(backend: Backend) -> Trust | None:
+    if backend.tls is None:
+        return None
+    strict = _restricted(tls.client_context(backend.tls))
+    lenient = _restricted(tls.unverified_context(backend.tls)) if backend.verify == "log" else None
+    return Trust(strict, lenient)
 
 
 def _restricted(context: ssl.SSLContext) -> ssl.SSLContext:
@@ -77,3 +86,8 @@ def check(gateway: Gateway) -> None:
         raise SettingsError("gateway.backends: at least one backend is needed")
     if not 0 <= gateway.workers <= 64:
         raise SettingsError(f"gateway.workers: {gateway.workers}; 1 to 64 are allowed, and 0 for one for each core")
+    pools(gateway)
+    try:
+        networks_of(gateway.routing.redirects.networks)
+    except ValueError as error:
+        raise SettingsError(f"gateway.routing.redirects.networks: {error}") from error

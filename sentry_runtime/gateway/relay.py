@@ -6,19 +6,26 @@ from typing import Protocol
 from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import peek, rewrite
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.backends import STRANGERS
 from sentry_runtime.gateway.credentials import backend_challenges
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.logon import Logons
+from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.upstreams import Upstreams
 
 REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
+KEPT_BODY_BYTES = (
+    65_536  # of a request, until its answer begins, so that a 451 can be followed: all but mails with attachments
+)
+
 _UNAUTHORIZED = 401
-_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
+_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
 
 class Front(Protocol):
@@ -63,6 +70,8 @@ class Front(Protocol):
 class Owner(Protocol):
     """The exchange that this relay is a part of."""
 
+    claim: Claim | None
+
     def relayed(self) -> None:
         """The response is complete."""
 
@@ -71,6 +80,9 @@ class Owner(Protocol):
 
     def relay_called(self, code: int) -> None:
         """The backend wants a Provision of the device instead of this request; the status `code` says why (see `peek`)."""
+
+    def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
+        """`sender` does not serve this device and names who does. `whole`: the relay can send the request once more."""
 
 
 class Relay:
@@ -91,6 +103,9 @@ class Relay:
         self._head = head
         self._owner = owner
         self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
+        self._kept: list[bytes] | None = None  # all payload that was sent, while it could be sent elsewhere
+        self._kept_bytes = 0
+        self._invited = False
         self._upstream: Upstream | None = None
         self._chunked = False  # the response body is framed by us
         self._peeked: ResponseHead | None = None  # waits for the beginning of its body
@@ -125,6 +140,7 @@ class Relay:
             if payload and not self._disregards:
                 self._waiting.append(payload)
             return
+        self._keep(payload)
         data = self._framed(payload)
         if data:
             self._upstream.write(data)
@@ -137,7 +153,8 @@ class Relay:
 
     def invite(self) -> None:
         """Tell a client that waits for it to send its body."""
-        if self._head.expects_continue and not self.request_done:
+        if self._head.expects_continue and not self.request_done and not self._invited:
+            self._invited = True
             self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def send(self, upstream: Upstream, policy_key: int | None = None) -> None:
@@ -147,6 +164,10 @@ class Relay:
         self._upstream = upstream
         upstream.begin(self)
         source, logged_on = self._front.peer.source, upstream.logged_on
+        if self._services.backends.follows and not logged_on:
+            self._kept, self._kept_bytes = [], 0
+            for payload in self._waiting:
+                self._keep(payload)
         parts = [rewrite.request_head(self._head, backend, source, policy_key=policy_key, logged_on=logged_on)]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
@@ -157,9 +178,19 @@ class Relay:
         upstream.set_reading(reading=not self._front.full)
         self._expect_more()
 
+    def _keep(self, payload: bytes) -> None:
+        if self._kept is None:
+            return
+        self._kept_bytes += len(payload)
+        if self._kept_bytes > KEPT_BODY_BYTES:
+            self._kept = None
+        else:
+            self._kept.append(payload)
+
     def drop(self) -> None:
         """Let go of the backend's connection, whatever is under way on it."""
         self._waiting.clear()
+        self._kept = None
         upstream = self._front.upstream
         if upstream is not None:
             upstream.drop()
@@ -181,7 +212,12 @@ class Relay:
     # What the upstream calls.
 
     def response_head(self, head: ResponseHead) -> None:
-        """The backend answers. A redirection would take the device past the gateway: it counts as a failure."""
+        """The backend answers. A redirection would take the device past the gateway: the gateway follows it, or fails."""
+        self._seen(head)
+        if head.status == WRONG_SERVER:
+            self._redirected(head)
+            return
+        self._kept = None
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
@@ -207,7 +243,7 @@ class Relay:
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )
-        self._front.set_deadline(RESPONSE_STALL_SECONDS)
+        self._front.set_deadline(self._services.limits.backend_answer_seconds)  # some send the head and hold the body
 
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """More of the backend's answer."""
@@ -253,7 +289,16 @@ class Relay:
     def upstream_lost(self, reason: str) -> None:
         """The backend has gone in mid-exchange."""
         self._front.upstream = None
+        # On a connection that has served before, a request may have crossed an end that was in order.
+        crossed = reason == "backend_closed" and not self.begun
+        if self._upstream is not None and not (crossed and self._upstream.served > 1):
+            self.blame(reason)
         self._owner.relay_failed(reason)
+
+    def blame(self, reason: str) -> None:
+        """The backend owes an answer, and there is none."""
+        if self._upstream is not None:
+            self._services.backends.answered_badly(self._upstream.target, self._asker, reason)
 
     def upstream_full(self) -> None:
         """The backend does not keep up with the request body."""
@@ -262,6 +307,23 @@ class Relay:
     def upstream_ready(self) -> None:
         """It does again."""
         self._front.release()
+
+    @property
+    def _asker(self) -> str:
+        claim = self._owner.claim
+        return STRANGERS if claim is None or claim.key is None else claim.principal
+
+    def _seen(self, head: ResponseHead) -> None:
+        if self._upstream is not None:
+            self._services.backends.answered(self._upstream.target, self._asker, head.status, head.fields)
+
+    def _redirected(self, head: ResponseHead) -> None:
+        if self._upstream is None:
+            return
+        sender, kept = self._upstream.target, self._kept
+        self.drop()
+        self._waiting = kept or []
+        self._owner.relay_redirected(sender, location_of(head.fields), whole=kept is not None)
 
     def _framed(self, payload: bytes) -> bytes:
         """The payload as it goes to the backend, with the end of the body when that is reached."""

@@ -100,6 +100,14 @@ def _options(backend: Backend, authorization: bytes, source: str) -> bytes:
     )
 
 
+def check_head(backend: Backend) -> bytes:
+    """An OPTIONS of the gateway's own for nobody: whether the backend answers."""
+    return b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: Sentry\r\nConnection: close\r\n\r\n" % (
+        ACTIVESYNC_PATH.encode(),
+        _authority(backend),
+    )
+
+
 def response_head(
     status: int, phrase: bytes, fields: list[tuple[bytes, bytes]], length: bytes | None, *, chunked: bool, close: bool
 ) -> bytes:

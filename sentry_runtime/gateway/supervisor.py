@@ -23,9 +23,12 @@ from sentry_runtime import control
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.gateway import explain, listener, policies, worker
 from sentry_runtime.gateway.control_port import ControlPort, Handlers
+from sentry_runtime.gateway.desk import RedirectDesk
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.policies import Policies, SitePolicy
+from sentry_runtime.gateway.redirects import Forgotten, Learned, News, Redirect
+from sentry_runtime.gateway.reports import summed
 from sentry_runtime.gateway.site import Site
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
@@ -37,8 +40,11 @@ RESTART_SECONDS_MAX = 2.0  # the longest pause before another attempt; kill -9 m
 GRACE_SECONDS = 5.0  # beyond drain_seconds, before a worker that will not end is killed
 RETIRED_GENERATIONS = 2  # older ones are drained: each holds the memory of a worker
 SELECT_SECONDS = 0.5
+ORDER_SECONDS = 1.0  # for a worker to read the news before an order; it does nothing that takes so long
 
 log = logging.getLogger(__name__)
+
+_decode_packet = msgspec.json.Decoder(worker.Life | News).decode
 
 
 @dataclass(slots=True)
@@ -72,7 +78,7 @@ class Generation:
     time: float
     judge: Judge
     policy: SitePolicy
-    start: Callable[[list[socket.socket], socket.socket], None]
+    start: Callable[[list[socket.socket], socket.socket, tuple[Redirect, ...]], None]
     places: list[Place] = field(default_factory=list)
 
 
@@ -85,13 +91,13 @@ def prepare(path: Path, now: SitePolicy | None = None) -> Generation:
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
-    front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
+    front, backends = listener.front_context(gateway), listener.backend_trusts(gateway)
     policy = policies.load(gateway, now)
     library = Known(lambda: Reader(settings.paths.devices))
     judge = Judge(Policies(policy, library), Site.of(gateway, names=settings.principals.names()))
 
-    def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
+    def start(sockets: list[socket.socket], channel: socket.socket, redirections: tuple[Redirect, ...]) -> None:
+        worker.run(worker.Post(settings, sockets, front, backends, policy, channel, redirections))
 
     return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, policy, start)
 
@@ -113,7 +119,8 @@ class Supervisor:
         self._stop_by = float("inf")
         self._ready = False
         self._reload_error = ""  # why the last reading of the settings changed nothing
-        handlers = Handlers(self.status, self.drain, self.explain)
+        self._redirects = RedirectDesk(self._spread, lambda: self._now.judge.site.names)
+        handlers = Handlers(self.status, self.drain, self.explain, self._redirects.serve)
         self._control = ControlPort(first.settings.paths.gateway_control, self._selector, handlers)
 
     def run(self) -> None:
@@ -146,7 +153,9 @@ class Supervisor:
             "rules_in_force": self._now.judge.site.in_force,
             "observing_until": self._observing_until(),
         }
-        return words | {name: getattr(total, name) for name in total.__struct_fields__}
+        seen = [place.running.life.backends for place in self._now.places if place.running and place.running.life]
+        names = (backend.name for backend in self._now.settings.gateway.backends)
+        return words | {name: getattr(total, name) for name in total.__struct_fields__} | summed(names, seen)
 
     def _observing_until(self) -> str:
         observe = self._now.settings.gateway.observe
@@ -246,7 +255,7 @@ class Supervisor:
             for other in self._now.places:
                 if other is not place:
                     _close_all(other.sockets)
-            self._now.start(place.sockets, channel)
+            self._now.start(place.sockets, channel, tuple(self._redirects.known))
             code = 0
         except Exception:  # the process boundary: told to the journal, and the supervisor sees the code
             log.exception("worker %d failed", os.getpid())
@@ -259,10 +268,24 @@ class Supervisor:
         except (BlockingIOError, ConnectionError):
             return
         if packet:
-            one.life = msgspec.json.decode(packet, type=worker.Life)
-            one.seen = time.monotonic()
+            self._take(one, _decode_packet(packet))
         else:  # it has ended or is about to; `_reap` hears of it from the kernel
             self._selector.unregister(one.channel)
+
+    def _take(self, one: Running, packet: worker.Life | News) -> None:
+        match packet:
+            case worker.Life():
+                one.life = packet
+                one.seen = time.monotonic()
+            case Learned() | Forgotten():
+                self._redirects.known.apply(packet)
+                self._spread(packet, but=one)
+
+    def _spread(self, news: News, but: Running | None = None) -> None:
+        """Tell the workers where a device has been sent, or that it has not any more."""
+        for one in self._all():
+            if one is not but:
+                _pass_on(one, news)
 
     def _reap(self) -> None:
         while True:
@@ -371,11 +394,20 @@ class Supervisor:
 
 
 def _tell(one: Running, order: bytes, *descriptors: int) -> None:
-    with contextlib.suppress(OSError):  # it has just died: `_reap` sees to it
+    """Give an order. Unlike news, none may be lost because the channel is full of them: then this waits for a moment."""
+    with contextlib.suppress(OSError):  # it has just died: `_reap` sees to it; or it is hung: `_watch` does
+        one.channel.settimeout(ORDER_SECONDS)
         if descriptors:
             socket.send_fds(one.channel, [order], descriptors)
         else:
             one.channel.send(order)
+    with contextlib.suppress(OSError):
+        one.channel.settimeout(0)
+
+
+def _pass_on(one: Running, news: News) -> None:
+    with contextlib.suppress(OSError):  # it has just died, or has very much to read: it will learn it from a backend
+        one.channel.send(msgspec.json.encode(news))
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

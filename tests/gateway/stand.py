@@ -144,9 +144,14 @@ async def say_yes(turn: Turn) -> None:
     await turn.ok(extra="MS-ASProtocolVersions: 2.5,12.1,14.1\r\n" if turn.seen.method == "OPTIONS" else "")
 
 
+async def challenge(turn: Turn) -> None:
+    """Answer as a server that wants credentials."""
+    await turn.ok(status="401 Unauthorized", extra='WWW-Authenticate: Basic realm="mail"\r\n')
+
+
 class Backend:
-    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`, and, where it
-    is set, each Provision by `provision`."""
+    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`, its health
+    checks (those without credentials) by `check`, and, where it is set, each Provision by `provision`."""
 
     def __init__(self, name: str, context: ssl.SSLContext | None) -> None:
         self.name = name
@@ -156,6 +161,8 @@ class Backend:
         self.script: Script = say_yes
         self.probe: Script = say_yes
         self.provision: Script | None = None
+        self.checks: list[Seen] = []
+        self.check: Script = challenge
         self.connections = 0
         self.open = 0  # of them now
         self.lost = asyncio.Event()
@@ -166,8 +173,8 @@ class Backend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, ssl=self._context)
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._server = await asyncio.start_server(self._accept, host, port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -215,7 +222,7 @@ class Backend:
 
     def _place(self, seen: Seen) -> tuple[list[Seen], Script]:
         if seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]:
-            return self.probes, self.probe
+            return (self.probes, self.probe) if seen.values("authorization") else (self.checks, self.check)
         if self.provision is not None and seen.method == "POST" and seen.query.command == "Provision":
             return self.provisions, self.provision
         return self.seen, self.script

@@ -63,7 +63,7 @@ async def _working(stand: Stand, clock: Clock) -> AsyncIterator[_Worker]:
         settings=stand.settings,
         sockets=listener.open_sockets(gateway),
         front=listener.front_context(gateway),
-        backends=listener.backend_contexts(gateway),
+        backends=listener.backend_trusts(gateway),
         policy=SitePolicy(),
         channel=theirs,
     )

@@ -36,21 +36,6 @@ async def test_a_backend_that_is_down_is_503_with_retry_after(stand: Stand) -> N
     assert (await device.ask(post())).status == 200
 
 
-async def test_a_request_goes_to_the_next_backend_when_one_cannot_be_reached(make_stand: MakeStand) -> None:
-    """With its body, since nothing of it had been sent; and both are used in turn while both are up."""
-    stand = await make_stand(backends=2)
-    await stand.agent.put(PHONE, State.ALLOWED)
-    for _ in range(4):
-        device = await stand.device()
-        assert (await device.ask(post("Sync", b"abc"))).status == 200
-    assert [len(one.seen) for one in stand.backends] == [2, 2]
-    await stand.backends[0].stop()
-    for _ in range(4):
-        device = await stand.device()
-        assert (await device.ask(post("Sync", b"abc"))).status == 200
-    assert [seen.body for seen in stand.backends[1].seen] == [b"abc"] * 6
-
-
 @pytest.mark.parametrize(
     ("certificate", "name", "reason"),
     [("stranger", "backend.lab.test", "backend_certificate"), ("backend", "other.lab.test", "backend_certificate")],
@@ -346,7 +331,7 @@ async def test_status_adds_up_the_workers(make_stand: MakeStand) -> None:
 async def test_the_control_socket_refuses_what_it_does_not_serve(stand: Stand) -> None:
     """A word and a sentence, and the next request is still answered."""
     path = stand.settings.paths.gateway_control
-    with pytest.raises(control.ControlError, match="the gateway serves status, drain and explain"):
+    with pytest.raises(control.ControlError, match="the gateway serves status, drain, explain and redirections"):
         control.call(path, control.ShowDevice(device_id="PHONE1"))
     assert stand.status()["state"] == "running"
 

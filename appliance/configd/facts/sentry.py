@@ -15,6 +15,8 @@ from sentry_runtime.devices.record import DeviceKey, Record
 
 DEVICES = 2_000  # rows of one answer: 400 KiB of JSON; longer lists are searched by device id
 PAGE = 500
+BACKEND_COLUMNS = ("name", "host", "port", "certificate name", "verification", "priority", "domains", "state")
+REDIRECT_COLUMNS = ("device", "user", "server", "sent by", "remembered (s)")
 RULE_COLUMNS = ("order", "name", "action", "state", "user", "device", "type", "network", "expires", "note")
 COLUMNS = ("device", "user", "state", "reasons", "type", "registered", "last change")
 
@@ -56,13 +58,56 @@ def portal(context: Context, _argument: str) -> Facts:
 
 
 def backends(context: Context, _argument: str) -> Table:
-    """The servers behind the gateway."""
+    """The servers behind the gateway, and how many of its workers have each up or down."""
     held = context.setting("backends", "servers", default={})
+    pools = context.setting("backends", "domains", default={})
+    said = dict(_status(context, context.paths.gateway_control))
     found = tuple(
-        (name, word(one.get("host")), word(one.get("port")), word(one.get("server_name")), word(one.get("tls", "yes")))
+        (
+            name,
+            word(one.get("host")),
+            word(one.get("port")),
+            word(one.get("server_name")),
+            _certificate(one),
+            word(one.get("priority")),
+            word([domain for domain, names in sorted(pools.items()) if name in names]),
+            _health(name, said),
+        )
         for name, one in sorted(held.items())
     )
-    return Table(title="backends", columns=("name", "host", "port", "certificate name", "TLS"), rows=found)
+    return Table(title="backends", columns=BACKEND_COLUMNS, rows=found)
+
+
+def _certificate(server: Mapping[str, Any]) -> str:
+    if not server.get("tls", True):
+        return "no TLS"
+    return "strict" if server.get("verify", "strict") == "strict" else "any, logged"
+
+
+def _health(name: str, said: Mapping[str, str]) -> str:
+    """What the workers say: `up`, `down (why)`, or how many say what."""
+    up, down, reason = (said.get(f"backend.{name}.{what}", "") for what in ("up", "down", "reason"))
+    if not up or (up, down) == ("0", "0"):
+        return "unknown"
+    if down == "0":
+        return "up"
+    return f"down ({reason})" if up == "0" else f"down for {down} of {int(up) + int(down)} workers ({reason})"
+
+
+def redirects(context: Context, _argument: str) -> Table:
+    """The devices that a backend has sent to another server, in key order."""
+    found: list[control.Redirected] = []
+    while len(found) < DEVICES:
+        request = control.ListRedirects(after=found[-1].key if found else None)
+        page = context.call(context.paths.gateway_control, request, list[control.Redirected])
+        if not page:
+            break
+        found += page
+    more = " (the first)" if len(found) >= DEVICES else ""
+    rows = tuple(
+        (one.key.device_id, one.key.principal, f"{one.host}:{one.port}", one.backend, str(one.seconds)) for one in found
+    )
+    return Table(title=f"redirects{more}", columns=REDIRECT_COLUMNS, rows=rows)
 
 
 def uem(context: Context, _argument: str) -> Facts:
@@ -203,6 +248,7 @@ TOPICS = {
     "agent": Topic("the agent's counters", agent),
     "portal": Topic("the portal", portal),
     "backends": Topic("servers behind the gateway", backends),
+    "redirects": Topic("devices that a backend has sent elsewhere", redirects),
     "uem": Topic("the UEM and the link to it", uem),
     "devices": Topic("the device list", devices),
     "device": Topic("one device", device, argument="device id"),

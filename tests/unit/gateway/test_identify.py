@@ -143,7 +143,7 @@ def test_without_credentials_the_connections_log_on_counts_for_the_device_that_h
         return {"ABC": "anna", "": "bert"}.get(device_id, "")
 
     held = Logon(Step.HOLDS)
-    wanted = Claim(DeviceKey("ABC", "anna"), (), "iPhone", "anna", "Ping", "", None, held)
+    wanted = Claim(DeviceKey("ABC", "anna"), (), "iPhone", "anna", "Ping", "", None, held, "anna")
     assert identify_by(head(), Access(), holder) == wanted
     assert identify_by(head(method="OPTIONS", query=""), Access(), holder).principal == "bert"
     with pytest.raises(DeniedError, match="credentials_missing"):
@@ -161,6 +161,23 @@ def test_while_a_log_on_opens_nobody_is_named() -> None:
     first = "Authorization: NTLM " + base64.b64encode(b"NTLMSSP\0\1\0\0\0" + bytes(4)).decode()
     claim = identify_by(head(first), Access((Scheme.NTLM,)))
     assert (claim.key, claim.principal, claim.opens, claim.device_id) == (DeviceKey("ABC", ""), "", True, "ABC")
+
+
+@pytest.mark.parametrize(
+    ("query", "user"),
+    [
+        (QUERY, "anna@lab.test"),
+        (QUERY.replace("anna", "LAB%5CBert"), "bert@lab.test"),
+        (QUERY.replace("User=anna&", ""), ""),
+        (QUERY.replace("anna", "a%20b"), ""),
+    ],
+)
+def test_while_a_log_on_opens_it_is_known_whom_the_query_names(query: str, user: str) -> None:
+    """A guess at best, which chooses a backend: one that is no name counts as none."""
+    first = "Authorization: NTLM " + base64.b64encode(b"NTLMSSP\0\1\0\0\0" + bytes(4)).decode()
+    access = Access((Scheme.NTLM, Scheme.BASIC), SITE.names)
+    assert identify_by(head(first, query=query), access).user == user
+    assert identify_by(head(basic(b"LAB\\anna:x")), access).user == ""  # who is known needs no guess
 
 
 @pytest.mark.parametrize(

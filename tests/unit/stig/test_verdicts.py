@@ -338,6 +338,17 @@ def test_tls_1_3_on_any_outgoing_connection_is_open(recorded: Recorded) -> None:
     assert crypto.tls_versions(tls_of(recorded, "1.2", settings=plain)).status == OPEN
 
 
+def test_a_backend_whose_certificate_need_not_hold_is_named_as_such(recorded: Recorded) -> None:
+    """The rule asks for versions only, so that alone opens nothing; but nobody shall read past it."""
+    tree = msgspec.json.decode(recorded("runtime"))
+    assert "need not hold" not in str(crypto.tls_versions(tls_of(recorded, "1.2")).points)
+    tree["gateway"]["backends"][0]["verify"] = "log"
+    verdict = crypto.tls_versions(tls_of(recorded, "1.2", settings=msgspec.json.encode(tree).decode()))
+    assert verdict.status == GOOD
+    (told,) = [point for point in verdict.points if "need not hold" in str(point)]
+    assert "outgoing, to the backend mail (verify: log" in str(told)
+
+
 # --- V-251008, V-251010 ---------------------------------------------------------------------------------------------
 
 STRICT = gatekeeping.Softening("", ())

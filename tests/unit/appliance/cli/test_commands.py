@@ -267,6 +267,13 @@ def test_devices_are_acted_on(cli: Run, configd: Configd) -> None:
     assert (request.device_id, request.principal, request.note) == ("APPL1", "ada@example.test", "lost on a train")
 
 
+def test_redirections_are_forgotten(cli: Run, configd: Configd) -> None:
+    done = cli(stdin=f"enable\n{SECRET}\nclear sentry redirects\ncl sen red PHONE1 ada@example.test\n")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "0 forgotten.\n0 forgotten.\n")
+    asked = [(request.device_id, request.principal) for _path, request in configd.daemon.asked]
+    assert asked == [("", ""), ("PHONE1", "ada@example.test")]
+
+
 @pytest.mark.parametrize("verb", ["reload", "poweroff"])
 def test_the_power_is_kept_on_unless_the_person_says_yes_in_full(cli: Run, configd: Configd, verb: str) -> None:
     assert "Not done." in cli(stdin=f"enable\n{SECRET}\n{verb}\ny\n").stderr

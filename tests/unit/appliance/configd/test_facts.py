@@ -18,7 +18,9 @@ from sentry_runtime.control import (
     Details,
     ListDevices,
     ListPolicies,
+    ListRedirects,
     NamedPolicy,
+    Redirected,
     Registered,
     ShowDetails,
     ShowDevice,
@@ -174,7 +176,7 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     box.files["/proc/uptime"] = "10.0 20.0\n"
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
-    if topic in ("device", "devices", "policies"):
+    if topic in ("device", "devices", "policies", "redirects"):
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return
@@ -188,9 +190,8 @@ def _nobody(_path: str, _request: Any, _type: Any = Any) -> Any:
 
 def test_no_topic_shows_a_secret(box: Box, context: Context) -> None:
     box.files["/proc/uptime"] = "10.0 20.0\n"
-    context = replace(
-        context, call=lambda _path, _request, kind=Any: [] if kind in (list[Record], list[NamedPolicy]) else {}
-    )
+    lists = (list[Record], list[NamedPolicy], list[Redirected])
+    context = replace(context, call=lambda _path, _request, kind=Any: [] if kind in lists else {})
     for topic in facts.TOPICS:
         shown = str(facts.show(topic, "ABC" if topic == "device" else "", context))
         assert "secret:" not in shown, topic
@@ -276,6 +277,65 @@ def test_the_device_list_comes_in_pages(context: Context) -> None:
     after = [request.after.device_id if request.after else "" for request in asked]
     assert after == ["", "D0299", "D0599", "D0699"]
     assert asked[1] == ListDevices(after=DeviceKey("D0299", "bob@lab.test"), limit=500)
+
+
+SERVERS = {
+    "a": {"host": "192.0.2.1", "port": 443, "server_name": "a.test", "tls": True, "verify": "strict", "priority": 10},
+    "b": {"host": "192.0.2.2", "port": 443, "tls": True, "verify": "log", "priority": 1},
+    "c": {"host": "192.0.2.3", "port": 80, "tls": False, "verify": "strict", "priority": 10},
+}
+# what the gateway says of "a" | what is shown
+STATES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"up": 2, "down": 0, "reason": ""}, "up"),
+    ({"up": 0, "down": 2, "reason": "backend_refused"}, "down (backend_refused)"),
+    ({"up": 1, "down": 1, "reason": "backend_timeout"}, "down for 1 of 2 workers (backend_timeout)"),
+    ({"up": 0, "down": 0, "reason": ""}, "unknown"),
+    ({}, "unknown"),
+)
+
+
+def with_backends(context: Context, **more: Any) -> Context:
+    """A configuration with these backends."""
+    assert context.running is not None
+    tree = {**context.running.tree, "backends": {"servers": SERVERS, **more}}
+    return replace(context, running=msgspec.structs.replace(context.running, tree=tree))
+
+
+@pytest.mark.parametrize(("said", "shown"), STATES)
+def test_backends_are_shown_with_their_state_over_all_workers(
+    context: Context, said: dict[str, Any], shown: str
+) -> None:
+    status = {f"backend.a.{name}": value for name, value in said.items()}
+    context = replace(with_backends(context), call=lambda _path, _request, _type: status)
+    found = {row[0]: row[-1] for row in rows(facts.show("backends", "", context))}
+    assert found == {"a": shown, "b": "unknown", "c": "unknown"}
+
+
+def test_backends_are_shown_with_their_domains_and_whether_certificates_count(context: Context) -> None:
+    context = replace(with_backends(context, domains={"x.test": ["a", "b"], "y.test": ["b"]}), call=_nobody)
+    assert rows(facts.show("backends", "", context)) == (
+        ("a", "192.0.2.1", "443", "a.test", "strict", "10", "x.test", "unknown"),
+        ("b", "192.0.2.2", "443", "", "any, logged", "1", "x.test, y.test", "unknown"),
+        ("c", "192.0.2.3", "80", "", "no TLS", "10", "", "unknown"),
+    )
+
+
+def test_redirects_are_shown_page_by_page(context: Context) -> None:
+    known = [
+        Redirected(key=DeviceKey(f"D{number:03}", "anna@lab.test"), backend="a", host="b.test", port=443, seconds=60)
+        for number in range(5)
+    ]
+    asked: list[Any] = []
+
+    def call(path: str, request: ListRedirects, _type: Any) -> list[Redirected]:
+        assert path == "/run/sentry-gateway/control.sock"
+        asked.append(request.after)
+        return [one for one in known if request.after is None or one.key > request.after][:3]
+
+    shown = rows(facts.show("redirects", "", replace(context, call=call)))
+    assert [row[0] for row in shown] == ["D000", "D001", "D002", "D003", "D004"]
+    assert shown[0][1:] == ("anna@lab.test", "b.test:443", "a", "60")
+    assert asked == [None, known[2].key, known[4].key]
 
 
 def test_rules_stand_in_their_order_with_those_that_have_expired(context: Context) -> None:

@@ -15,7 +15,7 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
-from sentry_runtime.control import AssignPolicy, ControlError, Explain, ExplainedStep, Explanation, Flag
+from sentry_runtime.control import AssignPolicy, ClearRedirects, ControlError, Explain, ExplainedStep, Explanation, Flag
 from sentry_runtime.devices.record import Reason
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
@@ -353,6 +353,7 @@ OPERATORS = READERS | {
     api.DeviceAction,
     api.DevicePolicy,
     api.FlagDevice,
+    api.ClearRedirects,
     api.Ping,
     api.Lookup,
 }
@@ -361,7 +362,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 25
+    assert len(SESSION_VERBS) == 26
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -681,6 +682,27 @@ def test_what_the_uem_says_against_a_device_action_is_the_refusal(
 def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, principal: str, note: str) -> None:
     peer, handle = privileged(daemon, OLGA)
     action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
+    assert refusal(daemon.say, peer, action).kind == "invalid"
+    assert daemon.asked == []
+
+
+def test_redirections_are_cleared_in_the_gateway_one_or_all(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    for device, principal, about in (("PHONE1", "LAB\\anna", "PHONE1 LAB\\anna"), ("", "", "all")):
+        asked = api.ClearRedirects(session=handle, device_id=device, principal=principal)
+        assert daemon.say(peer, asked) == 0
+        path, request = daemon.asked[-1]
+        assert (path, request) == (
+            "/run/sentry-gateway/control.sock",
+            ClearRedirects(device_id=device, principal=principal),
+        )
+        assert (daemon.ledger.entries[-1].event, daemon.ledger.entries[-1].path) == ("redirects.clear", about)
+
+
+@pytest.mark.parametrize(("device", "principal"), [("A", ""), ("", "bob"), ("../x", "bob"), ("A", "b\tc")])
+def test_half_a_device_clears_nothing(daemon: Daemon, device: str, principal: str) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    action = api.ClearRedirects(session=handle, device_id=device, principal=principal)
     assert refusal(daemon.say, peer, action).kind == "invalid"
     assert daemon.asked == []
 
