@@ -1,9 +1,9 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
-checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `MarkWipe` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
+gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Remove`, `ListRegistered`).
+Who may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind, WipeMark
 
 LINE_BYTES = 1_048_576  # the longest line: a list of about 4,000 devices; longer lists come in pages
 REPLY_SECONDS = 10.0  # longer than any answer takes, the UEM's time-out (5 s) included
@@ -45,6 +45,15 @@ class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
 
 class Follow(_Request, frozen=True, kw_only=True, tag="follow"):
     """Gateway to agent: from now on send a `Changed` line for each change of the device list on this connection."""
+
+
+class MarkWipe(_Request, frozen=True, kw_only=True, tag="wipe.mark"):
+    """Gateway to agent: this has come of the order to wipe the device. The answer comes when it is on the disk; its `result`
+    is the `Record` as it is then, or null. An order that is not the device's present one changes nothing."""
+
+    key: DeviceKey
+    order: int
+    mark: WipeMark
 
 
 class ListDevices(_Request, frozen=True, kw_only=True, tag="devices.list"):
@@ -83,12 +92,37 @@ class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
 
 
 class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
-    """Management to UEM: an administrator allows, blocks or wipes one (device, principal)."""
+    """Management to UEM: an administrator allows or blocks one (device, principal)."""
 
     device_id: str
     principal: str
     state: State
     reasons: tuple[Reason, ...] = (Reason.MANUAL,)
+    note: str = ""
+    by: str = ""
+
+
+class OrderWipe(_Request, frozen=True, kw_only=True, tag="uem.wipe"):
+    """Management to UEM: an administrator has one known device of one principal wiped; the answer's `result` is a `Decision`.
+
+    Ordered again while it is pending it stays the same order.
+    """
+
+    device_id: str
+    principal: str
+    kind: WipeKind = WipeKind.DEVICE
+    note: str = ""
+    by: str = ""
+
+
+class CancelWipe(_Request, frozen=True, kw_only=True, tag="uem.cancel_wipe"):
+    """Management to UEM: take a pending order back; the answer's `result` is the `Wipe`, with what had come of it by then.
+
+    What stood before it stands again, its note too unless there is another one here.
+    """
+
+    device_id: str
+    principal: str
     note: str = ""
     by: str = ""
 
@@ -108,7 +142,21 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
     limit: int = 500
 
 
-Request = Ask | Follow | ListDevices | ShowDevice | Status | Drain | Register | SetState | Remove | ListRegistered
+Request = (
+    Ask
+    | Follow
+    | MarkWipe
+    | ListDevices
+    | ShowDevice
+    | Status
+    | Drain
+    | Register
+    | SetState
+    | OrderWipe
+    | CancelWipe
+    | Remove
+    | ListRegistered
+)
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="changed"):

@@ -3,11 +3,17 @@
 Whatever the order in which the UEM's decisions arrive, and however often, the list ends the same: under each key stands the
 decision with the highest version. Three things make that so: an entry's own version, the version by which an entry was
 removed, and the cursor, below which all news is old.
+
+What comes of an order to wipe is learnt here before the UEM knows of it. Marks are only added to the order they belong to. A
+device that has acknowledged stays wiped whatever the UEM says in ignorance of that: only its answer to the report, or the
+removal of the device, changes it.
 """
 
 from dataclasses import dataclass
 
-from sentry_runtime.devices.record import DeviceKey, Record
+import msgspec
+
+from sentry_runtime.devices.record import DeviceKey, Record, WipeMark
 from sentry_runtime.uem.api import Decision
 
 
@@ -25,7 +31,23 @@ class Expired:
     key: DeviceKey
 
 
-News = Decision | Admitted | Expired
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The gateway says what has come of an order to wipe."""
+
+    key: DeviceKey
+    order: int
+    mark: WipeMark
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The UEM's answer to the report of marks: its word in knowledge of them."""
+
+    decision: Decision
+
+
+News = Decision | Admitted | Expired | Marked | Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +78,10 @@ def key_of(news: News) -> DeviceKey:
             return DeviceKey(news.device_id, news.principal)
         case Admitted():
             return news.record.key
-        case Expired():
+        case Expired() | Marked():
             return news.key
+        case Answered():
+            return key_of(news.decision)
 
 
 def effect(known: Known, news: News, now: int) -> Effect | None:
@@ -65,6 +89,10 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
     match news:
         case Decision():
             return _decided(known, news, now)
+        case Answered():
+            return _decided(known, news.decision, now, knowing=True)
+        case Marked():
+            return _marked(known, news, now)
         case Admitted():
             return Effect(news.record) if known.record is None else None
         case Expired():
@@ -72,7 +100,7 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
             return Effect(None, known.removed_at) if held else None
 
 
-def _decided(known: Known, decision: Decision, now: int) -> Effect | None:
+def _decided(known: Known, decision: Decision, now: int, *, knowing: bool = False) -> Effect | None:
     entry = known.record
     outranked = max(known.removed_at, known.cursor)
     newest = outranked if entry is None or entry.provisional else entry.version
@@ -80,9 +108,16 @@ def _decided(known: Known, decision: Decision, now: int) -> Effect | None:
         return None
     if decision.removed:
         return Effect(None, decision.version, visible=entry is not None)
+    wipe, unreported = decision.wipe, False
+    if entry is not None and entry.wipe is not None:
+        if wipe is not None and wipe.order == entry.wipe.order:
+            unreported = not set(wipe.marks).issuperset(entry.wipe.marks)
+            wipe = wipe.marked(entry.wipe.marks)
+        elif entry.unreported and entry.wipe.acknowledged and not knowing:
+            return None
     record = Record(
         key=DeviceKey(decision.device_id, decision.principal),
-        state=decision.state,
+        state=decision.state if wipe is None else wipe.state,
         version=decision.version,
         reasons=tuple(sorted(set(decision.reasons))),
         device_type=decision.device_type,
@@ -90,10 +125,21 @@ def _decided(known: Known, decision: Decision, now: int) -> Effect | None:
         first_seen=entry.first_seen if entry is not None else now,
         updated=now,
         note=decision.note,
+        wipe=wipe,
+        unreported=unreported,
     )
     return Effect(record, visible=entry is None or _face(entry) != _face(record))
 
 
+def _marked(known: Known, news: Marked, now: int) -> Effect | None:
+    entry = known.record
+    if entry is None or entry.wipe is None or entry.wipe.order != news.order or news.mark in entry.wipe.marks:
+        return None
+    wipe = entry.wipe.marked([news.mark])
+    return Effect(msgspec.structs.replace(entry, state=wipe.state, wipe=wipe, unreported=True, updated=now))
+
+
 def _face(record: Record) -> tuple[object, ...]:
     """What of an entry matters to whoever acts on it: all but bookkeeping."""
-    return (record.state, record.reasons, record.device_type, record.registered, record.provisional, record.note)
+    described = (record.device_type, record.registered, record.note)
+    return (record.state, record.reasons, record.provisional, record.wipe, *described)

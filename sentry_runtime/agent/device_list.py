@@ -40,11 +40,14 @@ class DeviceList:
         self._waiting: list[_Batch] = []
         self._writing: asyncio.Task[None] | None = None
         self._provisional: set[DeviceKey] = set()
+        self._unreported: set[DeviceKey] = set()
         self._count = 0
         for record in self._all():
             self._count += 1
             if record.provisional:
                 self._provisional.add(record.key)
+            if record.unreported:
+                self._unreported.add(record.key)
 
     @property
     def cursor(self) -> int:
@@ -65,6 +68,11 @@ class DeviceList:
     def provisional_count(self) -> int:
         """How many entries the fail mode admitted."""
         return len(self._provisional)
+
+    @property
+    def unreported(self) -> frozenset[DeviceKey]:
+        """The entries with marks of a wipe that the UEM does not know of."""
+        return frozenset(self._unreported)
 
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key."""
@@ -123,6 +131,10 @@ class DeviceList:
                 self._provisional.add(key)
             else:
                 self._provisional.discard(key)
+            if change.record is not None and change.record.unreported:
+                self._unreported.add(key)
+            else:
+                self._unreported.discard(key)
         visible = tuple(key for key, (_, change) in effects.items() if change.visible)
         if visible:
             self._announce(visible)

@@ -43,7 +43,9 @@ class Keeper:
         audit: Audit,
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
+        loaded: Callable[[], None] = lambda: None,
     ) -> None:
+        """`loaded` is called in each round in which the UEM has answered."""
         self._devices = devices
         self._link = link
         self._circuit = circuit
@@ -52,6 +54,7 @@ class Keeper:
         self._audit = audit
         self._clock = clock
         self._draw = draw
+        self._loaded = loaded
         self.problem = ""
         """Why the last round did not succeed; empty when it did."""
         self.rounds = 0
@@ -88,6 +91,7 @@ class Keeper:
             await self._load()
             if self._circuit.succeeded():
                 self._audit("uem_up")
+            self._loaded()
             await self._questions.correct()
         except LinkDownError as error:
             if self._circuit.failed():

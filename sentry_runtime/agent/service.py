@@ -13,6 +13,7 @@ from sentry_runtime.agent.followers import Followers
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.wipe_reports import WipeReports
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
 from sentry_runtime.devices.store import Writer, fits
 from sentry_runtime.settings import Settings
@@ -43,6 +44,7 @@ class Parts:
     circuit: Circuit
     followers: Followers
     push: PushServer
+    wipes: WipeReports
 
 
 class Desk:
@@ -54,6 +56,7 @@ class Desk:
         self._may: dict[type[control.Request], frozenset[int]] = {
             control.Ask: access.gateway,
             control.Follow: access.gateway,
+            control.MarkWipe: access.gateway,
             control.Status: both,
             control.ListDevices: access.management,
             control.ShowDevice: access.management,
@@ -68,6 +71,8 @@ class Desk:
                 return await self._parts.questions.ask(request)
             case control.Follow():
                 return self._parts.followers.stream()
+            case control.MarkWipe():
+                return await self._parts.wipes.take(request)
             case control.ListDevices():
                 return self._list(request)
             case control.ShowDevice():
@@ -92,6 +97,8 @@ class Desk:
             "questions_open": parts.questions.open,
             "refused": parts.questions.counters.refused,
             "fail_mode": parts.questions.counters.fail_mode,
+            "wipe_reports": parts.wipes.sent,
+            "wipes_unreported": len(parts.devices.unreported),
         }
 
     def _list(self, request: control.ListDevices) -> list[object]:
@@ -111,6 +118,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         audit("agent_started", count=parts.devices.count)
         background = [
             asyncio.create_task(parts.keeper.run()),
+            asyncio.create_task(parts.wipes.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
         ended = asyncio.create_task(stop.wait())
@@ -143,14 +151,22 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         circuit = Circuit(time.monotonic)
         questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
         await questions.forget_admitted()
+        wipes = WipeReports(devices, link, circuit, questions.link_lost, audit=audit)
         keeper = Keeper(
-            devices, link, circuit, questions, resync_seconds=uem.resync_seconds, audit=audit, clock=time.monotonic
+            devices,
+            link,
+            circuit,
+            questions,
+            resync_seconds=uem.resync_seconds,
+            audit=audit,
+            clock=time.monotonic,
+            loaded=wipes.wake,
         )
         push = PushServer(devices, audit=audit, heard=keeper.heard)
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
-        yield Parts(devices, questions, keeper, circuit, followers, push)
+        yield Parts(devices, questions, keeper, circuit, followers, push, wipes)
 
 
 async def _stay_alive(devices: DeviceList, notifier: Notifier) -> None:

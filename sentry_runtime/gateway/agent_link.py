@@ -58,7 +58,7 @@ class Questions:
     async def _ask(self, question: control.Ask) -> Record:
         try:
             async with asyncio.timeout(self._seconds):
-                answer = _decode_answer(await self._roundtrip(question))
+                answer = _decode_answer(await roundtrip(self._path, question))
             if answer.error is not None:
                 raise UndecidedError(
                     answer.error.kind if answer.error.kind in ("busy", "unavailable") else "agent_error"
@@ -71,18 +71,20 @@ class Questions:
         except (msgspec.MsgspecError, ValueError):
             raise UndecidedError("agent_error") from None
 
-    async def _roundtrip(self, question: control.Ask) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._path, limit=control.LINE_BYTES)
-        try:
-            writer.write(_encode(question) + b"\n")
-            line = await reader.readline()
-            if not line.endswith(b"\n"):
-                raise ConnectionError("closed before it answered")
-            return line
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+
+async def roundtrip(path: str, request: control.Request) -> bytes:
+    """The line by which the agent's socket answers one request. Raises `OSError`, or `ValueError` for a line too long."""
+    reader, writer = await asyncio.open_unix_connection(path, limit=control.LINE_BYTES)
+    try:
+        writer.write(_encode(request) + b"\n")
+        line = await reader.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("closed before it answered")
+        return line
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class Follower:

@@ -11,6 +11,7 @@ The first row that applies decides:
 | its entry cannot be read now | wait |
 | there is no entry of exactly this device and principal | ask |
 | the UEM wants it wiped | wipe |
+| its wipe was acknowledged, but nobody vouched for who said so | wipe (`wiped`) |
 | it has been wiped | block (`wiped`) |
 | the UEM allows it | allow, or provision where it lacks our policy |
 | an administrator has blocked it by hand | block |
@@ -22,7 +23,7 @@ The first row that applies decides:
 import enum
 from dataclasses import dataclass
 
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe
 
 
 class Action(enum.StrEnum):
@@ -88,11 +89,13 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An action and the reasons for it: BLOCK has those of the entry or the rule, PROVISION its one `Need`, THROTTLE its
-    `Excess`, the others none. `softened` are the reasons that would have blocked a device that may pass all the same."""
+    `Excess`, the others none. `softened` are the reasons that would have blocked a device that may pass all the same.
+    WIPE has the order, and the reason `wiped` where a stranger may have acknowledged it."""
 
     action: Action
     reasons: tuple[Reason | Need | Excess, ...] = ()
     softened: tuple[Reason, ...] = ()
+    wipe: Wipe | None = None
 
 
 ALLOW = Verdict(Action.ALLOW)
@@ -124,7 +127,9 @@ def decide(case: Case) -> Verdict:
 def _by_entry(case: Case, record: Record) -> Verdict:
     match record.state:
         case State.WIPE_PENDING:
-            return WIPE
+            return Verdict(Action.WIPE, wipe=record.wipe)
+        case State.WIPED if record.wipe is not None and not record.wipe.verified:
+            return Verdict(Action.WIPE, (Reason.WIPED,), wipe=record.wipe)
         case State.WIPED:
             return Verdict(Action.BLOCK, (Reason.WIPED,))
         case State.ALLOWED:

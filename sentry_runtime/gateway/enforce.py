@@ -74,14 +74,19 @@ def blocked(claim: Claim, verdict: Verdict) -> Answer:
 
 
 def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
-    """The answer of a device that has to provision first: 449, from 14.0 on with the status in the command's document too.
+    """The answer of a device that has to provision first."""
+    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
+    return provision_first(claim, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+
+
+def provision_first(claim: Claim, code: int) -> Answer:
+    """What makes a device send a Provision: 449, from 14.0 on with the status in the command's document too.
 
     All clients act on 449; there are some that act on nothing else, and none that minds the document.
     """
     if not status.speaks_status(claim.protocol):
         return Answer(449)
-    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
-    body = status.status_body(claim.command, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+    body = status.status_body(claim.command, code)
     return Answer(449) if body is None else Answer(449, (_WBXML,), body)
 
 
@@ -95,10 +100,14 @@ def revoked(claim: Claim, verdict: Verdict) -> Answer:
 
     A Ping of an older client ends with "do a FolderSync", which it then does, and is refused in the ordinary way.
     """
-    if claim.command == "Ping" and not status.speaks_status(claim.protocol):
-        body = status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED)
-        return Answer(200, (_WBXML,), body or b"")
-    return blocked(claim, verdict)
+    return ping_ended(claim) or blocked(claim, verdict)
+
+
+def ping_ended(claim: Claim) -> Answer | None:
+    """The end of an older client's Ping, after which it sends a FolderSync; None for anything else."""
+    if claim.command != "Ping" or status.speaks_status(claim.protocol):
+        return None
+    return Answer(200, (_WBXML,), status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED) or b"")
 
 
 def ping_over() -> Answer:

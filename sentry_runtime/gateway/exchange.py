@@ -7,9 +7,9 @@ a task. Only a first contact and a new backend connection wait for something, in
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.record import DeviceKey, Record, WipeMark
 from sentry_runtime.eas import provision
-from sentry_runtime.gateway import autodiscover, enforce, provisioning
+from sentry_runtime.gateway import autodiscover, enforce, provisioning, wipe
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -127,9 +127,11 @@ class Exchange:
         self._relay.keep_alive = False
         if verdict.action is Action.BLOCK:
             answer = enforce.revoked(self.claim, verdict)
+        elif verdict.action is Action.WIPE:
+            answer = wipe.revoked(self.claim, wipe.order(verdict))
         else:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
-        self._end(answer, "block", ("revoked", *verdict.reasons))
+        self._end(answer, "wipe" if verdict.action is Action.WIPE else "block", ("revoked", *verdict.reasons))
 
     # From the relay.
 
@@ -171,9 +173,11 @@ class Exchange:
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
             self._forward(claim)
-        elif verdict.action in (Action.BLOCK, Action.WIPE):
+        elif verdict.action is Action.BLOCK:
             self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+        elif verdict.action is Action.WIPE:
+            self._wipe(claim, verdict)
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
             too_large = DeniedError(413, "provision_too_large")
             self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
@@ -183,6 +187,43 @@ class Exchange:
         else:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("undecided",))
+
+    def _wipe(self, claim: Claim, verdict: Verdict) -> None:
+        """Answer a device that is to be wiped. Its Provision alone is read; no backend hears of any of it beforehand."""
+        if claim.command == "Provision" and wipe.possible(claim, wipe.order(verdict)):
+            too_large = DeniedError(413, "provision_too_large")
+            self._gather(provision.BYTES, too_large, lambda body: self._wipe_provision(claim, body))
+        else:
+            self._counters.blocked += 1
+            self._wipe_step(claim, verdict, wipe.refused(claim, wipe.order(verdict)))
+
+    def _wipe_provision(self, claim: Claim, body: bytes) -> None:
+        verdict = self._last_look(claim)  # the body was waited for
+        if verdict.action is not Action.WIPE:
+            self._obey(claim, verdict)
+            return
+        step = wipe.provisioned(claim, wipe.order(verdict), body, self._head.single.get(b"content-encoding", b""))
+        if step.mark is WipeMark.UNVERIFIED:
+            self._wait_for(self._wipe_acknowledged(claim, verdict, step))
+        else:
+            self._counters.wipes_handed_out += step.mark is WipeMark.HANDED_OUT
+            self._wipe_step(claim, verdict, step)
+
+    async def _wipe_acknowledged(self, claim: Claim, verdict: Verdict, step: wipe.Step) -> None:
+        if claim.key is None:
+            raise AssertionError("only a device is wiped")
+        try:
+            await self._services.wipe_marks.acknowledged(claim.key, wipe.order(verdict), self._caller())
+        except UndecidedError as error:
+            self._not_vouched(error)
+            return
+        self._counters.wipes_acknowledged += 1
+        self._answer(step.answer, step.action, (step.reason, *verdict.reasons))
+
+    def _wipe_step(self, claim: Claim, verdict: Verdict, step: wipe.Step) -> None:
+        if claim.key is not None and step.mark is not None:
+            self._services.wipe_marks.note(claim.key, wipe.order(verdict), step.mark)
+        self._answer(step.answer, step.action, (step.reason, *verdict.reasons))
 
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1

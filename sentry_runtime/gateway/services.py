@@ -7,6 +7,7 @@ from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.settings import Limits
 
 
@@ -23,6 +24,7 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
+    wipe_marks: WipeMarks
     provisioning: Provisioning | None = None
     external_host: str = ""
     draining: bool = False

@@ -24,6 +24,7 @@ from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
 
@@ -73,12 +74,14 @@ class _Worker:
         targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
         backends = Backends(targets, limits.backend_connect_seconds)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
+        contacts = Contacts(backends, questions, limits.decision_seconds)
         self._services = Services(
             limits=limits,
             backends=backends,
             known=Known(lambda: Reader(settings.paths.devices)),
-            contacts=Contacts(backends, questions, limits.decision_seconds),
+            contacts=contacts,
             account=Account(self._trail, self._counters, time.time),
+            wipe_marks=WipeMarks(contacts, settings.paths.agent_socket, limits.decision_seconds),
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
         )

@@ -4,6 +4,7 @@
 |---|---|---|
 | Sentry | `POST /v1/contacts` with `Contact` | `Decision` |
 | Sentry | `GET /v1/decisions?after=N&limit=M` | `DecisionPage` |
+| Sentry | `POST /v1/wipes` with `WipeReport` | `Decision` |
 | UEM | `POST /v1/decisions` (on Sentry's port 9090) with `Push` | 204 |
 
 Every message may be repeated and may arrive late: a decision with a version no newer than the one known has no effect.
@@ -11,7 +12,7 @@ Every message may be repeated and may arrive late: a decision with a version no 
 
 import msgspec
 
-from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.devices.record import Reason, State, Wipe
 
 DECISIONS_PER_PAGE = 1_000  # about 200 KiB of JSON: one page is decoded in a few milliseconds
 
@@ -33,7 +34,8 @@ class Contact(_Message, frozen=True, kw_only=True):
 
 
 class Decision(_Message, frozen=True, kw_only=True):
-    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact."""
+    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact. `wipe` is the
+    order of a device that is to be wiped or has been, and of no other."""
 
     device_id: str
     principal: str
@@ -44,6 +46,15 @@ class Decision(_Message, frozen=True, kw_only=True):
     registered: bool = False
     removed: bool = False
     note: str = ""
+    wipe: Wipe | None = None
+
+
+class WipeReport(_Message, frozen=True, kw_only=True):
+    """What has come of an order to wipe, as far as this Sentry knows. Answered with the UEM's word in knowledge of it."""
+
+    device_id: str
+    principal: str
+    wipe: Wipe
 
 
 class DecisionPage(_Message, frozen=True, kw_only=True):

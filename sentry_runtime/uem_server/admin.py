@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sentry_runtime import control
-from sentry_runtime.devices.record import State
+from sentry_runtime.devices.record import State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
 from sentry_runtime.uem.api import Decision
 
@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.verb == "list":
             for decision in _all(given.socket):
                 sys.stdout.write(_row(decision))
+        elif given.verb == "cancel-wipe":
+            sys.stdout.write(_wipe_words(control.call(given.socket, _request(given), Wipe)) + "\n")
         else:
             sys.stdout.write(_row(control.call(given.socket, _request(given), Decision)))
     except control.ControlError as error:
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Register, allow, block and remove devices.")
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Register, allow, block, wipe and remove devices.")
     parser.add_argument("--socket", type=Path, default=Path(Paths().uem_admin))
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="what the UEM knows")
@@ -37,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
         ("register", "the device belongs to the principal and may pass"),
         ("allow", "the device may pass, registered or not"),
         ("block", "the device may not pass"),
+        ("wipe", "the device deletes everything on it as soon as it comes"),
+        ("cancel-wipe", "take a wipe back that was not acknowledged yet"),
         ("remove", "forget the device"),
     ):
         one = verbs.add_parser(verb, help=text)
@@ -44,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("principal", metavar="PRINCIPAL", help="who uses it: user@domain or user")
         if verb == "register":
             one.add_argument("--type", default="", help="such as iPhone")
+        if verb == "wipe":
+            one.add_argument("--account-only", action="store_true", help="this account's data alone (ActiveSync 16.1)")
         if verb != "remove":
             one.add_argument("--note", default="", help="why, for people")
     return parser
@@ -54,6 +60,11 @@ def _request(given: argparse.Namespace) -> control.Request:
     match given.verb:
         case "register":
             return control.Register(device_id=device, principal=principal, device_type=given.type, note=given.note)
+        case "wipe":
+            kind = WipeKind.ACCOUNT if given.account_only else WipeKind.DEVICE
+            return control.OrderWipe(device_id=device, principal=principal, kind=kind, note=given.note)
+        case "cancel-wipe":
+            return control.CancelWipe(device_id=device, principal=principal, note=given.note)
         case "remove":
             return control.Remove(device_id=device, principal=principal)
         case verb:
@@ -75,11 +86,15 @@ def _row(decision: Decision) -> str:
         decision.principal,
         state,
         "registered" if decision.registered else "-",
-        ",".join(decision.reasons) or "-",
+        _wipe_words(decision.wipe) if decision.wipe is not None else ",".join(decision.reasons) or "-",
         decision.device_type or "-",
         decision.note,
     )
     return "\t".join(words).rstrip("\t") + "\n"
+
+
+def _wipe_words(wipe: Wipe) -> str:
+    return ",".join((wipe.kind, *wipe.marks))
 
 
 if __name__ == "__main__":

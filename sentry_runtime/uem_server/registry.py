@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from sentry_runtime.devices.record import DeviceKey, Reason, State
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem_server import kin, room
+from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, WipeReport
+from sentry_runtime.uem_server import kin, room, wipes
 from sentry_runtime.uem_server.rules import Standing, effective, unregistered
 from sentry_runtime.uem_server.tables import Alias, Clock, Device
-from sentry_runtime.uem_server.upgrade import find, give_spellings, spelling
+from sentry_runtime.uem_server.upgrade import find, give_orders, give_spellings, spelling
 
 
 class UnknownDeviceError(LookupError):
@@ -33,6 +33,7 @@ class Registry:
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
             give_spellings(session, lambda: self._next(clock))
+            give_orders(session, lambda: self._next(clock))
         self._apply_auto_block()
 
     def contact(self, contact: Contact) -> Decision:
@@ -61,11 +62,16 @@ class Registry:
             return self._decision(session, device)
 
     def register(self, key: DeviceKey, device_type: str, note: str) -> list[Decision]:
-        """The device belongs to the principal and may pass. Returns what changed, the device itself first."""
+        """The device belongs to the principal and may pass. Returns what changed, the device itself first.
+
+        This and the words below raise `wipes.NotNowError` where a wipe does not leave them.
+        """
         return self._change(key, Standing(State.ALLOWED), note, device_type=device_type, registered=True)
 
     def set_state(self, key: DeviceKey, state: State, reasons: Iterable[Reason], note: str) -> list[Decision]:
-        """An administrator's word on a device, known or not. Returns what changed, the device itself first."""
+        """An administrator allows or blocks a device, known or not. Returns what changed, the device itself first."""
+        if state not in (State.ALLOWED, State.BLOCKED):
+            raise ValueError(f"a device is set to allowed or blocked, not to {state}")
         why = () if state is State.ALLOWED else tuple(sorted(set(reasons)))
         return self._change(key, Standing(state, why), note)
 
@@ -73,13 +79,58 @@ class Registry:
         """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = find(session, key)
-            if device is None or device.removed:
-                raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+            device = self._known(session, key)
+            wipes.check(device, wipes.Word.REMOVE)
             device.removed, device.registered, device.manual = True, False, False
             device.aliases, device.note, device.first_seen, device.last_seen = [], "", 0, 0
+            device.wiping = None
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
+
+    def order_wipe(self, key: DeviceKey, kind: WipeKind, note: str, by: str) -> list[Decision]:
+        """An administrator has a known device wiped. Returns what changed, the device itself first.
+
+        Raises `UnknownDeviceError`: a misspelt device would else be waited for.
+        """
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = self._known(session, key)
+            version = self._next(clock)
+            if not wipes.order(device, kind, by, version):
+                return [self._decision(session, device)]
+            if device.spelling is not None:
+                device.spelling.spoken = True
+            device.note, device.version = note, version
+            return self._with_those_it_restricts(session, clock, device)
+
+    def cancel_wipe(self, key: DeviceKey, note: str) -> tuple[Wipe, list[Decision]]:
+        """Take a pending order back: the order as it was, and what changed, the device itself first.
+
+        Raises `UnknownDeviceError`. Without a note the one from before the order stands again.
+        """
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = self._known(session, key)
+            was = wipes.cancel(device, unregistered(auto_block=self._auto_block))
+            device.note, device.version = note or device.note, self._next(clock)
+            return was, self._with_those_it_restricts(session, clock, device)
+
+    def report_wipe(self, report: WipeReport) -> tuple[Decision, list[Decision]]:
+        """What a Sentry says has come of an order: the word on the device in knowledge of it, and what changed.
+
+        Raises `UnknownDeviceError` for a device of which there is not even a note that it was removed.
+        """
+        key = DeviceKey(report.device_id, report.principal)
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = find(session, key)
+            if device is None:
+                raise _unknown(key)
+            if not wipes.report(device, report.wipe):
+                return self._decision(session, device), []
+            device.version = self._next(clock)
+            changed = self._with_those_it_restricts(session, clock, device)
+            return changed[0], changed
 
     def expire(self) -> list[Decision]:
         """Remove some of the undecided devices that have been kept long enough; what went, empty when none is left."""
@@ -88,7 +139,7 @@ class Registry:
             room.forget_removals(session, now)
             old = room.expired(session, now)
             for device in old:
-                device.removed, device.aliases, device.first_seen = True, [], 0
+                device.removed, device.aliases, device.first_seen, device.wiping = True, [], 0, None
                 device.version = self._next(clock)
             session.flush()
             return list(self._decisions(session, old))
@@ -126,6 +177,8 @@ class Registry:
             device = find(session, key)
             if device is None or device.removed:
                 device = self._new(session, key, device)
+            else:
+                wipes.check(device, wipes.Word.SET)
             self._set(device, standing)
             device.device_type = device_type or device.device_type
             device.registered = registered or device.registered
@@ -135,6 +188,12 @@ class Registry:
             device.note = note
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
+
+    def _known(self, session: Session, key: DeviceKey) -> Device:
+        device = find(session, key)
+        if device is None or device.removed:
+            raise _unknown(key)
+        return device
 
     def _new(self, session: Session, key: DeviceKey, removed: Device | None) -> Device:
         """A fresh row, or the removed one as fresh; the caller gives it its word and its version."""
@@ -197,6 +256,10 @@ class Registry:
                 device.version = self._next(clock)
 
 
+def _unknown(key: DeviceKey) -> UnknownDeviceError:
+    return UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+
+
 def _worded(device: Device, standing: Standing) -> Decision:
     return Decision(
         device_id=device.device_id,
@@ -208,4 +271,5 @@ def _worded(device: Device, standing: Standing) -> Decision:
         registered=device.registered,
         removed=device.removed,
         note=device.note,
+        wipe=wipes.wipe_of(device),
     )

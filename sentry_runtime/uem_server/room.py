@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.uem_server import names
-from sentry_runtime.uem_server.tables import Alias, Device, Spelling
+from sentry_runtime.uem_server.tables import Alias, Device, Spelling, Wiping
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
 PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
@@ -65,5 +65,6 @@ def forget_removals(session: Session, now: float) -> None:
         .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
     )
     numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
-    for table, column in ((Alias, Alias.device), (Spelling, Spelling.device), (Device, Device.id)):
+    rows = ((Alias, Alias.device), (Spelling, Spelling.device), (Wiping, Wiping.device), (Device, Device.id))
+    for table, column in rows:
         session.execute(delete(table).where(column.in_(numbers)))

@@ -33,7 +33,7 @@ async def run(
         except DatabaseError as error:
             raise CannotStartError(str(error)) from error
         pusher = Pusher(settings.push_url, push_tls, audit=audit)
-        api = Api(worker, audit)
+        api = Api(worker, pusher, audit)
         stack.push_async_callback(api.stop)
         await api.start(settings.address, settings.port, server_tls)
         server = ControlServer(paths.uem_admin, Desk(worker, pusher, api, audit, allowed).handle)

@@ -1,4 +1,4 @@
-"""What a database from before `Spelling` needs once, when it is opened."""
+"""What a database from before `Spelling` and `Wiping` needs once, when it is opened."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.uem.messages import MessageError, canonical
-from sentry_runtime.uem_server import names
-from sentry_runtime.uem_server.tables import Device, Spelling
+from sentry_runtime.uem_server import names, wipes
+from sentry_runtime.uem_server.tables import Device, Spelling, Wiping
 
 
 def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
@@ -26,6 +26,16 @@ def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
             device.spelling = spelling(key, spoken=True)
         else:
             _rename(session, device, key, next_version)
+        session.flush()
+
+
+def give_orders(session: Session, next_version: Callable[[], int]) -> None:
+    """Give every row that is to be wiped, or has been, the order for it; under a new version, since Sentries get to see it."""
+    stands = Device.state.in_((State.WIPE_PENDING, State.WIPED)) & Device.removed.is_(False)
+    missing = select(Device).outerjoin(Wiping, Wiping.device == Device.id).where(stands, Wiping.device.is_(None))
+    for device in session.scalars(missing.order_by(Device.id)).all():
+        device.version = next_version()
+        wipes.give_order(device, device.version)
         session.flush()
 
 
