@@ -7,12 +7,12 @@ from typing import Any
 
 from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, lockout, passwords
+from appliance.configd import accounts, api, facts, lockout, passwords, wipes
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
-from sentry_runtime.devices.record import State
+from sentry_runtime.devices.record import State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
 
 COMMENT_CHARACTERS = 200
@@ -128,7 +128,7 @@ class Actions:
             title=verb.service, facts=(("unit", unit), ("state", state.active), ("at boot", state.enabled))
         )
 
-    def _device(self, verb: api.DeviceAction, held: Held) -> None:
+    def _device(self, verb: api.DeviceAction, held: Held) -> str | None:
         if not DEVICE_ID.fullmatch(verb.device_id):
             raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
         # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
@@ -140,13 +140,25 @@ class Actions:
             )
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
             raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
-        note = verb.note or f"by {held.user}"
         try:
-            self._call(self._paths.uem_admin, _device_request(verb, note, held.user))
+            return self._device_done(verb, held.user)
         except control.ControlError as error:
             if error.kind in ("invalid", "unknown"):  # the request is at fault, not the UEM's health
                 raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
             raise
+
+    def _device_done(self, verb: api.DeviceAction, by: str) -> str | None:
+        device, who, note = verb.device_id, verb.principal, verb.note or f"by {by}"
+        if verb.action in ("wipe", "wipe-account"):
+            kind = WipeKind.DEVICE if verb.action == "wipe" else WipeKind.ACCOUNT
+            order = control.OrderWipe(device_id=device, principal=who, kind=kind, note=note, by=by)
+            self._call(self._paths.uem_admin, order)
+            return wipes.ordered(kind, device)
+        if verb.action == "cancel-wipe":
+            back = control.CancelWipe(device_id=device, principal=who, note=verb.note, by=by)
+            return wipes.cancelled(self._call(self._paths.uem_admin, back, Wipe))
+        self._call(self._paths.uem_admin, _device_request(verb, note, by))
+        return None
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.apply import stamp
+from appliance.configd import wipes
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import Context, Topic, word
@@ -86,7 +87,7 @@ def _row(record: Record) -> tuple[str, ...]:
     return (
         record.key.device_id,
         record.key.principal,
-        record.state.value,
+        wipes.state(record),
         word([reason.value for reason in record.reasons]),
         record.device_type,
         word(record.registered),
@@ -99,7 +100,8 @@ def device(context: Context, argument: str) -> Table:
     if not argument:
         raise refused("invalid", "found no device id; allowed: show device <id>")
     found = context.call(context.paths.agent_socket, control.ShowDevice(device_id=argument), list[Record])
-    return Table(title=f"device {argument}", columns=COLUMNS, rows=tuple(_row(record) for record in found))
+    rows = tuple((*_row(record), wipes.told(record), record.note) for record in found)
+    return Table(title=f"device {argument}", columns=(*COLUMNS, "wipe", "note"), rows=rows)
 
 
 def emm_source_verify(context: Context, _argument: str) -> Facts:
