@@ -19,12 +19,13 @@ import msgspec
 
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Writer, encode_key
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
 PASSWORD = "canary-pa55word"
+ORDER = 7  # the version by which the stand's wipes are ordered
 WBXML = "application/vnd.ms-sync.wbxml"
 
 Headers = dict[str, str]
@@ -227,6 +228,7 @@ class ScriptedAgent:
 
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
+        self.marked: list[control.MarkWipe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.following = asyncio.Event()
         self._writer = Writer(paths.devices)
@@ -251,6 +253,18 @@ class ScriptedAgent:
         self.put_silently(record)
         await self._tell(key)
         return record
+
+    async def order_wipe(self, key: DeviceKey, kind: WipeKind = WipeKind.DEVICE, *marks: WipeMark) -> Record:
+        """Write that the device is to be wiped, with what has come of it, and tell the followers."""
+        wipe = Wipe(kind=kind, order=ORDER, marks=tuple(sorted(marks)))
+        record = Record(key=key, state=wipe.state, version=ORDER, registered=True, wipe=wipe)
+        self.put_silently(record)
+        await self._tell(key)
+        return record
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """The entry of this key."""
+        return self._writer.get(key)
 
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
@@ -282,8 +296,20 @@ class ScriptedAgent:
                 return await self.answer(request)
             case control.Follow():
                 return Stream(self._follow)
+            case control.MarkWipe():
+                self.marked.append(request)
+                return await self._mark(request)
             case _:
                 raise Refused("unknown", "not scripted")
+
+    async def _mark(self, request: control.MarkWipe) -> Record | None:
+        record = self._writer.get(request.key)
+        if record is None or record.wipe is None or record.wipe.order != request.order:
+            return record
+        wipe = record.wipe.marked([request.mark])
+        self.put_silently(msgspec.structs.replace(record, wipe=wipe, state=wipe.state))
+        await self._tell(request.key)
+        return self._writer.get(request.key)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._followers.add(writer)  # before the answer, so that no change falls between
