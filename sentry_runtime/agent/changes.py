@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sentry_runtime.devices.record import DeviceKey, Record, WipeMark
+from sentry_runtime.devices.record import DeviceKey, Record, Wipe, WipeMark
 from sentry_runtime.uem.api import Decision
 
 
@@ -42,9 +42,10 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The UEM's answer to the report of marks: its word in knowledge of them."""
+    """The UEM's answer to the report of what has come of an order: its word in knowledge of that, and of no later mark."""
 
     decision: Decision
+    told: Wipe
 
 
 News = Decision | Admitted | Expired | Marked | Answered
@@ -90,7 +91,7 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
         case Decision():
             return _decided(known, news, now)
         case Answered():
-            return _decided(known, news.decision, now, knowing=True)
+            return _decided(known, news.decision, now, news.told)
         case Marked():
             return _marked(known, news, now)
         case Admitted():
@@ -100,7 +101,7 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
             return Effect(None, known.removed_at) if held else None
 
 
-def _decided(known: Known, decision: Decision, now: int, *, knowing: bool = False) -> Effect | None:
+def _decided(known: Known, decision: Decision, now: int, told: Wipe | None = None) -> Effect | None:
     entry = known.record
     outranked = max(known.removed_at, known.cursor)
     newest = outranked if entry is None or entry.provisional else entry.version
@@ -111,9 +112,9 @@ def _decided(known: Known, decision: Decision, now: int, *, knowing: bool = Fals
     wipe, unreported = decision.wipe, False
     if entry is not None and entry.wipe is not None:
         if wipe is not None and wipe.order == entry.wipe.order:
-            unreported = not set(wipe.marks).issuperset(entry.wipe.marks)
+            unreported = not _holds(wipe, entry.wipe)
             wipe = wipe.marked(entry.wipe.marks)
-        elif entry.unreported and entry.wipe.acknowledged and not knowing:
+        elif entry.unreported and entry.wipe.acknowledged and not _holds(told, entry.wipe):
             return None
     record = Record(
         key=DeviceKey(decision.device_id, decision.principal),
@@ -129,6 +130,11 @@ def _decided(known: Known, decision: Decision, now: int, *, knowing: bool = Fals
         unreported=unreported,
     )
     return Effect(record, visible=entry is None or _face(entry) != _face(record))
+
+
+def _holds(told: Wipe | None, wipe: Wipe) -> bool:
+    """Whether who was told that knows all of this."""
+    return told is not None and told.order == wipe.order and set(told.marks).issuperset(wipe.marks)
 
 
 def _marked(known: Known, news: Marked, now: int) -> Effect | None:

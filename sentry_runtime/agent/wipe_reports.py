@@ -102,7 +102,7 @@ class WipeReports:
         decision = await self._link.report_wipe(report)
         self.sent += 1
         self._problems.pop(key, None)
-        account(self._audit, self._devices, await self._devices.take([Answered(decision)]))
+        account(self._audit, self._devices, await self._devices.take([Answered(decision, record.wipe)]))
 
     def _refused(self, key: DeviceKey, problem: str) -> None:
         """An unchanged problem is not news at every round."""
