@@ -31,6 +31,8 @@ VALID = {
 }
 """What an administrator may say, by what stands; an order of another kind than the pending one is refused, too."""
 
+MARKS = [*WipeMark, *[WipeMark.UNVERIFIED] * 3]  # acknowledgements are what most depends on
+
 
 class Sentry:
     """One entry of a device list."""
@@ -58,7 +60,7 @@ class WipeLife(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """The device is registered, and the Sentry has heard of it."""
+        """The device is registered and to be wiped, and the Sentry has heard of it."""
         self.sentry = Sentry()
         self.pushes: list[Decision] = []
         self.reports: list[WipeReport] = []
@@ -69,6 +71,7 @@ class WipeLife(RuleBasedStateMachine):
         self.engine = open_engine("sqlite://")
         self.restart_uem()
         self.say("register", pushed=True)
+        self.say("device", pushed=True)
 
     def teardown(self) -> None:
         """When the net is quiet and the link is up, both say the same."""
@@ -93,11 +96,14 @@ class WipeLife(RuleBasedStateMachine):
 
     # The UEM and its administrator.
 
-    @rule()
+    @rule(what=st.sampled_from(["restart_uem", "pull", "contact"]))
+    def time_passes(self, what: str) -> None:
+        """What happens by itself."""
+        getattr(self, what)()
+
     def restart_uem(self) -> None:
         """The database is all it has."""
         self.registry = Registry(self.engine, auto_block=True, now=lambda: 0.001)
-
         self.look()
 
     def look(self) -> None:
@@ -122,6 +128,15 @@ class WipeLife(RuleBasedStateMachine):
     def cancel(self, pushed: bool) -> None:  # noqa: FBT001
         """The same."""
         self.say("cancel", pushed=pushed)
+
+    @precondition(lambda self: self.stands in ("wiped", "removed", "unknown"))
+    @rule(pushed=st.booleans())
+    def begin_anew(self, pushed: bool) -> None:  # noqa: FBT001
+        """The phone is found, or there is another one."""
+        if self.stands == "wiped":
+            self.say("remove", pushed=pushed)
+        self.say("register", pushed=pushed)
+        self.say("device", pushed=pushed)
 
     @rule(word=st.sampled_from([*SET, "remove", "device", "account", "cancel"]))
     def say_anything(self, word: str) -> None:
@@ -164,12 +179,17 @@ class WipeLife(RuleBasedStateMachine):
     # The net.
 
     @precondition(lambda self: self.pushes)
-    @rule(data=st.data())
-    def deliver_a_push(self, data: st.DataObject) -> None:
-        """Any that was ever sent."""
-        self.sentry.take(decode(_json(Push(decisions=(data.draw(st.sampled_from(self.pushes)),))), Push).decisions[0])
+    @rule(data=st.data(), kind=st.sampled_from(["push", "report", "answer"]))
+    def something_comes_late_or_again(self, data: st.DataObject, kind: str) -> None:
+        """Anything that was ever sent."""
+        if kind == "push":
+            push = Push(decisions=(data.draw(st.sampled_from(self.pushes)),))
+            self.sentry.take(decode(_json(push), Push).decisions[0])
+        elif kind == "report" and self.reports:
+            self._send(data.draw(st.sampled_from(self.reports)))
+        elif kind == "answer" and self.answers:
+            self.sentry.take(data.draw(st.sampled_from(self.answers)))
 
-    @rule()
     def pull(self) -> None:
         """A resync."""
         page = decode(_json(self.registry.changes(self.sentry.cursor, 10)), DecisionPage)
@@ -177,7 +197,6 @@ class WipeLife(RuleBasedStateMachine):
             self.sentry.take(decision)
         self.sentry.cursor = max(self.sentry.cursor, page.next)
 
-    @rule()
     def contact(self) -> None:
         """A device that the Sentry does not have makes a first contact."""
         if self.sentry.record is None:
@@ -194,18 +213,6 @@ class WipeLife(RuleBasedStateMachine):
         assert record.wipe is not None
         self._send(WipeReport(device_id=KEY.device_id, principal=KEY.principal, wipe=record.wipe))
 
-    @precondition(lambda self: self.reports)
-    @rule(data=st.data())
-    def repeat_a_report(self, data: st.DataObject) -> None:
-        """Any that was ever sent."""
-        self._send(data.draw(st.sampled_from(self.reports)))
-
-    @precondition(lambda self: self.answers)
-    @rule(data=st.data())
-    def deliver_an_answer(self, data: st.DataObject) -> None:
-        """Any that was ever given."""
-        self.sentry.take(data.draw(st.sampled_from(self.answers)))
-
     def _send(self, report: WipeReport) -> None:
         self.reports.append(report)
         before = self.word
@@ -218,7 +225,7 @@ class WipeLife(RuleBasedStateMachine):
     # The gateway.
 
     @precondition(lambda self: (record := self.sentry.record) is not None and record.wipe is not None)
-    @rule(mark=st.sampled_from(WipeMark), reported=st.booleans())
+    @rule(mark=st.sampled_from(MARKS), reported=st.sampled_from([False, False, True]))
     def mark(self, mark: WipeMark, reported: bool) -> None:  # noqa: FBT001
         """A device, or a stranger, has done something. `reported`: the UEM hears at once, and its answer is heard."""
         record = self.sentry.record
@@ -276,5 +283,5 @@ def _json(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
 
 
-WipeLife.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+WipeLife.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestWipeLife = WipeLife.TestCase
