@@ -76,7 +76,9 @@ class WipeReports:
 
     async def send(self) -> None:
         """One report for each unreported entry; ends early when the UEM does not answer. What fails is sent again later."""
-        for key in sorted(self._devices.unreported):
+        unreported = self._devices.unreported
+        self._problems = {key: problem for key, problem in self._problems.items() if key in unreported}
+        for key in sorted(unreported):
             if self._circuit.is_down:
                 return
             try:
@@ -101,7 +103,6 @@ class WipeReports:
         report = WipeReport(device_id=key.device_id, principal=key.principal, wipe=record.wipe)
         decision = await self._link.report_wipe(report)
         self.sent += 1
-        self._problems.pop(key, None)
         account(self._audit, self._devices, await self._devices.take([Answered(decision, record.wipe)]))
 
     def _refused(self, key: DeviceKey, problem: str) -> None:
