@@ -1,50 +1,22 @@
 """Gateway, agent and UEM together, all of them real processes: from an administrator's word to a device's connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import msgspec
 import pytest
 
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, State
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
-from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage, free_port
+from tests.agent.stage import Stage
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, basic, post
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[Backend]:
-    """A mail server that says yes to all credentials."""
-    made = Backend("mail", None)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-def stage(make_stage: MakeStage, backend: Backend) -> Stage:
+def stage(trio: Stage) -> Stage:
     """UEM, agent and gateway run; nothing is registered."""
-    made = make_stage()
-    listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
-    made.settings = msgspec.structs.replace(
-        made.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=listener,
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-        ),
-        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
-    )
-    made.uem()
-    made.agent()
-    made.start("gateway")
-    return made
+    return trio
 
 
 async def device(stage: Stage) -> Device:
