@@ -14,7 +14,7 @@ from appliance.configd.facts.context import LINES, Context
 from appliance.features.base import Feature
 from appliance.process import CommandError, Finished
 from sentry_runtime.control import ControlError, ListDevices, ShowDevice
-from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, Daemon
 
 PROVIDERS = """Providers:
@@ -276,6 +276,48 @@ def test_a_device_wants_its_id(context: Context) -> None:
     assert asked == [ShowDevice(device_id="ABC")]
     with pytest.raises(RefusedError, match="found no device id"):
         facts.show("device", "", context)
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks", "state", "told"),
+    [
+        (WipeKind.DEVICE, (), "wipe_pending", "the whole device, by olga: waits for the device"),
+        (WipeKind.DEVICE, (WipeMark.HANDED_OUT,), "wipe_pending", "the whole device, by olga: handed out"),
+        (
+            WipeKind.DEVICE,
+            (WipeMark.FAILED, WipeMark.HANDED_OUT),
+            "wipe_pending",
+            "the whole device, by olga: handed out; failed, asked again",
+        ),
+        (
+            WipeKind.ACCOUNT,
+            (WipeMark.TOO_OLD,),
+            "wipe_pending",
+            "the account only, by olga: came with a version below 16.1, which has no wipe of an account: blocked",
+        ),
+        (
+            WipeKind.DEVICE,
+            (WipeMark.HANDED_OUT, WipeMark.UNVERIFIED),
+            "wiped, unverified",
+            "the whole device, by olga: handed out; acknowledged, unverified",
+        ),
+        (
+            WipeKind.ACCOUNT,
+            (WipeMark.UNVERIFIED, WipeMark.VERIFIED),
+            "wiped",
+            "the account only, by olga: acknowledged, verified",
+        ),
+    ],
+)
+def test_a_device_shows_what_has_come_of_its_wipe_and_no_more(
+    context: Context, kind: WipeKind, marks: tuple[WipeMark, ...], state: str, told: str
+) -> None:
+    wipe = Wipe(kind=kind, order=3, marks=marks, by="olga")
+    record = Record(key=DeviceKey("D1", "bob@lab.test"), state=wipe.state, version=3, wipe=wipe, note="lost")
+    answered = replace(context, call=lambda *_: [] if isinstance(_[1], ListDevices) and _[1].after else [record])
+    (row,) = rows(facts.show("device", "D1", answered))
+    assert (row[2], row[-2:]) == (state, (told, "lost"))
+    assert rows(facts.show("devices", "", answered))[0][2] == state
 
 
 def test_that_the_data_plane_does_not_answer_is_a_fact(context: Context) -> None:
