@@ -165,6 +165,20 @@ async def test_a_cancel_in_ignorance_of_the_acknowledgement_comes_too_late(trio:
     assert (final.state, len(backend.seen)) == (State.WIPED, served)
 
 
+async def test_a_wipe_ordered_while_the_agent_is_away_comes_with_the_next_resync(trio: Stage) -> None:
+    """No push has told it; until then the phone goes on."""
+    await say(trio, REGISTER)
+    assert await status_of(trio, post(version="12.1")) == 200
+    await asyncio.to_thread(trio.running[1].kill)
+    await say(trio, ORDER)
+    assert await status_of(trio, post(version="12.1")) == 200
+    await asyncio.to_thread(trio.agent)
+    await until(lambda: listed(trio) == (State.WIPE_PENDING, False))
+    async with asyncio.timeout(PATIENCE):
+        while await status_of(trio, post(version="12.1")) != 449:
+            pass
+
+
 async def test_a_gateway_killed_between_directive_and_acknowledgement(trio: Stage) -> None:
     """It holds nothing that the next one would miss."""
     gateway = trio.running[2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.gateway.decide import (
     ALLOW,
     ASK,
@@ -51,12 +51,19 @@ def record(state: State, *reasons: Reason, key: DeviceKey = KEY) -> Record:
     return Record(key=key, state=state, version=1, reasons=reasons)
 
 
+def wiping(*marks: WipeMark) -> Record:
+    """An entry with an order to wipe, of which so much has come."""
+    wipe = Wipe(kind=WipeKind.DEVICE, order=1, marks=marks)
+    return Record(key=KEY, state=wipe.state, version=1, wipe=wipe)
+
+
 def block(*reasons: Reason) -> Verdict:
     """A block."""
     return Verdict(Action.BLOCK, reasons)
 
 
 ALLOWED = record(State.ALLOWED)
+UNVERIFIED = wiping(WipeMark.UNVERIFIED)
 UNREGISTERED = record(State.BLOCKED, Reason.UNREGISTERED, Reason.POLICY)
 BY_HAND = record(State.BLOCKED, Reason.UNREGISTERED, Reason.MANUAL)
 
@@ -76,6 +83,14 @@ BY_HAND = record(State.BLOCKED, Reason.UNREGISTERED, Reason.MANUAL)
         (Case(KEY, record(State.BLOCKED)), block()),
         (Case(KEY, record(State.WIPE_PENDING)), WIPE),
         (Case(KEY, record(State.WIPED)), block(Reason.WIPED)),
+        (Case(KEY, wiping()), Verdict(Action.WIPE, wipe=wiping().wipe)),
+        (Case(KEY, wiping(WipeMark.FAILED)), Verdict(Action.WIPE, wipe=wiping(WipeMark.FAILED).wipe)),
+        (Case(KEY, UNVERIFIED), Verdict(Action.WIPE, (Reason.WIPED,), wipe=UNVERIFIED.wipe)),
+        (
+            Case(KEY, UNVERIFIED, NEED, Rule.ALLOW, observe=True),
+            Verdict(Action.WIPE, (Reason.WIPED,), wipe=UNVERIFIED.wipe),
+        ),
+        (Case(KEY, wiping(WipeMark.UNVERIFIED, WipeMark.VERIFIED)), block(Reason.WIPED)),
         # Rules of the site's own: denial is above everything the UEM says, leave only above posture and registration.
         (Case(KEY, ALLOWED, rule=Rule.DENY), block(Reason.LOCAL_RULE)),
         (Case(KEY, None, rule=Rule.DENY), block(Reason.LOCAL_RULE)),
