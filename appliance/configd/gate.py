@@ -284,6 +284,7 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.Show: lambda verb: f"{verb.topic} {verb.argument}".strip(),
     api.ControlService: lambda verb: f"{verb.action} {verb.service}",
     api.DeviceAction: lambda verb: f"{verb.action} {verb.device_id} {verb.principal}",
+    api.DevicePolicy: lambda verb: f"{verb.policy or '(default)'} {verb.device_id} {verb.principal}",
     api.Ping: lambda verb: verb.host,
     api.Lookup: lambda verb: verb.host,
     api.SetPassword: lambda verb: verb.user,

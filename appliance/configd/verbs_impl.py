@@ -12,12 +12,13 @@ from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
-from sentry_runtime.devices.record import State, Wipe, WipeKind
+from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
 
 COMMENT_CHARACTERS = 200
 PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
 NOTE_CHARACTERS = 200
+POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 PINGS = 4
 UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
 HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
@@ -58,6 +59,9 @@ class Actions:
             api.Show: self._show,
             api.ControlService: self._control,
             api.DeviceAction: self._device,
+            api.FlagDevice: self._flag,
+            api.Explain: self._explain,
+            api.DevicePolicy: self._device_policy,
             api.Ping: self._ping,
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
@@ -129,36 +133,71 @@ class Actions:
         )
 
     def _device(self, verb: api.DeviceAction, held: Held) -> str | None:
-        if not DEVICE_ID.fullmatch(verb.device_id):
-            raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
-        # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
-        if not 0 < len(verb.principal) <= PRINCIPAL_CHARACTERS or not verb.principal.isprintable():
-            raise refused(
-                "invalid",
-                rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
-                f"found {verb.principal[:64]!r}",
-            )
+        _check_names(verb.device_id, verb.principal)
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
             raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
+        note = verb.note or f"by {held.user}"
+        match verb.action:
+            case "wipe" | "wipe-account":
+                return self._order_wipe(verb, note, held.user)
+            case "cancel-wipe":
+                return self._cancel_wipe(verb, held.user)
+        self._tell_uem(_device_request(verb, note, held.user))
+        return None
+
+    def _order_wipe(self, verb: api.DeviceAction, note: str, by: str) -> str:
+        kind = WipeKind.DEVICE if verb.action == "wipe" else WipeKind.ACCOUNT
+        device, who = verb.device_id, verb.principal
+        self._tell_uem(control.OrderWipe(device_id=device, principal=who, kind=kind, note=note, by=by))
+        return wipes.ordered(kind, device)
+
+    def _cancel_wipe(self, verb: api.DeviceAction, by: str) -> str:
+        device, who = verb.device_id, verb.principal
+        back = control.CancelWipe(device_id=device, principal=who, note=verb.note, by=by)
+        return wipes.cancelled(self._tell_uem(back, Wipe))
+
+    def _flag(self, verb: api.FlagDevice, held: Held) -> None:
+        _check_names(verb.device_id, verb.principal)
+        self._tell_uem(
+            control.Flag(
+                device_id=verb.device_id,
+                principal=verb.principal,
+                cause=Reason(verb.cause),
+                holds=verb.holds,
+                by=held.user,
+            )
+        )
+
+    def _device_policy(self, verb: api.DevicePolicy, held: Held) -> None:
+        _check_names(verb.device_id, verb.principal)
+        if verb.policy is not None and (len(verb.policy) > POLICY_CHARACTERS or not verb.policy.isprintable()):
+            raise refused("invalid", f"a policy's name has at most {POLICY_CHARACTERS} printable characters")
+        device, who = verb.device_id, verb.principal
+        self._tell_uem(control.AssignPolicy(device_id=device, principal=who, policy=verb.policy, by=held.user))
+
+    def _tell_uem(self, request: control.Request, answer: Any = Any) -> Any:
         try:
-            return self._device_done(verb, held.user)
+            return self._call(self._paths.uem_admin, request, answer)
         except control.ControlError as error:
             if error.kind in ("invalid", "unknown"):  # the request is at fault, not the UEM's health
                 raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
             raise
 
-    def _device_done(self, verb: api.DeviceAction, by: str) -> str | None:
-        device, who, note = verb.device_id, verb.principal, verb.note or f"by {by}"
-        if verb.action in ("wipe", "wipe-account"):
-            kind = WipeKind.DEVICE if verb.action == "wipe" else WipeKind.ACCOUNT
-            order = control.OrderWipe(device_id=device, principal=who, kind=kind, note=note, by=by)
-            self._call(self._paths.uem_admin, order)
-            return wipes.ordered(kind, device)
-        if verb.action == "cancel-wipe":
-            back = control.CancelWipe(device_id=device, principal=who, note=verb.note, by=by)
-            return wipes.cancelled(self._call(self._paths.uem_admin, back, Wipe))
-        self._call(self._paths.uem_admin, _device_request(verb, note, by))
-        return None
+    def _explain(self, verb: api.Explain, _held: Held) -> control.Explanation:
+        """The gateway knows what a request may say, and refuses the rest."""
+        for word in (verb.device_id, verb.principal, verb.command, verb.protocol, verb.device_type, verb.source):
+            if len(word) > PRINCIPAL_CHARACTERS or not word.isprintable():
+                raise refused("invalid", f"a name is one line of at most {PRINCIPAL_CHARACTERS} printable characters")
+        fields = {field: getattr(verb, field) for field in control.Explain.__struct_fields__}
+        try:
+            said: control.Explanation = self._call(
+                self._paths.gateway_control, control.Explain(**fields), control.Explanation
+            )
+        except control.ControlError as error:
+            if error.kind == "invalid":
+                raise refused("invalid", str(error).removeprefix("invalid: ")) from error
+            raise
+        return said
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]
@@ -203,6 +242,19 @@ def _host(host: str) -> str:
     if not HOST.fullmatch(host):
         raise refused("invalid", f"found {host[:64]!r}; allowed: a host name, an IPv4 or an IPv6 address")
     return host
+
+
+def _check_names(device_id: str, principal: str) -> None:
+    """Raise an `invalid` refusal unless both may be names."""
+    if not DEVICE_ID.fullmatch(device_id):
+        raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
+    # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
+    if not 0 < len(principal) <= PRINCIPAL_CHARACTERS or not principal.isprintable():
+        raise refused(
+            "invalid",
+            rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
+            f"found {principal[:64]!r}",
+        )
 
 
 def _device_request(verb: api.DeviceAction, note: str, by: str) -> control.Request:

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, Record, Wipe, WipeMark
+from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.uem.api import Decision
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The fail mode let a device in while the UEM was out of reach; never stands above a decision."""
+    """The fail mode let a device in while the UEM was out of reach; never stands above a decision. `policy` is the one that
+    the record names."""
 
     record: Record
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +56,26 @@ News = Decision | Admitted | Expired | Marked | Answered
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the list says of one key before the news. `removed_at` and `cursor` are change numbers, 0 for none."""
+    """What the list says of one key before the news. `removed_at` and `cursor` are change numbers, 0 for none. `policy` is the
+    one that the record names, where it came with news that is yet to be written."""
 
     record: Record | None
     removed_at: int
     cursor: int
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What is to be written under the key: a record, or nothing (`record` None) with the removal to remember, if any.
 
-    `visible` says whether a follower would see another entry than before.
+    `visible` says whether a follower would see another entry than before. `policy` is the one that the record names.
     """
 
     record: Record | None
     removed_at: int = 0
     visible: bool = True
+    policy: Policy | None = None
 
 
 def key_of(news: News) -> DeviceKey:
@@ -95,7 +101,7 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
         case Marked():
             return _marked(known, news, now)
         case Admitted():
-            return Effect(news.record) if known.record is None else None
+            return Effect(news.record, policy=news.policy) if known.record is None else None
         case Expired():
             held = known.record is not None and known.record.provisional
             return Effect(None, known.removed_at) if held else None
@@ -116,6 +122,7 @@ def _decided(known: Known, decision: Decision, now: int, told: Wipe | None = Non
             wipe = wipe.marked(entry.wipe.marks)
         elif entry.unreported and entry.wipe.acknowledged and not _holds(told, entry.wipe):
             return None
+    policy = b"" if decision.policy is None else digest(decision.policy)
     record = Record(
         key=DeviceKey(decision.device_id, decision.principal),
         state=decision.state if wipe is None else wipe.state,
@@ -126,10 +133,19 @@ def _decided(known: Known, decision: Decision, now: int, told: Wipe | None = Non
         first_seen=entry.first_seen if entry is not None else now,
         updated=now,
         note=decision.note,
+        policy=policy,
+        policy_before=_policy_before(entry, policy),
         wipe=wipe,
         unreported=unreported,
     )
-    return Effect(record, visible=entry is None or _face(entry) != _face(record))
+    return Effect(record, visible=entry is None or _face(entry) != _face(record), policy=decision.policy)
+
+
+def _policy_before(entry: Record | None, policy: bytes) -> bytes | None:
+    """The policy that the device still has when it hears of this one: what an unchanged one replaced stays remembered."""
+    if entry is None:
+        return None
+    return entry.policy_before if entry.policy == policy else entry.policy
 
 
 def _holds(told: Wipe | None, wipe: Wipe) -> bool:
@@ -142,10 +158,11 @@ def _marked(known: Known, news: Marked, now: int) -> Effect | None:
     if entry is None or entry.wipe is None or entry.wipe.order != news.order or news.mark in entry.wipe.marks:
         return None
     wipe = entry.wipe.marked([news.mark])
-    return Effect(msgspec.structs.replace(entry, state=wipe.state, wipe=wipe, unreported=True, updated=now))
+    record = msgspec.structs.replace(entry, state=wipe.state, wipe=wipe, unreported=True, updated=now)
+    return Effect(record, policy=known.policy)
 
 
 def _face(record: Record) -> tuple[object, ...]:
     """What of an entry matters to whoever acts on it: all but bookkeeping."""
-    described = (record.device_type, record.registered, record.note)
-    return (record.state, record.reasons, record.provisional, record.wipe, *described)
+    status = (record.state, record.reasons, record.provisional, record.wipe, record.policy)
+    return (*status, record.device_type, record.registered, record.note)

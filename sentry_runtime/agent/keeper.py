@@ -30,7 +30,8 @@ class Feeds(Protocol):
 
 
 class Keeper:
-    """`run` never ends by itself; every problem of the link is audited, counted and tried again."""
+    """`run` never ends by itself; every problem of the link is audited, counted and tried again. `linked` is called in each
+    round in which the UEM has answered."""
 
     def __init__(
         self,
@@ -39,22 +40,21 @@ class Keeper:
         circuit: Circuit,
         questions: Questions,
         *,
+        linked: Callable[[], None] = lambda: None,
         resync_seconds: float,
         audit: Audit,
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
-        loaded: Callable[[], None] = lambda: None,
     ) -> None:
-        """`loaded` is called in each round in which the UEM has answered."""
         self._devices = devices
         self._link = link
         self._circuit = circuit
         self._questions = questions
+        self._linked = linked
         self._resync_seconds = resync_seconds
         self._audit = audit
         self._clock = clock
         self._draw = draw
-        self._loaded = loaded
         self.problem = ""
         """Why the last round did not succeed; empty when it did."""
         self.rounds = 0
@@ -91,7 +91,7 @@ class Keeper:
             await self._load()
             if self._circuit.succeeded():
                 self._audit("uem_up")
-            self._loaded()
+            self._linked()
             await self._questions.correct()
         except LinkDownError as error:
             if self._circuit.failed():

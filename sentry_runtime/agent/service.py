@@ -10,11 +10,13 @@ from sentry_runtime import control
 from sentry_runtime.agent.circuit import Circuit
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.followers import Followers
+from sentry_runtime.agent.informer import Informer
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
 from sentry_runtime.agent.wipe_reports import WipeReports
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
+from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
@@ -40,11 +42,12 @@ class Parts:
 
     devices: DeviceList
     questions: Questions
+    informer: Informer
+    wipes: WipeReports
     keeper: Keeper
     circuit: Circuit
     followers: Followers
     push: PushServer
-    wipes: WipeReports
 
 
 class Desk:
@@ -57,9 +60,11 @@ class Desk:
             control.Ask: access.gateway,
             control.Follow: access.gateway,
             control.MarkWipe: access.gateway,
+            control.Describe: access.gateway,
             control.Status: both,
             control.ListDevices: access.management,
             control.ShowDevice: access.management,
+            control.ShowDetails: access.management,
         }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
@@ -73,12 +78,31 @@ class Desk:
                 return self._parts.followers.stream()
             case control.MarkWipe():
                 return await self._parts.wipes.take(request)
+            case control.Describe():
+                await self._parts.informer.take(request)
+                return None
+            case _:
+                return self._shown(request)
+
+    def _shown(self, request: control.Request) -> object:
+        match request:
             case control.ListDevices():
                 return self._list(request)
             case control.ShowDevice():
                 return self._parts.devices.of_device(request.device_id)
+            case control.ShowDetails():
+                return [self._details(record) for record in self._parts.devices.of_device(request.device_id)]
             case _:
                 return self.status()
+
+    def _details(self, record: Record) -> control.Details:
+        devices = self._parts.devices
+        said = devices.said(record.key)
+        return control.Details(
+            key=record.key,
+            policy=devices.policy(record.policy) if record.policy else None,
+            information=None if said is None else said.information,
+        )
 
     def status(self) -> dict[str, str | int]:
         """Words and counters, flat."""
@@ -99,6 +123,7 @@ class Desk:
             "fail_mode": parts.questions.counters.fail_mode,
             "wipe_reports": parts.wipes.sent,
             "wipes_unreported": len(parts.devices.unreported),
+            "untold": parts.informer.untold,
         }
 
     def _list(self, request: control.ListDevices) -> list[object]:
@@ -119,6 +144,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         background = [
             asyncio.create_task(parts.keeper.run()),
             asyncio.create_task(parts.wipes.run()),
+            asyncio.create_task(parts.informer.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
         ended = asyncio.create_task(stop.wait())
@@ -151,22 +177,25 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         circuit = Circuit(time.monotonic)
         questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
         await questions.forget_admitted()
+        informer = Informer(devices, link, circuit, audit=audit)
         wipes = WipeReports(devices, link, circuit, questions.link_lost, audit=audit)
+
+        def linked() -> None:
+            informer.retry()
+            wipes.wake()
+
         keeper = Keeper(
-            devices,
-            link,
-            circuit,
-            questions,
+            *(devices, link, circuit, questions),
+            linked=linked,
             resync_seconds=uem.resync_seconds,
             audit=audit,
             clock=time.monotonic,
-            loaded=wipes.wake,
         )
         push = PushServer(devices, audit=audit, heard=keeper.heard)
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
-        yield Parts(devices, questions, keeper, circuit, followers, push, wipes)
+        yield Parts(devices, questions, informer, wipes, keeper, circuit, followers, push)
 
 
 async def _stay_alive(devices: DeviceList, notifier: Notifier) -> None:

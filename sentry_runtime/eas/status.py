@@ -26,6 +26,7 @@ from sentry_runtime.eas.wbxml import element, encode
 DEVICE_IS_BLOCKED = 129
 REMOTE_WIPE_REQUESTED = 140
 DEVICE_NOT_PROVISIONED = 142
+POLICY_REFRESH = 143
 INVALID_POLICY_KEY = 144
 MAXIMUM_DEVICES_REACHED = 177
 # Statuses of Ping, all versions (MS-ASCMD 2.2.3.177.13).

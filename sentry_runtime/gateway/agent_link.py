@@ -58,7 +58,7 @@ class Questions:
     async def _ask(self, question: control.Ask) -> Record:
         try:
             async with asyncio.timeout(self._seconds):
-                answer = _decode_answer(await roundtrip(self._path, question))
+                answer = await roundtrip(self._path, question)
             if answer.error is not None:
                 raise UndecidedError(
                     answer.error.kind if answer.error.kind in ("busy", "unavailable") else "agent_error"
@@ -72,15 +72,15 @@ class Questions:
             raise UndecidedError("agent_error") from None
 
 
-async def roundtrip(path: str, request: control.Request) -> bytes:
-    """The line by which the agent's socket answers one request. Raises `OSError`, or `ValueError` for a line too long."""
+async def roundtrip(path: str, request: control.Request) -> control.Answer:
+    """The agent's answer to one request. Raises `OSError`, `ValueError` or `msgspec.MsgspecError`."""
     reader, writer = await asyncio.open_unix_connection(path, limit=control.LINE_BYTES)
     try:
         writer.write(_encode(request) + b"\n")
         line = await reader.readline()
         if not line.endswith(b"\n"):
             raise ConnectionError("closed before it answered")
-        return line
+        return _decode_answer(line)
     finally:
         writer.close()
         with contextlib.suppress(OSError):

@@ -52,11 +52,7 @@ class Contacts:
         self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
-        """The agent's record of the device.
-
-        Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
-        """
-        await self.vouch(caller, key)
+        """The agent's record of a device whose credentials somebody has vouched for. Raises `UndecidedError`."""
         return await self._questions.ask(
             control.Ask(
                 key=key,
@@ -68,7 +64,10 @@ class Contacts:
         )
 
     async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
-        """Have a backend say that the credentials hold; nothing of it is kept. Raises what `learn` raises."""
+        """Have a backend say that the credentials hold; nothing of it is kept.
+
+        Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
+        """
         status = await self._vouched(key, caller)
         if status in (401, 403):
             raise CredentialsRefusedError

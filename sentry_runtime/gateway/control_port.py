@@ -1,4 +1,4 @@
-"""The gateway's control socket: `Status` and `Drain`, served from the supervisor's `select`.
+"""The gateway's control socket: `Status`, `Drain` and `Explain`, served from the supervisor's `select`.
 
 `control_server` is for processes with an event loop; the supervisor forks and has none.
 """
@@ -9,33 +9,37 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from sentry_runtime import control
+from sentry_runtime.control_server import Refused
 
 SOCKET_MODE = 0o660
-REQUEST_BYTES = 4_096  # `Status` and `Drain` have no fields
+REQUEST_BYTES = 4_096  # an `Explain` with the longest names is below 2 KiB
 CLIENTS = 32  # configd asks one thing at a time
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What the supervisor does for each request; `explain` raises `Refused`."""
+
+    status: Callable[[], Mapping[str, int | str]]
+    drain: Callable[[], None]
+    explain: Callable[[control.Explain], control.Explanation]
+
+
 class ControlPort:
     """Takes requests from root and from the gateway's own user; everybody else is refused."""
 
-    def __init__(
-        self,
-        path: str,
-        selector: selectors.BaseSelector,
-        status: Callable[[], Mapping[str, int | str]],
-        drain: Callable[[], None],
-    ) -> None:
+    def __init__(self, path: str, selector: selectors.BaseSelector, handlers: Handlers) -> None:
         self._path = Path(path)
         self._selector = selector
-        self._status = status
-        self._drain = drain
+        self._handlers = handlers
         self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, bytearray] = {}
 
@@ -110,12 +114,20 @@ class ControlPort:
             return control.refuse("invalid", str(error))
         match request:
             case control.Status():
-                return control.answer(self._status())
+                return control.answer(self._handlers.status())
             case control.Drain():
-                self._drain()
+                self._handlers.drain()
                 return control.answer(None)
+            case control.Explain():
+                return self._explained(request)
             case _:
-                return control.refuse("unknown", "the gateway serves status and drain")
+                return control.refuse("unknown", "the gateway serves status, drain and explain")
+
+    def _explained(self, asked: control.Explain) -> bytes:
+        try:
+            return control.answer(self._handlers.explain(asked))
+        except Refused as refusal:
+            return control.refuse(refusal.kind, refusal.message)
 
 
 def _clear(path: Path) -> None:

@@ -5,23 +5,32 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
+import zlib
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from sentry_runtime.devices.record import DeviceKey, Record, WipeMark
 from sentry_runtime.eas import provision
-from sentry_runtime.gateway import autodiscover, enforce, provisioning, wipe
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.gateway import autodiscover, enforce, logon, overhear, provisioning, wipe
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
+from sentry_runtime.gateway.wipe_marks import Vouch
 
+LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that know it is in vain send none
+
+_NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
 
 
@@ -30,6 +39,7 @@ class Exchange:
 
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
+        self.policy = b""  # the digest of the policy by which the device was judged
         self._done = False
         # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
         self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
@@ -40,7 +50,10 @@ class Exchange:
         self._relay = Relay(front, services, head, self)
         self._started = asyncio.get_running_loop().time()
         self._id = ""
+        self._listener: overhear.Listener | None = None
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
+        self._verdict: Verdict | None = None  # the last one
+        self._checksum = 0  # of the request body, while it is small
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -51,12 +64,14 @@ class Exchange:
         Raises `HeadError` when the query cannot be read; then nothing has been recorded.
         """
         self._relay.body(payload, complete=complete)
+        self._checksum = zlib.crc32(payload[:SMALL_BYTES])
         try:
             asked = service(self._head, autodiscover=bool(self._services.external_host))
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked)
+                self.claim = autodiscover.claim(self._head, asked, self._services.access)
+                self._front.note(self.claim)
         except DeniedError as error:
             self._open()
             self._deny(error)
@@ -64,6 +79,8 @@ class Exchange:
         self._open()
         if self.claim is None:
             self._health()
+        elif self.claim.opens:
+            self._open_logon(self.claim)
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
@@ -71,6 +88,10 @@ class Exchange:
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
+        if self._relay.bytes_in < SMALL_BYTES:
+            self._checksum = zlib.crc32(payload[:SMALL_BYTES], self._checksum)
+        if self._listener is not None:
+            self._listener.hear(payload)
         self._relay.body(payload, complete=complete)
         self._gathered()
 
@@ -119,24 +140,40 @@ class Exchange:
 
     # From the table of running exchanges.
 
+    def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
+        """The verdict on this request if it came now, with this in the device list for its key."""
+        if self.claim is None:
+            raise AssertionError("only what has a claim is in the table")
+        return decide(self._services.judge.case(self.claim, self._front.peer.source, found))
+
     def revoke(self, verdict: Verdict) -> None:
         """The device may no longer pass: what waits at the backend ends now."""
         if self._done or self.claim is None:
             return
         self._counters.revoked += 1
+        self._verdict = verdict
         self._relay.keep_alive = False
         if verdict.action is Action.BLOCK:
-            answer = enforce.revoked(self.claim, verdict)
+            answer = enforce.revoked(self.claim, verdict, self._services.notice)
         elif verdict.action is Action.WIPE:
-            answer = wipe.revoked(self.claim, wipe.order(verdict))
+            answer = wipe.revoked(self.claim, wipe.order(verdict), self._services.notice)
         else:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._end(answer, "wipe" if verdict.action is Action.WIPE else "block", ("revoked", *verdict.reasons))
+
+    def renew(self, verdict: Verdict) -> None:
+        """The device has another policy now: a held Ping ends, so that it hears of it; everything else runs to its end."""
+        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
+            self._end(enforce.renewed(self.claim, verdict), "provision", ("policy_changed",))
 
     # From the relay.
 
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
+        if self._relay.served:
+            self._served()
+        if self._listener is not None and self._relay.served:
+            self._tell(self._listener.understood())
         self._finish("allow", ())
         keep_alive = self._relay.keep_alive and not self._services.draining
         self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
@@ -158,24 +195,47 @@ class Exchange:
         self._answer(answer, "allow", ("health",))
 
     def _judge(self, claim: Claim) -> None:
-        key = claim.key
-        verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
-        if key is None or verdict.action is not Action.ASK:
+        key, throttle = claim.key, self._services.throttle
+        pause = None if throttle is None else throttle.pause(claim)
+        excess = None if pause is None else pause.excess
+        verdict = self._decide(claim, None if key is None else self._services.known.get(key), excess)
+        if throttle is not None and pause is not None and verdict.action is Action.THROTTLE:
+            self._throttled(pause, throttle.left(pause))
+        elif key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
 
-    def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
-        ours = self._services.provisioning
-        return decide(Case(claim.key, record, None if ours is None else ours.need(claim)))
+    def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
+        judge = self._services.judge
+        self.policy = judge.policies.digest_of(found)
+        self._relay.provisions = bool(self.policy) if claim.key is not None else judge.policies.owns_any()
+        self._verdict = decide(judge.case(claim, self._front.peer.source, found, excess))
+        return self._verdict
+
+    def _throttled(self, pause: Pause, left: float) -> None:
+        self._counters.throttled += 1
+        self._answer(enforce.throttled(pause.excess, left), "throttle", (pause.excess,))
+
+    def _served(self) -> None:
+        """A backend has served the device, or vouched for it: that counts towards what it may ask."""
+        throttle, relay = self._services.throttle, self._relay
+        if throttle is None or self.claim is None:
+            return
+        made = None
+        if relay.bytes_in <= SMALL_BYTES:
+            made = (self._head.query, self._checksum, relay.bytes_in, relay.status, relay.bytes_out)
+        throttle.served(self.claim, asyncio.get_running_loop().time() - self._started, made)
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
+        self._counters.softened += bool(verdict.softened)
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
+            self._listen(claim)
             self._forward(claim)
         elif verdict.action is Action.BLOCK:
             self._counters.blocked += 1
-            self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+            self._answer(enforce.blocked(claim, verdict, self._services.notice), "block", tuple(verdict.reasons))
         elif verdict.action is Action.WIPE:
             self._wipe(claim, verdict)
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
@@ -195,14 +255,15 @@ class Exchange:
             self._gather(provision.BYTES, too_large, lambda body: self._wipe_provision(claim, body))
         else:
             self._counters.blocked += 1
-            self._wipe_step(claim, verdict, wipe.refused(claim, wipe.order(verdict)))
+            self._wipe_step(claim, verdict, wipe.refused(claim, wipe.order(verdict), self._services.notice))
 
     def _wipe_provision(self, claim: Claim, body: bytes) -> None:
         verdict = self._last_look(claim)  # the body was waited for
         if verdict.action is not Action.WIPE:
             self._obey(claim, verdict)
             return
-        step = wipe.provisioned(claim, wipe.order(verdict), body, self._head.single.get(b"content-encoding", b""))
+        encoding = self._head.single.get(b"content-encoding", b"")
+        step = wipe.provisioned(claim, wipe.order(verdict), body, encoding, self._services.notice)
         if step.mark is WipeMark.UNVERIFIED:
             self._wait_for(self._wipe_acknowledged(claim, verdict, step))
         else:
@@ -213,7 +274,7 @@ class Exchange:
         if claim.key is None:
             raise AssertionError("only a device is wiped")
         try:
-            await self._services.wipe_marks.acknowledged(claim.key, wipe.order(verdict), self._caller())
+            await self._services.wipe_marks.acknowledged(claim.key, wipe.order(verdict), self._voucher(claim))
         except UndecidedError as error:
             self._not_vouched(error)
             return
@@ -228,11 +289,12 @@ class Exchange:
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
         try:
+            await self._vouch(claim)
             self._told = await self._services.contacts.learn(key, claim, self._caller())
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
-            verdict = self._verdict(claim, self._told)
+            verdict = self._decide(claim, self._told)
             self._obey(claim, self._last_look(claim) if verdict.action in _PASSING else verdict)
 
     def _last_look(self, claim: Claim) -> Verdict:
@@ -240,15 +302,59 @@ class Exchange:
 
         The list has the last word; what the agent told this exchange counts only where the list cannot be read.
         """
+        return self._decide(claim, self._found(claim))
+
+    def _found(self, claim: Claim) -> Record | Unreadable | None:
         found = None if claim.key is None else self._services.known.get(claim.key)
-        return self._verdict(claim, self._told if found is Unreadable.LIST else found)
+        return self._told if found is Unreadable.LIST else found
 
     def _caller(self) -> Caller:
         return Caller.of(self._head, self._front.peer.source)
 
-    def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
+    async def _vouch(self, claim: Claim) -> None:
+        """Have a backend say that the credentials hold. Raises `_NOT_VOUCHED`."""
+        if claim.logon is None:
+            await self._services.contacts.vouch(self._caller(), claim.key)
+        elif self._at_hand(claim) is None:
+            await self._log_on(claim)
+
+    def _voucher(self, claim: Claim) -> Vouch:
+        """What has a backend say, later and whatever becomes of this exchange, that the credentials hold."""
+        caller, logons, contacts = self._caller(), self._front.logons, self._services.contacts
+        if claim.logon is None:
+            return lambda: contacts.vouch(caller, claim.key)
+        if self._at_hand(claim) is not None:
+            return logon.held
+        return lambda: logons.prove_apart(claim, caller.authorization, caller.source)
+
+    def _open_logon(self, claim: Claim) -> None:
+        """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""
+        self._relay.disregard()
+        too_large = DeniedError(413, "logon_body_too_large")
+        self._gather(LOGON_BODY_BYTES, too_large, lambda _: self._wait_for(self._challenge(claim)))
+
+    async def _challenge(self, claim: Claim) -> None:
+        caller = self._caller()
+        try:
+            challenge = await self._front.logons.begin(claim, caller.authorization, caller.source)
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._answer(Answer(401, ((b"WWW-Authenticate", challenge),)), "deny", ("logon_begun",))
+
+    async def _log_on(self, claim: Claim) -> None:
+        """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
+        caller = self._caller()
+        upstream, self._relay.last_word = await self._front.logons.prove(claim, caller.authorization, caller.source)
+        self._front.adopt(upstream)
+
+    def _not_vouched(
+        self, error: CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
+    ) -> None:
         if isinstance(error, CredentialsRefusedError):
             self._deny(unauthorized("credentials_refused"))
+        elif isinstance(error, LogonLostError):
+            self._deny(unauthorized(error.reason))
         elif isinstance(error, BackendsDownError):
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
@@ -264,29 +370,45 @@ class Exchange:
 
     def _discover_document(self, body: bytes) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow":
-            self._wait_for(self._reply_if_vouched(reply))
+        if reply.action == "allow" and self.claim is not None:
+            self._wait_for(self._reply_if_vouched(self.claim, reply))
         else:
             self._reply(reply)
 
     async def _provision(self, claim: Claim, body: bytes) -> None:
         """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
-        key, ours = claim.key, self._services.provisioning
-        if key is None or ours is None:
-            raise AssertionError("only a device is provisioned, and only where there is a policy")
+        if claim.key is None:
+            raise AssertionError("only a device is provisioned")
         try:
             if self._told is None:
-                await self._services.contacts.vouch(self._caller(), key)
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+                await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
-        verdict = self._last_look(claim)
-        if verdict.action is not Action.PROVISION:
+        record = self._found(claim)
+        verdict = self._decide(claim, record)
+        if verdict.action is not Action.PROVISION or not isinstance(record, Record):
             self._obey(claim, verdict)
             return
-        reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
+        terms = self._services.judge.policies.terms(claim, record)
+        if terms is None:
+            self._counters.undecided += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("policy_unreadable",))
+            return
+        reply = provisioning.reply(claim, terms, body, self._head.single.get(b"content-encoding", b""))
         self._counters.provisioned += reply.granted
+        self._tell(reply.says)
         self._reply(reply)
+        self._served()
+
+    def _listen(self, claim: Claim) -> None:
+        self._listener = overhear.listener(claim, self._head)
+        if self._listener is not None:
+            self._listener.hear(self._relay.gathered)
+
+    def _tell(self, says: DeviceInformation | None) -> None:
+        if says is not None and self.claim is not None and self.claim.key is not None:
+            self._services.teller.tell(self.claim.key, says)
 
     def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
         """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
@@ -309,10 +431,10 @@ class Exchange:
             self._gathers = None
             then(self._relay.gathered)
 
-    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+    async def _reply_if_vouched(self, claim: Claim, reply: autodiscover.Reply) -> None:
         try:
-            await self._services.contacts.vouch(self._caller())
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
             self._reply(reply)
@@ -324,26 +446,55 @@ class Exchange:
 
     def _deny(self, error: DeniedError) -> None:
         self._counters.denied += 1
-        self._answer(enforce.denied(error), "deny", (error.reason,))
+        answer = enforce.denied(error)
+        if error.status == 401:
+            answer = replace(answer, headers=(*answer.headers, *self._services.access.challenges))
+        self._answer(answer, "deny", (error.reason,))
 
     def _forward(self, claim: Claim) -> None:
-        upstream = self._front.upstream
-        if upstream is not None and upstream.fits(claim, asyncio.get_running_loop().time()):
-            self._send(upstream)
-            return
+        upstream = self._at_hand(claim)
         if upstream is not None:
-            upstream.drop()
-            self._front.upstream = None
-        self._wait_for(self._connect(claim))
+            self._send(upstream)
+        elif claim.logon is None:
+            self._wait_for(self._connect(claim))
+        else:
+            self._wait_for(self._log_on_and_forward(claim))
+
+    def _at_hand(self, claim: Claim) -> Upstream | None:
+        """The backend connection of this front connection that the request may go over; then it is the one in use."""
+        front, now = self._front, asyncio.get_running_loop().time()
+        credentials = self._head.single.get(b"authorization", b"")
+        upstream = front.upstream
+        if upstream is not None and upstream.fits(claim, credentials, now):
+            return upstream
+        front.upstream = front.upstreams.take(claim, credentials, now)
+        if upstream is not None:
+            front.upstreams.put(upstream, now)
+        return front.upstream
 
     async def _connect(self, claim: Claim) -> None:
+        credentials = self._head.single.get(b"authorization", b"")
         try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
+            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
         except BackendsDownError as error:
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
         self._front.upstream = upstream
+        self._send_if_allowed(claim, upstream)
+
+    async def _log_on_and_forward(self, claim: Claim) -> None:
+        try:
+            await self._log_on(claim)
+            upstream = self._at_hand(claim)
+            if upstream is None:
+                raise LogonLostError
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._send_if_allowed(claim, upstream)
+
+    def _send_if_allowed(self, claim: Claim, upstream: Upstream) -> None:
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:
             self._send(upstream)
@@ -383,6 +534,8 @@ class Exchange:
         keep_alive = self._relay.keep_alive and not self._services.draining
         if not self._relay.request_done and self._head.expects_continue:
             keep_alive = False  # nobody knows whether the client will still send the body
+        if self._relay.last_word and answer.status != 401:
+            answer = replace(answer, headers=(*answer.headers, *self._relay.last_word))
         self._relay.status = answer.status
         self._relay.bytes_out += len(answer.body)
         self._front.write(answer.to_bytes(keep_alive=keep_alive))
@@ -403,5 +556,6 @@ class Exchange:
             bytes_out=relay.bytes_out,
             seconds=asyncio.get_running_loop().time() - self._started,
             backend=relay.backend,
+            verdict=self._verdict,
         )
         account.outcome(self._id, self._front.peer, self._head, self.claim, outcome)

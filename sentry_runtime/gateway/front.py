@@ -19,8 +19,10 @@ from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
 from sentry_runtime.gateway.identify import Claim, MemoKey, identify, memo_key
+from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.upstreams import Upstreams
 
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
 DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
@@ -41,6 +43,8 @@ class FrontConnection(asyncio.Protocol):
     def __init__(self, services: Services, peer: Peer, gone: "Callable[[FrontConnection], None]") -> None:
         self.peer = peer
         self.upstream: Upstream | None = None
+        self.upstreams = Upstreams()
+        self.logons = Logons(services.backends, services.waiting, services.limits.decision_seconds)
         self.full = False
         self.deadline = float("inf")
         self._services = services
@@ -61,6 +65,8 @@ class FrontConnection(asyncio.Protocol):
         self._closed = False
         self._advancing = False
         self._memo: dict[MemoKey, Claim] = {}
+        self._device_id, self._principal = "", ""  # the first ones that were named
+        self._shared = False  # others have been named since: several devices use this connection
 
     # What asyncio calls.
 
@@ -96,9 +102,7 @@ class FrontConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.lost()
-        if self.upstream is not None:
-            self.upstream.drop()
-            self.upstream = None
+        self._drop_upstreams()
 
     def pause_writing(self) -> None:
         self.full = True
@@ -118,11 +122,35 @@ class FrontConnection(asyncio.Protocol):
         key = memo_key(head)
         claim = self._memo.get(key)
         if claim is None:
-            claim = identify(head)
+            claim = identify(head, self._services.access, self._holder)
+            self.note(claim)
             if len(self._memo) >= MEMO_CLAIMS:
                 self._memo.clear()
             self._memo[key] = claim
         return claim
+
+    def note(self, claim: Claim) -> None:
+        """Somebody has been read on this connection.
+
+        Once it has been several, nobody goes by what the connection has logged on as: a request without credentials might
+        be anybody's.
+        """
+        device_id, principal = claim.device_id or self._device_id, claim.principal or self._principal
+        if (self._device_id or device_id, self._principal or principal) != (device_id, principal) and not self._shared:
+            self._shared = True
+            self._memo.clear()
+        self._device_id, self._principal = device_id, principal
+
+    def adopt(self, upstream: Upstream) -> None:
+        """Put this connection, which has just logged on, into use; one that did so before for the same owner goes."""
+        now = self._loop.time()
+        for other in self._all_upstreams():
+            if other.logged_on and other.holder == upstream.holder:
+                other.drop()
+        if self.upstream is not None:
+            self.upstreams.put(self.upstream, now)
+        self.upstreams.tidy(now)
+        self.upstream = upstream
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
@@ -170,10 +198,12 @@ class FrontConnection(asyncio.Protocol):
     # What the worker calls.
 
     def tidy(self, now: float) -> None:
-        """Let go of a backend connection that has lain idle too long to be used again."""
+        """Let go of backend connections that have lain idle too long to be used again."""
         if self.upstream is not None and self.upstream.stale(now):
             self.upstream.drop()
             self.upstream = None
+        self.upstreams.tidy(now)
+        self.logons.tidy(now)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -314,9 +344,7 @@ class FrontConnection(asyncio.Protocol):
         """Close in good order; while the client is still sending, it first gets the time to read our answer."""
         linger = linger or self._body is not None
         self._closing = True
-        if self.upstream is not None:
-            self.upstream.drop()
-            self.upstream = None
+        self._drop_upstreams()
         self._input.clear()
         if self._transport is None:
             return
@@ -327,6 +355,26 @@ class FrontConnection(asyncio.Protocol):
             self._closed = True
             self.set_deadline(CLOSE_SECONDS)
             self._transport.close()
+
+    def _holder(self, device_id: str) -> str:
+        """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
+        if self._shared or self._services.access.pooled:
+            return ""
+        now = self._loop.time()
+        for upstream in self._all_upstreams():
+            if upstream.logged_on and upstream.usable(now) and upstream.holder[0] == device_id:
+                return upstream.holder[1]
+        return ""
+
+    def _all_upstreams(self) -> list[Upstream]:
+        return [*self.upstreams] if self.upstream is None else [self.upstream, *self.upstreams]
+
+    def _drop_upstreams(self) -> None:
+        if self.upstream is not None:
+            self.upstream.drop()
+            self.upstream = None
+        self.upstreams.drop()
+        self.logons.drop()
 
     def _set_held(self, held: int) -> None:
         self._held = held

@@ -1,21 +1,20 @@
 """Who asks for what: a head to a `Claim`, or the reason why there is none. No input or output."""
 
-import base64
-import binascii
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.eas import principal, query
+from sentry_runtime.eas import query
+from sentry_runtime.eas.principal import Names, PrincipalError
+from sentry_runtime.gateway.credentials import Access, Credentials, CredentialsError, Logon, Step
 from sentry_runtime.gateway.head import Head, HeadError
 
 ACTIVESYNC_PATH = "/Microsoft-Server-ActiveSync"
-REALM = "ActiveSync"  # what a phone shows above its password prompt; says nothing of the product
 
 _ACTIVESYNC_PATHS = frozenset({ACTIVESYNC_PATH.lower(), ACTIVESYNC_PATH.lower() + "/default.eas"})
 _HEALTH_PATH = "/health"
 _AUTODISCOVER_PATH = "/autodiscover/autodiscover"
-_CHALLENGE = ((b"WWW-Authenticate", b'Basic realm="' + REALM.encode() + b'", charset="UTF-8"'),)
 
 
 class Service(enum.Enum):
@@ -28,7 +27,7 @@ class Service(enum.Enum):
 
 
 class DeniedError(Exception):
-    """A well-formed request that the gateway answers with an HTTP error of its own."""
+    """A well-formed request that the gateway answers with an HTTP error of its own; a 401 gets the site's challenges."""
 
     def __init__(self, status: int, reason: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(reason)
@@ -40,7 +39,11 @@ class DeniedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Who asks for what. `principal` is who authenticates; `key` is None for an OPTIONS that names no device, and for
-    Autodiscover, which has none."""
+    Autodiscover, which has none.
+
+    `logon` is the request's part in a log-on that belongs to its connection; while one opens (`opens`), the principal is not
+    known yet, in the key neither, and there is nothing to decide.
+    """
 
     key: DeviceKey | None
     aliases: tuple[str, ...]
@@ -49,6 +52,17 @@ class Claim:
     command: str
     protocol: str
     policy_key: int | None
+    logon: Logon | None = None
+
+    @property
+    def opens(self) -> bool:
+        """Whether this is the first message of a log-on, which names nobody."""
+        return self.logon is not None and self.logon.step is Step.OPENS
+
+    @property
+    def device_id(self) -> str:
+        """The device's id, "" where none is named."""
+        return "" if self.key is None else self.key.device_id
 
 
 # Lower-case path to what it leads to and its methods; "/health" alone is taken in this case only.
@@ -81,7 +95,7 @@ def service(head: Head, *, autodiscover: bool = False) -> Service:
 
 def unauthorized(reason: str) -> DeniedError:
     """The answer that makes a client send (other) credentials."""
-    return DeniedError(401, reason, _CHALLENGE)
+    return DeniedError(401, reason)
 
 
 MemoKey = tuple[str, bytes, bytes | None, bytes | None, bytes | None]
@@ -99,21 +113,33 @@ def memo_key(head: Head) -> MemoKey:
     )
 
 
-def identify(head: Head) -> Claim:
-    """Read an ActiveSync request's claim.
+def nobody(_device_id: str) -> str:
+    """No connection has logged on."""
+    return ""
+
+
+def identify(head: Head, access: Access, holder: Callable[[str], str] = nobody) -> Claim:
+    """Read an ActiveSync request's claim; `holder` says who has logged on on this connection for a device id, or "".
 
     Raises `HeadError` (400) for a query that cannot be taken, `DeniedError` for missing or unusable credentials (401) and
     for a `User=` that names someone else than who authenticates (403).
     """
     asked = _query(head)
-    who = authenticated(head)
+    device_id = "" if asked is None else asked.device_id
+    proved = _held(holder(device_id)) if b"authorization" not in head.single else None
+    found = proved or authenticated(head, access)
+    who, logon = found.principal, found.logon
     if asked is None:
-        return Claim(None, (), "", who, "OPTIONS", "", None)
-    if asked.user is not None and not _agrees(asked.user, who):
+        return Claim(None, (), "", who, "OPTIONS", "", None, logon)
+    if asked.user is not None and who and not _agrees(asked.user, who, access.names):
         raise DeniedError(403, "user_mismatch")
     command = "OPTIONS" if head.method == "OPTIONS" else asked.command
-    key = DeviceKey(asked.device_id, who)
-    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key)
+    key = DeviceKey(device_id, who)
+    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key, logon)
+
+
+def _held(who: str) -> Credentials | None:
+    return Credentials(who, Logon(Step.HOLDS)) if who else None
 
 
 def _query(head: Head) -> query.ParsedQuery | None:
@@ -130,39 +156,16 @@ def _latin(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def authenticated(head: Head) -> str:
-    """The canonical name in Basic credentials (RFC 7617); the password is not looked at, the backend judges it.
-
-    Raises `DeniedError` (401) where they are missing or unusable.
-    """
-    authorization = head.single.get(b"authorization")
-    if not authorization:
-        raise unauthorized("credentials_missing")
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        raise unauthorized("scheme_not_supported")
+def authenticated(head: Head, access: Access) -> Credentials:
+    """The credentials that the request carries. Raises `DeniedError` (401) where they are missing or unusable."""
     try:
-        pair = base64.b64decode(token.strip(b" "), validate=True)
-    except binascii.Error:
-        raise unauthorized("credentials_malformed") from None
-    name, colon, _ = pair.partition(b":")
-    if not colon:
-        raise unauthorized("credentials_malformed")
+        return access.read(head.single.get(b"authorization", b""))
+    except CredentialsError as error:
+        raise unauthorized(str(error)) from None
+
+
+def _agrees(user: str, who: str, names: Names) -> bool:
     try:
-        return principal.canonical(_decoded(name))
-    except principal.PrincipalError:
-        raise unauthorized("credentials_malformed") from None
-
-
-def _decoded(name: bytes) -> str:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name.decode("latin-1")  # older clients; RFC 7617 left the encoding open until "charset"
-
-
-def _agrees(user: str, who: str) -> bool:
-    try:
-        return principal.same_person(principal.canonical(user), who)
-    except principal.PrincipalError:
+        return names.may_be(user, who)
+    except PrincipalError:
         raise HeadError(400, "user_malformed") from None

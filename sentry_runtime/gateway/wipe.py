@@ -58,22 +58,22 @@ def possible(claim: Claim, ordered: Wipe) -> bool:
     )
 
 
-def refused(claim: Claim, ordered: Wipe) -> Step:
-    """The answer to whatever is no Provision, and to all of a device that has no such wipe."""
+def refused(claim: Claim, ordered: Wipe, notice: str = "") -> Step:
+    """The answer to whatever is no Provision, and to all of a device that has no such wipe: a block, with the site's `notice`."""
     if possible(claim, ordered):
         return Step(enforce.provision_first(claim, status.REMOTE_WIPE_REQUESTED), "wipe_pending")
-    return Step(enforce.blocked(claim, Verdict(Action.BLOCK)), "account_wipe_needs_16_1", WipeMark.TOO_OLD)
+    return Step(enforce.blocked(claim, Verdict(Action.BLOCK), notice), "account_wipe_needs_16_1", WipeMark.TOO_OLD)
 
 
-def revoked(claim: Claim, ordered: Wipe) -> Answer:
+def revoked(claim: Claim, ordered: Wipe, notice: str = "") -> Answer:
     """The answer to a request that waits at the backend when the wipe is ordered, so that the device comes back at once."""
-    return enforce.ping_ended(claim) or refused(claim, ordered).answer
+    return enforce.ping_ended(claim) or refused(claim, ordered, notice).answer
 
 
-def provisioned(claim: Claim, ordered: Wipe, body: bytes, encoding: bytes = b"") -> Step:
+def provisioned(claim: Claim, ordered: Wipe, body: bytes, encoding: bytes = b"", notice: str = "") -> Step:
     """The answer to a Provision; `encoding` is the body's Content-Encoding. A body of no bytes asks like an empty Provision."""
     if not possible(claim, ordered):
-        return refused(claim, ordered)
+        return refused(claim, ordered, notice)
     if encoding.lower() not in (b"", b"identity"):
         return Step(Answer(415), "provision_encoded", action="deny")
     try:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -17,7 +17,8 @@ from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Wipe, WipeMark
 from sentry_runtime.gateway.agent_link import RETRY_SECONDS, RETRY_SECONDS_MAX, UndecidedError, roundtrip
 from sentry_runtime.gateway.backends import BackendsDownError
-from sentry_runtime.gateway.contact import Caller, Contacts, CredentialsRefusedError
+from sentry_runtime.gateway.contact import CredentialsRefusedError
+from sentry_runtime.gateway.logon import LogonLostError
 
 MARKS_AT_ONCE = 1_000  # a mark is told once per order: so many devices may come while the agent is away
 # Who knows a device and its user may acknowledge with any password. So many of them reach a backend, which may lock the user
@@ -26,9 +27,12 @@ PROBES = 3
 PROBE_SECONDS = 600.0
 PROBED_DEVICES = 10_000  # with a wipe under way at one time: the largest fleet has 100,000 devices
 
-_decode_answer = msgspec.json.Decoder(control.Answer).decode
-
 log = logging.getLogger(__name__)
+
+Vouch = Callable[[], Awaitable[None]]
+"""Has a backend say that the credentials of a request hold. Raises whatever `WipeMarks` takes for a no."""
+
+_NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 
 
 class ProbeBudget:
@@ -55,11 +59,8 @@ class ProbeBudget:
 class WipeMarks:
     """One per worker. Its tasks belong to no request: a device that hangs up takes nothing with it."""
 
-    def __init__(
-        self, contacts: Contacts, path: str, seconds: float, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, path: str, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
         """`path` is the agent's socket; a device waits up to `seconds` for its acknowledgement to be kept."""
-        self._contacts = contacts
         self._path = path
         self._seconds = seconds
         self._budget = ProbeBudget(now)
@@ -73,14 +74,14 @@ class WipeMarks:
         except UndecidedError:
             log.warning("%d marks wait for the agent; one of device %s is left out", MARKS_AT_ONCE, key.device_id)
 
-    async def acknowledged(self, key: DeviceKey, order: Wipe, caller: Caller) -> None:
-        """The device has acknowledged: return when that is kept, and go on to verify it.
+    async def acknowledged(self, key: DeviceKey, order: Wipe, vouch: Vouch) -> None:
+        """The device has acknowledged: return when that is kept, and go on to verify it by `vouch`.
 
         Raises `UndecidedError` when it could not be kept in time; the agent is told on.
         """
         kept = self._tell(key, order, WipeMark.UNVERIFIED)
         if self._budget.take(key):
-            task = asyncio.get_running_loop().create_task(self._verify(key, order, caller))
+            task = asyncio.get_running_loop().create_task(self._verify(key, order, vouch))
             self._verifying.add(task)
             task.add_done_callback(self._verifying.discard)
         if kept is None:
@@ -91,10 +92,10 @@ class WipeMarks:
         except TimeoutError:
             raise UndecidedError("agent_down") from None
 
-    async def _verify(self, key: DeviceKey, order: Wipe, caller: Caller) -> None:
+    async def _verify(self, key: DeviceKey, order: Wipe, vouch: Vouch) -> None:
         """Put the credentials of an acknowledgement to a backend. Whatever it does not accept stays unverified."""
-        with contextlib.suppress(CredentialsRefusedError, BackendsDownError, UndecidedError):
-            await self._contacts.vouch(caller, key)
+        with contextlib.suppress(*_NOT_VOUCHED):
+            await vouch()
             self.note(key, order, WipeMark.VERIFIED)
 
     def _tell(self, key: DeviceKey, order: Wipe, mark: WipeMark) -> asyncio.Task[None] | None:
@@ -125,7 +126,7 @@ class WipeMarks:
         """Empty when the agent has taken the mark; else why it has not yet."""
         try:
             async with asyncio.timeout(self._seconds):
-                answer = _decode_answer(await roundtrip(self._path, request))
+                answer = await roundtrip(self._path, request)
         except (OSError, ValueError, msgspec.MsgspecError) as error:  # TimeoutError is an OSError
             return str(error) or type(error).__name__
         return "" if answer.error is None else f"{answer.error.kind}: {answer.error.message}"

@@ -4,6 +4,7 @@
 |---|---|---|
 | Sentry | `POST /v1/contacts` with `Contact` | `Decision` |
 | Sentry | `GET /v1/decisions?after=N&limit=M` | `DecisionPage` |
+| Sentry | `POST /v1/information` with `Information` | 204 |
 | Sentry | `POST /v1/wipes` with `WipeReport` | `Decision` |
 | UEM | `POST /v1/decisions` (on Sentry's port 9090) with `Push` | 204 |
 
@@ -13,8 +14,10 @@ Every message may be repeated and may arrive late: a decision with a version no 
 import msgspec
 
 from sentry_runtime.devices.record import Reason, State, Wipe
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
 
-DECISIONS_PER_PAGE = 1_000  # about 200 KiB of JSON: one page is decoded in a few milliseconds
+DECISIONS_PER_PAGE = 1_000  # about 200 KiB of JSON, policies 400 KiB more: decoded in some ten milliseconds
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,9 +36,12 @@ class Contact(_Message, frozen=True, kw_only=True):
     seen: int
 
 
-class Decision(_Message, frozen=True, kw_only=True):
-    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact. `wipe` is the
-    order of a device that is to be wiped or has been, and of no other."""
+class Decision(_Message, frozen=True, kw_only=True, omit_defaults=True):
+    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact.
+
+    `policy` is the ActiveSync policy that the device must apply; None: the Sentry's own, if it has one. `wipe` is the order of
+    a device that is to be wiped or has been, and of no other.
+    """
 
     device_id: str
     principal: str
@@ -46,7 +52,16 @@ class Decision(_Message, frozen=True, kw_only=True):
     registered: bool = False
     removed: bool = False
     note: str = ""
+    policy: Policy | None = None
     wipe: Wipe | None = None
+
+
+class Information(_Message, frozen=True, kw_only=True):
+    """What an allowed device says of itself; the backend has accepted the principal's credentials."""
+
+    device_id: str
+    principal: str
+    information: DeviceInformation
 
 
 class WipeReport(_Message, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ this UEM never gave (or has forgotten, since it was put back), which no Sentry c
 """
 
 import enum
+from dataclasses import dataclass
 
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.uem_server.rules import Standing
@@ -26,6 +27,14 @@ class Word(enum.Enum):
     REMOVE = "remove"
     WIPE = "wipe"
     CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """An order with the note that an administrator gave it."""
+
+    wipe: Wipe
+    note: str
 
 
 class NotNowError(ValueError):
@@ -70,21 +79,37 @@ def order(device: Device, kind: WipeKind, by: str, version: int) -> bool:
     return present is None
 
 
-def cancel(device: Device, undecided: Standing) -> Wipe:
+def cancel(device: Device, automatic: Standing) -> Wipe:
     """Take the pending order back, so that what stood before stands again; the order as it was. Raises `NotNowError`.
 
-    `undecided` is the present word on a device that nobody ever decided about.
+    `automatic` is the present word on the device, where no administrator had said another by hand: something may have been
+    found wrong with it, or mended, meanwhile.
     """
     check(device, Word.CANCEL)
-    wiping = device.wiping
-    if wiping is None:
+    lifted = lift(device)
+    if lifted is None:
         raise AssertionError("a device that is to be wiped has its order")
+    if not device.manual:
+        device.state, device.reasons = automatic.state, list(automatic.reasons)
+    return lifted.wipe
+
+
+def lift(device: Device) -> Lifted | None:
+    """Cancel the order that stands, whatever has come of it, so that what was said before it stands again."""
+    wiping = device.wiping
+    if wiping is None or wipe_of(device) is None:
+        return None
+    lifted = Lifted(_wipe(wiping), device.note)
     wiping.cancelled = True
     device.manual, device.note = wiping.before_manual, wiping.before_note
     device.state, device.reasons = wiping.before_state, list(wiping.before_reasons)
-    if not (device.manual or device.registered):
-        device.state, device.reasons = undecided.state, list(undecided.reasons)
-    return _wipe(wiping)
+    return lifted
+
+
+def lay(device: Device, lifted: Lifted) -> None:
+    """Have the order stand, over what is said of this device now."""
+    _begin(device, lifted.wipe)
+    device.note = lifted.note
 
 
 def report(device: Device, told: Wipe) -> bool:
@@ -104,22 +129,19 @@ def give_order(device: Device, version: int) -> None:
     """Give a row from before orders were kept the one that its state says. What stood before it is not known: a block."""
     state = device.state
     device.state, device.reasons = State.BLOCKED, [Reason.MANUAL]
-    wiping = _begin(device, Wipe(kind=WipeKind.DEVICE, order=version))
-    if state == State.WIPED:
-        wiping.marks = [WipeMark.UNVERIFIED]
-        _stand(device, State.WIPED)
+    marks = (WipeMark.UNVERIFIED,) if state == State.WIPED else ()
+    _begin(device, Wipe(kind=WipeKind.DEVICE, order=version, marks=marks))
 
 
-def _begin(device: Device, wipe: Wipe) -> Wiping:
-    """A new order, with what stands now as what stood before it."""
+def _begin(device: Device, wipe: Wipe) -> None:
+    """The order stands, with what stands now as what stood before it."""
     wiping = device.wiping or Wiping()
     wiping.before_state, wiping.before_reasons = device.state, list(device.reasons)
     wiping.before_manual, wiping.before_note = device.manual, device.note
     wiping.kind, wiping.number, wiping.by = wipe.kind, wipe.order, wipe.by
-    wiping.marks, wiping.cancelled = [], False
+    wiping.marks, wiping.cancelled = list(wipe.marks), False
     device.wiping = wiping
-    _stand(device, State.WIPE_PENDING)
-    return wiping
+    _stand(device, wipe.state)
 
 
 def _stand(device: Device, state: State) -> None:

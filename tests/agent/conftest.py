@@ -63,7 +63,11 @@ async def backend() -> AsyncIterator[Backend]:
 @pytest.fixture
 def trio(make_stage: MakeStage, backend: Backend) -> Stage:
     """UEM, agent and gateway run, in this order; nothing is registered."""
-    made = make_stage()
+    return start_three(make_stage(), backend)
+
+
+def start_three(made: Stage, backend: Backend) -> Stage:
+    """Start UEM, agent and gateway in front of this mail server."""
     listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
     made.settings = msgspec.structs.replace(
         made.settings,

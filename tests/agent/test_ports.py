@@ -124,6 +124,8 @@ def test_a_push_beyond_the_bound_is_refused(stage: Stage) -> None:
         ("POST", "/v1/wipes", 400, "truncated"),
         ("GET", "/v1/wipes", 405, ""),
         ("GET", "/v1/contacts", 405, ""),
+        ("POST", "/v1/information", 400, "truncated"),
+        ("GET", "/v1/information", 405, ""),
         ("HEAD", "/v1/decisions", 405, None),
         ("GET", "/v1", 404, ""),
     ],

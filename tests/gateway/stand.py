@@ -21,6 +21,7 @@ from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Writer, encode_key
+from sentry_runtime.eas.policy import Policy, digest
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
@@ -145,6 +146,7 @@ class Backend:
         self.script: Script = say_yes
         self.probe: Script = say_yes
         self.connections = 0
+        self.open = 0  # of them now
         self.lost = asyncio.Event()
         self.port = 0
         self.arrived = asyncio.Condition()
@@ -170,6 +172,7 @@ class Backend:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -186,6 +189,7 @@ class Backend:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             self.lost.set()
             writer.close()
 
@@ -228,6 +232,7 @@ class ScriptedAgent:
 
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
+        self.described: list[control.Describe] = []
         self.marked: list[control.MarkWipe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.following = asyncio.Event()
@@ -247,12 +252,29 @@ class ScriptedAgent:
         await self._server.stop()
         self.following.clear()
 
-    async def put(self, key: DeviceKey, state: State, *reasons: Reason) -> Record:
-        """Write an entry and tell the followers."""
-        record = Record(key=key, state=state, version=1, reasons=tuple(reasons), registered=True)
-        self.put_silently(record)
+    async def put(self, key: DeviceKey, state: State, *reasons: Reason, policy: Policy | None = None) -> Record:
+        """Write an entry and tell the followers; an entry that is there already is the one before."""
+        try:
+            before = self._writer.get(key)
+        except msgspec.DecodeError:  # a test damaged it
+            before = None
+        named = b"" if policy is None else digest(policy)
+        record = Record(
+            key=key,
+            state=state,
+            version=1,
+            reasons=tuple(reasons),
+            registered=True,
+            policy=named,
+            policy_before=None if before is None else before.policy,
+        )
+        self._writer.write(put=[record], policies=[] if policy is None else [policy])
         await self._tell(key)
         return record
+
+    def forget_policy(self, policy: Policy) -> None:
+        """As if its last entry had gone."""
+        self._writer.write(forget=[digest(policy)])
 
     async def order_wipe(self, key: DeviceKey, kind: WipeKind = WipeKind.DEVICE, *marks: WipeMark) -> Record:
         """Write that the device is to be wiped, with what has come of it, and tell the followers."""
@@ -296,6 +318,9 @@ class ScriptedAgent:
                 return await self.answer(request)
             case control.Follow():
                 return Stream(self._follow)
+            case control.Describe():
+                self.described.append(request)
+                return None
             case control.MarkWipe():
                 self.marked.append(request)
                 return await self._mark(request)
@@ -520,6 +545,16 @@ class Stand:
             )
         self.devices.append(Device(reader, writer))
         return self.devices[-1]
+
+    async def until_answered(self, request: bytes, status: int) -> None:
+        """Until this is answered so: the worker has heard of a change. Each time on a connection of its own, since what is at
+        the backend when the change comes ends together with its connection."""
+        async with asyncio.timeout(PATIENCE):
+            answered = 0
+            while answered != status:
+                device = await self.device()
+                answered = (await device.ask(request)).status
+                await device.close()
 
     async def ended(self) -> int:
         """The gateway's exit code."""

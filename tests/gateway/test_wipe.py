@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 
+import msgspec
 import pytest
 import requests
 from pyactivesync import Client
 from pyactivesync._wbxml import WBXMLReader, WBXMLWriter, find, text_of, wtag
 
-from sentry_runtime import control
+from sentry_runtime import control, settings
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, WipeKind, WipeMark
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import (
@@ -26,7 +27,10 @@ from sentry_runtime.eas.provision import (
 from sentry_runtime.eas.query import COMMANDS
 from sentry_runtime.gateway.wipe_marks import PROBES
 from tests.gateway.conftest import MakeStand
+from tests.gateway.ntlm_server import USERS, Asked, NtlmClient, log_on, no_canary
+from tests.gateway.ntlm_server import start as start_ntlm
 from tests.gateway.stand import ORDER, PASSWORD, PHONE, Device, Stand, Turn, basic, post, until
+from tests.gateway.test_decision import THROTTLE, explain, rule, soon
 from tests.gateway.test_provisioning import Form, packed, plain, set_gateway, strict_client
 
 WRONG = basic(password="wr0ng-pa55word")
@@ -480,3 +484,133 @@ async def test_pyactivesync_reads_the_directive_and_is_believed(stand: Stand) ->
         assert (text_of(find(done, "Provision.Status")), find(done, "Provision.RemoteWipe")) == ("1", None)
     await marked(stand, HANDED_OUT, WipeMark.FAILED, UNVERIFIED, VERIFIED)
     assert stand.backend.seen == []
+
+
+# --- beside what else the site says -----------------------------------------------------------------------------------
+
+
+async def test_a_denied_device_is_told_to_wipe_itself_all_the_same(make_stand: MakeStand) -> None:
+    """Nothing else passes: no rule counts, neither before nor after. The trail and the explanation name the order's row."""
+    stand = await make_stand(rules=(rule("lost", "deny", device="PHONE*"),))
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await stand.device()
+    assert (await device.ask(post(version="12.1"))).status == 403
+    await stand.agent.order_wipe(PHONE)
+    await heard(stand, device)
+    assert (explain(stand).action, explain(stand).decided_by) == ("wipe", "wipe_pending")
+    assert explain(stand, command="Provision").answer == "the gateway hands out the order to wipe"
+    assert (await say(device, provision(Ask(EAS_WBXML)))).remote_wipe
+    assert await say(device, provision(DONE, authorization=basic())) == Response(status=1)
+    await marked(stand, HANDED_OUT, UNVERIFIED, VERIFIED)
+    await heard(stand, device, 403)
+    lines = await stand.audit.outcomes(1)
+    while lines[-1].get("decided_by") != "wiped":
+        lines = await stand.audit.outcomes(len(lines) + 1)
+    rows = [(line["decided_by"], line["action"], line.get("rule", "")) for line in lines]
+    assert set(rows) == {
+        ("denied_by_rule", "block", "lost"),
+        ("wipe_pending", "wipe", ""),
+        ("wiped", "block", ""),
+    } | ({("wipe_unverified", "wipe", "")} & set(rows))
+    assert explain(stand).decided_by == "wiped"
+    assert stand.backend.seen == []
+
+
+async def test_a_throttled_device_is_told_to_wipe_itself_all_the_same(make_stand: MakeStand) -> None:
+    """Its pause goes on beside that, for when the order is taken back."""
+    stand = await make_stand(throttle=msgspec.structs.replace(THROTTLE, burst=1, pause_seconds=600.0))
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await stand.device()
+    for number in range(3):
+        await device.ask(post("Sync", b"%d" % number, version="12.1"))
+    assert (await device.ask(post(version="12.1"))).status == 503
+    await stand.agent.order_wipe(PHONE)
+    await heard(stand, device)
+    await until(lambda: any("throttle this device" in note for note in explain(stand).notes))
+    assert explain(stand).decided_by == "wipe_pending"
+    assert (await say(device, provision(Ask(EAS_WBXML)))).remote_wipe
+    await marked(stand, HANDED_OUT)
+    await stand.agent.put(PHONE, State.ALLOWED)
+    await heard(stand, device, 503)
+
+
+async def test_a_rule_that_allows_and_observing_let_no_device_pass_that_is_to_be_wiped(make_stand: MakeStand) -> None:
+    """Neither is a wipe among what is softened."""
+    observe = settings.Observe(until=soon(days=1))
+    stand = await make_stand(rules=(rule("pilot", "allow", device="PHONE1"),), observe=observe)
+    assert stand.status()["observing_until"]
+    await stand.agent.order_wipe(PHONE)
+    device = await stand.device()
+    assert (await device.ask(post(authorization=basic()))).status == 449
+    assert (stand.backend.connections, stand.agent.asked) == (0, [])
+
+
+async def test_an_account_that_cannot_be_wiped_below_16_1_is_told_so_in_the_sites_words(make_stand: MakeStand) -> None:
+    """The row and the explanation say why; the notice is the one of every block."""
+    stand = await make_stand(block_notice="Ask the help desk.")
+    await stand.agent.order_wipe(PHONE, WipeKind.ACCOUNT)
+    device = await stand.device()
+    answer = await device.ask(post(version="12.1"))
+    assert (answer.status, answer.body) == (403, b"Ask the help desk.\n")
+    (line,) = await stand.audit.outcomes(1)
+    assert (line["decided_by"], line["action"]) == ("wipe_too_old", "wipe")
+    await marked(stand, WipeMark.TOO_OLD)
+    said = explain(stand, protocol="12.1")
+    assert (said.decided_by, said.answer) == ("wipe_too_old", "HTTP 403")
+    assert said.steps[-1].saw == "wipe_pending; wipe of the account: too_old; the version has none"
+    assert explain(stand, protocol="16.1").decided_by == "wipe_pending"
+
+
+# --- log-ons that belong to the connection ----------------------------------------------------------------------------
+
+
+def asked(body: bytes | Request) -> Asked:
+    """A Provision without credentials, to which a log-on's messages are added."""
+    data = body if isinstance(body, bytes) else encode_request(body)
+    return Asked(post("Provision", data, authorization=None, user="anna"))
+
+
+@pytest.mark.parametrize(("password", "also"), [(None, {VERIFIED}), ("changed-since", set())])
+async def test_a_device_that_logs_on_by_ntlm_is_told_and_its_acknowledgement_is_worth_what_its_password_is(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, password: str | None, also: set[WipeMark]
+) -> None:
+    """Its name is known before the backend sees the last message; that is taken there only to verify the acknowledgement."""
+    stand = await make_stand(started=False)
+    await start_ntlm(stand, monkeypatch, "ntlm")
+    await stand.agent.order_wipe(PHONE)
+    device = await stand.device()
+    refused, _ = await log_on(device, Asked(post(authorization=None, user="anna")), NtlmClient("LAB\\anna", password))
+    assert refused.status == 449
+    told, _ = await log_on(device, asked(Ask(EAS_WBXML)), NtlmClient("LAB\\anna", password))
+    assert decode_response(told.body).remote_wipe
+    firsts = [probe.value("authorization")[:20] for probe in stand.backend.probes]
+    assert firsts == ["NTLM TlRMTVNTUAABAAA"] * 2
+    done, last = await log_on(device, asked(DONE), NtlmClient("LAB\\anna", password))
+    assert decode_response(done.body) == Response(status=1)
+    await until(lambda: last in [probe.value("authorization") for probe in stand.backend.probes])
+    await marked(stand, HANDED_OUT, UNVERIFIED, *also)
+    assert stand.backend.seen == []
+    await until(lambda: stand.backend.open <= 1)  # what was begun before may still wait for its last message
+    no_canary(stand, USERS["LAB\\anna"], last.partition(" ")[2])
+
+
+async def test_on_a_connection_that_has_logged_on_an_acknowledgement_is_verified_by_that(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend has vouched for whoever holds the connection; it is not asked again."""
+    stand = await make_stand(started=False)
+    await start_ntlm(stand, monkeypatch, "ntlm", "basic")
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await stand.device()
+    sync = Asked(post(authorization=None, user="anna"))
+    assert (await log_on(device, sync, NtlmClient("LAB\\anna")))[0].status == 200
+    await stand.agent.order_wipe(PHONE)
+    await stand.until_answered(
+        post(version="12.1", authorization=basic("LAB\\anna", USERS["LAB\\anna"]), user="anna"), 449
+    )
+    probes, connections = len(stand.backend.probes), stand.backend.connections
+    assert (await device.ask(sync(None))).status == 449
+    assert (await say(device, asked(Ask(EAS_WBXML))(None))).remote_wipe
+    assert await say(device, asked(DONE)(None)) == Response(status=1)
+    await marked(stand, HANDED_OUT, UNVERIFIED, VERIFIED)
+    assert (len(stand.backend.probes), stand.backend.connections) == (probes, connections)

@@ -5,10 +5,21 @@ import base64
 import pytest
 
 from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.eas.principal import Names
+from sentry_runtime.gateway.credentials import Access, Logon, Scheme, Step
 from sentry_runtime.gateway.head import Head, HeadError, parse
-from sentry_runtime.gateway.identify import Claim, DeniedError, Service, identify, memo_key, service
+from sentry_runtime.gateway.identify import Claim, DeniedError, Service, memo_key, nobody, service
+from sentry_runtime.gateway.identify import identify as identify_by
 
 QUERY = "Cmd=Ping&User=anna&DeviceId=abc&DeviceType=iPhone"
+
+
+SITE = Access(names=Names({"lab": "lab.test"}, "lab.test"))
+
+
+def identify(head: Head) -> Claim:
+    """By what a site has that says nothing."""
+    return identify_by(head, Access())
 
 
 def basic(pair: bytes) -> str:
@@ -80,11 +91,10 @@ def test_options_has_no_device_unless_it_names_one() -> None:
     ],
 )
 def test_without_usable_credentials_it_is_401(line: str, reason: str) -> None:
-    """With a challenge a phone understands."""
+    """The exchange adds the site's challenges."""
     with pytest.raises(DeniedError, match=f"^{reason}$") as caught:
         identify(head(line))
-    assert caught.value.status == 401
-    assert caught.value.headers[0][1].startswith(b'Basic realm="')
+    assert (caught.value.status, caught.value.headers) == (401, ())
 
 
 def test_the_password_may_be_anything() -> None:
@@ -107,6 +117,50 @@ def test_a_user_that_is_someone_else_is_403_and_one_that_is_nobody_400() -> None
     assert caught.value.status == 403
     with pytest.raises(HeadError, match="user_malformed"):
         identify(head(basic(b"anna:x"), query=QUERY.replace("anna", "a%20b")))
+
+
+@pytest.mark.parametrize("sent", [b"anna", b"LAB\\anna", b"anna@lab", b"Anna@Lab.Test", b"lab.test\\anna", b"\\anna"])
+@pytest.mark.parametrize("user", ["anna", "LAB%5Canna", "anna@lab.test", "anna%40lab"])
+def test_every_form_of_a_mailbox_is_one_key_where_the_site_says_how(sent: bytes, user: str) -> None:
+    """Of the credentials and of `User`."""
+    asked = head(basic(sent + b":x"), query=QUERY.replace("anna", user))
+    assert identify_by(asked, SITE).key == DeviceKey("ABC", "anna@lab.test")
+
+
+def test_a_bare_user_parameter_says_nothing_of_a_domain() -> None:
+    """A phone of another domain than the default one sends it, too; a domain that is another one is still refused."""
+    assert identify_by(head(basic(b"OTHER\\anna:x")), SITE).principal == "anna@other"
+    with pytest.raises(DeniedError, match="user_mismatch"):
+        identify_by(head(basic(b"OTHER\\anna:x"), query=QUERY.replace("anna", "LAB%5Canna")), SITE)
+
+
+def test_without_credentials_the_connections_log_on_counts_for_the_device_that_has_it() -> None:
+    """Asked for by the device id of the query; `User` must agree as ever."""
+    asked: list[str] = []
+
+    def holder(device_id: str) -> str:
+        asked.append(device_id)
+        return {"ABC": "anna", "": "bert"}.get(device_id, "")
+
+    held = Logon(Step.HOLDS)
+    wanted = Claim(DeviceKey("ABC", "anna"), (), "iPhone", "anna", "Ping", "", None, held)
+    assert identify_by(head(), Access(), holder) == wanted
+    assert identify_by(head(method="OPTIONS", query=""), Access(), holder).principal == "bert"
+    with pytest.raises(DeniedError, match="credentials_missing"):
+        identify_by(head(query=QUERY.replace("abc", "other")), Access(), holder)
+    with pytest.raises(DeniedError, match="user_mismatch"):
+        identify_by(head(query=QUERY.replace("anna", "bert")), Access(), holder)
+    assert asked == ["ABC", "", "OTHER", "ABC"]
+    assert identify_by(head(basic(b"carla:x"), query=QUERY.replace("anna", "carla")), Access(), holder).logon is None
+    assert len(asked) == 4
+    assert nobody("ABC") == ""
+
+
+def test_while_a_log_on_opens_nobody_is_named() -> None:
+    """The device is, for the audit line; `User` cannot be held against anybody yet."""
+    first = "Authorization: NTLM " + base64.b64encode(b"NTLMSSP\0\1\0\0\0" + bytes(4)).decode()
+    claim = identify_by(head(first), Access((Scheme.NTLM,)))
+    assert (claim.key, claim.principal, claim.opens, claim.device_id) == (DeviceKey("ABC", ""), "", True, "ABC")
 
 
 @pytest.mark.parametrize(

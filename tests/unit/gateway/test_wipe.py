@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Wipe, WipeKind, WipeMark
 from sentry_runtime.eas.codepages import PROVISION
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, wap_document
 from sentry_runtime.eas.provision import (
     EAS_WBXML,
     WAP_XML,
     Acknowledgement,
     Ask,
-    DeviceInformation,
     Request,
     Response,
     WipeAcknowledgement,

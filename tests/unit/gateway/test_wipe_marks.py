@@ -11,12 +11,13 @@ from sentry_runtime.control_server import ControlServer, Peer, Refused
 from sentry_runtime.devices.record import DeviceKey, Wipe, WipeKind, WipeMark
 from sentry_runtime.gateway import wipe_marks
 from sentry_runtime.gateway.agent_link import UndecidedError
-from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
+from sentry_runtime.gateway.backends import BackendsDownError
+from sentry_runtime.gateway.contact import CredentialsRefusedError
+from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.wipe_marks import PROBE_SECONDS, PROBED_DEVICES, PROBES, ProbeBudget, WipeMarks
 
 KEY = DeviceKey("PHONE1", "anna@lab.test")
 ORDER = Wipe(kind=WipeKind.DEVICE, order=7)
-CALLER = Caller(b"Basic x", "192.0.2.1", "")
 
 
 class Clock:
@@ -70,17 +71,17 @@ class Agent:
 
 
 class Backend:
-    """Stands where `Contacts` is; accepts the credentials, or refuses them."""
+    """Accepts the credentials, or says no in one of the ways in which that comes."""
 
     def __init__(self) -> None:
-        self.accepts = True
+        self.refusal: Exception | None = None
         self.asked = 0
 
-    async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
+    async def vouch(self) -> None:
         """One probe."""
         self.asked += 1
-        if not self.accepts:
-            raise CredentialsRefusedError
+        if self.refusal is not None:
+            raise self.refusal
 
 
 @pytest.fixture
@@ -99,9 +100,9 @@ def backend() -> Backend:
 
 
 @pytest.fixture
-def marks(agent: Agent, backend: Backend, tmp_path: Path) -> WipeMarks:
+def marks(agent: Agent, tmp_path: Path) -> WipeMarks:
     """Those of one worker, with time for everything."""
-    return WipeMarks(backend, str(tmp_path / "agent.sock"), 10.0, Clock())  # type: ignore[arg-type] # all that is asked of it
+    return WipeMarks(str(tmp_path / "agent.sock"), 10.0, Clock())
 
 
 async def told(agent: Agent, count: int) -> list[WipeMark]:
@@ -112,18 +113,27 @@ async def told(agent: Agent, count: int) -> list[WipeMark]:
     return [request.mark for request in agent.taken]
 
 
-async def test_an_acknowledgement_is_kept_before_it_is_verified(marks: WipeMarks, agent: Agent) -> None:
+async def test_an_acknowledgement_is_kept_before_it_is_verified(
+    marks: WipeMarks, agent: Agent, backend: Backend
+) -> None:
     """Whatever happens afterwards, the device has acknowledged."""
-    await marks.acknowledged(KEY, ORDER, CALLER)
+    await marks.acknowledged(KEY, ORDER, backend.vouch)
     assert agent.taken[0] == control.MarkWipe(key=KEY, order=7, mark=WipeMark.UNVERIFIED)
     assert await told(agent, 2) == [WipeMark.UNVERIFIED, WipeMark.VERIFIED]
 
 
-async def test_refused_credentials_verify_nothing(marks: WipeMarks, agent: Agent, backend: Backend) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [CredentialsRefusedError(), LogonLostError(), BackendsDownError("backend_down"), UndecidedError("busy")],
+    ids=lambda refusal: type(refusal).__name__,
+)
+async def test_refused_credentials_verify_nothing(
+    marks: WipeMarks, agent: Agent, backend: Backend, refusal: Exception
+) -> None:
     """And the device is none the wiser."""
-    backend.accepts = False
+    backend.refusal = refusal
     for _ in range(PROBES + 2):
-        await marks.acknowledged(KEY, ORDER, CALLER)
+        await marks.acknowledged(KEY, ORDER, backend.vouch)
     assert backend.asked == PROBES
     assert {request.mark for request in agent.taken} == {WipeMark.UNVERIFIED}
 
@@ -145,14 +155,18 @@ async def test_what_the_agent_has_is_not_told_again(marks: WipeMarks, agent: Age
 
 
 async def test_what_waits_for_the_agent_is_bounded(
-    marks: WipeMarks, agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    marks: WipeMarks,
+    agent: Agent,
+    backend: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """An acknowledgement beyond it is for later; a directive that was handed out is only left out."""
     monkeypatch.setattr(wipe_marks, "MARKS_AT_ONCE", 1)
     agent.held.clear()
     marks.note(KEY, ORDER, WipeMark.HANDED_OUT)
     with pytest.raises(UndecidedError, match="busy"):
-        await marks.acknowledged(KEY, ORDER, CALLER)
+        await marks.acknowledged(KEY, ORDER, backend.vouch)
     marks.note(KEY, ORDER, WipeMark.FAILED)
     assert "one of device PHONE1 is left out" in caplog.text
     agent.held.set()
@@ -161,9 +175,9 @@ async def test_what_waits_for_the_agent_is_bounded(
 
 async def test_an_agent_that_takes_too_long_is_told_on(agent: Agent, backend: Backend, tmp_path: Path) -> None:
     """The device may come back; what it said is not lost."""
-    marks = WipeMarks(backend, str(tmp_path / "agent.sock"), 0.05, Clock())  # type: ignore[arg-type]
+    marks = WipeMarks(str(tmp_path / "agent.sock"), 0.05, Clock())
     agent.held.clear()
     with pytest.raises(UndecidedError, match="agent_down"):
-        await marks.acknowledged(KEY, ORDER, CALLER)
+        await marks.acknowledged(KEY, ORDER, backend.vouch)
     agent.held.set()
     assert set(await told(agent, 2)) == {WipeMark.UNVERIFIED, WipeMark.VERIFIED}

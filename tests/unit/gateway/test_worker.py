@@ -10,6 +10,7 @@ import pytest
 
 from sentry_runtime import settings
 from sentry_runtime.gateway.front import FrontConnection
+from sentry_runtime.gateway.policies import SitePolicy
 from sentry_runtime.gateway.worker import Post, _Worker
 
 
@@ -32,7 +33,7 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    return _Worker(Post(settings=whole, sockets=[], front=context, backends=[], provisioning=None, channel=channel))
+    return _Worker(Post(settings=whole, sockets=[], front=context, backends=[], policy=SitePolicy(), channel=channel))
 
 
 async def test_a_fault_in_one_connection_does_not_stop_the_clock(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stig.judge import access, crypto, passwords, sessions, upkeep
+from stig.judge import access, crypto, gatekeeping, passwords, sessions, upkeep
 from stig.parse import pam, rsyslog, words
 from stig.probe.tls import Answer
 from stig.verdict import Verdict
@@ -336,6 +336,33 @@ def test_tls_1_3_on_any_outgoing_connection_is_open(recorded: Recorded) -> None:
     tree["gateway"]["backends"][0]["tls"] = None
     plain = msgspec.json.encode(tree).decode()
     assert crypto.tls_versions(tls_of(recorded, "1.2", settings=plain)).status == OPEN
+
+
+# --- V-251008, V-251010 ---------------------------------------------------------------------------------------------
+
+STRICT = gatekeeping.Softening("", ())
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [
+        (replace(STRICT, observing_until="2026-01-31T18:00Z"), "observing until 2026-01-31T18:00Z"),
+        (replace(STRICT, allowing=("pilot", "branch")), "pilot, branch"),
+    ],
+)
+def test_what_lets_blocked_devices_pass_is_open(facts: gatekeeping.Softening, found: str) -> None:
+    """For the unregistered and for the compromised alike, with what it is as evidence."""
+    registration = gatekeeping.Registration(facts, auto_block=True)
+    for verdict in (gatekeeping.compromised(facts), gatekeeping.unregistered(registration)):
+        assert verdict.status == OPEN
+        assert [found in point.found for point in verdict.points if not point.met] == [True]
+
+
+@pytest.mark.parametrize(("auto_block", "status"), [(True, GOOD), (None, GOOD), (False, OPEN)])
+def test_a_uem_that_does_not_block_unregistered_devices_is_open(auto_block: bool | None, status: str) -> None:  # noqa: FBT001 - a table
+    """Where it is the one in the box; another one says it itself."""
+    assert gatekeeping.unregistered(gatekeeping.Registration(STRICT, auto_block)).status == status
+    assert gatekeeping.compromised(STRICT).status == GOOD
 
 
 # --- V-250999, V-251006 ---------------------------------------------------------------------------------------------

@@ -21,11 +21,12 @@ from sentry_runtime.uem_server.wipes import NotNowError
 
 KEY = DeviceKey("PHONE1", "anna@lab.test")
 SET = ("register", "allow", "block")
+FOUND = ("compromised", "mended")
 VALID = {
-    "allowed": {*SET, "remove", "device", "account"},
-    "blocked": {*SET, "remove", "device", "account"},
-    "wipe_pending": {"cancel", "device", "account"},
-    "wiped": {"remove"},
+    "allowed": {*SET, *FOUND, "remove", "device", "account"},
+    "blocked": {*SET, *FOUND, "remove", "device", "account"},
+    "wipe_pending": {*FOUND, "cancel", "device", "account"},
+    "wiped": {*FOUND, "remove"},
     "removed": {*SET},
     "unknown": {*SET},
 }
@@ -66,6 +67,8 @@ class WipeLife(RuleBasedStateMachine):
         self.reports: list[WipeReport] = []
         self.answers: list[Answered] = []
         self.acknowledged: set[int] = set()
+        self.answered: set[int] = set()  # of them those whose report was answered, and the Sentry has heard it
+        self.last_order = 0
         self.removals = 0
         self.wiped_since: tuple[int, int] | None = None  # (order, removals then) of an entry that is wiped
         self.engine = open_engine("sqlite://")
@@ -85,7 +88,7 @@ class WipeLife(RuleBasedStateMachine):
         self.pull()
         while (record := self.sentry.record) is not None and record.unreported:
             self.report()
-            self.sentry.take(self.answers[-1])
+            self.hear(self.answers[-1])
         self.pull()
         decision, record = self.word, self.sentry.record
         if decision is None or decision.removed:
@@ -138,7 +141,7 @@ class WipeLife(RuleBasedStateMachine):
         self.say("register", pushed=pushed)
         self.say("device", pushed=pushed)
 
-    @rule(word=st.sampled_from([*SET, "remove", "device", "account", "cancel"]))
+    @rule(word=st.sampled_from([*SET, *FOUND, "remove", "device", "account", "cancel"]))
     def say_anything(self, word: str) -> None:
         """Valid or not."""
         self.say(word)
@@ -158,6 +161,10 @@ class WipeLife(RuleBasedStateMachine):
         assert word in VALID[stood]
         assert not other_kind
         self.removals += word == "remove"
+        if word in ("device", "account"):
+            assert self.word is not None
+            assert self.word.wipe is not None
+            self.last_order = self.word.wipe.order
         self.pushes += changed
         if pushed:
             for decision in changed:
@@ -170,6 +177,8 @@ class WipeLife(RuleBasedStateMachine):
             "register": lambda: uem.register(KEY, "", ""),
             "allow": lambda: uem.set_state(KEY, State.ALLOWED, [], ""),
             "block": lambda: uem.set_state(KEY, State.BLOCKED, [Reason.MANUAL], ""),
+            "compromised": lambda: uem.flag(KEY, Reason.COMPROMISED, holds=True),
+            "mended": lambda: uem.flag(KEY, Reason.COMPROMISED, holds=False),
             "remove": lambda: uem.remove(KEY),
             "device": lambda: uem.order_wipe(KEY, WipeKind.DEVICE, "", "olga"),
             "account": lambda: uem.order_wipe(KEY, WipeKind.ACCOUNT, "", "olga"),
@@ -188,7 +197,7 @@ class WipeLife(RuleBasedStateMachine):
         elif kind == "report" and self.reports:
             self._send(data.draw(st.sampled_from(self.reports)))
         elif kind == "answer" and self.answers:
-            self.sentry.take(data.draw(st.sampled_from(self.answers)))
+            self.hear(data.draw(st.sampled_from(self.answers)))
 
     def pull(self) -> None:
         """A resync."""
@@ -222,6 +231,12 @@ class WipeLife(RuleBasedStateMachine):
         self.pushes += changed
         self.answers.append(Answered(decode(_json(decision), Decision), report.wipe))
 
+    def hear(self, answer: Answered) -> None:
+        """The Sentry gets an answer to a report."""
+        self.sentry.take(answer)
+        if answer.told.acknowledged:
+            self.answered.add(answer.told.order)
+
     # The gateway.
 
     @precondition(lambda self: (record := self.sentry.record) is not None and record.wipe is not None)
@@ -237,7 +252,7 @@ class WipeLife(RuleBasedStateMachine):
         marked = self.sentry.record
         if reported and marked is not None and marked.unreported:
             self.report()
-            self.sentry.take(self.answers[-1])
+            self.hear(self.answers[-1])
 
     @precondition(lambda self: (record := self.sentry.record) is not None and record.wipe is not None)
     @rule(mark=st.sampled_from(WipeMark))
@@ -253,10 +268,14 @@ class WipeLife(RuleBasedStateMachine):
 
     @invariant()
     def who_has_acknowledged_is_refused_until_removed(self) -> None:
-        """At the Sentry, from that moment on, whatever the UEM says in ignorance of it."""
+        """At the Sentry, from that moment on, whatever the UEM says in ignorance of it.
+
+        In knowledge of it the UEM may have ordered anew, which makes the acknowledgement one of the past, and taken that back.
+        """
         record = self.sentry.record
         if self.wiped_since is not None and (record is None or record.state in (State.ALLOWED, State.BLOCKED)):
-            assert self.removals > self.wiped_since[1]
+            order, removals = self.wiped_since
+            assert self.removals > removals or (order in self.answered and self.last_order > order)
         if self.wiped_since is not None and record is not None and record.state is State.WIPE_PENDING:
             assert record.wipe is not None
             assert record.wipe.order > self.wiped_since[0]
@@ -285,3 +304,19 @@ def _json(message: msgspec.Struct) -> bytes:
 
 WipeLife.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestWipeLife = WipeLife.TestCase
+
+
+def test_an_acknowledgement_of_an_order_before_the_last_is_of_the_past() -> None:
+    """Until the UEM has answered its report the device is refused; then the last word counts, which knows of it."""
+    life = WipeLife()
+    life.begin()
+    life.cancel(pushed=False)
+    life.order("device", pushed=False)
+    life.mark(WipeMark.UNVERIFIED, reported=False)
+    life.cancel(pushed=True)
+    states = [life.sentry.record and life.sentry.record.state]
+    life.report()
+    life.hear(life.answers[-1])
+    states.append(life.sentry.record and life.sentry.record.state)
+    assert states == [State.WIPED, State.ALLOWED]
+    life.teardown()
