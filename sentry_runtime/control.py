@@ -1,10 +1,11 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails`
-from the management plane), the gateway's (`Status`, `Drain`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's
-(`Register`, `SetState`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what
-is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe` from the gateway; `ListDevices`, `ShowDevice`,
+`ShowDetails` from the management plane), the gateway's (`Status`, `Drain`, `Explain`, `ListRedirects`, `ClearRedirects`) and the
+UEM's (`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`,
+`ShowRegistered`). Who may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the
+message says.
 """
 
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from sentry_runtime.devices.enforcement import Enforcement, Key
-from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind, WipeMark
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 
@@ -61,6 +62,15 @@ class KeepEnforcement(_Request, frozen=True, kw_only=True, tag="enforcement.keep
     key: DeviceKey
     enforcement: Enforcement | None
     after: Key | None = None
+
+
+class MarkWipe(_Request, frozen=True, kw_only=True, tag="wipe.mark"):
+    """Gateway to agent: this has come of the order to wipe the device. The answer comes when it is on the disk; its `result`
+    is the `Record` as it is then, or null. An order that is not the device's present one changes nothing."""
+
+    key: DeviceKey
+    order: int
+    mark: WipeMark
 
 
 class ListDevices(_Request, frozen=True, kw_only=True, tag="devices.list"):
@@ -164,12 +174,37 @@ class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
 
 
 class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
-    """Management to UEM: an administrator allows, blocks or wipes one (device, principal)."""
+    """Management to UEM: an administrator allows or blocks one (device, principal)."""
 
     device_id: str
     principal: str
     state: State
     reasons: tuple[Reason, ...] = (Reason.MANUAL,)
+    note: str = ""
+    by: str = ""
+
+
+class OrderWipe(_Request, frozen=True, kw_only=True, tag="uem.wipe"):
+    """Management to UEM: an administrator has one known device of one principal wiped; the answer's `result` is a `Decision`.
+
+    Ordered again while it is pending it stays the same order.
+    """
+
+    device_id: str
+    principal: str
+    kind: WipeKind = WipeKind.DEVICE
+    note: str = ""
+    by: str = ""
+
+
+class CancelWipe(_Request, frozen=True, kw_only=True, tag="uem.cancel_wipe"):
+    """Management to UEM: take a pending order back; the answer's `result` is the `Wipe`, with what had come of it by then.
+
+    What stood before it stands again, its note too unless there is another one here.
+    """
+
+    device_id: str
+    principal: str
     note: str = ""
     by: str = ""
 
@@ -244,6 +279,7 @@ Request = (
     | Follow
     | Describe
     | KeepEnforcement
+    | MarkWipe
     | ListDevices
     | ShowDevice
     | ShowDetails
@@ -254,6 +290,8 @@ Request = (
     | ClearRedirects
     | Register
     | SetState
+    | OrderWipe
+    | CancelWipe
     | Flag
     | Remove
     | AssignPolicy

@@ -115,6 +115,29 @@ def clear_redirects(shell: Shell, values: Values) -> Output:
     return Output((f"{count} forgotten.",), {"forgotten": count})
 
 
+def wipe(action: str) -> Action:
+    """The command that has a device wiped, wholly or but for one account, once the person has said yes."""
+    what = {"wipe": "everything on", "wipe-account": "this user's account and its data on"}[action]
+
+    def run(shell: Shell, values: Values) -> Output:
+        if not shell.confirm(f"Really delete {what} device {output.safe(values['id'])}?"):
+            raise CommandError("Not done.")
+        fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}
+        return _said(shell.call(api.DeviceAction, str, action=action, **fields))
+
+    return run
+
+
+def cancel_wipe(shell: Shell, values: Values) -> Output:
+    """Take a wipe back that no device has acknowledged yet."""
+    fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}
+    return _said(shell.call(api.DeviceAction, str, action="cancel-wipe", **fields))
+
+
+def _said(words: str) -> Output:
+    return Output((words,), {"said": words})
+
+
 def flag(shell: Shell, values: Values) -> None:
     """Say that something is wrong with a device, or no longer."""
     fields = {"device_id": values["id"], "principal": values["user"], "cause": values["cause"]}

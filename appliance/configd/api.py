@@ -212,9 +212,10 @@ class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.contr
 
 
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
-    """Register, allow, block or remove one (device, principal) in the embedded UEM. Result: None."""
+    """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
+    administrator should read, or None."""
 
-    action: Literal["register", "allow", "block", "remove"]
+    action: Literal["register", "allow", "block", "remove", "wipe", "wipe-account", "cancel-wipe"]
     device_id: str
     principal: str
     note: str = ""

@@ -53,12 +53,15 @@ class DeviceList:
         self._waiting: list[_Batch] = []
         self._writing: asyncio.Task[None] | None = None
         self._provisional: set[DeviceKey] = set()
+        self._unreported: set[DeviceKey] = set()
         self._count = 0
         self._policies: Counter[bytes] = Counter()  # only for the writing thread, once it runs
         for record in self._all():
             self._count += 1
             if record.provisional:
                 self._provisional.add(record.key)
+            if record.unreported:
+                self._unreported.add(record.key)
             if record.policy:
                 self._policies[record.policy] += 1
         self._said = sum(1 for _ in store.sayings())  # as the policies
@@ -82,6 +85,11 @@ class DeviceList:
     def provisional_count(self) -> int:
         """How many entries the fail mode admitted."""
         return len(self._provisional)
+
+    @property
+    def unreported(self) -> frozenset[DeviceKey]:
+        """The entries with marks of a wipe that the UEM does not know of."""
+        return frozenset(self._unreported)
 
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key."""
@@ -169,6 +177,10 @@ class DeviceList:
                 self._provisional.add(key)
             else:
                 self._provisional.discard(key)
+            if change.record is not None and change.record.unreported:
+                self._unreported.add(key)
+            else:
+                self._unreported.discard(key)
         visible = tuple(key for key, (_, change) in effects.items() if change.visible)
         if visible:
             self._announce(visible)
@@ -250,7 +262,7 @@ class DeviceList:
 
     def _known(self, key: DeviceKey, overlay: dict[DeviceKey, Effect], cursor: int) -> Known:
         if key in overlay:
-            return Known(overlay[key].record, overlay[key].removed_at, cursor)
+            return Known(overlay[key].record, overlay[key].removed_at, cursor, overlay[key].policy)
         return Known(self._store.get(key), self._store.removed_at(key), cursor)
 
     def _all(self) -> Iterable[Record]:

@@ -14,6 +14,7 @@ from sentry_runtime.agent.informer import Informer
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.wipe_reports import WipeReports
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import StoreError, Writer, fits
@@ -42,6 +43,7 @@ class Parts:
     devices: DeviceList
     questions: Questions
     informer: Informer
+    wipes: WipeReports
     keeper: Keeper
     circuit: Circuit
     followers: Followers
@@ -57,6 +59,7 @@ class Desk:
         self._may: dict[type[control.Request], frozenset[int]] = {
             control.Ask: access.gateway,
             control.Follow: access.gateway,
+            control.MarkWipe: access.gateway,
             control.Describe: access.gateway,
             control.KeepEnforcement: access.gateway,
             control.Status: both,
@@ -74,6 +77,8 @@ class Desk:
                 return await self._parts.questions.ask(request)
             case control.Follow():
                 return self._parts.followers.stream()
+            case control.MarkWipe():
+                return await self._parts.wipes.take(request)
             case control.Describe():
                 await self._parts.informer.take(request)
                 return None
@@ -119,6 +124,8 @@ class Desk:
             "questions_open": parts.questions.open,
             "refused": parts.questions.counters.refused,
             "fail_mode": parts.questions.counters.fail_mode,
+            "wipe_reports": parts.wipes.sent,
+            "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
         }
 
@@ -147,6 +154,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         audit("agent_started", count=parts.devices.count)
         background = [
             asyncio.create_task(parts.keeper.run()),
+            asyncio.create_task(parts.wipes.run()),
             asyncio.create_task(parts.informer.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
@@ -181,9 +189,15 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
         await questions.forget_admitted()
         informer = Informer(devices, link, circuit, audit=audit)
+        wipes = WipeReports(devices, link, circuit, questions.link_lost, audit=audit)
+
+        def linked() -> None:
+            informer.retry()
+            wipes.wake()
+
         keeper = Keeper(
             *(devices, link, circuit, questions),
-            linked=informer.retry,
+            linked=linked,
             resync_seconds=uem.resync_seconds,
             audit=audit,
             clock=time.monotonic,
@@ -192,7 +206,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
-        yield Parts(devices, questions, informer, keeper, circuit, followers, push)
+        yield Parts(devices, questions, informer, wipes, keeper, circuit, followers, push)
 
 
 async def _stay_alive(devices: DeviceList, notifier: Notifier) -> None:

@@ -30,7 +30,7 @@ APPLIED_PARTLY = 2
 NOT_APPLIED = 3
 MANAGED_ELSEWHERE = 4
 
-_ACCOUNT_WIPE_VERSIONS = frozenset({"16.1"})
+ACCOUNT_WIPE_VERSIONS = frozenset({"16.1"})  # MS-ASPROV 2.2.2.1
 _UINT32_MAX = 0xFFFF_FFFF
 
 
@@ -153,7 +153,7 @@ def encode_response(response: Response, protocol: str) -> bytes:
     parts.append(_status(response.status))
     if response.policy is not None:
         parts.append(_policies(*_policy_parts(response.policy, protocol)))
-    if response.account_only_remote_wipe and protocol in _ACCOUNT_WIPE_VERSIONS:
+    if response.account_only_remote_wipe and protocol in ACCOUNT_WIPE_VERSIONS:
         parts.append(element(PROVISION, "AccountOnlyRemoteWipe"))
     if response.remote_wipe:
         parts.append(element(PROVISION, "RemoteWipe"))

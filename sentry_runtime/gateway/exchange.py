@@ -11,10 +11,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 from sentry_runtime.devices.enforcement import Enforcement
-from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.record import DeviceKey, Record, WipeMark
 from sentry_runtime.eas import provision, status
 from sentry_runtime.eas.device_information import DeviceInformation
-from sentry_runtime.gateway import autodiscover, backend_policy, enforce, overhear, provisioning
+from sentry_runtime.gateway import autodiscover, backend_policy, enforce, logon, overhear, provisioning, wipe
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -33,6 +33,7 @@ from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
+from sentry_runtime.gateway.wipe_marks import Vouch
 
 LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that know it is in vain send none
 
@@ -165,9 +166,11 @@ class Exchange:
         self._relay.keep_alive = False
         if verdict.action is Action.BLOCK:
             answer = enforce.revoked(self.claim, verdict, self._services.notice)
+        elif verdict.action is Action.WIPE:
+            answer = wipe.revoked(self.claim, wipe.order(verdict), self._services.notice)
         else:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
-        self._end(answer, "block", ("revoked", *verdict.reasons))
+        self._end(answer, "wipe" if verdict.action is Action.WIPE else "block", ("revoked", *verdict.reasons))
 
     def renew(self, verdict: Verdict) -> None:
         """The device has another policy now: a held Ping ends, so that it hears of it; everything else runs to its end."""
@@ -228,11 +231,11 @@ class Exchange:
     def _judge(self, claim: Claim) -> None:
         key, throttle = claim.key, self._services.throttle
         pause = None if throttle is None else throttle.pause(claim)
-        if throttle is not None and pause is not None:
-            self._throttled(claim, pause, throttle.left(pause))
-            return
-        verdict = self._decide(claim, None if key is None else self._services.known.get(key))
-        if key is None or verdict.action is not Action.ASK:
+        excess = None if pause is None else pause.excess
+        verdict = self._decide(claim, None if key is None else self._services.known.get(key), excess)
+        if throttle is not None and pause is not None and verdict.action is Action.THROTTLE:
+            self._throttled(pause, throttle.left(pause))
+        elif key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
@@ -244,10 +247,9 @@ class Exchange:
         self._verdict = decide(judge.case(claim, self._front.peer.source, found, excess))
         return self._verdict
 
-    def _throttled(self, claim: Claim, pause: Pause, left: float) -> None:
-        verdict = self._decide(claim, None, pause.excess)
+    def _throttled(self, pause: Pause, left: float) -> None:
         self._counters.throttled += 1
-        self._answer(enforce.throttled(pause.excess, left), "throttle", tuple(verdict.reasons))
+        self._answer(enforce.throttled(pause.excess, left), "throttle", (pause.excess,))
 
     def _served(self) -> None:
         """A backend has served the device, or vouched for it: that counts towards what it may ask."""
@@ -265,9 +267,11 @@ class Exchange:
             self._counters.allowed += 1
             self._listen(claim)
             self._forward(claim)
-        elif verdict.action in (Action.BLOCK, Action.WIPE):
+        elif verdict.action is Action.BLOCK:
             self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict, self._services.notice), "block", tuple(verdict.reasons))
+        elif verdict.action is Action.WIPE:
+            self._wipe(claim, verdict)
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
             too_large = DeniedError(413, "provision_too_large")
             self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
@@ -277,6 +281,44 @@ class Exchange:
         else:
             self._counters.undecided += 1
             self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("undecided",))
+
+    def _wipe(self, claim: Claim, verdict: Verdict) -> None:
+        """Answer a device that is to be wiped. Its Provision alone is read; no backend hears of any of it beforehand."""
+        if claim.command == "Provision" and wipe.possible(claim, wipe.order(verdict)):
+            too_large = DeniedError(413, "provision_too_large")
+            self._gather(provision.BYTES, too_large, lambda body: self._wipe_provision(claim, body))
+        else:
+            self._counters.blocked += 1
+            self._wipe_step(claim, verdict, wipe.refused(claim, wipe.order(verdict), self._services.notice))
+
+    def _wipe_provision(self, claim: Claim, body: bytes) -> None:
+        verdict = self._last_look(claim)  # the body was waited for
+        if verdict.action is not Action.WIPE:
+            self._obey(claim, verdict)
+            return
+        encoding = self._head.single.get(b"content-encoding", b"")
+        step = wipe.provisioned(claim, wipe.order(verdict), body, encoding, self._services.notice)
+        if step.mark is WipeMark.UNVERIFIED:
+            self._wait_for(self._wipe_acknowledged(claim, verdict, step))
+        else:
+            self._counters.wipes_handed_out += step.mark is WipeMark.HANDED_OUT
+            self._wipe_step(claim, verdict, step)
+
+    async def _wipe_acknowledged(self, claim: Claim, verdict: Verdict, step: wipe.Step) -> None:
+        if claim.key is None:
+            raise AssertionError("only a device is wiped")
+        try:
+            await self._services.wipe_marks.acknowledged(claim.key, wipe.order(verdict), self._voucher(claim))
+        except UndecidedError as error:
+            self._not_vouched(error)
+            return
+        self._counters.wipes_acknowledged += 1
+        self._answer(step.answer, step.action, (step.reason, *verdict.reasons))
+
+    def _wipe_step(self, claim: Claim, verdict: Verdict, step: wipe.Step) -> None:
+        if claim.key is not None and step.mark is not None:
+            self._services.wipe_marks.note(claim.key, wipe.order(verdict), step.mark)
+        self._answer(step.answer, step.action, (step.reason, *verdict.reasons))
 
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
@@ -309,6 +351,15 @@ class Exchange:
             await self._services.contacts.vouch(self._caller(), claim)
         elif self._at_hand(claim) is None:
             await self._log_on(claim)
+
+    def _voucher(self, claim: Claim) -> Vouch:
+        """What has a backend say, later and whatever becomes of this exchange, that the credentials hold."""
+        caller, logons, contacts = self._caller(), self._front.logons, self._services.contacts
+        if claim.logon is None:
+            return lambda: contacts.vouch(caller, claim)
+        if self._at_hand(claim) is not None:
+            return logon.held
+        return lambda: logons.prove_apart(claim, caller.authorization, caller.source)
 
     def _open_logon(self, claim: Claim) -> None:
         """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""

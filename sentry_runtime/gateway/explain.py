@@ -11,11 +11,11 @@ from dataclasses import replace
 from sentry_runtime import control
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.enforcement import Enforcement
-from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.record import DeviceKey, Record, Wipe
 from sentry_runtime.devices.store import Reader, StoreError
 from sentry_runtime.eas import device_id, principal, query
-from sentry_runtime.gateway import decide, enforce
-from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict
+from sentry_runtime.gateway import decide, enforce, wipe
+from sentry_runtime.gateway.decide import Action, Excess, Row, Unreadable, Verdict
 from sentry_runtime.gateway.identify import Claim, device_of
 from sentry_runtime.gateway.judge import Found, Judge
 from sentry_runtime.gateway.known import Known
@@ -52,6 +52,8 @@ def explanation(
     verdict = steps[-1].verdict
     if verdict is None:
         raise AssertionError("the table's last row always applies")
+    if verdict.row is Row.WIPE_TOO_OLD:
+        notes.append(f"explained for version {claim.protocol or 'none'}: from 16.1 on a device gets the order")
     return control.Explanation(
         device_id=asked_key(claim).device_id,
         principal=claim.principal,
@@ -153,14 +155,21 @@ def _answer(claim: Claim, verdict: Verdict, notice: str) -> str:
             return "it goes to a backend"
         case Action.ASK:
             return "first contact: a backend has to accept the credentials, then the UEM is asked"
-        case Action.PROVISION if claim.command == "Provision":
-            return "the gateway hands out its policy"
         case Action.PROVISION:
-            return _http(enforce.unprovisioned(claim, verdict))
-        case Action.BLOCK | Action.WIPE:
+            hands_out = claim.command == "Provision"
+            return "the gateway hands out its policy" if hands_out else _http(enforce.unprovisioned(claim, verdict))
+        case Action.WIPE:
+            return _wipe_answer(claim, wipe.order(verdict), notice)
+        case Action.BLOCK:
             return _http(enforce.blocked(claim, verdict, notice))
         case _:
             return _http(enforce.unavailable())
+
+
+def _wipe_answer(claim: Claim, ordered: Wipe, notice: str) -> str:
+    if claim.command == "Provision" and wipe.possible(claim, ordered):
+        return "the gateway hands out the order to wipe"
+    return _http(wipe.refused(claim, ordered, notice).answer)
 
 
 def _http(answer: enforce.Answer) -> str:

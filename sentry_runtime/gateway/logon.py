@@ -52,6 +52,10 @@ class LogonLostError(Exception):
         self.reason = reason
 
 
+async def held() -> None:
+    """That the credentials hold is known of the connection."""
+
+
 @dataclass(slots=True, eq=False)
 class Opened:
     """A log-on that waits for its last message. `unicode`: how the backend will read the name in it."""
@@ -165,6 +169,11 @@ class Logons:
         upstream.log_on(claim, authorization)
         said = challenge_token(opened.scheme, head.fields)
         return upstream, () if said is None else ((b"WWW-Authenticate", said[0]),)
+
+    async def prove_apart(self, claim: Claim, authorization: bytes, source: str) -> None:
+        """As `prove`, but to know no more than that the credentials hold: the connection is for no request."""
+        upstream, _ = await self.prove(claim, authorization, source)
+        upstream.drop()
 
     def tidy(self, now: float) -> None:
         """Give up what has waited too long, or whose backend has gone."""

@@ -13,6 +13,7 @@ from sentry_runtime.gateway.logon import Waiting
 from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
+from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.settings import Limits
 
 
@@ -20,8 +21,8 @@ from sentry_runtime.settings import Limits
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
 
-    `judge`: has what requests are judged by. `teller`: passes on what devices say of themselves. `notes`: has kept what backends
-    enforce.
+    `judge`: has what requests are judged by. `teller`: passes on what devices say of themselves; `notes`: has kept what backends
+    enforce; `wipe_marks`: what comes of orders to wipe.
     `throttle`: counts what each device asks; None where a device may ask as much as it likes.
     `notice`: what a device that is refused is told; "" for nothing.
     `access`: how devices may authenticate; `waiting`: the log-ons that are under way. `versions`: what devices are offered.
@@ -36,6 +37,7 @@ class Services:
     judge: Judge
     teller: Teller
     notes: Notes
+    wipe_marks: WipeMarks
     throttle: Throttle | None = None
     notice: str = ""
     external_host: str = ""

@@ -39,6 +39,7 @@ from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.site import Site
 from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
+from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
 
@@ -127,6 +128,7 @@ class _Worker:
             notice=settings.gateway.block_notice,
             teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
             notes=Notes(settings.paths.agent_socket, limits.decision_seconds),
+            wipe_marks=WipeMarks(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
             access=_access(settings),
             versions=versions_up_to(settings.gateway.newest_protocol),

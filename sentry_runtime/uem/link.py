@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem, WipeReport
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
@@ -77,10 +77,15 @@ class UemLink:
     async def contact(self, contact: Contact) -> Decision:
         """Report a first contact. The decision is for exactly the device and principal of the contact."""
         decision = await self._call("POST", "/v1/contacts", Decision, body=msgspec.json.encode(contact))
-        if (decision.device_id, decision.principal) != (contact.device_id, contact.principal):
-            raise LinkRefusedError("the UEM answered for another device or principal than it was asked about")
+        _check_same(decision, contact)
         if decision.removed:
             raise LinkRefusedError("the UEM answered a contact with a removal - at `$.removed`")
+        return decision
+
+    async def report_wipe(self, report: WipeReport) -> Decision:
+        """Report what has come of a wipe. The decision, a removal perhaps, is for exactly the device and principal of it."""
+        decision = await self._call("POST", "/v1/wipes", Decision, body=msgspec.json.encode(report))
+        _check_same(decision, report)
         return decision
 
     async def decisions(self, after: int, limit: int = DECISIONS_PER_PAGE) -> DecisionPage:
@@ -123,6 +128,11 @@ class UemLink:
             raise LinkSlowError(f"{self._url}: no answer within {self._seconds:g} s") from error
         except aiohttp.ClientError as error:
             raise LinkRefusedError(f"{self._url}: {error}") from error
+
+
+def _check_same(decision: Decision, asked: Contact | WipeReport) -> None:
+    if (decision.device_id, decision.principal) != (asked.device_id, asked.principal):
+        raise LinkRefusedError("the UEM answered for another device or principal than it was asked about")
 
 
 def _unconnected(url: str, error: aiohttp.ClientConnectorError) -> LinkError:

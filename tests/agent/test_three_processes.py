@@ -1,7 +1,6 @@
 """Gateway, agent and UEM together, all of them real processes: from an administrator's word to a device's connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -9,28 +8,18 @@ import pytest
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, Reason, State
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener, Principals
+from sentry_runtime.settings import Principals
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
-from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage, free_port
+from tests.agent.conftest import MakeStage, start_three
+from tests.agent.stage import Stage
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, basic, post
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[Backend]:
-    """A mail server that says yes to all credentials."""
-    made = Backend("mail", None)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-def stage(make_stage: MakeStage, backend: Backend) -> Stage:
+def stage(trio: Stage) -> Stage:
     """UEM, agent and gateway run; nothing is registered."""
-    return start(make_stage(), backend)
+    return trio
 
 
 @pytest.fixture
@@ -45,25 +34,7 @@ def crowded(make_stage: MakeStage, backend: Backend) -> Stage:
         ),
         principals=Principals(domains={"lab": "lab.test"}, default_domain="lab.test"),
     )
-    return start(made, backend)
-
-
-def start(made: Stage, backend: Backend) -> Stage:
-    """Start the three processes in front of this mail server."""
-    listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
-    made.settings = msgspec.structs.replace(
-        made.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=listener,
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-        ),
-        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
-    )
-    made.uem()
-    made.agent()
-    made.start("gateway")
-    return made
+    return start_three(made, backend)
 
 
 async def device(stage: Stage) -> Device:

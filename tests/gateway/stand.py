@@ -20,7 +20,7 @@ import msgspec
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
 from sentry_runtime.devices.enforcement import Enforcement, applies
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Writer, encode_key
 from sentry_runtime.eas import query
 from sentry_runtime.eas.policy import Policy, digest
@@ -28,6 +28,7 @@ from sentry_runtime.eas.policy import Policy, digest
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
 PASSWORD = "canary-pa55word"
+ORDER = 7  # the version by which the stand's wipes are ordered
 WBXML = "application/vnd.ms-sync.wbxml"
 
 Headers = dict[str, str]
@@ -267,6 +268,7 @@ class ScriptedAgent:
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
         self.described: list[control.Describe] = []
+        self.marked: list[control.MarkWipe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.keep: Callable[[control.KeepEnforcement], Awaitable[bool]] = self._keep
         self.following = asyncio.Event()
@@ -310,6 +312,18 @@ class ScriptedAgent:
         """As if its last entry had gone."""
         self._writer.write(forget=[digest(policy)])
 
+    async def order_wipe(self, key: DeviceKey, kind: WipeKind = WipeKind.DEVICE, *marks: WipeMark) -> Record:
+        """Write that the device is to be wiped, with what has come of it, and tell the followers."""
+        wipe = Wipe(kind=kind, order=ORDER, marks=tuple(sorted(marks)))
+        record = Record(key=key, state=wipe.state, version=ORDER, registered=True, wipe=wipe)
+        self.put_silently(record)
+        await self._tell(key)
+        return record
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """The entry of this key."""
+        return self._writer.get(key)
+
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
         self._writer.put([record])
@@ -349,6 +363,9 @@ class ScriptedAgent:
             case control.Describe():
                 self.described.append(request)
                 return None
+            case control.MarkWipe():
+                self.marked.append(request)
+                return await self._mark(request)
             case _:
                 raise Refused("unknown", "not scripted")
 
@@ -362,6 +379,15 @@ class ScriptedAgent:
     def held(self, key: DeviceKey) -> Enforcement | None:
         """What is kept of a backend's own policy."""
         return self._writer.enforcement(key)
+
+    async def _mark(self, request: control.MarkWipe) -> Record | None:
+        record = self._writer.get(request.key)
+        if record is None or record.wipe is None or record.wipe.order != request.order:
+            return record
+        wipe = record.wipe.marked([request.mark])
+        self.put_silently(msgspec.structs.replace(record, wipe=wipe, state=wipe.state))
+        await self._tell(request.key)
+        return self._writer.get(request.key)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._followers.add(writer)  # before the answer, so that no change falls between
@@ -572,6 +598,16 @@ class Stand:
             )
         self.devices.append(Device(reader, writer))
         return self.devices[-1]
+
+    async def until_answered(self, request: bytes, status: int) -> None:
+        """Until this is answered so: the worker has heard of a change. Each time on a connection of its own, since what is at
+        the backend when the change comes ends together with its connection."""
+        async with asyncio.timeout(PATIENCE):
+            answered = 0
+            while answered != status:
+                device = await self.device()
+                answered = (await device.ask(request)).status
+                await device.close()
 
     async def ended(self) -> int:
         """The gateway's exit code."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from appliance.apply import stamp
+from appliance.configd import wipes
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import Context, Topic, word
@@ -136,7 +137,7 @@ def _row(record: Record) -> tuple[str, ...]:
     return (
         record.key.device_id,
         record.key.principal,
-        record.state.value,
+        wipes.state(record),
         word([reason.value for reason in record.reasons]),
         record.device_type,
         word(record.registered),
@@ -169,6 +170,7 @@ def device(context: Context, argument: str) -> Table:
 def _sheet(record: Record, details: control.Details | None, named: control.Registered | None) -> dict[str, str]:
     """The facts of one entry, by their names."""
     facts = dict(zip(COLUMNS, _row(record), strict=True))
+    facts |= {name: text for name, text in (("wipe", wipes.told(record)), ("note", record.note)) if text}
     facts["policy"] = _policy(record, named)
     said = details.information if details is not None else None
     said = said or (named.information if named is not None else None)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentry_runtime.agent import device_list, policies
-from sentry_runtime.agent.changes import Admitted, Expired
+from sentry_runtime.agent.changes import Admitted, Expired, Marked
 from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
 from sentry_runtime.devices.enforcement import Enforcement
-from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Saying, StoreFullError, Writer
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, digest
@@ -280,6 +280,28 @@ async def test_a_policy_is_there_as_long_as_an_entry_names_it(devices: DeviceLis
     assert [devices.policy(digest(one)) for one in (STRICT, LAX)] == [None, LAX]
     await devices.take([decision(ANNA, 5)])
     assert devices.policy(digest(LAX)) is None
+
+
+async def test_a_policy_and_a_mark_of_a_wipe_in_one_commit_are_both_kept(tmp_path: Path) -> None:
+    """The mark's entry names the policy that the word before it brought; so it is after a restart."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, unheard)
+    order = Wipe(kind=WipeKind.DEVICE, order=1)
+    word = decision(ANNA, 1, State.WIPE_PENDING, wipe=order, policy=STRICT)
+    await asyncio.gather(devices.take([word]), devices.take([Marked(ANNA, 1, WipeMark.HANDED_OUT)]))
+    assert devices.policy(digest(STRICT)) == STRICT
+    await devices.take([Marked(ANNA, 1, WipeMark.UNVERIFIED)])
+    assert devices.policy(digest(STRICT)) == STRICT
+    await devices.close()
+    again = DeviceList(store, unheard)
+    entry = again.get(ANNA)
+    assert entry is not None
+    assert (entry.policy, entry.state, again.unreported) == (digest(STRICT), State.WIPED, frozenset({ANNA}))
+    await again.take([decision(ANNA, 2, policy=LAX, removed=True)])
+    assert again.policy(digest(STRICT)) is None
+    assert again.unreported == frozenset()
+    await again.close()
+    store.close()
 
 
 async def test_a_restart_forgets_no_policy_and_counts_on(tmp_path: Path) -> None:

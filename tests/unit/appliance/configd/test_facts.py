@@ -26,7 +26,7 @@ from sentry_runtime.control import (
     ShowDevice,
     ShowRegistered,
 )
-from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, Daemon
@@ -448,6 +448,53 @@ def test_the_policies_of_the_uem(context: Context) -> None:
         ("strict", "yes", "3", "device_password_enabled yes, min_device_password_length 8"),
         ("lax", "no", "0", "restricts nothing"),
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks", "state", "told"),
+    [
+        (WipeKind.DEVICE, (), "wipe_pending", "the whole device, by olga: waits for the device"),
+        (WipeKind.DEVICE, (WipeMark.HANDED_OUT,), "wipe_pending", "the whole device, by olga: handed out"),
+        (
+            WipeKind.DEVICE,
+            (WipeMark.FAILED, WipeMark.HANDED_OUT),
+            "wipe_pending",
+            "the whole device, by olga: handed out; failed, asked again",
+        ),
+        (
+            WipeKind.ACCOUNT,
+            (WipeMark.TOO_OLD,),
+            "wipe_pending",
+            "the account only, by olga: came with a version below 16.1, which has no wipe of an account: blocked",
+        ),
+        (
+            WipeKind.DEVICE,
+            (WipeMark.HANDED_OUT, WipeMark.UNVERIFIED),
+            "wiped, unverified",
+            "the whole device, by olga: handed out; acknowledged, unverified",
+        ),
+        (
+            WipeKind.ACCOUNT,
+            (WipeMark.UNVERIFIED, WipeMark.VERIFIED),
+            "wiped",
+            "the account only, by olga: acknowledged, verified",
+        ),
+    ],
+)
+def test_a_device_shows_what_has_come_of_its_wipe_and_no_more(
+    context: Context, kind: WipeKind, marks: tuple[WipeMark, ...], state: str, told: str
+) -> None:
+    wipe = Wipe(kind=kind, order=3, marks=marks, by="olga")
+    record = Record(key=ANNA, state=wipe.state, version=3, wipe=wipe, note="lost")
+    shown = sheets(context, {ShowDevice: [record], ShowDetails: []})
+    assert (shown["state"], shown["wipe"], shown["note"]) == ((state,), (told,), ("lost",))
+    listed = replace(context, call=lambda _path, request, _type: [] if request.after else [record])
+    assert rows(facts.show("devices", "", listed))[0][2] == state
+
+
+def test_a_device_that_nobody_has_wiped_or_said_anything_of_shows_neither(context: Context) -> None:
+    shown = sheets(context, {ShowDevice: [Record(key=ANNA, state=State.ALLOWED, version=1)], ShowDetails: []})
+    assert shown.keys().isdisjoint({"wipe", "note"})
 
 
 def test_that_the_data_plane_does_not_answer_is_a_fact(context: Context) -> None:

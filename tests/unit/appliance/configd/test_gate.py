@@ -15,8 +15,18 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
-from sentry_runtime.control import AssignPolicy, ClearRedirects, ControlError, Explain, ExplainedStep, Explanation, Flag
-from sentry_runtime.devices.record import Reason
+from sentry_runtime.control import (
+    AssignPolicy,
+    CancelWipe,
+    ClearRedirects,
+    ControlError,
+    Explain,
+    ExplainedStep,
+    Explanation,
+    Flag,
+    OrderWipe,
+)
+from sentry_runtime.devices.record import Reason, Wipe, WipeKind, WipeMark
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
     ALBERT,
@@ -704,6 +714,49 @@ def test_half_a_device_clears_nothing(daemon: Daemon, device: str, principal: st
     peer, handle = privileged(daemon, OLGA)
     action = api.ClearRedirects(session=handle, device_id=device, principal=principal)
     assert refusal(daemon.say, peer, action).kind == "invalid"
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "words"),
+    [
+        ("wipe", WipeKind.DEVICE, "the device is refused until it is removed or the wipe is cancelled"),
+        ("wipe-account", WipeKind.ACCOUNT, "from 16.1 on: a device that comes with an older version is blocked"),
+    ],
+)
+def test_a_wipe_is_ordered_at_the_uem_and_said_in_words(
+    daemon: Daemon, action: Any, kind: WipeKind, words: str
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    order = api.DeviceAction(session=handle, action=action, device_id="ABC123", principal="bob@lab.test", note="lost")
+    said = daemon.say(peer, order, str)
+    assert words in said
+    assert daemon.asked[-1] == (
+        "/run/sentry-uem/admin.sock",
+        OrderWipe(device_id="ABC123", principal="bob@lab.test", kind=kind, note="lost", by="olga"),
+    )
+    line = daemon.ledger.entries[-1]
+    assert (line.event, line.user, line.path) == ("device.action", "olga", f"{action} ABC123 bob@lab.test")
+
+
+@pytest.mark.parametrize(
+    ("marks", "words"),
+    [((), "It had not been handed out."), ((WipeMark.HANDED_OUT,), "the device may wipe itself all the same")],
+)
+def test_a_cancelled_wipe_says_whether_it_may_happen_all_the_same(
+    daemon: Daemon, marks: tuple[WipeMark, ...], words: str
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.told[CancelWipe] = Wipe(kind=WipeKind.DEVICE, order=3, marks=marks)
+    cancel = api.DeviceAction(session=handle, action="cancel-wipe", device_id="ABC123", principal="bob@lab.test")
+    assert words in daemon.say(peer, cancel, str)
+    assert daemon.asked[-1][1] == CancelWipe(device_id="ABC123", principal="bob@lab.test", by="olga")
+
+
+def test_a_wipe_needs_privilege_and_an_operator(daemon: Daemon) -> None:
+    order = {"action": "wipe", "device_id": "ABC123", "principal": "bob@lab.test"}
+    peer, session = daemon.open(OLGA)
+    assert refusal(daemon.say, peer, api.DeviceAction(session=session.handle, **order)).kind == "privilege"  # type: ignore[arg-type]
     assert daemon.asked == []
 
 
