@@ -20,6 +20,8 @@ Authority = Annotated[
     str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?\Z", max_length=261)
 ]
 """A DNS name with a port where that is not the usual one, or nothing."""
+Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?\Z")]
+"""An address or a network as `ipaddress.ip_network` reads it; read there again, where it is used."""
 
 
 class SettingsError(ValueError):
@@ -51,10 +53,22 @@ class ClientTls(_Tree, frozen=True, kw_only=True):
 
 
 class Listener(_Tree, frozen=True, kw_only=True):
-    """One bound address of the gateway."""
+    """One bound address of the gateway.
+
+    A plain one (`tls` false) and one that requires the PROXY protocol are for balancers: nobody else is let in. What a
+    balancer says of where a connection or a request comes from is believed of the networks in `balancers` alone, what a front
+    end says of a device's certificate of those in `front_ends` alone: two kinds of trust, two lists.
+    """
 
     address: str
     port: int = 443
+    tls: bool = True
+    proxy: Literal["refused", "required"] = "refused"
+    """The PROXY protocol, version 2, before the first byte of TLS or HTTP. It is never guessed whether it is there."""
+    forwarded_for: bool = False
+    """Whether the last X-Forwarded-For of a balancer's request says where that came from."""
+    balancers: tuple[Network, ...] = ()
+    front_ends: tuple[Network, ...] = ()
 
 
 class Backend(_Tree, frozen=True, kw_only=True):
@@ -80,6 +94,7 @@ class Limits(_Tree, frozen=True, kw_only=True):
     backend_connect_seconds: float = 10.0
     backend_answer_seconds: float = 3_700.0  # a held Ping answers only when its heartbeat ends
     decision_seconds: float = 8.0  # a device waits no longer than this for the UEM on first contact
+    proxy_seconds: float = 5.0  # a balancer's PROXY header is its first packet, sent the moment it connects
     drain_seconds: float = 20.0  # how long SIGTERM lets running exchanges finish
     connections_per_worker: int = 8_000
     connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one

@@ -11,12 +11,14 @@ While one of these holds and much waits already, or the exchange cannot take mor
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 from sentry_runtime.gateway import body, enforce
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
+from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
 from sentry_runtime.gateway.identify import Claim, MemoKey, identify, memo_key
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
@@ -32,14 +34,35 @@ MEMO_CLAIMS = 8  # different queries on one connection that repeat (Ping, Sync .
 _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is believed of who is at the other end: a balancer's word on where a request comes from, a front end's on a
+    device's certificate."""
+
+    forwarded_for: bool = False
+    certificates: bool = False
+
+
+_NO_TRUST = Trust()
+
+
 class FrontConnection(asyncio.Protocol):
     """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
-    `gone` is called when the connection has been lost.
+    `gone` is called when the connection has been lost. `peer` is who speaks: of a balancer that names them, the client of the
+    request that is running.
     """
 
-    def __init__(self, services: Services, peer: Peer, gone: "Callable[[FrontConnection], None]") -> None:
+    def __init__(
+        self,
+        services: Services,
+        peer: Peer,
+        gone: "Callable[[FrontConnection], None]",
+        trust: Trust = _NO_TRUST,
+    ) -> None:
         self.peer = peer
+        self._trust = trust
+        self._balancer: Peer | None = None  # whose word on the peer is taken
         self.upstream: Upstream | None = None
         self.full = False
         self.deadline = float("inf")
@@ -259,6 +282,8 @@ class FrontConnection(asyncio.Protocol):
 
     def _start(self, head: Head) -> None:
         self._asked = True
+        if self._trust.forwarded_for:
+            self._named_by_balancer(head)
         reader = body.framing(head.length)
         payload = b""
         if not reader.done and self._input:
@@ -275,6 +300,13 @@ class FrontConnection(asyncio.Protocol):
         except HeadError:
             self._exchange = None
             raise
+
+    def _named_by_balancer(self, head: Head) -> None:
+        if self._balancer is None:
+            self._balancer = self.peer
+        values = [value for name, value in head.fields if name.lower() == b"x-forwarded-for"]
+        source = forwarded_source(values)
+        self.peer = Peer(source, 0, self._balancer.listener) if source else self._balancer
 
     def _take_body(self, data: bytes) -> None:
         reader = self._body

@@ -6,8 +6,10 @@ worker dies, the connections that wait in its queue wait for its successor.
 
 import socket
 import ssl
+from dataclasses import dataclass
 
 from sentry_runtime import tls
+from sentry_runtime.gateway.gate import Gate
 from sentry_runtime.settings import Gateway, Listener, SettingsError
 
 BACKLOG = 1_024  # a fleet that reconnects after an outage; the kernel's own bound (somaxconn) is 4,096
@@ -47,12 +49,27 @@ def _open(listener: Listener) -> socket.socket:
     return one
 
 
-def front_context(gateway: Gateway) -> ssl.SSLContext:
-    """The context of the listeners. Made before the workers are forked, so that they share the keys of session tickets.
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """One listener's gate, and the TLS of what comes through it: of devices, and of balancers' own connections, which have no
+    device's certificate. None: plain HTTP."""
+
+    gate: Gate
+    devices: ssl.SSLContext | None
+    balancers: ssl.SSLContext | None
+
+
+def entrances(gateway: Gateway) -> list[Entrance]:
+    """One for each listener. Made before the workers are forked, so that they share the keys of session tickets.
 
     Raises `SettingsError`.
     """
-    return _restricted(tls.server_context(gateway.tls))
+    context = _restricted(tls.server_context(gateway.tls))
+    made = []
+    for number, listener in enumerate(gateway.listeners):
+        gate = Gate.of(listener, f"gateway.listeners[{number}]")
+        made.append(Entrance(gate, context, context) if gate.tls else Entrance(gate, None, None))
+    return made
 
 
 def backend_contexts(gateway: Gateway) -> list[ssl.SSLContext | None]:

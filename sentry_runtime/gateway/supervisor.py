@@ -73,12 +73,12 @@ def prepare(path: Path) -> Generation:
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
-    front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
+    entrances, backends = listener.entrances(gateway), listener.backend_contexts(gateway)
 
     policy = provisioning.load(gateway)
 
     def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
+        worker.run(worker.Post(settings, sockets, entrances, backends, policy, channel))
 
     return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
 

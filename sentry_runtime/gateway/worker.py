@@ -22,6 +22,7 @@ from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.listener import Entrance
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
@@ -48,7 +49,7 @@ class Post:
 
     settings: Settings
     sockets: list[socket.socket]
-    front: ssl.SSLContext
+    entrances: list[Entrance]
     backends: list[ssl.SSLContext | None]
     provisioning: Provisioning | None
     channel: socket.socket
@@ -94,7 +95,10 @@ class _Worker:
         self._post.channel.settimeout(0)
         loop.add_reader(self._post.channel, self._told)
         follower = loop.create_task(self._follower().run())
-        self._doors = [Door(one, self._post.front, self._services, self._crowd) for one in self._post.sockets]
+        self._doors = [
+            Door(one, entrance, self._services, self._crowd)
+            for one, entrance in zip(self._post.sockets, self._post.entrances, strict=True)
+        ]
         for door in self._doors:
             door.open()
         self._tick()

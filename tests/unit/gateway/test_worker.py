@@ -1,7 +1,6 @@
 """A worker's clock and its signs of life."""
 
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -31,8 +30,7 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
         agent=settings.Agent(uem=link),
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    return _Worker(Post(settings=whole, sockets=[], front=context, backends=[], provisioning=None, channel=channel))
+    return _Worker(Post(settings=whole, sockets=[], entrances=[], backends=[], provisioning=None, channel=channel))
 
 
 async def test_a_fault_in_one_connection_does_not_stop_the_clock(
