@@ -2,8 +2,8 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Drain`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is
-checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+gateway's (`Status`, `Quiesce`, `Drain`, `Resume`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who
+may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -64,8 +64,16 @@ class Status(_Request, frozen=True, kw_only=True, tag="status"):
     """Any of the three: what it is doing, as a flat object of counters and words."""
 
 
+class Quiesce(_Request, frozen=True, kw_only=True, tag="quiesce"):
+    """Management to gateway: tell balancers to send nobody here any more, and go on serving whoever comes."""
+
+
 class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
     """Management to gateway: take no new connection, finish what runs."""
+
+
+class Resume(_Request, frozen=True, kw_only=True, tag="resume"):
+    """Management to gateway: serve as before `Quiesce` or `Drain`."""
 
 
 class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
@@ -108,7 +116,20 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
     limit: int = 500
 
 
-Request = Ask | Follow | ListDevices | ShowDevice | Status | Drain | Register | SetState | Remove | ListRegistered
+Request = (
+    Ask
+    | Follow
+    | ListDevices
+    | ShowDevice
+    | Status
+    | Quiesce
+    | Drain
+    | Resume
+    | Register
+    | SetState
+    | Remove
+    | ListRegistered
+)
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="changed"):

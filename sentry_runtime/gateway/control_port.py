@@ -1,4 +1,4 @@
-"""The gateway's control socket: `Status` and `Drain`, served from the supervisor's `select`.
+"""The gateway's control socket, served from the supervisor's `select`: `Status`, and the orders that the supervisor gives.
 
 `control_server` is for processes with an event loop; the supervisor forks and has none.
 """
@@ -16,10 +16,14 @@ import msgspec
 from sentry_runtime import control
 
 SOCKET_MODE = 0o660
-REQUEST_BYTES = 4_096  # `Status` and `Drain` have no fields
+REQUEST_BYTES = 4_096  # `Status` and the orders have no fields
 CLIENTS = 32  # configd asks one thing at a time
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+Orders = Mapping[type[control.Request], Callable[[], str]]
+"""What each request makes the supervisor do; an order says why it could not be done, or ""."""
 
 
 class ControlPort:
@@ -30,12 +34,12 @@ class ControlPort:
         path: str,
         selector: selectors.BaseSelector,
         status: Callable[[], Mapping[str, int | str]],
-        drain: Callable[[], None],
+        orders: Orders,
     ) -> None:
         self._path = Path(path)
         self._selector = selector
         self._status = status
-        self._drain = drain
+        self._orders = orders
         self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, bytearray] = {}
 
@@ -108,14 +112,13 @@ class ControlPort:
             request = control.decode_request(line)
         except msgspec.MsgspecError as error:
             return control.refuse("invalid", str(error))
-        match request:
-            case control.Status():
-                return control.answer(self._status())
-            case control.Drain():
-                self._drain()
-                return control.answer(None)
-            case _:
-                return control.refuse("unknown", "the gateway serves status and drain")
+        if isinstance(request, control.Status):
+            return control.answer(self._status())
+        order = self._orders.get(type(request))
+        if order is None:
+            return control.refuse("unknown", "the gateway serves status, quiesce, drain and resume")
+        problem = order()
+        return control.refuse("failed", problem) if problem else control.answer(None)
 
 
 def _clear(path: Path) -> None:

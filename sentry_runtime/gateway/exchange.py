@@ -151,7 +151,7 @@ class Exchange:
 
     def _health(self) -> None:
         now = asyncio.get_running_loop().time()
-        up = self._services.backends.any_up(now) and not self._services.stopping
+        up = self._services.backends.any_up(now) and not (self._services.stopping or self._services.quiesced)
         answer = Answer(200, body=b"ok\n") if up else enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._answer(answer, "allow", ("health",))
 

@@ -13,6 +13,7 @@ from sentry_runtime.settings import Limits
 @dataclass(slots=True)
 class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
+    `quiesced`: balancers are told to send nobody, and everything is served as ever.
 
     `provisioning`: the gateway's own policy; with one it answers Provision itself.
     `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
@@ -27,6 +28,7 @@ class Services:
     external_host: str = ""
     draining: bool = False
     stopping: bool = False
+    quiesced: bool = False
 
     @property
     def provisions(self) -> bool:

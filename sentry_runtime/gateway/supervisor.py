@@ -19,8 +19,9 @@ from pathlib import Path
 
 import msgspec
 
+from sentry_runtime import control
 from sentry_runtime.gateway import listener, provisioning, worker
-from sentry_runtime.gateway.control_port import ControlPort
+from sentry_runtime.gateway.control_port import ControlPort, Orders
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
 from sentry_runtime.systemd import Notifier
@@ -58,12 +59,15 @@ class Place:
 
 @dataclass(slots=True)
 class Generation:
-    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch."""
+    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch.
+
+    `start` does a worker's work with these sockets and this channel; the last argument: whether it begins quiesced.
+    """
 
     settings: Settings
     digest: str
     time: float
-    start: Callable[[list[socket.socket], socket.socket], None]
+    start: Callable[[list[socket.socket], socket.socket, bool], None]
     places: list[Place] = field(default_factory=list)
 
 
@@ -77,8 +81,8 @@ def prepare(path: Path) -> Generation:
 
     policy = provisioning.load(gateway)
 
-    def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings, sockets, entrances, backends, policy, channel))
+    def start(sockets: list[socket.socket], channel: socket.socket, quiesced: bool) -> None:  # noqa: FBT001 - see `Generation`
+        worker.run(worker.Post(settings, sockets, entrances, backends, policy, channel, quiesced))
 
     return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
 
@@ -96,11 +100,13 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._orders: set[int] = set()
+        self._quiesced = False  # outlives a reload, not a restart; so does `_draining`
         self._draining = False
         self._stop_by = float("inf")
         self._ready = False
         self._reload_error = ""  # why the last reading of the settings changed nothing
-        self._control = ControlPort(first.settings.paths.gateway_control, self._selector, self.status, self.drain)
+        orders: Orders = {control.Quiesce: self.quiesce, control.Drain: self.drain, control.Resume: self.resume}
+        self._control = ControlPort(first.settings.paths.gateway_control, self._selector, self.status, orders)
 
     def run(self) -> None:
         """Work until SIGTERM and the end of all workers. Raises `OSError` when an address or the control socket is taken."""
@@ -120,7 +126,9 @@ class Supervisor:
         for one in alive:
             if one.life is not None:
                 total.add(one.life.counters)
-        state = "running" if not self._draining else "draining" if alive else "drained"
+        state = "quiesced" if self._quiesced else "running"
+        if self._draining:
+            state = "draining" if alive else "drained"
         words: dict[str, int | str] = {
             "state": state,
             "workers": sum(place.running is not None for place in self._now.places),
@@ -132,13 +140,35 @@ class Supervisor:
         }
         return words | {name: getattr(total, name) for name in total.__struct_fields__}
 
-    def drain(self) -> None:
-        """Take no new connection and finish what runs; a SIGHUP begins anew."""
+    def quiesce(self) -> str:
+        """Have `/health` say that nobody more should be sent here; everything is served as before."""
+        self._quiesced = True
+        for one in self._all():
+            _tell(one, worker.QUIESCE)
+        return ""
+
+    def drain(self) -> str:
+        """Take no new connection and finish what runs, until `resume`."""
         self._draining = True
         for one in self._all():
             _tell(one, worker.DRAIN)
         for place in self._now.places:
             _close_all(place.sockets)
+        return ""
+
+    def resume(self) -> str:
+        """End what `quiesce` and `drain` began. Says why, where the addresses cannot be had any more."""
+        if self._stop_by < float("inf"):
+            return "the gateway is about to end"
+        if self._draining:
+            try:
+                self._begin(self._now, [])
+            except OSError as error:
+                return str(error)
+        self._quiesced = False
+        for one in self._all():
+            _tell(one, worker.RESUME)
+        return ""
 
     # One round
 
@@ -216,7 +246,7 @@ class Supervisor:
             for other in self._now.places:
                 if other is not place:
                     _close_all(other.sockets)
-            self._now.start(place.sockets, channel)
+            self._now.start(place.sockets, channel, self._quiesced)
             code = 0
         except Exception:  # the process boundary: told to the journal, and the supervisor sees the code
             log.exception("worker %d failed", os.getpid())
@@ -279,30 +309,48 @@ class Supervisor:
     def _reload(self) -> None:
         if self._stop_by < float("inf"):
             return
+        old = self._now
         try:
             fresh = prepare(self._path)
-            gateway, old = fresh.settings.gateway, self._now
-            same = gateway.listeners == old.settings.gateway.listeners and not self._draining
-            kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
-            while len(kept) < gateway.worker_count:
-                kept.append(listener.open_sockets(gateway))
+            if not self._draining:
+                same = fresh.settings.gateway.listeners == old.settings.gateway.listeners
+                self._begin(fresh, [place.sockets for place in old.places] if same else [])
         except (SettingsError, OSError) as error:
             log.error("the settings in force stay: %s", error)
             self._reload_error = str(error)
             self._tell_systemd()
             return
-        fresh.places = [Place(sockets) for sockets in kept]
-        for place in old.places:
-            if place.sockets not in kept:
-                _close_all(place.sockets)
-        self._now = fresh
-        self._draining = False
-        for place in fresh.places:
-            self._start(place)
-        self._retire([place.running for place in old.places if place.running is not None])
+        if self._draining:  # what was drained stays so: the settings are those that `resume` begins with
+            self._retire([place.running for place in old.places if place.running is not None])
+            self._now = fresh
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
+
+    def _begin(self, fresh: Generation, kept: list[list[socket.socket]]) -> None:
+        """Start workers of this generation, on the sockets that are kept and on new ones; those that worked so far retire.
+
+        Raises `OSError` naming the address; then everything is as before.
+        """
+        gateway, old = fresh.settings.gateway, self._now.places
+        places = [Place(sockets) for sockets in kept[: gateway.worker_count]]
+        try:
+            while len(places) < gateway.worker_count:
+                places.append(Place(listener.open_sockets(gateway)))
+        except OSError:
+            for place in places[len(kept) :]:
+                _close_all(place.sockets)
+            raise
+        for place in old:
+            if place.sockets not in kept[: len(places)]:
+                _close_all(place.sockets)
+        ended = [place.running for place in old if place.running is not None]
+        fresh.places = places
+        self._now = fresh
+        self._draining = False
+        for place in places:
+            self._start(place)
+        self._retire(ended)
 
     def _retire(self, ended: list[Running]) -> None:
         for one in ended:

@@ -33,7 +33,7 @@ DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is d
 RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
 
-DRAIN, RETIRE = b"D", b"R"
+DRAIN, RETIRE, QUIESCE, RESUME = b"D", b"R", b"Q", b"S"
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +53,7 @@ class Post:
     backends: list[ssl.SSLContext | None]
     provisioning: Provisioning | None
     channel: socket.socket
+    quiesced: bool = False
 
 
 def run(post: Post) -> None:
@@ -82,6 +83,7 @@ class _Worker:
             account=Account(self._trail, self._counters, time.time),
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
+            quiesced=post.quiesced,
         )
         self._doors: list[Door] = []
         self._over = asyncio.Event()
@@ -187,6 +189,8 @@ class _Worker:
             self._drain()
         elif RETIRE in orders:
             self._stop(RETIRED_SECONDS)
+        elif orders in (QUIESCE, RESUME):
+            self._services.quiesced = orders == QUIESCE
 
     def _drain(self) -> None:
         self._services.stopping = True

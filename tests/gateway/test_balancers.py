@@ -69,7 +69,9 @@ async def test_the_address_in_the_proxy_header_is_the_devices(make_stand: MakeSt
         assert (await device.ask(post())).status == 200
         assert stand.backend.seen[-1].value("X-Forwarded-For") == source
     lines = await stand.audit.count(6)
-    assert [line["source"] for line in lines] == [one for one in ("192.0.2.7", "2001:db8::7", "127.0.0.1") for _ in (1, 2)]
+    assert [line["source"] for line in lines] == [
+        one for one in ("192.0.2.7", "2001:db8::7", "127.0.0.1") for _ in (1, 2)
+    ]
     assert lines[0]["source_port"] == 50_000
 
 
