@@ -96,6 +96,11 @@ class Limits(_Tree, frozen=True, kw_only=True):
     decision_seconds: float = 8.0  # a device waits no longer than this for the UEM on first contact
     proxy_seconds: float = 5.0  # a balancer's PROXY header is its first packet, sent the moment it connects
     drain_seconds: float = 20.0  # how long SIGTERM lets running exchanges finish
+    # Log-ons that a backend refuses, of one address or one name and worker, before it rests; 0 does not count them.
+    logons_refused_per_source: int = 60  # a carrier's NAT always has some phones with an old password
+    logons_refused_per_principal: int = 8  # directories lock an account after ten, as a rule
+    logon_rest_seconds: float = 30.0  # the first time, then twice as long each time ...
+    logon_rest_seconds_max: float = 900.0  # ... up to what a person who mistyped would wait for
     connections_per_worker: int = 8_000
     connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one
 

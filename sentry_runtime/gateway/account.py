@@ -13,6 +13,7 @@ from typing import Protocol
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.gateway.decide import Verdict
+from sentry_runtime.gateway.gate import place_of
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.metrics import Counters
@@ -25,11 +26,17 @@ _NOBODY = Claim(None, (), "", "", "", "", None)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a connection comes from, and the listener that took it."""
+    """Where a connection comes from, and the listener that took it. `shared`: it is a balancer's, and may be anybody's."""
 
     source: str
     port: int
     listener: str
+    shared: bool = False
+
+    @property
+    def place(self) -> str:
+        """What counts as one source (`gate.place_of`); "" where that would be nobody in particular."""
+        return "" if self.shared else place_of(self.source)
 
 
 class Running(Protocol):
@@ -154,6 +161,22 @@ class Account:
             return
         self.refused(peer, event, 0, reason, count=self._left_out)
         self._left_out = 0
+
+    def rests(self, kind: str, place: str, principal: str, seconds: float) -> None:
+        """Write that a source or a principal has had too many log-ons refused, and for how many seconds it has to rest."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event="logons_rest",
+                source=place,
+                principal=principal,
+                action="deny",
+                reasons=(f"refused_{kind}",),
+                count=round(seconds),
+            )
+        )
 
     def begun(self, exchange: Running) -> None:
         """It has gone to the backend."""

@@ -12,15 +12,21 @@ import httptools
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
 from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
 from sentry_runtime.gateway.forward import HEAD_BYTES
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.logons import Logons
 from sentry_runtime.gateway.rewrite import probe_head
+from sentry_runtime.metrics import Counters
 
 USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
 PROBES_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
+
+
+_REFUSED = frozenset({401, 403})
 
 
 class CredentialsRefusedError(Exception):
@@ -32,23 +38,28 @@ class Caller:
     """What of a request the probe and the question need beside the claim."""
 
     authorization: bytes
-    source: str
+    peer: Peer
+    principal: str
     user_agent: str
 
     @classmethod
-    def of(cls, head: Head, source: str) -> Self:
-        """Of a request that came from this address."""
+    def of(cls, head: Head, peer: Peer, principal: str) -> Self:
+        """Of a request that came from there with credentials of this name."""
         agent = head.single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        return cls(head.single.get(b"authorization", b""), source, agent)
+        return cls(head.single.get(b"authorization", b""), peer, principal, agent)
 
 
 class Contacts:
     """Probes credentials and asks the agent; equal probes and equal questions of this worker are one."""
 
-    def __init__(self, backends: Backends, questions: Questions, seconds: float) -> None:
+    def __init__(
+        self, backends: Backends, questions: Questions, seconds: float, logons: Logons, counters: Counters
+    ) -> None:
         self._backends = backends
         self._questions = questions
         self._seconds = seconds
+        self._logons = logons
+        self._counters = counters
         self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
@@ -70,7 +81,7 @@ class Contacts:
     async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
         """Have a backend say that the credentials hold; nothing of it is kept. Raises what `learn` raises."""
         status = await self._vouched(key, caller)
-        if status in (401, 403):
+        if status in _REFUSED:
             raise CredentialsRefusedError
         if not 200 <= status < 300:
             raise UndecidedError("backend_undecided")
@@ -95,11 +106,20 @@ class Contacts:
         probe = await self._backends.connect(lambda target: _Probe(target, caller))
         try:
             async with asyncio.timeout(self._seconds):
-                return await probe.status
+                status = await probe.status
         except TimeoutError:
             raise BackendsDownError("backend_timeout") from None
         finally:
             probe.drop()
+        self._note(status, caller)
+        return status
+
+    def _note(self, status: int, caller: Caller) -> None:
+        if status in _REFUSED:
+            self._counters.logons_refused += 1
+            self._logons.refused(caller.peer.place, caller.principal, caller.authorization)
+        elif 200 <= status < 300:
+            self._logons.accepted(caller.peer.place, caller.principal, caller.authorization)
 
 
 class _Probe(asyncio.Protocol):
@@ -107,7 +127,7 @@ class _Probe(asyncio.Protocol):
 
     def __init__(self, target: Target, caller: Caller) -> None:
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._request = probe_head(target.backend, caller.authorization, caller.source)
+        self._request = probe_head(target.backend, caller.authorization, caller.peer.source)
         self._transport: asyncio.BaseTransport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._bytes = 0

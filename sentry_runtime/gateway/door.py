@@ -16,7 +16,7 @@ from collections import Counter
 from sentry_runtime.gateway import proxy_protocol
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection, Trust
-from sentry_runtime.gateway.gate import address_of, place_of
+from sentry_runtime.gateway.gate import address_of
 from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS, Entrance
 from sentry_runtime.gateway.proxy_protocol import FIXED_BYTES, Origin, ProxyHeaderError
 from sentry_runtime.gateway.services import Services
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Crowd:
-    """Everybody who is in, handshakes among them, and how many come from one place (`gate.place_of`)."""
+    """Everybody who is in, handshakes among them, and how many come from one place (`Peer.place`)."""
 
     def __init__(self, limits: Limits) -> None:
         self.fronts: set[FrontConnection] = set()
@@ -119,14 +119,14 @@ class Door:
                 self._loop.remove_reader(self._socket)
                 self._rest = self._loop.call_later(REST_SECONDS, self.open)
                 return
-            self._admit(one, Peer(address[0], address[1], self._name))
+            self._admit(one, address[0], address[1])
 
-    def _admit(self, one: socket.socket, peer: Peer) -> None:
-        gate, address = self._entrance.gate, address_of(peer.source)
-        balancer = gate.is_balancer(address)
+    def _admit(self, one: socket.socket, source: str, port: int) -> None:
+        gate, address = self._entrance.gate, address_of(source)
         # A balancer's connections are as many devices; behind a PROXY header each is counted where it comes from.
-        place = "" if balancer else place_of(peer.source)
-        reason = gate.refusal(address) or self._crowd.refusal(place)
+        balancer = gate.is_balancer(address)
+        peer = Peer(source, port, self._name, shared=balancer)
+        reason = gate.refusal(address) or self._crowd.refusal(peer.place)
         if reason:
             self._turn_away(peer, reason)
             one.close()
@@ -135,7 +135,7 @@ class Door:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         trust = Trust(forwarded_for=gate.forwarded_for and balancer, certificates=gate.is_front_end(address))
         front = FrontConnection(self._services, peer, self._crowd.leave, trust)
-        self._crowd.enter(front, place)
+        self._crowd.enter(front, peer.place)
         handshake = self._loop.create_task(self._greet(one, front))
         self._handshakes.add(handshake)
         handshake.add_done_callback(self._handshakes.discard)
@@ -189,7 +189,7 @@ class Door:
     def _comes_from(self, front: FrontConnection, origin: Origin) -> bool:
         """The connection is the origin's from here on; whether it may stay."""
         front.peer = Peer(origin.source, origin.port, self._name)
-        reason = self._crowd.place(front, place_of(origin.source))
+        reason = self._crowd.place(front, front.peer.place)
         if reason:
             self._turn_away(front.peer, reason)
             self._crowd.leave(front)

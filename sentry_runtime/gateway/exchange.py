@@ -5,6 +5,7 @@ a task. Only a first contact and a new backend connection wait for something, in
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 
 from sentry_runtime.devices.record import DeviceKey, Record
@@ -23,6 +24,7 @@ from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
+_TRIES_CREDENTIALS = frozenset({Action.ALLOW, Action.ASK})  # what makes a backend look at them
 
 
 class Exchange:
@@ -135,6 +137,8 @@ class Exchange:
 
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
+        if self._relay.served or self._relay.refused:
+            self._note_logon()
         self._finish("allow", ())
         keep_alive = self._relay.keep_alive and not self._services.draining
         self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
@@ -158,10 +162,38 @@ class Exchange:
     def _judge(self, claim: Claim) -> None:
         key = claim.key
         verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
+        if self._services.logons.resting_until and verdict.action in _TRIES_CREDENTIALS and self._rests(claim):
+            return
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
+
+    def _rests(self, claim: Claim) -> bool:
+        """Whether a backend has refused so many log-ons from there, or of this name, that it shall hear of no more now."""
+        seconds = self._services.logons.wait(self._front.peer.place, claim.principal, self._authorization)
+        if seconds:
+            self._counters.logons_rested += 1
+            self._answer(enforce.unavailable(math.ceil(seconds)), "deny", ("logons_rest",))
+        return bool(seconds)
+
+    def _note_logon(self) -> None:
+        """The backend has accepted or refused the credentials. Accepted ones are noted once on each connection."""
+        front, authorization = self._front, self._authorization
+        if self.claim is None or (self._relay.served and front.accepted == authorization):
+            return
+        logons, place, principal = self._services.logons, front.peer.place, self.claim.principal
+        if self._relay.served:
+            front.accepted = authorization
+            logons.accepted(place, principal, authorization)
+        else:
+            front.accepted = b""
+            self._counters.logons_refused += 1
+            logons.refused(place, principal, authorization)
+
+    @property
+    def _authorization(self) -> bytes:
+        return self._head.single.get(b"authorization", b"")
 
     def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
         ours = self._services.provisioning
@@ -175,6 +207,8 @@ class Exchange:
             self._counters.blocked += 1
             self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
+            if self._rests(claim):
+                return
             too_large = DeniedError(413, "provision_too_large")
             self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
         elif verdict.action is Action.PROVISION:
@@ -187,7 +221,7 @@ class Exchange:
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
         try:
-            self._told = await self._services.contacts.learn(key, claim, self._caller())
+            self._told = await self._services.contacts.learn(key, claim, self._caller(claim))
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
         else:
@@ -202,8 +236,8 @@ class Exchange:
         found = None if claim.key is None else self._services.known.get(claim.key)
         return self._verdict(claim, self._told if found is Unreadable.LIST else found)
 
-    def _caller(self) -> Caller:
-        return Caller.of(self._head, self._front.peer.source)
+    def _caller(self, claim: Claim) -> Caller:
+        return Caller.of(self._head, self._front.peer, claim.principal)
 
     def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
         if isinstance(error, CredentialsRefusedError):
@@ -223,10 +257,11 @@ class Exchange:
 
     def _discover_document(self, body: bytes) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow":
-            self._wait_for(self._reply_if_vouched(reply))
-        else:
+        claim = self.claim
+        if reply.action != "allow" or claim is None:
             self._reply(reply)
+        elif not self._rests(claim):
+            self._wait_for(self._reply_if_vouched(claim, reply))
 
     async def _provision(self, claim: Claim, body: bytes) -> None:
         """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
@@ -235,7 +270,7 @@ class Exchange:
             raise AssertionError("only a device is provisioned, and only where there is a policy")
         try:
             if self._told is None:
-                await self._services.contacts.vouch(self._caller(), key)
+                await self._services.contacts.vouch(self._caller(claim), key)
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
             return
@@ -268,9 +303,9 @@ class Exchange:
             self._gathers = None
             then(self._relay.gathered)
 
-    async def _reply_if_vouched(self, reply: autodiscover.Reply) -> None:
+    async def _reply_if_vouched(self, claim: Claim, reply: autodiscover.Reply) -> None:
         try:
-            await self._services.contacts.vouch(self._caller())
+            await self._services.contacts.vouch(self._caller(claim))
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)
         else:

@@ -65,6 +65,7 @@ class FrontConnection(asyncio.Protocol):
         self._balancer: Peer | None = None  # whose word on the peer is taken
         self.upstream: Upstream | None = None
         self.full = False
+        self.accepted = b""
         self.deadline = float("inf")
         self._services = services
         self._gone = gone

@@ -1,5 +1,6 @@
 """What passes between a device and its backend in one exchange: the request there, the response back."""
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,6 +15,9 @@ from sentry_runtime.gateway.services import Services
 REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
+_UNAUTHORIZED = 401
+# RFC 4559 5, MS-NTHT 2.1.2: a 401 with such a token is the server's next step in a log-on, and no refusal of it.
+_NEXT_STEP = re.compile(rb"(?i)(?:ntlm|negotiate) +[A-Za-z0-9+/]")
 _PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
 
@@ -25,6 +29,8 @@ class Front(Protocol):
     upstream: Upstream | None
     full: bool
     """The device does not take what we write: no response is read until `Exchange.device_ready`."""
+    accepted: bytes
+    """The credentials that a backend has last accepted on this connection."""
 
     def identify(self, head: Head) -> Claim:
         """The claim of this head; raises what `identify` raises."""
@@ -64,6 +70,7 @@ class Relay:
     def __init__(self, front: Front, services: Services, head: Head, owner: Owner) -> None:
         self.request_done = False
         self.begun = False  # a part of the response has gone to the device
+        self.refused = False  # the backend does not accept the credentials
         self.keep_alive = head.keep_alive
         self.status = 0
         self.backend = ""
@@ -165,6 +172,8 @@ class Relay:
             return
         self.begun = True
         self.status = head.status
+        if head.status == _UNAUTHORIZED:
+            self.refused = not _goes_on(head.fields)
         until_end = head.has_body and head.length is None
         self._chunked = until_end and self._head.minor == 1
         if not self.request_done or (until_end and not self._chunked):
@@ -214,3 +223,7 @@ class Relay:
     def _expect_more(self) -> None:
         limits = self._services.limits
         self._front.set_deadline(limits.backend_answer_seconds if self.request_done else REQUEST_STALL_SECONDS)
+
+
+def _goes_on(fields: list[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"www-authenticate" and _NEXT_STEP.match(value) for name, value in fields)

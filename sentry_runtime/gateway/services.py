@@ -6,6 +6,7 @@ from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.logons import Logons
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.settings import Limits
 
@@ -24,6 +25,7 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
+    logons: Logons
     provisioning: Provisioning | None = None
     external_host: str = ""
     draining: bool = False

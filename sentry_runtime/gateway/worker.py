@@ -23,6 +23,7 @@ from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.listener import Entrance
+from sentry_runtime.gateway.logons import Logons
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.metrics import Counters
@@ -75,12 +76,15 @@ class _Worker:
         targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
         backends = Backends(targets, limits.backend_connect_seconds)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
+        account = Account(self._trail, self._counters, time.time)
+        logons = Logons(limits, time.monotonic, account.rests)
         self._services = Services(
             limits=limits,
             backends=backends,
             known=Known(lambda: Reader(settings.paths.devices)),
-            contacts=Contacts(backends, questions, limits.decision_seconds),
-            account=Account(self._trail, self._counters, time.time),
+            contacts=Contacts(backends, questions, limits.decision_seconds, logons, self._counters),
+            account=account,
+            logons=logons,
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
             quiesced=post.quiesced,
