@@ -100,7 +100,7 @@ class Limits(_Tree, frozen=True, kw_only=True):
     logons_refused_per_source: int = 60  # a carrier's NAT always has some phones with an old password
     logons_refused_per_principal: int = 8  # directories lock an account after ten, as a rule
     logon_rest_seconds: float = 30.0  # the first time, then twice as long each time ...
-    logon_rest_seconds_max: float = 900.0  # ... up to what a person who mistyped would wait for
+    logon_rest_seconds_max: float = 300.0  # ... up to what somebody waits who has at last typed a new password
     connections_per_worker: int = 8_000
     connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one
 
