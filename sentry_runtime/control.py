@@ -1,14 +1,15 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow` from the gateway; `ListDevices`, `ShowDevice` from the management plane), the
-gateway's (`Status`, `Quiesce`, `Drain`, `Resume`) and the UEM's (`Register`, `SetState`, `Remove`, `ListRegistered`). Who
-may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `CheckCertificate` from the gateway; `ListDevices`, `ShowDevice`, `ShowRevocation`,
+`PurgeRevocation` from the management plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`) and the UEM's
+(`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is checked by the server from the peer's credentials
+(SO_PEERCRED), never from what the message says.
 """
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -58,6 +59,47 @@ class ShowDevice(_Request, frozen=True, kw_only=True, tag="devices.show"):
     """Management to agent: all records of one device id; the answer's `result` is a list of `Record`."""
 
     device_id: str
+
+
+class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
+    """Gateway to agent: may a device with this certificate (DER) pass, as far as revocation goes? The answer's `result` is a
+    `CertificateStatus`, or an error of kind `invalid` or `busy`."""
+
+    certificate: bytes
+
+
+class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`standing` is one of `certificates.revocation`, `passes` what the site's rules make of it, `until` (seconds since the
+    epoch) when to ask again."""
+
+    standing: Literal["good", "revoked", "stale", "unknown"]
+    passes: bool
+    until: float
+
+
+class ShowRevocation(_Request, frozen=True, kw_only=True, tag="revocation.show"):
+    """Management to agent: what revocation is judged by; the answer's `result` is a list of `RevocationSource`."""
+
+
+class RevocationSource(msgspec.Struct, frozen=True, kw_only=True):
+    """One list or responder: where it comes from, whose it is, how it is, its times (seconds since the epoch, 0: none), how many
+    entries or kept answers it has, and what went wrong last."""
+
+    kind: Literal["crl file", "crl url", "ocsp"]
+    place: str
+    issuer: str = ""
+    state: str = ""
+    made: float = 0.0
+    ends: float = 0.0
+    entries: int = 0
+    problem: str = ""
+
+
+class PurgeRevocation(_Request, frozen=True, kw_only=True, tag="revocation.purge"):
+    """Management to agent: forget every fetched list and every responder's answer, and fetch and ask anew. `by` is the
+    administrator's account, for the audit line."""
+
+    by: str = ""
 
 
 class Status(_Request, frozen=True, kw_only=True, tag="status"):
@@ -121,6 +163,9 @@ Request = (
     | Follow
     | ListDevices
     | ShowDevice
+    | CheckCertificate
+    | ShowRevocation
+    | PurgeRevocation
     | Status
     | Quiesce
     | Drain
@@ -136,6 +181,14 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="ch
     """Agent to gateway, after `Follow`: these entries changed or went; read them again and cut what must be cut."""
 
     keys: tuple[DeviceKey, ...]
+
+
+class CertificatesChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="certificates_changed"):
+    """Agent to gateway, after `Follow`: ask again for every certificate; something of what they are judged by has changed."""
+
+
+News = Changed | CertificatesChanged
+"""What comes on a connection that follows."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ class Counters(msgspec.Struct, kw_only=True):
     connections_refused: int = 0
     connections_silent: int = 0
     handshakes_failed: int = 0
+    certificates_refused: int = 0
     requests: int = 0
     exchanges_now: int = 0
     allowed: int = 0

@@ -24,6 +24,10 @@ Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3}
 """An address or a network as `ipaddress.ip_network` reads it; read there again, where it is used."""
 
 
+CertificateField = Literal["upn", "email", "common_name", "table"]
+"""Where a certificate's user is found: SAN user principal name, SAN e-mail, subject CN, or the site's own table."""
+
+
 class SettingsError(ValueError):
     """The settings file is missing, malformed or says something that is not allowed."""
 
@@ -71,6 +75,52 @@ class Listener(_Tree, frozen=True, kw_only=True):
     front_ends: tuple[Network, ...] = ()
 
 
+class MappedCertificate(_Tree, frozen=True, kw_only=True):
+    """Whose one certificate is: known by its issuer's name (RFC 4514) and its serial number in hex."""
+
+    issuer: str
+    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:]{1,60}\Z")]
+    user: str
+
+
+class CertificateHeader(_Tree, frozen=True, kw_only=True):
+    """The header in which a front end tells of the certificate it has checked; the forms are those of `certificates.header`."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")]
+    form: Literal["certificate", "subject", "xfcc"] = "certificate"
+
+
+class Revocation(_Tree, frozen=True, kw_only=True):
+    """How it is known which certificates have been revoked. The agent fetches and asks; the URLs are the site's, never the
+    certificate's. Without proof a certificate is refused, or (`lenient`) passes for a bounded time and is written down."""
+
+    policy: Literal["strict", "lenient"] = "strict"
+    crl_files: tuple[str, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    ocsp_url: str | None = None
+    refresh_seconds: float = 3_600.0  # how long a revocation may go unnoticed; authorities publish daily or more often
+    lenient_seconds: float = 86_400.0  # an authority that is away for longer is not going to be back by itself
+
+
+class DeviceAuthentication(_Tree, frozen=True, kw_only=True):
+    """How a device proves what it is, beside its user's credentials.
+
+    `group_certificate`: with any certificate of the `authorities`. `identity_certificate`: with one that names its user, who must
+    be the one who authenticates. `trusted_front_end`: the same, checked upstream and told in a header.
+    """
+
+    mode: Literal["pass_through", "group_certificate", "identity_certificate", "trusted_front_end"] = "pass_through"
+    authorities: str | None = None
+    """A PEM bundle: the roots, and the authorities below them that issue devices' certificates."""
+    issuers: str | None = None
+    """A PEM bundle of those that may have issued a device's certificate; None: any of the `authorities`."""
+    mapping: tuple[CertificateField, ...] = ("upn", "email")
+    """The first of these that a certificate has names its user."""
+    table: tuple[MappedCertificate, ...] = ()
+    header: CertificateHeader | None = None
+    revocation: Revocation | None = None
+
+
 class Backend(_Tree, frozen=True, kw_only=True):
     """One ActiveSync server behind the gateway. `tls` None means plain HTTP; `server_name` is what its certificate says."""
 
@@ -116,6 +166,7 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     external_host: Authority = ""
     """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
     limits: Limits = Limits()
+    device_authentication: DeviceAuthentication = DeviceAuthentication()
     policy: Policy | None = None
     """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
     fleet_secret: str | None = None
@@ -169,6 +220,7 @@ class Paths(_Tree, frozen=True, kw_only=True):
     gateway_control: str = "/run/sentry-gateway/control.sock"
     uem_admin: str = "/run/sentry-uem/admin.sock"
     audit_socket: str = "/run/sentry-audit/audit.sock"  # rsyslog's datagram socket for audit lines
+    revocation: str = "/var/lib/sentry/revocation"  # where the agent keeps the revocation lists it has fetched
 
 
 class Settings(_Tree, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 A request that could be read has exactly two lines, `request` and `outcome`, joined by `id`. One that could not (malformed,
 too large, too slow) has exactly one, `refused`. A connection that never came to a request has at most one, since anybody
-can make thousands of them: `connection_refused` (not taken), `handshake_failed` or `connection_silent`.
+can make thousands of them: `connection_refused` (not taken), `proxy_refused`, `handshake_failed`, `certificate_refused` or
+`connection_silent`.
 """
 
 import os
@@ -96,6 +97,7 @@ class Account:
                 device_type=who.device_type,
                 principal=who.principal,
                 protocol=who.protocol,
+                certificate=who.certificate,
             )
         )
         return line_id
@@ -126,10 +128,13 @@ class Account:
                 device_type=who.device_type,
                 principal=who.principal,
                 protocol=who.protocol,
+                certificate=who.certificate,
             )
         )
 
-    def refused(self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0) -> None:
+    def refused(
+        self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0, certificate: str = ""
+    ) -> None:
         """Write the single line of something that was no request we could read."""
         self._count += 1
         self._trail.write(
@@ -144,10 +149,11 @@ class Account:
                 reasons=(reason,),
                 status=status,
                 count=count,
+                certificate=certificate,
             )
         )
 
-    def turned_away(self, peer: Peer, event: str, reason: str) -> None:
+    def turned_away(self, peer: Peer, event: str, reason: str, certificate: str = "") -> None:
         """Write the single line of a connection without a request, unless this second has had its share.
 
         `count` of the next line that is written says how many were left out before it.
@@ -159,7 +165,7 @@ class Account:
         if self._this_second > TURNED_AWAY_LINES:
             self._left_out += 1
             return
-        self.refused(peer, event, 0, reason, count=self._left_out)
+        self.refused(peer, event, 0, reason, count=self._left_out, certificate=certificate)
         self._left_out = 0
 
     def rests(self, kind: str, place: str, principal: str, seconds: float) -> None:
@@ -175,6 +181,21 @@ class Account:
                 action="deny",
                 reasons=(f"refused_{kind}",),
                 count=round(seconds),
+            )
+        )
+
+    def lenient(self, certificate: str, principal: str, reason: str) -> None:
+        """Write that this certificate passes although it is not known whether it has been revoked."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event="certificate_lenient",
+                principal=principal,
+                certificate=certificate,
+                action="allow",
+                reasons=(reason,),
             )
         )
 

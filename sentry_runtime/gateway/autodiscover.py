@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sentry_runtime.eas import autodiscover, autodiscover_json
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.head import Head
-from sentry_runtime.gateway.identify import ACTIVESYNC_PATH, Claim, DeniedError, Service, authenticated
+from sentry_runtime.gateway.identify import ACTIVESYNC_PATH, Claim, DeniedError, Service, holder
 
 REQUEST_BYTES = autodiscover.REQUEST_BYTES
 
@@ -30,21 +31,21 @@ class Reply:
     reason: str
 
 
-def claim(head: Head, asked: Service) -> Claim:
-    """Who asks. The JSON form is public by design and names nobody.
+def claim(head: Head, asked: Service, badge: Badge | None = None) -> Claim:
+    """Who asks; `badge` is of the certificate that came with it. The JSON form is public by design and names nobody.
 
     Raises `DeniedError` for the XML form: 401 for missing or unusable credentials, 415 for a body that is not plain XML,
     413 for one that is too large.
     """
-    who = ""
+    who, vouched = "", False
     if asked is Service.AUTODISCOVER_XML:
-        who = authenticated(head)
+        who, vouched = holder(head, badge)
         media, _, _ = head.single.get(b"content-type", b"").partition(b";")
         if media.strip(b" \t").lower() not in _XML_TYPES or b"content-encoding" in head.single:
             raise DeniedError(415, "media_type")
         if (head.length or 0) > REQUEST_BYTES:
             raise too_large()
-    return Claim(None, (), "", who, "Autodiscover", "", None)
+    return Claim(None, (), "", who, "Autodiscover", "", None, "" if badge is None else badge.fingerprint, vouched)
 
 
 def too_large() -> DeniedError:

@@ -63,11 +63,12 @@ class Contacts:
         self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
-        """The agent's record of the device.
+        """The agent's record of the device. Where a certificate names the principal, no backend need vouch for it.
 
         Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
         """
-        await self.vouch(caller, key)
+        if not claim.vouched:
+            await self.vouch(caller, key)
         return await self._questions.ask(
             control.Ask(
                 key=key,

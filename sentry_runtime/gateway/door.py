@@ -145,6 +145,11 @@ class Door:
         self._services.account.turned_away(peer, "connection_refused", reason)
 
     async def _greet(self, one: socket.socket, front: FrontConnection) -> None:
+        await self._welcome(one, front)
+        if self._services.vetting is not None and front.certificate is not None:
+            front.vetted(await self._services.vetting.vet(front.certificate))
+
+    async def _welcome(self, one: socket.socket, front: FrontConnection) -> None:
         context = self._entrance.devices
         try:
             if self._entrance.gate.proxied:
@@ -215,6 +220,10 @@ class Door:
 
 def _word(error: OSError) -> str:
     match error:
+        case ssl.SSLCertVerificationError():
+            return "certificate"
+        case ssl.SSLError(reason="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+            return "certificate_missing"
         case ssl.SSLError():
             return "tls"
         case TimeoutError():

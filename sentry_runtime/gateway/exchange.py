@@ -58,7 +58,7 @@ class Exchange:
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked)
+                self.claim = autodiscover.claim(self._head, asked, self._front.badge(self._head))
         except DeniedError as error:
             self._open()
             self._deny(error)
@@ -110,6 +110,11 @@ class Exchange:
         """The time for finishing is over."""
         self._relay.keep_alive = False
         self._end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("draining",))
+
+    def expel(self, word: str) -> None:
+        """The certificate that the connection stands on is not taken any more."""
+        self._relay.keep_alive = False
+        self._end(Answer(403), "deny", (word,))
 
     def device_full(self) -> None:
         """The device does not keep up with the response."""
@@ -258,7 +263,7 @@ class Exchange:
     def _discover_document(self, body: bytes) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
         claim = self.claim
-        if reply.action != "allow" or claim is None:
+        if reply.action != "allow" or claim is None or claim.vouched:
             self._reply(reply)
         elif not self._rests(claim):
             self._wait_for(self._reply_if_vouched(claim, reply))
@@ -269,7 +274,7 @@ class Exchange:
         if key is None or ours is None:
             raise AssertionError("only a device is provisioned, and only where there is a policy")
         try:
-            if self._told is None:
+            if self._told is None and not claim.vouched:
                 await self._services.contacts.vouch(self._caller(claim), key)
         except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
             self._not_vouched(error)

@@ -10,19 +10,23 @@ While one of these holds and much waits already, or the exchange cannot take mor
 """
 
 import asyncio
+import hashlib
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from sentry_runtime.gateway import body, enforce
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
-from sentry_runtime.gateway.identify import Claim, MemoKey, identify, memo_key
+from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.vetting import Vetted
 
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
 DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
@@ -66,6 +70,12 @@ class FrontConnection(asyncio.Protocol):
         self.upstream: Upstream | None = None
         self.full = False
         self.accepted = b""
+        self.certificate: bytes | None = None
+        """The device's own (DER), from its handshake."""
+        self.vetted_until = float("inf")
+        """Until when (seconds since the epoch) what is known of it holds."""
+        self._badge: Badge | None = None
+        self._unvetted = False  # nobody has said yet whether the certificate is taken
         self.deadline = float("inf")
         self._services = services
         self._gone = gone
@@ -96,6 +106,10 @@ class FrontConnection(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.set_deadline(self._services.limits.head_seconds)
+        if self._services.vetting is not None:
+            secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+            self.certificate = None if secured is None else secured.getpeercert(binary_form=True)
+            self._unvetted = self.certificate is not None
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -139,14 +153,29 @@ class FrontConnection(asyncio.Protocol):
 
     def identify(self, head: Head) -> Claim:
         """`identify.identify`, remembered by all that it looks at."""
-        key = memo_key(head)
+        badge = self.badge(head)
+        key = memo_key(head, badge)
         claim = self._memo.get(key)
         if claim is None:
-            claim = identify(head)
+            claim = identify(head, badge)
             if len(self._memo) >= MEMO_CLAIMS:
                 self._memo.clear()
             self._memo[key] = claim
         return claim
+
+    def badge(self, head: Head) -> Badge | None:
+        """The badge of the certificate that the request comes with: the connection's own, or one that a front end tells of.
+
+        Raises `HeadError` or `DeniedError` where there has to be one.
+        """
+        vetting = self._services.vetting
+        if vetting is None:
+            return None
+        if vetting.header and self._trust.certificates:
+            return vetting.presented(head)
+        if self._badge is None:
+            raise DeniedError(403, "certificate_missing")
+        return self._badge
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
@@ -191,7 +220,32 @@ class FrontConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the worker calls.
+    # What the door and the worker call.
+
+    def vetted(self, found: Vetted) -> None:
+        """What came out for the connection's certificate, the first time or anew."""
+        if self._transport is None or self._closing:
+            return
+        self.vetted_until = found.until
+        if found.badge is None:
+            self._turn_out(found.word)
+            return
+        self._badge = found.badge
+        if self._unvetted:
+            self._unvetted = False
+            self._advance()
+
+    def _turn_out(self, word: str) -> None:
+        """A certificate that is not taken (any more): whatever runs ends, and the connection with it."""
+        account = self._services.account
+        account.counters.certificates_refused += 1
+        mark = hashlib.sha256(self.certificate or b"").hexdigest()
+        account.turned_away(self.peer, "certificate_refused", word, mark)
+        self._asked = True  # it is on record
+        if self._exchange is not None:
+            self._exchange.expel(word)
+        else:
+            self._close()
 
     def tidy(self, now: float) -> None:
         """Let go of a backend connection that has lain idle too long to be used again."""
@@ -233,7 +287,7 @@ class FrontConnection(asyncio.Protocol):
     @property
     def _waits(self) -> bool:
         """Whether the next head has to wait."""
-        return self._exchange is not None or self.full or self._turn_over
+        return self._exchange is not None or self.full or self._turn_over or self._unvetted
 
     def _advance(self) -> None:
         if self._advancing:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas import principal, query
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.head import Head, HeadError
 
 ACTIVESYNC_PATH = "/Microsoft-Server-ActiveSync"
@@ -40,7 +41,8 @@ class DeniedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Who asks for what. `principal` is who authenticates; `key` is None for an OPTIONS that names no device, and for
-    Autodiscover, which has none."""
+    Autodiscover, which has none. `certificate` is the SHA-256 of the one that was shown; `vouched`: it names the principal, so
+    nobody need be asked who that is."""
 
     key: DeviceKey | None
     aliases: tuple[str, ...]
@@ -49,6 +51,8 @@ class Claim:
     command: str
     protocol: str
     policy_key: int | None
+    certificate: str = ""
+    vouched: bool = False
 
 
 # Lower-case path to what it leads to and its methods; "/health" alone is taken in this case only.
@@ -84,11 +88,11 @@ def unauthorized(reason: str) -> DeniedError:
     return DeniedError(401, reason, _CHALLENGE)
 
 
-MemoKey = tuple[str, bytes, bytes | None, bytes | None, bytes | None]
+MemoKey = tuple[str, bytes, bytes | None, bytes | None, bytes | None, Badge | None]
 
 
-def memo_key(head: Head) -> MemoKey:
-    """All of the head that `identify` looks at: equal keys give equal claims."""
+def memo_key(head: Head, badge: Badge | None = None) -> MemoKey:
+    """All that `identify` looks at: equal keys give equal claims."""
     single = head.single
     return (
         head.method,
@@ -96,24 +100,26 @@ def memo_key(head: Head) -> MemoKey:
         single.get(b"authorization"),
         single.get(b"ms-asprotocolversion"),
         single.get(b"x-ms-policykey"),
+        badge,
     )
 
 
-def identify(head: Head) -> Claim:
-    """Read an ActiveSync request's claim.
+def identify(head: Head, badge: Badge | None = None) -> Claim:
+    """Read an ActiveSync request's claim; `badge` is of the certificate that came with it.
 
     Raises `HeadError` (400) for a query that cannot be taken, `DeniedError` for missing or unusable credentials (401) and
-    for a `User=` that names someone else than who authenticates (403).
+    for a `User=` or credentials that name someone else than who authenticates (403).
     """
     asked = _query(head)
-    who = authenticated(head)
+    who, vouched = holder(head, badge)
+    shown = "" if badge is None else badge.fingerprint
     if asked is None:
-        return Claim(None, (), "", who, "OPTIONS", "", None)
+        return Claim(None, (), "", who, "OPTIONS", "", None, shown, vouched)
     if asked.user is not None and not _agrees(asked.user, who):
         raise DeniedError(403, "user_mismatch")
     command = "OPTIONS" if head.method == "OPTIONS" else asked.command
     key = DeviceKey(asked.device_id, who)
-    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key)
+    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key, shown, vouched)
 
 
 def _query(head: Head) -> query.ParsedQuery | None:
@@ -128,6 +134,25 @@ def _query(head: Head) -> query.ParsedQuery | None:
 
 def _latin(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
+
+
+def holder(head: Head, badge: Badge | None) -> tuple[str, bool]:
+    """Who authenticates, by the certificate where it names a user, else by the credentials; and whether the certificate vouches.
+
+    Credentials that come along with such a certificate are for the backend, and must be the same person's. A domain that they
+    alone name is nothing the certificate vouches for. Raises `DeniedError`: 401 where neither names anybody, 403 where they
+    name two.
+    """
+    if badge is None or not badge.principal:
+        return authenticated(head), False
+    if not head.single.get(b"authorization"):
+        return badge.principal, True
+    said = authenticated(head)
+    if not principal.same_person(badge.principal, said):
+        raise DeniedError(403, "certificate_mismatch")
+    if "@" in said and "@" not in badge.principal:
+        return said, False
+    return badge.principal, True
 
 
 def authenticated(head: Head) -> str:

@@ -8,7 +8,10 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+import msgspec
+
 from sentry_runtime import tls
+from sentry_runtime.gateway.badge import HANDSHAKE_MODES
 from sentry_runtime.gateway.gate import Gate
 from sentry_runtime.settings import Gateway, Listener, SettingsError
 
@@ -64,12 +67,25 @@ def entrances(gateway: Gateway) -> list[Entrance]:
 
     Raises `SettingsError`.
     """
-    context = _restricted(tls.server_context(gateway.tls))
+    own = devices = _restricted(tls.server_context(gateway.tls))
+    if gateway.device_authentication.mode in HANDSHAKE_MODES:
+        devices = _asking(gateway)
     made = []
     for number, listener in enumerate(gateway.listeners):
         gate = Gate.of(listener, f"gateway.listeners[{number}]")
-        made.append(Entrance(gate, context, context) if gate.tls else Entrance(gate, None, None))
+        made.append(Entrance(gate, devices, own) if gate.tls else Entrance(gate, None, None))
     return made
+
+
+def _asking(gateway: Gateway) -> ssl.SSLContext:
+    """A context that takes nobody without a certificate whose chain holds, from a root down (RFC 5280 6, all of it), and which is
+    for authenticating clients. What else is asked of it is `badge`'s."""
+    auth = gateway.device_authentication
+    context = _restricted(tls.server_context(msgspec.structs.replace(gateway.tls, client_ca=auth.authorities)))
+    if auth.issuers is not None:
+        tls.load_trust(context, auth.issuers)
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+    return context
 
 
 def backend_contexts(gateway: Gateway) -> list[ssl.SSLContext | None]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import rewrite
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
@@ -34,6 +35,9 @@ class Front(Protocol):
 
     def identify(self, head: Head) -> Claim:
         """The claim of this head; raises what `identify` raises."""
+
+    def badge(self, head: Head) -> Badge | None:
+        """The badge of the certificate that came with this head. Raises `HeadError` or `DeniedError` where one is needed."""
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
@@ -128,7 +132,9 @@ class Relay:
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        parts = [rewrite.request_head(self._head, backend, self._front.peer.source, own_keys=self._services.provisions)]
+        services, source = self._services, self._front.peer.source
+        head = rewrite.request_head(self._head, backend, source, own_keys=services.provisions, hidden=services.hidden)
+        parts = [head]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()

@@ -48,8 +48,12 @@ _FORGEABLE = re.compile(
 _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", b"content-location"})
 
 
-def request_head(head: Head, backend: Backend, source: str, *, own_keys: bool = False) -> bytes:
+def request_head(
+    head: Head, backend: Backend, source: str, *, own_keys: bool = False, hidden: frozenset[bytes] = frozenset()
+) -> bytes:
     """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours.
+
+    `hidden` are the (lower-case) names of further fields that are not for the backend.
 
     `own_keys`: the policy keys are the gateway's and no business of the backend's; the header is left out, the base64 form's
     key is 0.
@@ -61,6 +65,8 @@ def request_head(head: Head, backend: Backend, source: str, *, own_keys: bool = 
     dropped = _HOP_BY_HOP | _WRITTEN_BY_US | _SESSION  # `head` has seen to it that Connection names nothing else
     if own_keys:
         dropped |= _POLICY_KEY
+    if hidden:
+        dropped |= hidden
     for name, value in head.fields:
         if name.lower() not in dropped and not _FORGEABLE.fullmatch(name):
             lines.append(name + b": " + value)

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from sentry_runtime import control
-from sentry_runtime.gateway import listener, provisioning, worker
+from sentry_runtime.gateway import badge, listener, provisioning, worker
 from sentry_runtime.gateway.control_port import ControlPort, Orders
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
@@ -79,10 +79,10 @@ def prepare(path: Path) -> Generation:
     listener.check(gateway)
     entrances, backends = listener.entrances(gateway), listener.backend_contexts(gateway)
 
-    policy = provisioning.load(gateway)
+    policy, examiner = provisioning.load(gateway), badge.load(gateway)
 
     def start(sockets: list[socket.socket], channel: socket.socket, quiesced: bool) -> None:  # noqa: FBT001 - see `Generation`
-        worker.run(worker.Post(settings, sockets, entrances, backends, policy, channel, quiesced))
+        worker.run(worker.Post(settings, sockets, entrances, backends, policy, examiner, channel, quiesced))
 
     return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
 

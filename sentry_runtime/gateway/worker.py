@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 import ssl
@@ -16,16 +17,19 @@ from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.gateway.account import Account
-from sentry_runtime.gateway.agent_link import Follower, Questions
+from sentry_runtime.gateway.agent_link import CertificateQuestions, Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
+from sentry_runtime.gateway.badge import Examiner
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
 from sentry_runtime.gateway.door import Crowd, Door
+from sentry_runtime.gateway.front import FrontConnection
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.listener import Entrance
 from sentry_runtime.gateway.logons import Logons
 from sentry_runtime.gateway.provisioning import Provisioning
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings
 
@@ -53,6 +57,7 @@ class Post:
     entrances: list[Entrance]
     backends: list[ssl.SSLContext | None]
     provisioning: Provisioning | None
+    examiner: Examiner | None
     channel: socket.socket
     quiesced: bool = False
 
@@ -87,8 +92,10 @@ class _Worker:
             logons=logons,
             provisioning=post.provisioning,
             external_host=settings.gateway.external_host,
+            vetting=self._vetting(account),
             quiesced=post.quiesced,
         )
+        self._vetting_again: dict[FrontConnection, asyncio.Task[None]] = {}
         self._doors: list[Door] = []
         self._over = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
@@ -118,19 +125,57 @@ class _Worker:
         self._trail.close()
         self._services.known.close()
 
+    def _vetting(self, account: Account) -> Vetting | None:
+        examiner, rules = self._post.examiner, self._post.settings.gateway.device_authentication.revocation
+        if examiner is None:
+            return None
+        questions = CertificateQuestions(self._post.settings.paths.agent_socket, self._limits.decision_seconds)
+        return Vetting(
+            examiner,
+            rules,
+            questions.ask,
+            time.time,
+            lambda badge, word: account.lenient(badge.fingerprint, badge.principal, word),
+        )
+
     def _follower(self) -> Follower:
         known = self._services.known
 
         def begin() -> None:
             known.set_fresh(fresh=True)
             self._judge_again(None)
+            self._vet_again(math.inf)
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
             self._judge_again(keys)
 
-        path = self._post.settings.paths.agent_socket
-        return Follower(path, on_begin=begin, on_change=change, on_end=lambda: known.set_fresh(fresh=False))
+        return Follower(
+            self._post.settings.paths.agent_socket,
+            on_begin=begin,
+            on_change=change,
+            on_certificates=lambda: self._vet_again(math.inf),
+            on_end=lambda: known.set_fresh(fresh=False),
+        )
+
+    def _vet_again(self, now: float) -> None:
+        """Vet the certificates of those whose last vetting has run out by `now`. `inf`: of all, since what they are judged by has
+        changed, or may have."""
+        vetting = self._services.vetting
+        if vetting is None:
+            return
+        if now == math.inf:
+            vetting.forget()
+        for front in self._crowd.fronts:
+            if front.certificate is not None and front.vetted_until <= now and front not in self._vetting_again:
+                task = asyncio.get_running_loop().create_task(self._vet_one(vetting, front, front.certificate))
+                self._vetting_again[front] = task
+
+    async def _vet_one(self, vetting: Vetting, front: FrontConnection, certificate: bytes) -> None:
+        try:
+            front.vetted(await vetting.vet(certificate))
+        finally:
+            del self._vetting_again[front]
 
     def _judge_again(self, keys: Iterable[DeviceKey] | None) -> None:
         """End what runs of these devices where it may no longer run.
@@ -153,6 +198,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         try:
             self._look_at_deadlines(loop.time())
+            self._vet_again(time.time())
             self._tell()
         finally:  # a fault in one connection must not stop the clock of all
             pause = DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS

@@ -30,7 +30,9 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
         agent=settings.Agent(uem=link),
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
-    return _Worker(Post(settings=whole, sockets=[], entrances=[], backends=[], provisioning=None, channel=channel))
+    return _Worker(
+        Post(settings=whole, sockets=[], entrances=[], backends=[], provisioning=None, examiner=None, channel=channel)
+    )
 
 
 async def test_a_fault_in_one_connection_does_not_stop_the_clock(

@@ -1,0 +1,84 @@
+"""Who may have issued a device's certificate."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from sentry_runtime.certificates.certificate import MALFORMED, Certificate, CertificateError
+
+BUNDLE_BYTES = 1_048_576  # some 500 certificates; a company has a handful of authorities
+
+
+class AuthoritiesError(ValueError):
+    """What was given as authorities holds something else; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """Certificates of authorities; a device's must be signed by one of these themselves."""
+
+    held: tuple[x509.Certificate, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, pem: bytes) -> "Authorities":
+        """Of a PEM bundle. Raises `AuthoritiesError`."""
+        if len(pem) > BUNDLE_BYTES:
+            raise AuthoritiesError(f"more than {BUNDLE_BYTES} bytes")
+        try:
+            found = tuple(x509.load_pem_x509_certificates(pem))
+            for one in found:
+                if not _is_authority(one):
+                    raise AuthoritiesError(f"{one.subject.rfc4514_string()} is no authority (CA:TRUE)")
+        except AuthoritiesError:
+            raise
+        except MALFORMED as error:
+            raise AuthoritiesError(str(error)) from None
+        return cls(found)
+
+    def __iter__(self) -> Iterator[x509.Certificate]:
+        return iter(self.held)
+
+    def __add__(self, other: "Authorities") -> "Authorities":
+        return Authorities((*self.held, *(one for one in other.held if one not in self.held)))
+
+    def issuer_of(self, certificate: Certificate) -> x509.Certificate:
+        """The one that has signed it. Raises `CertificateError` (`certificate_issuer`)."""
+        found = _signer(certificate.parsed, self.held)
+        if found is None:
+            raise CertificateError("certificate_issuer")
+        return found
+
+    def above(self, authority: x509.Certificate) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
+        """The chain from this authority upwards, as far as it is known here: each with the one that has signed it."""
+        seen = {authority}
+        while authority.issuer != authority.subject:
+            signer = _signer(authority, self.held)
+            if signer is None or signer in seen:
+                return
+            yield authority, signer
+            seen.add(signer)
+            authority = signer
+
+
+def _signer(one: x509.Certificate, candidates: Iterable[x509.Certificate]) -> x509.Certificate | None:
+    for candidate in candidates:
+        if candidate.subject == one.issuer:
+            try:
+                one.verify_directly_issued_by(candidate)
+            except (
+                InvalidSignature,
+                ValueError,
+                TypeError,
+            ):  # another key of the same name; a key or hash we do not take
+                continue
+            return candidate
+    return None
+
+
+def _is_authority(one: x509.Certificate) -> bool:
+    try:
+        return bool(one.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except x509.ExtensionNotFound:
+        return False
