@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from sentry_runtime.certificates.certificate import MALFORMED, Certificate, CertificateError
+from sentry_runtime.settings import SettingsError
 
 BUNDLE_BYTES = 1_048_576  # some 500 certificates; a company has a handful of authorities
 
@@ -60,6 +62,19 @@ class Authorities:
             yield authority, signer
             seen.add(signer)
             authority = signer
+
+
+def load(*paths: str) -> Authorities:
+    """Those in the bundles at these paths. Raises `SettingsError` naming the file."""
+    found = Authorities(())
+    for path in paths:
+        try:
+            found += Authorities.of(Path(path).read_bytes())
+        except OSError as error:
+            raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+        except AuthoritiesError as error:
+            raise SettingsError(f"{path}: {error}") from error
+    return found
 
 
 def _signer(one: x509.Certificate, candidates: Iterable[x509.Certificate]) -> x509.Certificate | None:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -23,9 +24,11 @@ class CrlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A complete list of one authority; times in seconds since the epoch."""
+    """A list of one authority; times in seconds since the epoch. `points`: of a list that is a part, the URIs by which a
+    certificate says that it belongs to it (RFC 5280 5.2.5); none: all of the authority's."""
 
     issuer: x509.Certificate = field(repr=False)
+    points: frozenset[str]
     number: int
     made: float
     ends: float
@@ -35,6 +38,10 @@ class Crl:
     def name(self) -> str:
         """Whose it is."""
         return self.issuer.subject.rfc4514_string()
+
+    def covers(self, certificate: x509.Certificate) -> bool:
+        """Whether a certificate of this authority would be on this list if it were revoked."""
+        return not self.points or bool(self.points & _points_of(certificate))
 
 
 def split(data: bytes) -> list[bytes]:
@@ -63,7 +70,14 @@ def read(der: bytes, authorities: tuple[x509.Certificate, ...], now: float) -> C
         made = found.last_update_utc.timestamp()
         if made > now:
             raise CrlError(f"it was made at {found.last_update_utc:%Y-%m-%d %H:%M}, which has not come yet")
-        return Crl(issuer, _number(found), made, ends.timestamp(), frozenset(one.serial_number for one in found))
+        return Crl(
+            issuer,
+            _points(found),
+            _number(found),
+            made,
+            ends.timestamp(),
+            frozenset(one.serial_number for one in found),
+        )
     except CrlError:
         raise
     except MALFORMED as error:
@@ -89,7 +103,7 @@ def _may_sign(authority: x509.Certificate) -> bool:
 
 
 def _check_complete(found: x509.CertificateRevocationList) -> None:
-    """Of the kinds of lists only the complete one of one authority's users is understood."""
+    """Of the kinds of lists only those are understood that have one authority's users, for every reason."""
     for extension in found.extensions:
         if isinstance(extension.value, x509.DeltaCRLIndicator):
             raise CrlError("it is a delta: only complete lists are taken")
@@ -103,6 +117,31 @@ def _check_complete(found: x509.CertificateRevocationList) -> None:
                 raise CrlError("it is of attribute certificates")
         elif extension.critical and not isinstance(extension.value, _UNDERSTOOD):
             raise CrlError(f"it has the critical extension {extension.oid.dotted_string}, which is not understood")
+
+
+def _points(found: x509.CertificateRevocationList) -> frozenset[str]:
+    try:
+        point = found.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    if point.full_name is None and point.relative_name is None:
+        return frozenset()
+    uris = _uris(point.full_name)
+    if not uris:
+        raise CrlError("it is a part whose name is no URI")
+    return uris
+
+
+def _points_of(certificate: x509.Certificate) -> frozenset[str]:
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset().union(*(_uris(point.full_name) for point in points))
+
+
+def _uris(names: Iterable[x509.GeneralName] | None) -> frozenset[str]:
+    return frozenset(one.value for one in names or () if isinstance(one, x509.UniformResourceIdentifier))
 
 
 def _number(found: x509.CertificateRevocationList) -> int:

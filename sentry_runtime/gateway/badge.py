@@ -6,10 +6,9 @@ it, that it is for authenticating clients, that it is in time, and whose it is.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from sentry_runtime.certificates import holder
-from sentry_runtime.certificates.authorities import Authorities, AuthoritiesError
+from sentry_runtime.certificates import authorities, holder
+from sentry_runtime.certificates.authorities import Authorities
 from sentry_runtime.certificates.certificate import Certificate, CertificateError, read
 from sentry_runtime.certificates.header import Form, presented
 from sentry_runtime.certificates.holder import Holders
@@ -72,7 +71,7 @@ def load(gateway: Gateway) -> Examiner | None:
         return None
     issuers = None
     if auth.authorities is not None:
-        issuers = authorities(auth.authorities) if auth.issuers is None else authorities(auth.issuers)
+        issuers = authorities.load(auth.authorities if auth.issuers is None else auth.issuers)
     told = auth.header
     return Examiner(
         mode=auth.mode,
@@ -81,16 +80,6 @@ def load(gateway: Gateway) -> Examiner | None:
         header=b"" if told is None else told.name.lower().encode(),
         form="certificate" if told is None else told.form,
     )
-
-
-def authorities(path: str) -> Authorities:
-    """The bundle at `path`. Raises `SettingsError`."""
-    try:
-        return Authorities.of(Path(path).read_bytes())
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except AuthoritiesError as error:
-        raise SettingsError(f"{path}: {error}") from error
 
 
 def _check(gateway: Gateway, auth: DeviceAuthentication) -> None:
