@@ -10,6 +10,7 @@ from cryptography import x509
 
 from sentry_runtime.certificates.certificate import MALFORMED
 
+SLACK_SECONDS = 300.0  # between an authority's clock and ours
 CRL_BYTES = 33_554_432  # about a million entries; the largest public ones are below ten million bytes
 
 _PEM = re.compile(rb"-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----")
@@ -68,7 +69,7 @@ def read(der: bytes, authorities: tuple[x509.Certificate, ...], now: float) -> C
         if ends is None:
             raise CrlError("it does not say until when it holds (nextUpdate)")
         made = found.last_update_utc.timestamp()
-        if made > now:
+        if made > now + SLACK_SECONDS:
             raise CrlError(f"it was made at {found.last_update_utc:%Y-%m-%d %H:%M}, which has not come yet")
         return Crl(
             issuer,
