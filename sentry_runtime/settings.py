@@ -79,7 +79,7 @@ class MappedCertificate(_Tree, frozen=True, kw_only=True):
     """Whose one certificate is: known by its issuer's name (RFC 4514) and its serial number in hex."""
 
     issuer: str
-    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:]{1,60}\Z")]
+    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]+(:[0-9A-Fa-f]+)*\Z", max_length=60)]
     user: str
 
 

@@ -23,6 +23,7 @@ _SHORT_FORM = 0x80  # lengths below stand in one byte (X.690 8.1.3.4)
 MALFORMED = (
     ValueError,
     TypeError,
+    KeyError,  # a name's text of a type that it has no entry for
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

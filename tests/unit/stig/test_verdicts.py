@@ -338,6 +338,16 @@ def test_tls_1_3_on_any_outgoing_connection_is_open(recorded: Recorded) -> None:
     assert crypto.tls_versions(tls_of(recorded, "1.2", settings=plain)).status == OPEN
 
 
+def test_a_listener_that_does_not_require_client_tls_is_open(recorded: Recorded) -> None:
+    """It is named with its address and port."""
+    tree = msgspec.json.decode(recorded("runtime"))
+    tree["gateway"]["listeners"].append({"address": "10.98.1.2", "port": 80, "tls": False})
+    verdict = crypto.tls_versions(tls_of(recorded, "1.2", settings=msgspec.json.encode(tree).decode()))
+    assert verdict.status == OPEN
+    (wrong,) = [point for point in verdict.points if not point.met]
+    assert (wrong.found, "the gateway on 10.98.1.2 port 80" in wrong.command) == ("no TLS", True)
+
+
 # --- V-250999, V-251006 ---------------------------------------------------------------------------------------------
 
 TWO = ("^,?,10.0.0.1,0,6,0,1,0.0,0.0,0.0", "^,*,10.0.0.2,2,6,377,1,0.0,0.0,0.0")
