@@ -42,7 +42,7 @@ _TOPICS = (
     ("fips", "fips", "Whether cryptography runs in FIPS 140 mode"),
     ("service", "services", "The services and their state"),
     ("portal", "portal", "The portal"),
-    ("gateway", "gateway", "The gateway's counters"),
+    ("gateway", "gateway", "How devices may come in, and the gateway's counters"),
     ("revocation", "revocation", "What devices' certificates are judged by"),
     ("agent", "agent", "The agent's counters"),
     ("backends", "backends", "The servers behind the gateway"),

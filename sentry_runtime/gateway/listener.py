@@ -106,6 +106,10 @@ def check(gateway: Gateway) -> None:
     """What the types of the settings cannot say. Raises `SettingsError`."""
     if not gateway.listeners:
         raise SettingsError("gateway.listeners: at least one address is needed")
+    places = [(one.address, one.port) for one in gateway.listeners]
+    for number, place in enumerate(places):
+        if place in places[:number]:  # SO_REUSEPORT would let both have it, and each would get some of the connections
+            raise SettingsError(f"gateway.listeners[{number}]: {place[0]} port {place[1]} a second time")
     if not gateway.backends:
         raise SettingsError("gateway.backends: at least one backend is needed")
     if not 0 <= gateway.workers <= 64:

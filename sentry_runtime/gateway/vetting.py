@@ -87,10 +87,11 @@ class Vetting:
             raise HeadError(400, "field_doubled")
         if not values or not values[0]:
             raise DeniedError(403, "certificate_missing")
-        found = self._kept.get(values[0])
+        mark = hashlib.sha256(values[0]).digest()
+        found = self._kept.get(mark)
         if found is None or found.until <= self._now():
             found = self._present(values[0])
-            self._keep(values[0], found)
+            self._keep(mark, found)
         if found.badge is None:
             raise DeniedError(403, found.word)
         return found.badge

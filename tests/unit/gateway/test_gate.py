@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.gateway.gate import Gate, address_of, forwarded_source, place_of
-from sentry_runtime.settings import Listener, SettingsError
+from sentry_runtime.gateway.listener import check
+from sentry_runtime.settings import Backend, Gateway, Listener, ServerTls, SettingsError
 
 
 def listener(**more: Any) -> Listener:
@@ -106,3 +107,12 @@ def test_a_place_is_an_address_or_an_ipv6_customer() -> None:
     assert place_of("2001:db8::1") == place_of("2001:db8::2:0:0:7") != place_of("2001:db8:0:1::1")
     assert place_of("fe80::1%eth0") == place_of("fe80::2")
     assert address_of("fe80::1%eth0") == ip_address("fe80::1")
+
+
+def test_an_address_and_port_is_one_listeners() -> None:
+    """Two would share its connections as chance has it."""
+    tls = ServerTls(certificate="/c", key="/k")
+    both = (listener(), listener(tls=False, **LISTED))
+    whole = Gateway(listeners=both, tls=tls, backends=(Backend(name="mail", host="192.0.2.9"),))
+    with pytest.raises(SettingsError, match=r"gateway.listeners\[1\]: 192.0.2.1 port 443 a second time"):
+        check(whole)
