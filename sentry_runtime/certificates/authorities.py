@@ -13,15 +13,26 @@ from sentry_runtime.settings import SettingsError
 BUNDLE_BYTES = 1_048_576  # some 500 certificates; a company has a handful of authorities
 
 
+REMEMBERED = 50_000  # certificates whose issuer is known: a fleet's, about 8 MB
+
+Chain = tuple[tuple[x509.Certificate, x509.Certificate], ...]
+
+
 class AuthoritiesError(ValueError):
     """What was given as authorities holds something else; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """Certificates of authorities; a device's must be signed by one of these themselves."""
+    """Certificates of authorities; a device's must be signed by one of these themselves.
+
+    Who has signed what is remembered: a signature takes a millisecond to check, and after each new revocation list every
+    certificate is looked at again.
+    """
 
     held: tuple[x509.Certificate, ...] = field(repr=False)
+    _signers: dict[str, x509.Certificate] = field(default_factory=dict, repr=False, compare=False)
+    _chains: dict[x509.Certificate, Chain] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, pem: bytes) -> "Authorities":
@@ -47,13 +58,22 @@ class Authorities:
 
     def issuer_of(self, certificate: Certificate) -> x509.Certificate:
         """The one that has signed it. Raises `CertificateError` (`certificate_issuer`)."""
-        found = _signer(certificate.parsed, self.held)
+        found = self._signers.get(certificate.fingerprint) or _signer(certificate.parsed, self.held)
         if found is None:
             raise CertificateError("certificate_issuer")
+        if len(self._signers) >= REMEMBERED:
+            self._signers.clear()
+        self._signers[certificate.fingerprint] = found
         return found
 
-    def above(self, authority: x509.Certificate) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
+    def above(self, authority: x509.Certificate) -> Chain:
         """The chain from this authority upwards, as far as it is known here: each with the one that has signed it."""
+        found = self._chains.get(authority)
+        if found is None:
+            found = self._chains[authority] = tuple(self._above(authority))
+        return found
+
+    def _above(self, authority: x509.Certificate) -> Iterator[tuple[x509.Certificate, x509.Certificate]]:
         seen = {authority}
         while authority.issuer != authority.subject:
             signer = _signer(authority, self.held)

@@ -180,6 +180,23 @@ async def test_a_revoked_certificate_is_refused_and_what_it_holds_is_cut(
         await one.close()
 
 
+async def test_a_new_list_is_fetched_and_acted_on_by_itself(
+    start: Start, lists: ListServer, devices: DevicePki, backend: Backend
+) -> None:
+    """Nobody has to purge: the next round is enough."""
+    lists.data = devices.crl("devices")
+    stage = await asyncio.to_thread(lambda: start(crl_urls=[lists.url], refresh_seconds=0.5))
+    await comes_to(stage, devices, passing=True)
+    backend.script = hold
+    phone = await device(stage, devices)
+    await phone.send(post("Ping", authorization=None))
+    await backend.wait_seen(2)
+    devices.revoke("anna", by="devices")
+    lists.data = devices.crl("devices")
+    assert (await phone.response()).status == 403
+    await phone.close()
+
+
 def dial(stage: Stage, secure: ssl.SSLContext, session: ssl.SSLSession | None) -> ssl.SSLSocket:
     """A connection with a session from before."""
     one = socket.create_connection(("127.0.0.1", stage.settings.gateway.listeners[0].port), PATIENCE)

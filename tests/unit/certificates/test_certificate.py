@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentry_runtime.certificates import authorities as module
 from sentry_runtime.certificates import holder
 from sentry_runtime.certificates.authorities import Authorities, AuthoritiesError
 from sentry_runtime.certificates.certificate import (
@@ -163,8 +165,24 @@ def test_the_chain_upwards_is_followed_as_far_as_it_is_known(pki: DevicePki) -> 
     """Each with the one that has signed it; a root has nobody above it."""
     held = authorities(pki, "root", "devices")
     root, devices = held.held
-    assert list(held.above(devices)) == [(devices, root)]
-    assert list(held.above(root)) == list(authorities(pki, "devices").above(devices)) == []
+    assert held.above(devices) == held.above(devices) == ((devices, root),)
+    assert held.above(root) == authorities(pki, "devices").above(devices) == ()
+
+
+def test_a_signature_is_checked_once(pki: DevicePki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is remembered is bounded."""
+    held, check = authorities(pki, "root", "devices"), module._signer
+    checked: list[x509.Certificate] = []
+
+    def counted(one: x509.Certificate, candidates: Iterable[x509.Certificate]) -> x509.Certificate | None:
+        checked.append(one)
+        return check(one, candidates)
+
+    monkeypatch.setattr(module, "_signer", counted)
+    monkeypatch.setattr(module, "REMEMBERED", 2)
+    for name in ("anna", "anna", "bert", "anna", "two", "two"):
+        held.issuer_of(read(pki.der(name)))
+    assert (len(checked), len(held._signers)) == (3, 1)
 
 
 @pytest.mark.parametrize(
