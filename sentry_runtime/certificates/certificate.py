@@ -7,6 +7,7 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CERTIFICATE_BYTES = 16_384  # a device's has one or two thousand; with a photograph (PIV) a few more
@@ -28,6 +29,7 @@ MALFORMED = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
     UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,  # where warnings are errors: what it still reads, and soon will not
 )
 """What `cryptography` raises for what is no X.509, and for kinds of keys and signatures that it, or OpenSSL, does not take."""
 
@@ -57,6 +59,8 @@ def read(der: bytes) -> Certificate:
         raise CertificateError("certificate_malformed")
     try:
         parsed = x509.load_der_x509_certificate(der)
+        if parsed.serial_number <= 0:  # RFC 5280 4.1.2.2; the library only warns
+            raise CertificateError("certificate_malformed")
         usage, alternatives = _usage(parsed), _alternatives(parsed)
         return Certificate(
             fingerprint=hashlib.sha256(der).hexdigest(),

@@ -122,6 +122,16 @@ def test_a_principal_name_of_another_kind_spoils_the_certificate() -> None:
         read(made(principal_name(b"\x16\x04anna")))
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@pytest.mark.parametrize("serial", [b"\x80\x01", b"\x00\x00"])
+def test_a_serial_number_is_positive(pki: DevicePki, serial: bytes) -> None:
+    """The library reads others with a warning; a list could not name them."""
+    der = pki.der("anna")
+    at = der.index(b"\x02\x02\x10") + 2
+    with pytest.raises(CertificateError, match="certificate_malformed"):
+        read(der[:at] + serial + der[at + 2 :])
+
+
 def test_a_large_one_is_not_even_read() -> None:
     """The bound comes first."""
     comment = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(CERTIFICATE_BYTES))

@@ -58,8 +58,8 @@ def listed(books: DevicePki, by: str = "devices", **more: tuple[str, str]) -> by
 
 def test_a_list_says_who_is_revoked(books: DevicePki) -> None:
     """Signed by its authority; it has a number, and an end."""
-    now = time.time()
-    found = crl.read(listed(books), authorities(books, "other", "devices"), now)
+    data, now = listed(books), time.time()
+    found = crl.read(data, authorities(books, "other", "devices"), now)
     assert found.serials == {read(books.der("lost")).serial}
     assert (found.name, found.number > 0) == ("CN=devices", True)
     assert found.made <= now < found.ends
