@@ -2,10 +2,11 @@
 
 SITE ?= sites/lab.yml
 PYTEST_ARGS ?=
+SECONDS_EACH ?= 60
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help appliance test test-all check scan down lock clean setup
+.PHONY: help appliance test test-all check fuzz scan down lock clean setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTHON := .venv/bin/python
@@ -33,6 +34,9 @@ test-all: ## run the tests, those too that are too slow for CI
 
 check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell
 	@.ci/check
+
+fuzz: setup ## fuzz what strangers' bytes reach first, each target for SECONDS_EACH=60
+	@set -e; for target in $$($(PYTHON) -m tests.fuzz --list); do $(PYTHON) -m tests.fuzz $$target --seconds $(SECONDS_EACH); done
 
 scan: setup ## scan the running appliance into build/scan/
 	@$(LAB) scan

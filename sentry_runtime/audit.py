@@ -46,6 +46,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     certificate: str = ""
     action: str = ""
     reasons: tuple[str, ...] = ()
+    decided_by: str = ""
+    rule: str = ""
+    softened: tuple[str, ...] = ()
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

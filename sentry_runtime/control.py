@@ -1,10 +1,10 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow`, `CheckCertificate` from the gateway; `ListDevices`, `ShowDevice`, `ShowRevocation`,
-`PurgeRevocation` from the management plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`) and the UEM's
-(`Register`, `SetState`, `Remove`, `ListRegistered`). Who may send what is checked by the server from the peer's credentials
-(SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `Describe`, `CheckCertificate` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails`,
+`ShowRevocation`, `PurgeRevocation` from the management plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`)
+and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who
+may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -14,6 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
 
 LINE_BYTES = 1_048_576  # the longest line: a list of about 4,000 devices; longer lists come in pages
 REPLY_SECONDS = 10.0  # longer than any answer takes, the UEM's time-out (5 s) included
@@ -59,6 +61,27 @@ class ShowDevice(_Request, frozen=True, kw_only=True, tag="devices.show"):
     """Management to agent: all records of one device id; the answer's `result` is a list of `Record`."""
 
     device_id: str
+
+
+class Describe(_Request, frozen=True, kw_only=True, tag="devices.describe"):
+    """Gateway to agent: what an allowed device says of itself, its credentials being proved; the answer's `result` is null."""
+
+    key: DeviceKey
+    information: DeviceInformation
+
+
+class ShowDetails(_Request, frozen=True, kw_only=True, tag="devices.details"):
+    """Management to agent: what else is kept of the entries of one device id; the answer's `result` is a list of `Details`."""
+
+    device_id: str
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept beside an entry: the policy that it names, and what its device says of itself."""
+
+    key: DeviceKey
+    policy: Policy | None = None
+    information: DeviceInformation | None = None
 
 
 class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
@@ -118,6 +141,23 @@ class Resume(_Request, frozen=True, kw_only=True, tag="resume"):
     """Management to gateway: serve as before `Quiesce` or `Drain`."""
 
 
+class Explain(_Request, frozen=True, kw_only=True, tag="explain"):
+    """Management to gateway: what would become of such a request now, and why; the answer's `result` is an `Explanation`.
+
+    The names are as a person writes them. What is left out: the device's type is taken from its entry, without `source` no
+    rule on a network matches, and without `policy_key` the device is taken to have the right one. Kind `invalid` for what no
+    request can say.
+    """
+
+    device_id: str
+    principal: str
+    command: str = "Sync"
+    protocol: str = "14.1"
+    device_type: str = ""
+    source: str = ""
+    policy_key: int | None = None
+
+
 class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
     """Management to UEM: this device belongs to this principal and may pass.
 
@@ -143,12 +183,62 @@ class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
     by: str = ""
 
 
+class Flag(_Request, frozen=True, kw_only=True, tag="uem.flag"):
+    """Management to UEM: something is wrong with this device (`holds`), or no longer. It blocks as long as one cause holds,
+    unless an administrator has allowed the device by hand."""
+
+    device_id: str
+    principal: str
+    cause: Reason
+    holds: bool
+    by: str = ""
+
+
 class Remove(_Request, frozen=True, kw_only=True, tag="uem.remove"):
     """Management to UEM: forget one (device, principal)."""
 
     device_id: str
     principal: str
     by: str = ""
+
+
+class AssignPolicy(_Request, frozen=True, kw_only=True, tag="uem.assign_policy"):
+    """Management to UEM: one (device, principal) gets the policy of this name; None: the default one again.
+
+    The answer's `result` is a `Decision`.
+    """
+
+    device_id: str
+    principal: str
+    policy: str | None
+    by: str = ""
+
+
+class ListPolicies(_Request, frozen=True, kw_only=True, tag="uem.policies"):
+    """Management to UEM: the policies there are; the answer's `result` is a list of `NamedPolicy`."""
+
+
+class NamedPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A policy of the UEM's: how many devices it is assigned to, and whether all others have it."""
+
+    name: str
+    policy: Policy
+    default: bool = False
+    assigned: int = 0
+
+
+class ShowRegistered(_Request, frozen=True, kw_only=True, tag="uem.show"):
+    """Management to UEM: what else it knows of one device id; the answer's `result` is a list of `Registered`."""
+
+    device_id: str
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the UEM knows beside its decision: the name of the policy that is assigned, "" for none, and what the device says."""
+
+    key: DeviceKey
+    policy: str = ""
+    information: DeviceInformation | None = None
 
 
 class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
@@ -161,8 +251,10 @@ class ListRegistered(_Request, frozen=True, kw_only=True, tag="uem.list"):
 Request = (
     Ask
     | Follow
+    | Describe
     | ListDevices
     | ShowDevice
+    | ShowDetails
     | CheckCertificate
     | ShowRevocation
     | PurgeRevocation
@@ -170,11 +262,44 @@ Request = (
     | Quiesce
     | Drain
     | Resume
+    | Explain
     | Register
     | SetState
+    | Flag
     | Remove
+    | AssignPolicy
     | ListRegistered
+    | ListPolicies
+    | ShowRegistered
 )
+
+
+class ExplainedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the decision's table: its word, what it asks, what it saw, and whether it applies."""
+
+    row: str
+    asks: str
+    saw: str
+    applies: bool
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict with the way to it, in the words of the audit trail. The last of the `steps` decides.
+
+    `device_id` and `principal` are the canonical names that were looked for; `answer` is what the device gets; `notes` say what
+    was assumed and what else there is to know.
+    """
+
+    device_id: str
+    principal: str
+    action: str
+    reasons: tuple[str, ...]
+    softened: tuple[str, ...]
+    decided_by: str
+    rule: str
+    answer: str
+    steps: tuple[ExplainedStep, ...]
+    notes: tuple[str, ...]
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="changed"):

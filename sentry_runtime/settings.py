@@ -11,19 +11,26 @@ from typing import Annotated, Literal
 import msgspec
 
 from sentry_runtime.eas.policy import Policy
+from sentry_runtime.eas.principal import Names
 
 SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
+Scheme = Literal["basic", "ntlm", "negotiate", "bearer"]
+Protocol = Literal["2.5", "12.0", "12.1", "14.0", "14.1", "16.0", "16.1"]
 Authority = Annotated[
     str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?(:[0-9]{1,5})?)?\Z", max_length=261)
 ]
 """A DNS name with a port where that is not the usual one, or nothing."""
+Minute = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z\Z")]
+"""A minute in UTC, such as `2026-01-31T18:00Z`; from that minute on something is over."""
+OptionalMinute = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z)?\Z")]
+"""A minute in UTC, or nothing: never."""
+Notice = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", max_length=400)]
+"""One line of plain text."""
 Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?\Z")]
 """An address or a network as `ipaddress.ip_network` reads it; read there again, where it is used."""
-
-
 CertificateField = Literal["upn", "email", "common_name", "table"]
 """Where a certificate's user is found: SAN user principal name, SAN e-mail, subject CN, or the site's own table."""
 
@@ -155,6 +162,43 @@ class Limits(_Tree, frozen=True, kw_only=True):
     connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one
 
 
+class Rule(_Tree, frozen=True, kw_only=True):
+    """One of the site's own rules on devices: whom it means (all that is given must match), and until when it holds.
+
+    `device` and `device_type` may end in `*`: whatever begins so. See `sentry_runtime.gateway.site`.
+    """
+
+    name: str
+    action: Literal["allow", "deny"]
+    user: str = ""
+    device: str = ""
+    device_type: str = ""
+    network: str = ""
+    expires: OptionalMinute = ""
+    note: str = ""
+
+
+class Observe(_Tree, frozen=True, kw_only=True):
+    """Blocks for posture and registration are written down and not enforced, until this minute."""
+
+    until: Minute
+
+
+class Throttle(_Tree, frozen=True, kw_only=True):
+    """How much one device and principal may ask of one worker. Only what a backend has served counts."""
+
+    requests_per_second: Annotated[float, msgspec.Meta(gt=0)] = (
+        5.0  # in the long run; Google's ActiveSync service took 900 in five minutes
+    )
+    burst: Annotated[int, msgspec.Meta(ge=1)] = 300  # a phone that is set up anew asks so much in its first minute
+    repeats: Annotated[int, msgspec.Meta(ge=2)] = (
+        60  # who pulls to refresh makes three equal requests each time, and does not do so twenty times in a row
+    )
+    pause_seconds: Annotated[float, msgspec.Meta(gt=0)] = (
+        60.0  # long enough to calm a loop, short enough that nobody calls the help desk
+    )
+
+
 class Gateway(_Tree, frozen=True, kw_only=True):
     """The listeners on 443 and what stands behind them."""
 
@@ -165,14 +209,31 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """0: one for each core we may run on; `worker_count` is the number."""
     external_host: Authority = ""
     """By which name devices reach us: Autodiscover sends them there. Without it Autodiscover is not served."""
+    authentication: Annotated[tuple[Scheme, ...], msgspec.Meta(min_length=1, max_length=4)] = ("basic",)
+    """How devices may authenticate, in the order in which a challenge offers it; what is not listed is refused."""
+    pooled_connections: bool = False
+    """Whether a balancer puts requests of several devices on one connection: no request then relies on an earlier log-on.
+
+    Where a listener is told that it has such a balancer (plain HTTP, `forwarded_for`, `front_ends`) that is so without this.
+    """
+    newest_protocol: Protocol = "16.1"
+    """The newest protocol version that devices are offered."""
     limits: Limits = Limits()
     device_authentication: DeviceAuthentication = DeviceAuthentication()
     policy: Policy | None = None
-    """What a device must apply before it is let through; None: Provision and policy keys are the backend's business."""
+    """What a device must apply that the UEM wants no policy on; None: provisioning it is the backend's business."""
     fleet_secret: str | None = None
-    """The file with the secret that policy keys are made with, the same on every gateway of a fleet; `policy` needs it."""
+    """The file with the secret that policy keys are made with, the same on every gateway of a fleet. `policy` needs it, and
+    without it no device passes that the UEM wants a policy on."""
     non_provisionable: FailMode = "block"
-    """What becomes of a device that says it cannot apply all of the policy."""
+    """What becomes of a device that cannot apply all of its policy, or sends no policy key at all."""
+    rules: tuple[Rule, ...] = ()
+    """The site's own rules on devices, in their order: the first that matches and has not expired decides."""
+    observe: Observe | None = None
+    throttle: Throttle | None = Throttle()
+    """None: a device may ask as much as it likes."""
+    block_notice: Notice = ""
+    """What a device that is refused is told, with the reasons for it; without it, it is told neither."""
 
     @property
     def worker_count(self) -> int:
@@ -208,8 +269,28 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     tls: ServerTls
     database: str = "sqlite:////var/lib/sentry/uem/uem.sqlite"
     auto_block_unregistered: bool = True
+    devices_per_mailbox: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+    """How many devices of one mailbox may pass; 0: any number."""
+    policies: dict[str, Policy] = {}
+    """ActiveSync policies by name, for an administrator to assign to devices."""
+    default_policy: str | None = None
+    """The name of the one that all other devices have; None: they have the Sentry's own."""
     push_url: str = "https://127.0.0.1:9090"
     push_tls: ClientTls
+
+
+class Principals(_Tree, frozen=True, kw_only=True):
+    """How users' names are read: `domains` from NetBIOS to DNS domain, and the domain of names without one; in lower case."""
+
+    domains: dict[str, str] = {}
+    default_domain: str = ""
+
+    def __post_init__(self) -> None:
+        self.names()
+
+    def names(self) -> Names:
+        """What the data plane reads names by. Raises `ValueError`."""
+        return Names(self.domains, self.default_domain)
 
 
 class Paths(_Tree, frozen=True, kw_only=True):
@@ -230,6 +311,7 @@ class Settings(_Tree, frozen=True, kw_only=True):
     gateway: Gateway
     agent: Agent
     uem_server: UemServer | None = None
+    principals: Principals = Principals()
     paths: Paths = Paths()
 
 

@@ -9,6 +9,7 @@ from appliance.cli.config_lines import change_lines, config_lines
 from appliance.cli.output import Output
 from appliance.cli.shell import Leave, Shell
 from appliance.configd import api
+from sentry_runtime.control import Explanation
 
 Values = Mapping[str, str]
 
@@ -46,6 +47,13 @@ def show_config(view: api.View) -> Action:
         return Output(tuple(config_lines(tree)), tree)
 
     return action
+
+
+def explain(shell: Shell, values: Values) -> Output:
+    """What would become of a device's request, and the rows of the decision's table down to the one that decides."""
+    fields = {"device_id": values["id"], "principal": values["user"], "source": values.get("address", "")}
+    said = shell.call(api.Explain, Explanation, **fields)
+    return output.explained(said)
 
 
 def show_timeout(shell: Shell, _values: Values) -> Output:
@@ -108,6 +116,18 @@ def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}
     shell.call(api.DeviceAction, type(None), action=values["action"], **fields)
+
+
+def flag(shell: Shell, values: Values) -> None:
+    """Say that something is wrong with a device, or no longer."""
+    fields = {"device_id": values["id"], "principal": values["user"], "cause": values["cause"]}
+    shell.call(api.FlagDevice, type(None), holds=values["finding"] == "flag", **fields)
+
+
+def device_policy(shell: Shell, values: Values) -> None:
+    """Have one device of one user apply a policy, or the default one again."""
+    device, user = values["id"], values["user"]
+    shell.call(api.DevicePolicy, type(None), device_id=device, principal=user, policy=values.get("policy"))
 
 
 def power(action: str) -> Action:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from appliance.cli.grammar import Pipe
 from appliance.configd import api
+from sentry_runtime.control import Explanation
 
 TAB = "        "  # as a terminal would, at worst a little wider
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})  # controls, bidi overrides, surrogates, line separators
@@ -75,6 +78,25 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str =
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def explained(said: Explanation) -> Output:
+    """A verdict, what of it stands in the audit trail, and the way to it."""
+    facts_shown = [
+        ("device", said.device_id),
+        ("user", said.principal),
+        ("verdict", said.action),
+        ("reasons", ", ".join(said.reasons)),
+        ("would have blocked", ", ".join(said.softened)),
+        ("decided by", said.decided_by),
+        ("rule", said.rule),
+        ("the device gets", said.answer),
+        *(("note", note) for note in said.notes),
+    ]
+    steps = [("*" if step.applies else "", step.row, step.asks, step.saw) for step in said.steps]
+    above = facts([(name, value) for name, value in facts_shown if value])
+    below = table(("decides", "row", "asks", "saw"), steps)
+    return Output((*above.lines, "", *below.lines), msgspec.to_builtins(said))
 
 
 def through(output: Output, pipe: Pipe) -> Iterable[str]:

@@ -16,6 +16,8 @@ PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
 
+CAUSES = "compromised|os_version|not_encrypted|out_of_contact|policy"
+
 EXEC = frozenset({Mode.EXEC, Mode.PRIVILEGED})
 PRIVILEGED = frozenset({Mode.PRIVILEGED})
 CONFIG = frozenset({Mode.CONFIG})
@@ -49,6 +51,8 @@ _TOPICS = (
     ("uem", "uem", "The UEM and the link to it"),
     ("sentry devices", "devices", "The device list"),
     ("sentry device <id>", "device", "What is known of one device"),
+    ("sentry rules", "rules", "The site's own rules on devices, and whether they have expired"),
+    ("sentry policies", "policies", "The ActiveSync policies of the UEM, and how many devices they are assigned to"),
     ("sentry emm-source-verify", "emm-source-verify", "Whether the sender of the UEM's pushes is verified"),
     ("sentry emm-ips", "emm-ips", "From where the UEM may push"),
     ("log", "log", "The audit trail, its end"),
@@ -65,6 +69,8 @@ COMMANDS: tuple[Command, ...] = (
         Command(f"show {words}", text, actions.show(topic, "gateway" if words == "log gateway" else ""), EXEC)
         for words, topic, text in _TOPICS
     ),
+    Command("show sentry explain <id> <user>", "What becomes of a device's request, and why", actions.explain, EXEC),
+    Command("show sentry explain <id> <user> from <address>", "The same, from this address", actions.explain, EXEC),
     Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
     Command("show running-config", "The configuration that runs", actions.show_config("running"), PRIVILEGED),
     Command("show startup-config", "The configuration after a restart", actions.show_config("startup"), PRIVILEGED),
@@ -106,6 +112,24 @@ COMMANDS: tuple[Command, ...] = (
         actions.device,
         PRIVILEGED,
     ),
+    Command(
+        f"device <finding:flag|clear> <cause:{CAUSES}> <id> <user>",
+        "Say that something is wrong with a device, or no longer",
+        actions.flag,
+        PRIVILEGED,
+    ),
+    Command(
+        "device assign-policy <id> <user> <policy>",
+        "Have a device apply a policy of the UEM's",
+        actions.device_policy,
+        PRIVILEGED,
+    ),
+    Command(
+        "device revert-policy <id> <user>",
+        "Have a device apply the default policy again",
+        actions.device_policy,
+        PRIVILEGED,
+    ),
     Command("reload", "Restart the appliance", actions.power("reload"), PRIVILEGED),
     Command("poweroff", "Turn the appliance off", actions.power("poweroff"), PRIVILEGED),
     Command("write", "Commit the candidate", configure.commit, PRIVILEGED),
@@ -137,7 +161,9 @@ COMMANDS: tuple[Command, ...] = (
 WORDS = {
     "show": "Show what runs, or the configuration",
     "show ip": "Routes, name servers, neighbours",
-    "show sentry": "Devices, and how the UEM is verified",
+    "show sentry": "Devices, their policies, rules on them, and how the UEM is verified",
+    "show sentry explain": "What becomes of a device's request, and why",
+    "show sentry explain <id> <user> from": "The same, from an address that rules may name",
     "terminal": "This terminal",
     "configure": "Change the configuration",
     "service": "Start, stop or restart a service, or say how it is",
@@ -148,11 +174,15 @@ WORDS = {
     "service agent": "The keeper of the device list",
     "service uem": "The UEM in the box",
     "service portal": "The portal on 8443",
-    "device": "Register, allow, block or remove a device",
+    "device": "Register, allow, block or remove a device, say what is wrong with it or what policy it has",
     "device register": "This device belongs to this user and may pass",
     "device allow": "The device may pass",
     "device block": "The device may not pass, from this moment on",
     "device remove": "Forget the device",
+    "device flag": "Something is wrong with the device: it is blocked until that is cleared",
+    "device clear": "It is no longer so",
+    "device assign-policy": "The device must apply this policy of the UEM's",
+    "device revert-policy": "The device must apply the default policy",
     "clear": "Forget something",
     "commit confirmed": "Commit, and return by itself unless confirmed",
     "ip": "Addresses in the words of other routers",
@@ -169,6 +199,15 @@ for _service in ("gateway", "agent", "uem", "portal"):
         ("status", "Say how it is"),
     ):
         WORDS[f"service {_service} {_action}"] = _text
+for _finding in ("flag", "clear"):
+    for _cause, _text in (
+        ("compromised", "Rooted, jailbroken or otherwise taken over"),
+        ("os_version", "An operating system that is too old"),
+        ("not_encrypted", "Its storage is not encrypted"),
+        ("out_of_contact", "Not seen by the UEM for too long"),
+        ("policy", "Any other breach of the policy"),
+    ):
+        WORDS[f"device {_finding} {_cause}"] = _text
 
 ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "host": (Argument("host"), "A name or an address"),
@@ -178,6 +217,7 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "lines": (Argument("lines", whole_number(0, PAGE_LINES)), "Lines; 0 never pauses"),
     "id": (Argument("id"), "The device id, as `show sentry devices` prints it"),
     "user": (Argument("user"), "The user's name, as the device or the account has it"),
+    "policy": (Argument("policy"), "The policy's name, from `show sentry policies`"),
     "note": (Argument("note", rest=True), "Why; up to the end of the line"),
     "comment": (Argument("comment", rest=True), "A comment; up to the end of the line"),
     "revision": (Argument("revision", whole_number(1, REVISIONS)), "The revision's number, from `show revisions`"),

@@ -231,6 +231,35 @@ class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action")
     note: str = ""
 
 
+class FlagDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.flag"):
+    """Tell the embedded UEM that something is wrong with a device (`holds`), or no longer. Result: None."""
+
+    cause: Literal["compromised", "os_version", "not_encrypted", "out_of_contact", "policy"]
+    holds: bool
+    device_id: str
+    principal: str
+
+
+class Explain(_SessionVerb, frozen=True, kw_only=True, tag="device.explain"):
+    """What would become of a request of this device and user now, and why. Result: `sentry_runtime.control.Explanation`."""
+
+    device_id: str
+    principal: str
+    command: str = "Sync"
+    protocol: str = "14.1"
+    device_type: str = ""
+    source: str = ""
+    policy_key: int | None = None
+
+
+class DevicePolicy(_SessionVerb, frozen=True, kw_only=True, tag="device.policy"):
+    """Have one (device, principal) apply a policy of the embedded UEM's; `policy` None: the default one. Result: None."""
+
+    device_id: str
+    principal: str
+    policy: str | None
+
+
 class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
     """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
 
@@ -284,6 +313,9 @@ Verb = (
     | Maintain
     | PurgeRevocation
     | DeviceAction
+    | FlagDevice
+    | Explain
+    | DevicePolicy
     | Ping
     | Lookup
     | SetPassword

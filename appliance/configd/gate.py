@@ -285,6 +285,7 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.ControlService: lambda verb: f"{verb.action} {verb.service}",
     api.Maintain: lambda verb: verb.action,
     api.DeviceAction: lambda verb: f"{verb.action} {verb.device_id} {verb.principal}",
+    api.DevicePolicy: lambda verb: f"{verb.policy or '(default)'} {verb.device_id} {verb.principal}",
     api.Ping: lambda verb: verb.host,
     api.Lookup: lambda verb: verb.host,
     api.SetPassword: lambda verb: verb.user,

@@ -12,12 +12,13 @@ from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
-from sentry_runtime.devices.record import State
+from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.settings import Paths
 
 COMMENT_CHARACTERS = 200
 PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
 NOTE_CHARACTERS = 200
+POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 PINGS = 4
 UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
 HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
@@ -60,6 +61,9 @@ class Actions:
             api.Maintain: self._maintain,
             api.PurgeRevocation: self._purge,
             api.DeviceAction: self._device,
+            api.FlagDevice: self._flag,
+            api.Explain: self._explain,
+            api.DevicePolicy: self._device_policy,
             api.Ping: self._ping,
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
@@ -144,24 +148,54 @@ class Actions:
         self._call(self._paths.agent_socket, control.PurgeRevocation(by=held.user))
 
     def _device(self, verb: api.DeviceAction, held: Held) -> None:
-        if not DEVICE_ID.fullmatch(verb.device_id):
-            raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
-        # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
-        if not 0 < len(verb.principal) <= PRINCIPAL_CHARACTERS or not verb.principal.isprintable():
-            raise refused(
-                "invalid",
-                rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
-                f"found {verb.principal[:64]!r}",
-            )
+        _check_names(verb.device_id, verb.principal)
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
             raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
         note = verb.note or f"by {held.user}"
+        self._tell_uem(_device_request(verb, note, held.user))
+
+    def _flag(self, verb: api.FlagDevice, held: Held) -> None:
+        _check_names(verb.device_id, verb.principal)
+        self._tell_uem(
+            control.Flag(
+                device_id=verb.device_id,
+                principal=verb.principal,
+                cause=Reason(verb.cause),
+                holds=verb.holds,
+                by=held.user,
+            )
+        )
+
+    def _device_policy(self, verb: api.DevicePolicy, held: Held) -> None:
+        _check_names(verb.device_id, verb.principal)
+        if verb.policy is not None and (len(verb.policy) > POLICY_CHARACTERS or not verb.policy.isprintable()):
+            raise refused("invalid", f"a policy's name has at most {POLICY_CHARACTERS} printable characters")
+        device, who = verb.device_id, verb.principal
+        self._tell_uem(control.AssignPolicy(device_id=device, principal=who, policy=verb.policy, by=held.user))
+
+    def _tell_uem(self, request: control.Request) -> None:
         try:
-            self._call(self._paths.uem_admin, _device_request(verb, note, held.user))
+            self._call(self._paths.uem_admin, request)
         except control.ControlError as error:
             if error.kind in ("invalid", "unknown"):  # the request is at fault, not the UEM's health
                 raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
             raise
+
+    def _explain(self, verb: api.Explain, _held: Held) -> control.Explanation:
+        """The gateway knows what a request may say, and refuses the rest."""
+        for word in (verb.device_id, verb.principal, verb.command, verb.protocol, verb.device_type, verb.source):
+            if len(word) > PRINCIPAL_CHARACTERS or not word.isprintable():
+                raise refused("invalid", f"a name is one line of at most {PRINCIPAL_CHARACTERS} printable characters")
+        fields = {field: getattr(verb, field) for field in control.Explain.__struct_fields__}
+        try:
+            said: control.Explanation = self._call(
+                self._paths.gateway_control, control.Explain(**fields), control.Explanation
+            )
+        except control.ControlError as error:
+            if error.kind == "invalid":
+                raise refused("invalid", str(error).removeprefix("invalid: ")) from error
+            raise
+        return said
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]
@@ -206,6 +240,19 @@ def _host(host: str) -> str:
     if not HOST.fullmatch(host):
         raise refused("invalid", f"found {host[:64]!r}; allowed: a host name, an IPv4 or an IPv6 address")
     return host
+
+
+def _check_names(device_id: str, principal: str) -> None:
+    """Raise an `invalid` refusal unless both may be names."""
+    if not DEVICE_ID.fullmatch(device_id):
+        raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
+    # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
+    if not 0 < len(principal) <= PRINCIPAL_CHARACTERS or not principal.isprintable():
+        raise refused(
+            "invalid",
+            rf"a principal is user, user@domain or DOMAIN\user, at most {PRINCIPAL_CHARACTERS} characters; "
+            f"found {principal[:64]!r}",
+        )
 
 
 def _device_request(verb: api.DeviceAction, note: str, by: str) -> control.Request:

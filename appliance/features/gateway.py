@@ -1,24 +1,43 @@
 """The gateway on 443, and `/etc/sentry/runtime.json`: the data plane's one settings file, put together here from
-`gateway`, `backends` and `uem`.
+`gateway`, `backends`, `principals` and `uem`.
 
 One file for three processes costs a restart of the agent and the UEM when only the gateway's part changed: each is back
 within a second, and devices that are known go on meanwhile, since the gateway reads the device list itself.
 """
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import msgspec
 
-from appliance.features import backends, device_certificates, interfaces, listeners, ssh, tls, uem, values
-from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
+from appliance import fleet_secret
+from appliance.features import (
+    backends,
+    decision,
+    device_certificates,
+    interfaces,
+    listeners,
+    policy,
+    principals,
+    ssh,
+    tls,
+    uem,
+    values,
+)
+from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
-from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, ServerTls, Settings
+from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Protocol, Scheme, ServerTls, Settings
 
 RUNTIME = str(SETTINGS_PATH)
 GROUP = "sentry-runtime"
 WORKERS = 64
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 USUAL_PORT = 443  # of https
 DEFAULT = Limits()
+FLEET_SECRET = "32 to 4096 letters, digits and signs, as `openssl rand -hex 32` prints them"  # noqa: S105 - words about it
+_SECRET = re.compile(r"[!-~]{32,4096}")
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -33,6 +52,8 @@ def verify(tree: Tree) -> Iterable[Problem]:
     yield from tls.verify("gateway.tls", tree["gateway"]["tls"])
     yield from listeners.verify(tree)
     yield from device_certificates.verify(tree)
+    yield from decision.verify(tree)
+    yield from policy.verify("gateway.policy", tree["gateway"].get("policy", {}))
 
 
 def settings(tree: Tree) -> Settings:
@@ -50,11 +71,23 @@ def settings(tree: Tree) -> Settings:
             backends=backends.settings(tree),
             workers=gateway["workers"],
             external_host=_external_host(tree),
+            authentication=tuple(gateway["authentication"]),
+            pooled_connections=gateway["pooled_connections"],
+            newest_protocol=gateway["newest_protocol"],
             limits=Limits(**gateway["limits"]),
             device_authentication=device_certificates.authentication(tree),
+            rules=decision.rules(tree),
+            observe=decision.observe(tree),
+            throttle=decision.throttle(tree),
+            block_notice=gateway["block_notice"],
+            # A group without a setting is one that all settings were taken out of again.
+            policy=policy.made(gateway["policy"]) if gateway.get("policy") else None,
+            fleet_secret=fleet_secret.path(tree),
+            non_provisionable=gateway["non_provisionable"],
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),
+        principals=principals.settings(tree),
     )
     return msgspec.json.decode(msgspec.json.encode(whole), type=Settings)
 
@@ -69,6 +102,11 @@ def render(tree: Tree) -> Mapping[str, File]:
     """The settings file, indented for people, with a line end; and the files that it names."""
     text = msgspec.json.format(msgspec.json.encode(settings(tree)), indent=2).decode()
     return {RUNTIME: File(f"{text}\n", mode=0o640, group=GROUP), **device_certificates.render(tree)}
+
+
+def reconcile(tree: Tree, system: System) -> bool:
+    """The secret of the policy keys is there before a gateway looks for it."""
+    return fleet_secret.ensure(tree, system)
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
@@ -163,6 +201,27 @@ FEATURE = Feature(
         ),
         port=values.described(values.PORT_KIND, "Port", "Where it listens.", default=443),
         workers=values.number("Workers", "Worker processes; 0: one for each core.", low=0, high=WORKERS, default=0),
+        authentication=values.several(
+            {"type": "string", "allowed": list(SCHEMES)},
+            "Authentication",
+            "How phones may log on, in the order in which they are offered it; what the mail servers do not take is of no"
+            " use here. ntlm and negotiate (with NTLM, not with Kerberos) log a connection on.",
+            least=1,
+            most=len(SCHEMES),
+            default=["basic"],
+        ),
+        pooled_connections=values.switch(
+            "Pooled connections",
+            "Whether a balancer of which nothing else is said here puts requests of several phones on one connection. Then"
+            " no request goes by an earlier log-on of its connection (ntlm, negotiate): each logs on.",
+            default=False,
+        ),
+        newest_protocol=values.described(
+            {"type": "string", "coerce": values.version_text, "allowed": list(PROTOCOLS)},
+            "Newest protocol",
+            "The newest version of ActiveSync that phones are offered.",
+            default="16.1",
+        ),
         tls={**tls.VERSIONS, "default": {}},
         require_client_tls=listeners.REQUIRE_CLIENT_TLS,
         **listeners.PLAIN,
@@ -170,9 +229,34 @@ FEATURE = Feature(
         balancers={**listeners.BALANCERS, "default": {}},
         device_authentication={**device_certificates.AUTHENTICATION, "default": {}},
         limits={**LIMITS, "default": {}},
+        **decision.FIELDS,
+        policy=policy.group(
+            "Policy",
+            "What every device must apply that the UEM wants no policy on. Without a setting in it, provisioning such a "
+            "device is the backend's business. A policy that restricts nothing is `device_password_enabled: false`.",
+        ),
+        fleet_secret=values.described(
+            {
+                "type": "string",
+                "coerce": values.stripped,
+                "check_with": values.check(_SECRET.fullmatch, FLEET_SECRET),
+                "meta": {"allowed": FLEET_SECRET, "secret": True},
+            },
+            "Fleet secret",
+            "What policy keys are made with; the same on all gateways that serve the same devices. Without it: one of this "
+            "appliance's own. With another one all devices provision anew.",
+        ),
+        non_provisionable=values.described(
+            {"type": "string", "allowed": ["allow", "block"]},
+            "Non-provisionable devices",
+            "What becomes of a device that cannot apply all of its policy, or that sends no policy key at all.",
+            default="block",
+        ),
     ),
     verify=verify,
+    on_machine=decision.on_machine,
     render=render,
+    reconcile=reconcile,
     flows=flows,
     units=(
         Unit("sentry-uem.service", "restart", (RUNTIME,)),

@@ -3,14 +3,31 @@
 `gateway` renders what is set here into the data plane's one settings file.
 """
 
-from appliance.features import values
-from appliance.features.base import Feature, Tree
+from collections.abc import Iterable
+
+from appliance.features import policy, values
+from appliance.features.base import Feature, Problem, Tree
 from appliance.features.tls import AUTHORITY, certificate_path, key_path
 from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemServer
 
 ADDRESS = "127.0.0.1"
 PORT = 9_443
 PUSH_PORT = 9_090
+MAILBOX_DEVICES = 1_000  # more is a mailbox that many people share; then there is nothing to limit
+POLICIES = 64
+
+
+def verify(tree: Tree) -> Iterable[Problem]:
+    """A policy says something, and the default one is one of them."""
+    policies = tree["uem"]["policies"]
+    for name, held in sorted(policies.items()):
+        if not held:
+            allowed = "at least one setting; device_password_enabled: false restricts nothing"
+            yield Problem(f"uem.policies.{name}", "no setting", allowed)
+        yield from policy.verify(f"uem.policies.{name}", held)
+    default = tree["uem"].get("default_policy")
+    if default is not None and default not in policies:
+        yield Problem("uem.default_policy", repr(default), ", ".join(sorted(policies)) or "a name of uem.policies")
 
 
 def agent(tree: Tree) -> Agent:
@@ -36,6 +53,9 @@ def server(tree: Tree) -> UemServer:
         port=PORT,
         tls=ServerTls(certificate=certificate_path("uem"), key=key_path("uem"), client_ca=AUTHORITY),
         auto_block_unregistered=tree["uem"]["auto_block_unregistered"],
+        devices_per_mailbox=tree["uem"]["devices_per_mailbox"],
+        policies={name: policy.made(held) for name, held in sorted(tree["uem"]["policies"].items())},
+        default_policy=tree["uem"].get("default_policy"),
         push_url=f"https://{ADDRESS}:{PUSH_PORT}",
         push_tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client")),
     )
@@ -45,6 +65,7 @@ FEATURE = Feature(
     name="uem",
     label="UEM",
     default={},
+    verify=verify,
     schema=values.group(
         "UEM",
         "Who knows the devices and decides on them.",
@@ -68,6 +89,26 @@ FEATURE = Feature(
             "Auto block unregistered devices",
             "Whether a device the UEM does not know is blocked (V-251008).",
             default=True,
+        ),
+        devices_per_mailbox=values.number(
+            "Devices per mailbox",
+            "How many devices of one mailbox may pass; 0: any number. What an administrator allows by hand comes on top.",
+            low=0,
+            high=MAILBOX_DEVICES,
+            default=0,
+        ),
+        policies=values.named(
+            policy.NAME_KIND,
+            policy.group("Policy", "What a device must apply."),
+            "Policies",
+            "ActiveSync policies, by a name of your own, to be assigned to devices.",
+            most=POLICIES,
+            default={},
+        ),
+        default_policy=values.described(
+            policy.NAME_KIND,
+            "Default policy",
+            "The policy of every device that none is assigned to. Without it they have the gateway's own, `gateway.policy`.",
         ),
         timeout_seconds=values.number(
             "Time-out (seconds)", "How long the UEM may take to answer.", low=1, high=7, default=5

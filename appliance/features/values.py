@@ -6,6 +6,7 @@ says what is allowed; where the value stands and what was found is said by `appl
 
 import base64
 import binascii
+import datetime
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -38,9 +39,11 @@ PASSWORD_HASH = (
     f"a SHA-512 crypt hash ($6$...) of {ROUNDS_LOW} to {ROUNDS_HIGH} rounds, as `openssl passwd -6` prints it"
 )
 SSH_KEY = f"one line of an OpenSSH public key without options: {', '.join(KEY_TYPES)} (RSA of at least {RSA_BITS} bits)"
+MINUTE = "a minute in UTC, such as 2026-01-31T18:00Z"
 PEM = "one or more certificates in PEM form (-----BEGIN CERTIFICATE-----)"
 TLS_VERSIONS = ("1.2", "1.3")
 
+_MINUTE = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z")
 _HASH = re.compile(r"\$6\$(?:rounds=([1-9][0-9]{3,8})\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n?")
 
@@ -172,6 +175,21 @@ def is_interface_address(text: str) -> bool:
     return "/" in text and "%" not in text and usual and is_one_host(found.ip) and not found.ip.is_loopback
 
 
+def minute_of(text: str) -> datetime.datetime:
+    """The minute in UTC that `text` names; raises `ValueError`."""
+    if not _MINUTE.fullmatch(text):
+        raise ValueError(text)
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%MZ").replace(tzinfo=datetime.UTC)
+
+
+def is_minute(text: str) -> bool:
+    """Whether `text` is a minute in UTC."""
+    try:
+        return bool(minute_of(text))
+    except ValueError:
+        return False
+
+
 def is_host(text: str) -> bool:
     """Whether `text` is an address or a DNS name."""
     return address_of(text) is not None or is_dns_name(text)
@@ -188,6 +206,13 @@ def text_lines(value: Any) -> Any:
         return value
     lines = [line.rstrip() for line in value.replace("\r\n", "\n").strip("\n").split("\n")]
     return "\n".join(lines) + "\n" if any(lines) else ""
+
+
+def minute_text(value: Any) -> Any:
+    """Coercion: YAML reads a time with seconds as a time, and a text from a file comes with the file's last line end."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None and not value.second:
+        return value.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return stripped(value)
 
 
 def version_text(value: Any) -> Any:
@@ -228,6 +253,12 @@ HASH_KIND = {
     "coerce": stripped,
     "check_with": check(is_password_hash, PASSWORD_HASH),
     "meta": {"allowed": PASSWORD_HASH, "secret": True},
+}
+MINUTE_KIND: Rules = {
+    "type": "string",
+    "coerce": minute_text,
+    "check_with": check(is_minute, MINUTE),
+    "meta": {"allowed": MINUTE},
 }
 PORT_KIND: Rules = {"type": "integer", "min": 1, "max": 65_535}
 TLS_VERSION_KIND: Rules = {"type": "string", "coerce": version_text, "allowed": list(TLS_VERSIONS)}

@@ -30,7 +30,8 @@ class Feeds(Protocol):
 
 
 class Keeper:
-    """`run` never ends by itself; every problem of the link is audited, counted and tried again."""
+    """`run` never ends by itself; every problem of the link is audited, counted and tried again. `linked` is called after each
+    round in which the UEM answered."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Keeper:
         circuit: Circuit,
         questions: Questions,
         *,
+        linked: Callable[[], None] = lambda: None,
         resync_seconds: float,
         audit: Audit,
         clock: Callable[[], float],
@@ -48,6 +50,7 @@ class Keeper:
         self._link = link
         self._circuit = circuit
         self._questions = questions
+        self._linked = linked
         self._resync_seconds = resync_seconds
         self._audit = audit
         self._clock = clock
@@ -89,6 +92,7 @@ class Keeper:
             if self._circuit.succeeded():
                 self._audit("uem_up")
             await self._questions.correct()
+            self._linked()
         except LinkDownError as error:
             if self._circuit.failed():
                 self._audit("uem_down", detail=str(error))

@@ -25,6 +25,7 @@ from sentry_runtime.control import Ask
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import StoreError
+from sentry_runtime.eas import policy as policies
 from sentry_runtime.settings import FailMode
 from sentry_runtime.uem.api import Contact, Decision
 from sentry_runtime.uem.link import (
@@ -218,10 +219,11 @@ class Questions:
                 provisional=True,
                 first_seen=now,
                 updated=now,
+                policy=policies.digest(policies.TEMPORARY),
             )
             self._audit("device_admitted", key=ask.key, action=State.ALLOWED, reasons=(Reason.UEM_UNREACHABLE,))
             try:
-                await self._devices.take([Admitted(record)])
+                await self._devices.take([Admitted(record, policies.TEMPORARY)])
             except StoreError as error:
                 self._admitted.pop(ask.key, None)
                 raise self._refuse("unavailable", str(error)) from error

@@ -13,6 +13,7 @@ from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.fetch import Fetcher
 from sentry_runtime.agent.followers import Followers
+from sentry_runtime.agent.informer import Informer
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
@@ -20,6 +21,7 @@ from sentry_runtime.agent.responder import Responder
 from sentry_runtime.agent.revocation import Revocation
 from sentry_runtime.certificates import authorities
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
+from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
@@ -45,6 +47,7 @@ class Parts:
 
     devices: DeviceList
     questions: Questions
+    informer: Informer
     keeper: Keeper
     circuit: Circuit
     followers: Followers
@@ -61,9 +64,11 @@ class Desk:
         self._may: dict[type[control.Request], frozenset[int]] = {
             control.Ask: access.gateway,
             control.Follow: access.gateway,
+            control.Describe: access.gateway,
             control.Status: both,
             control.ListDevices: access.management,
             control.ShowDevice: access.management,
+            control.ShowDetails: access.management,
             control.CheckCertificate: access.gateway,
             control.ShowRevocation: access.management,
             control.PurgeRevocation: access.management,
@@ -78,12 +83,22 @@ class Desk:
                 return await self._parts.questions.ask(request)
             case control.Follow():
                 return self._parts.followers.stream()
+            case control.Describe():
+                await self._parts.informer.take(request)
+                return None
+            case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
+                return await self._revocation(request)
+            case _:
+                return self._shown(request)
+
+    def _shown(self, request: control.Request) -> object:
+        match request:
             case control.ListDevices():
                 return self._list(request)
             case control.ShowDevice():
                 return self._parts.devices.of_device(request.device_id)
-            case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
-                return await self._revocation(request)
+            case control.ShowDetails():
+                return [self._details(record) for record in self._parts.devices.of_device(request.device_id)]
             case _:
                 return self.status()
 
@@ -99,6 +114,15 @@ class Desk:
             return await revocation.check(request.certificate)
         await revocation.purge(request.by)
         return None
+
+    def _details(self, record: Record) -> control.Details:
+        devices = self._parts.devices
+        said = devices.said(record.key)
+        return control.Details(
+            key=record.key,
+            policy=devices.policy(record.policy) if record.policy else None,
+            information=None if said is None else said.information,
+        )
 
     def status(self) -> dict[str, str | int]:
         """Words and counters, flat."""
@@ -117,6 +141,7 @@ class Desk:
             "questions_open": parts.questions.open,
             "refused": parts.questions.counters.refused,
             "fail_mode": parts.questions.counters.fail_mode,
+            "untold": parts.informer.untold,
         }
 
     def _list(self, request: control.ListDevices) -> list[object]:
@@ -136,6 +161,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         audit("agent_started", count=parts.devices.count)
         background = [
             asyncio.create_task(parts.keeper.run()),
+            asyncio.create_task(parts.informer.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
         if parts.revocation is not None:
@@ -170,15 +196,20 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         circuit = Circuit(time.monotonic)
         questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
         await questions.forget_admitted()
+        informer = Informer(devices, link, circuit, audit=audit)
         keeper = Keeper(
-            devices, link, circuit, questions, resync_seconds=uem.resync_seconds, audit=audit, clock=time.monotonic
+            *(devices, link, circuit, questions),
+            linked=informer.retry,
+            resync_seconds=uem.resync_seconds,
+            audit=audit,
+            clock=time.monotonic,
         )
         push = PushServer(devices, audit=audit, heard=keeper.heard)
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
         revocation = await _revocation(settings, stack, followers, audit)
-        yield Parts(devices, questions, keeper, circuit, followers, push, revocation)
+        yield Parts(devices, questions, informer, keeper, circuit, followers, push, revocation)
 
 
 async def _revocation(

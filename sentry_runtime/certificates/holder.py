@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from sentry_runtime.certificates.certificate import CertificateError, Names
-from sentry_runtime.eas import principal
+from sentry_runtime.eas.principal import Names as UserNames
+from sentry_runtime.eas.principal import PrincipalError
 from sentry_runtime.settings import CertificateField, MappedCertificate, SettingsError
+
+_ANY = UserNames()
 
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """`table` has users by issuer (RFC 4514) and serial number."""
+    """`table` has users by issuer (RFC 4514) and serial number; `users` is how the site reads names."""
 
     order: tuple[CertificateField, ...]
     table: Mapping[tuple[str, int], str]
+    users: UserNames = _ANY
 
     def principal(self, names: Names, issuer: str = "", serial: int = 0) -> str:
         """The canonical name of the user.
@@ -33,27 +37,27 @@ class Holders:
                     return user
                 continue
             if names.get(where):
-                return _one_user(names[where])
+                return _one_user(names[where], self.users)
         raise CertificateError("certificate_names_nobody")
 
 
-def _one_user(found: tuple[str, ...]) -> str:
+def _one_user(found: tuple[str, ...], users: UserNames) -> str:
     try:
-        users = {principal.canonical(name) for name in found}
-    except principal.PrincipalError:
+        named = {users.canonical(name) for name in found}
+    except PrincipalError:
         raise CertificateError("certificate_names_nobody") from None
-    if len(users) > 1:
+    if len(named) > 1:
         raise CertificateError("certificate_names_several")
-    return users.pop()
+    return named.pop()
 
 
-def table(rows: tuple[MappedCertificate, ...], path: str) -> dict[tuple[str, int], str]:
+def table(rows: tuple[MappedCertificate, ...], path: str, users: UserNames = _ANY) -> dict[tuple[str, int], str]:
     """The table of the settings. Raises `SettingsError` naming the place (below `path`)."""
     made: dict[tuple[str, int], str] = {}
     for number, row in enumerate(rows):
         try:
             issuer = canonical_issuer(row.issuer)
-            user = principal.canonical(row.user)
+            user = users.canonical(row.user)
         except ValueError as error:  # a PrincipalError is one
             raise SettingsError(f"{path}[{number}]: {error}") from None
         key = issuer, int(row.serial.replace(":", ""), 16)

@@ -45,6 +45,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of one device and principal.
 
     `version` is the UEM's change number: an older one never overwrites a newer one. Times are whole seconds since the epoch.
+    `policy` is the digest of the ActiveSync policy that the UEM wants on the device, empty for the site's own; `policy_before`
+    the one that it replaced, None where there was none.
     """
 
     key: DeviceKey
@@ -57,3 +59,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_seen: int = 0
     updated: int = 0
     note: str = ""
+    policy: bytes = b""
+    policy_before: bytes | None = None

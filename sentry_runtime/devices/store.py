@@ -5,8 +5,10 @@
 | device id, NUL, principal | msgpack of `Record` |
 | NUL `cursor` | the UEM's change number up to which everything is in the list |
 | NUL NUL device id, NUL, principal | the change number by which the entry was removed |
+| NUL `policy` NUL, SHA-256 | msgpack of the `Policy` with this digest: once, however many entries name it |
+| NUL `says` NUL device id, NUL, principal | msgpack of `Saying`: what the device of an entry says of itself |
 
-A device id is never empty and never holds a NUL, so the three kinds cannot meet, no two device keys share an encoding, and
+A device id is never empty and never holds a NUL, so the kinds cannot meet, no two device keys share an encoding, and
 LMDB's byte order is the order of `DeviceKey`. Every write is one transaction that is on the disk when the call
 returns: after a kill -9 or a power cut the environment opens as the last finished call left it.
 
@@ -15,13 +17,15 @@ One process must not open the same folder twice (LMDB's locks are per process), 
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import lmdb
 import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy, digest
 
 DEVICE_ID_BYTES = 64  # MS-ASHTTP allows 32 characters in a query; a GUID in hex has 32; real clients stay below 64
 PRINCIPAL_BYTES = 320  # RFC 3696: 64 of local part, "@", 255 of domain. With the id and two marks: below LMDB's 511
@@ -32,10 +36,23 @@ LOCK_MODE = 0o660  # a reader registers itself in the lock file, so the group mu
 
 _CURSOR = b"\0cursor"
 _REMOVED = b"\0\0"
+_POLICY = b"\0policy\0"
+_SAYS = b"\0says\0"
 _FIRST_DEVICE = b"\1"  # the lowest byte with which a device id can begin
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
+_decode_policy = msgspec.msgpack.Decoder(Policy).decode
+
+
+class Saying(msgspec.Struct, frozen=True, array_like=True):
+    """What a device says of itself, and whether the UEM has been told."""
+
+    information: DeviceInformation
+    told: bool = False
+
+
+_decode_saying = msgspec.msgpack.Decoder(Saying).decode
 
 
 class StoreError(RuntimeError):
@@ -103,6 +120,33 @@ class Reader:
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
+    def of_device(self, device_id: str) -> list[Record]:
+        """All entries of this device id, in the order of their principals. Raises `StoreError`."""
+        try:
+            with self._env.begin() as txn:
+                return _of_device(txn, device_id)
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        """The policy with this digest; None once no entry names it. Raises `StoreError`."""
+        try:
+            with self._env.begin(buffers=True) as txn:
+                value = txn.get(_POLICY + wanted)
+                return None if value is None else _decode_policy(value)
+        except msgspec.MsgspecError as error:
+            raise EntryUnreadableError(f"{self._path}: the policy {wanted.hex()[:12]}: {error}") from error
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def has_policies(self) -> bool:
+        """Whether any entry names a policy. Raises `StoreError`."""
+        try:
+            with self._env.begin() as txn:
+                return any(place.startswith(_POLICY) for place, _ in _from(txn, _POLICY, 1))
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
     def close(self) -> None:
         """Give the environment back; a second call does nothing."""
         self._env.close()
@@ -158,16 +202,29 @@ class Writer:
         remove: Iterable[DeviceKey] = (),
         removed_at: Iterable[tuple[DeviceKey, int]] = (),
         cursor: int | None = None,
+        policies: Iterable[Policy] = (),
+        forget: Iterable[bytes] = (),
+        says: Mapping[DeviceKey, Saying] | None = None,
     ) -> None:
-        """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor.
+        """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor, policies
+        that entries name, digests of those that none names any more, what devices say.
 
-        A remembered removal ends when its entry is written again, or when the cursor has reached it. Raises `ValueError`
-        (a key that does not `fits`), `StoreFullError` or `StoreError`; then nothing was written.
+        A remembered removal ends when its entry is written again, or when the cursor has reached it. With an entry goes what
+        its device said. Raises `ValueError` (a key that does not `fits`), `StoreFullError` or `StoreError`; then nothing was
+        written.
         """
         try:
             with self._env.begin(write=True) as txn:
                 for key in remove:
-                    txn.delete(encode_key(key))
+                    place = encode_key(key)
+                    txn.delete(place)
+                    txn.delete(_SAYS + place)
+                for policy in policies:
+                    txn.put(_POLICY + digest(policy), _encode(policy), overwrite=False)
+                for gone in forget:
+                    txn.delete(_POLICY + gone)
+                for key, saying in (says or {}).items():
+                    txn.put(_SAYS + encode_key(key), _encode(saying))
                 for record in put:
                     place = encode_key(record.key)
                     txn.put(place, _encode(record))
@@ -185,6 +242,27 @@ class Writer:
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
+    def policy(self, wanted: bytes) -> Policy | None:
+        """The policy with this digest; None where no entry names it."""
+        with self._begin() as txn:
+            value = txn.get(_POLICY + wanted)
+        return None if value is None else _decode_policy(value)
+
+    def said(self, key: DeviceKey) -> Saying | None:
+        """What the device of this entry says of itself. Raises `ValueError` for a key that does not `fits`."""
+        with self._begin() as txn:
+            value = txn.get(_SAYS + encode_key(key))
+        return None if value is None else _decode_saying(value)
+
+    def sayings(self) -> Iterator[tuple[DeviceKey, Saying]]:
+        """All that devices say, in key order."""
+        with self._begin() as txn:
+            for place, value in _from(txn, _SAYS, None):
+                if not place.startswith(_SAYS):
+                    return
+                device_id, _, principal = place[len(_SAYS) :].decode().partition("\0")
+                yield DeviceKey(device_id, principal), _decode_saying(value)
+
     def iterate(self, after: DeviceKey | None = None, limit: int = 500) -> list[Record]:
         """Up to `limit` entries in key order, from the first one behind `after`."""
         start = _FIRST_DEVICE if after is None else encode_key(after) + b"\0"
@@ -193,16 +271,8 @@ class Writer:
 
     def of_device(self, device_id: str) -> list[Record]:
         """All entries of this device id, in the order of their principals."""
-        if not _part_fits(device_id, DEVICE_ID_BYTES):
-            return []
-        prefix = device_id.encode() + b"\0"
-        found = []
         with self._begin() as txn:
-            for place, value in _from(txn, prefix, None):
-                if not place.startswith(prefix):
-                    break
-                found.append(_decode(value))
-        return found
+            return _of_device(txn, device_id)
 
     def free_dead_readers(self) -> int:
         """Give back the slots of readers that died without closing; how many. Else old pages could never be reused."""
@@ -227,6 +297,18 @@ def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tu
         if limit is not None and count >= limit:
             return
         yield item
+
+
+def _of_device(txn: lmdb.Transaction, device_id: str) -> list[Record]:
+    if not _part_fits(device_id, DEVICE_ID_BYTES):
+        return []
+    prefix = device_id.encode() + b"\0"
+    found = []
+    for place, value in _from(txn, prefix, None):
+        if not place.startswith(prefix):
+            break
+        found.append(_decode(value))
+    return found
 
 
 def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:

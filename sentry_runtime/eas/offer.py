@@ -18,8 +18,16 @@ _VERSIONS = frozenset(version.encode() for version in VERSIONS.values())
 _COMMANDS = frozenset(name.upper().encode() for name in COMMANDS.values())
 
 
-def offered(fields: list[tuple[bytes, bytes]], *, provisions: bool) -> list[tuple[bytes, bytes]]:
-    """Response fields with the lists cut to `VERSIONS` and `COMMANDS`, in the server's own order and spelling.
+def versions_up_to(newest: str) -> frozenset[bytes]:
+    """The versions that the gateway can read and a site lets its devices have. Raises `ValueError` for none of `VERSIONS`."""
+    known = list(VERSIONS.values())  # oldest first
+    return frozenset(version.encode() for version in known[: known.index(newest) + 1])
+
+
+def offered(
+    fields: list[tuple[bytes, bytes]], *, provisions: bool, versions: frozenset[bytes] = _VERSIONS
+) -> list[tuple[bytes, bytes]]:
+    """Response fields with the lists cut to `versions` and `COMMANDS`, in the server's own order and spelling.
 
     A field that came several times is one, at the place of the first. `provisions` adds `Provision` to a list of commands
     that lacks it: the gateway answers that command itself. What needs no change keeps its bytes; a list with nothing left
@@ -32,7 +40,7 @@ def offered(fields: list[tuple[bytes, bytes]], *, provisions: bool) -> list[tupl
             values.setdefault(lower, []).append(value)
     if not values:
         return fields
-    written = {name: _written(name, found, provisions=provisions) for name, found in values.items()}
+    written = {name: _written(name, found, versions, provisions=provisions) for name, found in values.items()}
     kept: list[tuple[bytes, bytes]] = []
     for name, value in fields:
         lower = name.lower()
@@ -43,14 +51,14 @@ def offered(fields: list[tuple[bytes, bytes]], *, provisions: bool) -> list[tupl
     return kept
 
 
-def _written(name: bytes, values: list[bytes], *, provisions: bool) -> bytes:
+def _written(name: bytes, values: list[bytes], versions: frozenset[bytes], *, provisions: bool) -> bytes:
     said = [part for value in values for one in value.split(b",") if (part := one.strip(b" \t"))]
     if name == COMMANDS_FIELD:
         left = _cut((one, one.upper()) for one in said if one.upper() in _COMMANDS)
         if provisions and _PROVISION.upper() not in {one.upper() for one in left}:
             left.append(_PROVISION)
     else:
-        left = _cut((one, one) for one in said if one in _VERSIONS)
+        left = _cut((one, one) for one in said if one in versions)
     return values[0] if left == said and len(values) == 1 else b",".join(left)
 
 

@@ -5,6 +5,7 @@ the servers after it send. A policy that restricts nothing is still a document: 
 """
 
 import enum
+import functools
 import hashlib
 import hmac
 from typing import Annotated
@@ -12,9 +13,11 @@ from typing import Annotated
 import msgspec
 
 from sentry_runtime.eas.codepages import PROVISION
-from sentry_runtime.eas.wbxml import Element, element
+from sentry_runtime.eas.wbxml import Element, Fragment, element, fragment
 
+DOCUMENTS = 64  # encoded ones that are kept: two kinds of each policy of a site that has many
 APPLICATIONS = 256  # names or hashes in one list; real lists have a handful
+NAMES_BYTES = 16_384  # of all names together: 64 each. A whole policy is below 48 KiB in JSON, its document below 32
 NO_LOCK_SECONDS = 9_999  # MaxInactivityTimeDeviceLock from here on means that the device never locks (MS-ASPROV)
 
 _NUMBER_CHARS = 11  # the longest number a document holds: a signed 32-bit one
@@ -92,7 +95,19 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         if self.max_calendar_age_filter is not None and self.max_calendar_age_filter not in _CALENDAR_AGES:
             raise ValueError(f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed")
+        names = sum(len(name.encode()) for name in self.unapproved_in_rom_application_list)
+        if names > NAMES_BYTES:
+            raise ValueError(f"names of {names} bytes; at most {NAMES_BYTES} together are allowed")
 
+
+TEMPORARY = Policy(
+    device_password_enabled=True,
+    allow_simple_device_password=True,
+    min_device_password_length=4,
+    max_inactivity_time_device_lock=900,
+)
+"""What a device gets that is let in while the UEM is out of reach, until the UEM says what is right: a simple passcode of four
+characters and a lock after 15 minutes. Nobody's setting: it covers a rare failure, and every client can apply it."""
 
 _ELEMENT_OF = {name.lower(): name for name in PROVISION.tokens}
 _UNAPPROVED, _APPROVED = "unapproved_in_rom_application_list", "approved_application_list"
@@ -122,6 +137,12 @@ def document(policy: Policy, protocol: str) -> Element:
         elif value is not None:
             parts.append(element(PROVISION, tag, str(int(value))))
     return element(PROVISION, "EASProvisionDoc", *parts)
+
+
+@functools.lru_cache(DOCUMENTS)
+def encoded_document(policy: Policy, protocol: str) -> Fragment:
+    """`document`, encoded once for all devices that get it."""
+    return fragment(document(policy, protocol))
 
 
 def read_document(root: Element) -> Policy:

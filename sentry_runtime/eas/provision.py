@@ -1,14 +1,16 @@
 """The Provision command: its requests and responses as values, from and to WBXML (MS-ASPROV 2.2.2, MS-ASCMD 2.2.1.14)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from sentry_runtime.eas import device_information
 from sentry_runtime.eas import policy as policies
 from sentry_runtime.eas.codepages import PROVISION, SETTINGS, Page
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element, encode
 
 BYTES = 65_536  # a request with every field of DeviceInformation stays below 4 KiB, a full document below 32 KiB
-TEXT_CHARS = 1_024  # of one field of DeviceInformation; MS-ASCMD sets no bound
+TEXT_CHARS = 1_024  # of a policy's type or key; MS-ASPROV allows a key 64
 
 WAP_XML = "MS-WAP-Provisioning-XML"
 EAS_WBXML = "MS-EAS-Provisioning-WBXML"
@@ -18,6 +20,7 @@ SUCCESS = 1
 PROTOCOL_ERROR = 2
 CANNOT_COMPLY = 139
 EXTERNALLY_MANAGED = 145
+DEVICE_INFORMATION_REQUIRED = 165
 # Status of Policy, from the server (MS-ASPROV 2.2.2.54.1).
 POLICY_UNKNOWN_TYPE = 3
 POLICY_WRONG_KEY = 5
@@ -27,28 +30,12 @@ APPLIED_PARTLY = 2
 NOT_APPLIED = 3
 MANAGED_ELSEWHERE = 4
 
-_DEVICE_INFORMATION_VERSIONS = frozenset({"14.1", "16.0", "16.1"})
 _ACCOUNT_WIPE_VERSIONS = frozenset({"16.1"})
 _UINT32_MAX = 0xFFFF_FFFF
 
 
 class ProvisionError(ValueError):
     """The bytes are no Provision of this form; the message says what was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceInformation:
-    """What a device says of itself (MS-ASCMD 2.2.3.45); "" where it does not say."""
-
-    model: str = ""
-    imei: str = ""
-    friendly_name: str = ""
-    os: str = ""
-    os_language: str = ""
-    phone_number: str = ""
-    user_agent: str = ""
-    enable_outbound_sms: str = ""
-    mobile_operator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +109,7 @@ def decode_request(data: bytes) -> Request:
         if wipe is not None:
             return WipeAcknowledgement(_required(wipe, "Status"), account_only)
     policy = _policy(root)
-    device = _device(root)
+    device = device_information.read(root)
     if policy is None:
         return Ask(device=device)
     kind = _text(policy, "PolicyType")
@@ -142,7 +129,7 @@ def encode_request(request: Request) -> bytes:
     parts: list[Element] = []
     if isinstance(request, Ask):
         if request.device is not None:
-            parts.append(_device_element(request.device))
+            parts.append(device_information.write(request.device))
         if request.policy_type:
             parts.append(_policies(element(PROVISION, "PolicyType", request.policy_type)))
     else:
@@ -159,7 +146,7 @@ def encode_request(request: Request) -> bytes:
 def encode_response(response: Response, protocol: str) -> bytes:
     """The body for a client of this version; elements that the version does not have are left out."""
     parts: list[Element] = []
-    if response.device_status is not None and protocol in _DEVICE_INFORMATION_VERSIONS:
+    if response.device_status is not None and device_information.belongs_to_provision(protocol):
         status = element(SETTINGS, "Status", str(response.device_status))
         parts.append(element(SETTINGS, "DeviceInformation", status))
     parts.append(_status(response.status))
@@ -190,7 +177,7 @@ def _policy_parts(answer: PolicyAnswer, protocol: str) -> list[Element]:
     if answer.key is not None:
         parts.append(element(PROVISION, "PolicyKey", str(answer.key)))
     if isinstance(answer.document, Policy):
-        parts.append(element(PROVISION, "Data", policies.document(answer.document, protocol)))
+        parts.append(element(PROVISION, "Data", policies.encoded_document(answer.document, protocol)))
     elif answer.document is not None:
         parts.append(element(PROVISION, "Data", answer.document))
     return parts
@@ -235,24 +222,6 @@ def _policies(*parts: Element) -> Element:
 
 def _status(status: int) -> Element:
     return element(PROVISION, "Status", str(status))
-
-
-def _device(root: Element) -> DeviceInformation | None:
-    found = root.child(SETTINGS, "DeviceInformation")
-    if found is None:
-        return None
-    given = found.child(SETTINGS, "Set") or found
-    return DeviceInformation(*(_text(given, name, SETTINGS) for name in _DEVICE_ELEMENTS.values()))
-
-
-def _device_element(device: DeviceInformation) -> Element:
-    said = ((name, getattr(device, attribute)) for attribute, name in _DEVICE_ELEMENTS.items())
-    parts = (element(SETTINGS, name, value) for name, value in said if value)
-    return element(SETTINGS, "DeviceInformation", element(SETTINGS, "Set", *parts))
-
-
-_SETTINGS_NAMES = {name.lower(): name for name in SETTINGS.tokens}
-_DEVICE_ELEMENTS = {one.name: _SETTINGS_NAMES[one.name.replace("_", "")] for one in fields(DeviceInformation)}
 
 
 def _text(parent: Element, name: str, page: Page = PROVISION) -> str:

@@ -9,8 +9,10 @@ import base64
 import re
 from dataclasses import dataclass
 
+from sentry_runtime.eas import device_id as ids
+from sentry_runtime.eas.device_id import DEVICE_ID_CHARS, DeviceId, DeviceIdError, Form
+
 QUERY_BYTES = 4_096  # the longest real query (SmartForward with a LongId) stays below 1 KiB
-DEVICE_ID_CHARS = 64  # as in the device list: MS-ASHTTP speaks of 32, a GUID in hex has 32
 DEVICE_TYPE_CHARS = 64  # "SAMSUNGSMG930F", "WindowsOutlook15": real ones stay below 32
 USER_CHARS = 320  # RFC 3696: 64 of local part, "@", 255 of domain
 
@@ -59,7 +61,6 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _BASE64_SPECIAL = re.compile(rb"[+/=]")
 _BLOB_DEVICE_ID = 4  # where its size stands, behind version, command and locale
-_DEVICE_ID = re.compile(r"[!-*,-~]{1,64}")  # printable ASCII; no space and no "+", which some servers read as a space
 _POLICY_KEY = re.compile(r"[0-9]{1,10}")
 _UINT32_MAX = 0xFFFF_FFFF
 
@@ -72,9 +73,8 @@ class QueryError(ValueError):
 class ParsedQuery:
     """What the request says of itself.
 
-    `device_id` is canonical: the text in upper case (plain), the bytes as upper-case hex (base64); `aliases` holds the
-    printable reading of a base64 id. `protocol` is "" and `policy_key` None where the client did not say; `user` is the
-    `User` parameter as sent, decoded, or None.
+    `device_id` and `aliases` are those of `sentry_runtime.eas.device_id`. `protocol` is "" and `policy_key` None where the
+    client did not say; `user` is the `User` parameter as sent, decoded, or None.
     """
 
     device_id: str
@@ -129,17 +129,18 @@ def _plain(query: bytes, version: str | None, policy_key: str | None) -> ParsedQ
     command = _COMMAND_NAMES.get(_text(given.get(b"cmd"), 32).upper())
     if command is None:
         raise QueryError("command_unknown" if b"cmd" in given else "command_missing")
-    device_id = _text(given.get(b"deviceid"), DEVICE_ID_CHARS)
-    if not _DEVICE_ID.fullmatch(device_id):
-        raise QueryError("device_id_malformed" if device_id else "device_id_missing")
+    written = _text(given.get(b"deviceid"), DEVICE_ID_CHARS)
+    if not written:
+        raise QueryError("device_id_missing")
+    device_id = _device_id(Form.PLAIN, written.encode())
     device_type = _text(given.get(b"devicetype"), DEVICE_TYPE_CHARS)
     if not device_type:
         raise QueryError("device_type_missing")
     if version is not None and version not in _VERSION_NAMES:
         raise QueryError("protocol_unknown")
     return ParsedQuery(
-        device_id=device_id.upper(),
-        aliases=(),
+        device_id=device_id.canonical,
+        aliases=device_id.aliases,
         device_type=device_type,
         user=_text(given[b"user"], USER_CHARS) if b"user" in given else None,
         command=command,
@@ -220,8 +221,7 @@ def _blob(text: bytes, version: str | None, policy_key: str | None) -> ParsedQue
         raise QueryError("protocol_unknown")
     if command_code not in COMMANDS:
         raise QueryError("command_unknown")
-    if not 0 < len(device_id) <= DEVICE_ID_CHARS // 2:  # its hex must fit
-        raise QueryError("device_id_malformed")
+    known_as = _device_id(Form.BASE64, device_id)
     if len(key) not in (0, 4):
         raise QueryError("policy_key_malformed")
     user = _blob_user(fields)
@@ -229,8 +229,8 @@ def _blob(text: bytes, version: str | None, policy_key: str | None) -> ParsedQue
     number = int.from_bytes(key, "little") if key else None
     _agree(protocol, number, version, policy_key)
     return ParsedQuery(
-        device_id=device_id.hex().upper(),
-        aliases=_printable(device_id),
+        device_id=known_as.canonical,
+        aliases=known_as.aliases,
         device_type=_ascii(device_type, DEVICE_TYPE_CHARS),
         user=user,
         command=COMMANDS[command_code],
@@ -277,6 +277,8 @@ def _ascii(value: bytes, bound: int) -> str:
     return text
 
 
-def _printable(device_id: bytes) -> tuple[str, ...]:
-    text = device_id.decode("latin-1")
-    return (text.upper(),) if _DEVICE_ID.fullmatch(text) else ()
+def _device_id(form: Form, octets: bytes) -> DeviceId:
+    try:
+        return ids.read(form, octets)
+    except DeviceIdError:
+        raise QueryError("device_id_malformed") from None

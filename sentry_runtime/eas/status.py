@@ -25,6 +25,7 @@ from sentry_runtime.eas.wbxml import element, encode
 # Statuses of MS-ASCMD 2.2.2 ("common status codes", valid from 14.0 on).
 DEVICE_IS_BLOCKED = 129
 DEVICE_NOT_PROVISIONED = 142
+POLICY_REFRESH = 143
 INVALID_POLICY_KEY = 144
 MAXIMUM_DEVICES_REACHED = 177
 # Statuses of Ping, all versions (MS-ASCMD 2.2.3.177.13).

@@ -25,12 +25,21 @@ class WbxmlError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Fragment:
+    """An element that is encoded already: its bytes from its own tag on, which begin and end on `page`."""
+
+    page: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Element:
-    """A tag of a page with its content: elements, text (`str`, no NUL) or opaque bytes, in order."""
+    """A tag of a page with its content: elements, text (`str`, no NUL) or opaque bytes, in order. Decoding makes no
+    `Fragment`."""
 
     page: int
     token: int
-    content: tuple["Element | str | bytes", ...] = ()
+    content: tuple["Element | Fragment | str | bytes", ...] = ()
 
     def child(self, page: Page, name: str) -> "Element | None":
         """The first element of that name directly below, if there is one."""
@@ -46,7 +55,7 @@ class Element:
         return "".join(part for part in self.content if isinstance(part, str))
 
 
-def element(page: Page, name: str, *content: Element | str | bytes) -> Element:
+def element(page: Page, name: str, *content: Element | Fragment | str | bytes) -> Element:
     """An element by its name. Raises `KeyError` for a name the page does not have."""
     return Element(page.number, page.tokens[name], content)
 
@@ -54,24 +63,41 @@ def element(page: Page, name: str, *content: Element | str | bytes) -> Element:
 def encode(root: Element) -> bytes:
     """The document, with a SWITCH_PAGE only where the page changes. Raises `WbxmlError` for text that holds a NUL."""
     out = bytearray(HEADER)
-    page = 0
+    _write(out, 0, root)
+    return bytes(out)
+
+
+def fragment(root: Element) -> Fragment:
+    """The element to be put into documents as it is. Raises `WbxmlError` as `encode` does, and where it ends on another page
+    than its own."""
+    out = bytearray()
+    if _write(out, root.page, root) != root.page:
+        raise WbxmlError(f"an element of page {root.page} that ends on another one")
+    return Fragment(root.page, bytes(out))
+
+
+def _write(out: bytearray, page: int, root: Element) -> int:
+    """Append the element to what stands on `page`; the page it ends on."""
     # Element to open, or None to close one: a stack of our own, so that depth costs no recursion.
-    todo: list[Element | str | bytes | None] = [root]
+    todo: list[Element | Fragment | str | bytes | None] = [root]
     while todo:
         part = todo.pop()
         if part is None:
             out.append(_END)
-        elif isinstance(part, Element):
+        elif isinstance(part, Element | Fragment):
             if part.page != page:
                 page = part.page
                 out += bytes((_SWITCH_PAGE, page))
+            if isinstance(part, Fragment):
+                out += part.data
+                continue
             out.append(part.token | _HAS_CONTENT if part.content else part.token)
             if part.content:
                 todo.append(None)
                 todo.extend(reversed(part.content))
         else:
             out += _leaf(part)
-    return bytes(out)
+    return page
 
 
 def _leaf(part: str | bytes) -> bytes:

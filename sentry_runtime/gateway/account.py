@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sentry_runtime import audit
-from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.gateway.decide import Verdict
+from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.gateway.decide import Action, Unreadable, Verdict
 from sentry_runtime.gateway.gate import place_of
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
@@ -23,6 +23,7 @@ TURNED_AWAY_LINES = 10  # a second, of connections without a request; the counte
 PATH_CHARS = 128  # of a path in an audit line; the one that is served has 28
 
 _NOBODY = Claim(None, (), "", "", "", "", None)
+_NO_VERDICT = Verdict(Action.ALLOW)  # of a request that came to none: nothing of it is written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,26 @@ class Running(Protocol):
     """An exchange under way, as the table sees it."""
 
     claim: Claim | None
+    policy: bytes
+
+    def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
+        """The verdict on it if it came now, with this in the device list for its key."""
 
     def revoke(self, verdict: Verdict) -> None:
         """Its device may no longer pass: end it now."""
 
+    def renew(self, verdict: Verdict) -> None:
+        """Its device has another policy now."""
+
 
 @dataclass(slots=True)
 class Outcome:
-    """How an exchange ended. `action` is allow, block, provision, deny (the gateway's own no) or fail."""
+    """How an exchange ended. `action` is allow, block, provision, throttle, deny (the gateway's own no) or fail; `verdict`
+    is the last that was found on its device, if it came to one."""
 
     action: str
     reasons: tuple[str, ...]
+    verdict: Verdict | None
     status: int
     bytes_in: int
     bytes_out: int
@@ -104,7 +114,7 @@ class Account:
 
     def outcome(self, line_id: str, peer: Peer, head: Head, claim: Claim | None, outcome: Outcome) -> None:
         """Write the line that ends the request of this id."""
-        who = claim or _NOBODY
+        who, verdict = claim or _NOBODY, outcome.verdict or _NO_VERDICT
         self.counters.bytes_in += outcome.bytes_in
         self.counters.bytes_out += outcome.bytes_out
         self._trail.write(
@@ -118,6 +128,9 @@ class Account:
                 method=head.method,
                 action=outcome.action,
                 reasons=outcome.reasons,
+                decided_by=verdict.row or "",
+                rule=verdict.rule,
+                softened=verdict.softened,
                 status=outcome.status,
                 bytes_in=outcome.bytes_in,
                 bytes_out=outcome.bytes_out,

@@ -83,7 +83,7 @@ async def _answered(
     """The agent's answer to one question. Raises `UndecidedError`."""
     try:
         async with asyncio.timeout(seconds):
-            answer = _decode_answer(await _roundtrip(path, question))
+            answer = await roundtrip(path, question)
         if answer.error is not None:
             raise UndecidedError(answer.error.kind if answer.error.kind in ("busy", "unavailable") else "agent_error")
         return decode(answer.result)
@@ -95,14 +95,15 @@ async def _answered(
         raise UndecidedError("agent_error") from None
 
 
-async def _roundtrip(path: str, question: control.Request) -> bytes:
+async def roundtrip(path: str, request: control.Request) -> control.Answer:
+    """The agent's answer to one request. Raises `OSError`, `ValueError` or `msgspec.MsgspecError`."""
     reader, writer = await asyncio.open_unix_connection(path, limit=control.LINE_BYTES)
     try:
-        writer.write(_encode(question) + b"\n")
+        writer.write(_encode(request) + b"\n")
         line = await reader.readline()
         if not line.endswith(b"\n"):
             raise ConnectionError("closed before it answered")
-        return line
+        return _decode_answer(line)
     finally:
         writer.close()
         with contextlib.suppress(OSError):

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 from sentry_runtime.eas import autodiscover, autodiscover_json
 from sentry_runtime.gateway.badge import Badge
+from sentry_runtime.gateway.credentials import Access, Credentials
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.head import Head
-from sentry_runtime.gateway.identify import ACTIVESYNC_PATH, Claim, DeniedError, Service, holder
+from sentry_runtime.gateway.identify import ACTIVESYNC_PATH, Claim, DeniedError, Service, authenticated
 
 REQUEST_BYTES = autodiscover.REQUEST_BYTES
 
@@ -31,21 +32,22 @@ class Reply:
     reason: str
 
 
-def claim(head: Head, asked: Service, badge: Badge | None = None) -> Claim:
+def claim(head: Head, asked: Service, access: Access, badge: Badge | None = None) -> Claim:
     """Who asks; `badge` is of the certificate that came with it. The JSON form is public by design and names nobody.
 
     Raises `DeniedError` for the XML form: 401 for missing or unusable credentials, 415 for a body that is not plain XML,
     413 for one that is too large.
     """
-    who, vouched = "", False
+    who = Credentials("")
     if asked is Service.AUTODISCOVER_XML:
-        who, vouched = holder(head, badge)
+        who = authenticated(head, access, badge)
         media, _, _ = head.single.get(b"content-type", b"").partition(b";")
         if media.strip(b" \t").lower() not in _XML_TYPES or b"content-encoding" in head.single:
             raise DeniedError(415, "media_type")
         if (head.length or 0) > REQUEST_BYTES:
             raise too_large()
-    return Claim(None, (), "", who, "Autodiscover", "", None, "" if badge is None else badge.fingerprint, vouched)
+    shown = "" if badge is None else badge.fingerprint
+    return Claim(None, (), "", who.principal, "Autodiscover", "", None, who.logon, shown, who.vouched)
 
 
 def too_large() -> DeniedError:

@@ -12,6 +12,7 @@ from sentry_runtime.certificates.authorities import Authorities
 from sentry_runtime.certificates.certificate import Certificate, CertificateError, read
 from sentry_runtime.certificates.header import Form, presented
 from sentry_runtime.certificates.holder import Holders
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.settings import DeviceAuthentication, Gateway, SettingsError
 
 _PATH = "gateway.device_authentication"
@@ -63,8 +64,8 @@ class Examiner:
         return Badge(found.fingerprint, who), found.ends
 
 
-def load(gateway: Gateway) -> Examiner | None:
-    """The rules of the settings; None where certificates do not matter. Raises `SettingsError`."""
+def load(gateway: Gateway, users: Names) -> Examiner | None:
+    """The rules of the settings; None where certificates do not matter. `users` is how names are read. Raises `SettingsError`."""
     auth = gateway.device_authentication
     _check(gateway, auth)
     if auth.mode == "pass_through":
@@ -76,7 +77,7 @@ def load(gateway: Gateway) -> Examiner | None:
     return Examiner(
         mode=auth.mode,
         issuers=issuers,
-        holders=Holders(auth.mapping, holder.table(auth.table, f"{_PATH}.table")),
+        holders=Holders(auth.mapping, holder.table(auth.table, f"{_PATH}.table", users), users),
         header=b"" if told is None else told.name.lower().encode(),
         form="certificate" if told is None else told.form,
     )

@@ -18,7 +18,7 @@ from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
 from sentry_runtime.gateway.forward import HEAD_BYTES
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
-from sentry_runtime.gateway.logons import Logons
+from sentry_runtime.gateway.refusals import Refusals
 from sentry_runtime.gateway.rewrite import probe_head
 from sentry_runtime.metrics import Counters
 
@@ -53,22 +53,17 @@ class Contacts:
     """Probes credentials and asks the agent; equal probes and equal questions of this worker are one."""
 
     def __init__(
-        self, backends: Backends, questions: Questions, seconds: float, logons: Logons, counters: Counters
+        self, backends: Backends, questions: Questions, seconds: float, refusals: Refusals, counters: Counters
     ) -> None:
         self._backends = backends
         self._questions = questions
         self._seconds = seconds
-        self._logons = logons
+        self._refusals = refusals
         self._counters = counters
         self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
-        """The agent's record of the device. Where a certificate names the principal, no backend need vouch for it.
-
-        Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
-        """
-        if not claim.vouched:
-            await self.vouch(caller, key)
+        """The agent's record of a device whose credentials somebody has vouched for. Raises `UndecidedError`."""
         return await self._questions.ask(
             control.Ask(
                 key=key,
@@ -80,7 +75,10 @@ class Contacts:
         )
 
     async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
-        """Have a backend say that the credentials hold; nothing of it is kept. Raises what `learn` raises."""
+        """Have a backend say that the credentials hold; nothing of it is kept.
+
+        Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
+        """
         status = await self._vouched(key, caller)
         if status in _REFUSED:
             raise CredentialsRefusedError
@@ -118,9 +116,9 @@ class Contacts:
     def _note(self, status: int, caller: Caller) -> None:
         if status in _REFUSED:
             self._counters.logons_refused += 1
-            self._logons.refused(caller.peer.place, caller.principal, caller.authorization)
+            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization)
         elif 200 <= status < 300:
-            self._logons.accepted(caller.peer.place, caller.principal, caller.authorization)
+            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization)
 
 
 class _Probe(asyncio.Protocol):

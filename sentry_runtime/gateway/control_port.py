@@ -1,4 +1,4 @@
-"""The gateway's control socket, served from the supervisor's `select`: `Status`, and the orders that the supervisor gives.
+"""The gateway's control socket, served from the supervisor's `select`: `Status`, `Explain`, and the supervisor's orders.
 
 `control_server` is for processes with an event loop; the supervisor forks and has none.
 """
@@ -9,37 +9,41 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from sentry_runtime import control
+from sentry_runtime.control_server import Refused
 
 SOCKET_MODE = 0o660
-REQUEST_BYTES = 4_096  # `Status` and the orders have no fields
+REQUEST_BYTES = 4_096  # an `Explain` with the longest names is below 2 KiB
 CLIENTS = 32  # configd asks one thing at a time
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 Orders = Mapping[type[control.Request], Callable[[], str]]
-"""What each request makes the supervisor do; an order says why it could not be done, or ""."""
+"""Requests without a field, and what each makes the supervisor do; it says why that could not be done, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What the supervisor does for each request; `explain` raises `Refused`."""
+
+    status: Callable[[], Mapping[str, int | str]]
+    explain: Callable[[control.Explain], control.Explanation]
+    orders: Orders
 
 
 class ControlPort:
     """Takes requests from root and from the gateway's own user; everybody else is refused."""
 
-    def __init__(
-        self,
-        path: str,
-        selector: selectors.BaseSelector,
-        status: Callable[[], Mapping[str, int | str]],
-        orders: Orders,
-    ) -> None:
+    def __init__(self, path: str, selector: selectors.BaseSelector, handlers: Handlers) -> None:
         self._path = Path(path)
         self._selector = selector
-        self._status = status
-        self._orders = orders
+        self._handlers = handlers
         self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, bytearray] = {}
 
@@ -112,13 +116,26 @@ class ControlPort:
             request = control.decode_request(line)
         except msgspec.MsgspecError as error:
             return control.refuse("invalid", str(error))
-        if isinstance(request, control.Status):
-            return control.answer(self._status())
-        order = self._orders.get(type(request))
+        match request:
+            case control.Status():
+                return control.answer(self._handlers.status())
+            case control.Explain():
+                return self._explained(request)
+            case _:
+                return self._ordered(request)
+
+    def _ordered(self, request: control.Request) -> bytes:
+        order = self._handlers.orders.get(type(request))
         if order is None:
-            return control.refuse("unknown", "the gateway serves status, quiesce, drain and resume")
+            return control.refuse("unknown", "the gateway serves status, explain, quiesce, drain and resume")
         problem = order()
         return control.refuse("failed", problem) if problem else control.answer(None)
+
+    def _explained(self, asked: control.Explain) -> bytes:
+        try:
+            return control.answer(self._handlers.explain(asked))
+        except Refused as refusal:
+            return control.refuse(refusal.kind, refusal.message)
 
 
 def _clear(path: Path) -> None:

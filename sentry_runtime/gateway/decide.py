@@ -1,26 +1,29 @@
 """What to do with a request: one pure function of all that is known when it comes. The way of a request, the running
-exchanges when something changes, and `explain` ask this function, and nothing else.
+exchanges when something changes, and `explain` ask this table, and nothing else.
 
 The first row that applies decides:
 
-| what is known | verdict |
-|---|---|
-| the request names no device (a bare OPTIONS) | allow |
-| the device asks too much, or the same again and again | throttle |
-| a rule of the site's denies it | block (`local_rule`) |
-| its entry cannot be read now | wait |
-| there is no entry of exactly this device and principal | ask |
-| the UEM wants it wiped | wipe |
-| it has been wiped | block (`wiped`) |
-| the UEM allows it | allow, or provision where it lacks our policy |
-| an administrator has blocked it by hand | block |
-| a rule of the site's allows it, and all its reasons are posture or registration | as if the UEM allowed it |
-| the site only observes, and all its reasons are posture or registration | as if the UEM allowed it |
-| everything else, also a state that is yet to be invented | block |
+| row | what is known | verdict |
+|---|---|---|
+| `no_device` | the request names no device (a bare OPTIONS) | allow |
+| `excess` | the device asks too much, or the same again and again | throttle |
+| `denied_by_rule` | a rule of the site's denies it | block (`local_rule`) |
+| `unreadable` | its entry cannot be read now | wait |
+| `unknown` | there is no entry of exactly this device and principal | ask |
+| `wipe_pending` | the UEM wants it wiped | wipe |
+| `wiped` | it has been wiped | block (`wiped`) |
+| `allowed` | the UEM allows it | allow, or provision where it lacks our policy |
+| `blocked_by_hand` | an administrator has blocked it by hand | block |
+| `allowed_by_rule` | a rule of the site's allows it, and all its reasons are posture or registration | as if the UEM allowed it |
+| `observed` | the site only observes, and all its reasons are posture or registration | as if the UEM allowed it |
+| `blocked` | everything else, also a state that is yet to be invented | block |
+
+`TABLE` is this table: `decide` goes down it, and `explain` goes down it and writes down what it saw, so the two cannot differ.
 """
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 
@@ -45,9 +48,10 @@ class Unreadable(enum.Enum):
 
 
 class Need(enum.StrEnum):
-    """Why a device is to provision, where the gateway has a policy of its own."""
+    """Why a device is to provision, where the gateway has a policy for it."""
 
     POLICY_KEY_MISSING = "policy_key_missing"
+    POLICY_CHANGED = "policy_changed"
     POLICY_KEY_WRONG = "policy_key_wrong"
     PROVISION_ASKED = "provision_asked"
 
@@ -66,6 +70,23 @@ class Rule(enum.StrEnum):
     DENY = "deny"
 
 
+class Row(enum.StrEnum):
+    """The rows of the table, by the word that the audit trail and `explain` have for them."""
+
+    NO_DEVICE = "no_device"
+    EXCESS = "excess"
+    DENIED_BY_RULE = "denied_by_rule"
+    UNREADABLE = "unreadable"
+    UNKNOWN = "unknown"
+    WIPE_PENDING = "wipe_pending"
+    WIPED = "wiped"
+    ALLOWED = "allowed"
+    BLOCKED_BY_HAND = "blocked_by_hand"
+    ALLOWED_BY_RULE = "allowed_by_rule"
+    OBSERVED = "observed"
+    BLOCKED = "blocked"
+
+
 SOFT = frozenset(Reason) - {Reason.MANUAL, Reason.UEM_UNREACHABLE, Reason.LOCAL_RULE, Reason.WIPED}
 """The reasons that are only of posture or registration; nothing softens the others."""
 
@@ -74,7 +95,8 @@ SOFT = frozenset(Reason) - {Reason.MANUAL, Reason.UEM_UNREACHABLE, Reason.LOCAL_
 class Case:
     """What one request is judged by. `key` is the device it names, `record` what the device list has under that key.
 
-    `need` is what the device lacks of our policy. `observe`: blocks for posture and registration are written down only.
+    `need` is what the device lacks of our policy. `rule` is what the site's rules say, `rule_name` which of them says it.
+    `observe`: blocks for posture and registration are written down only.
     """
 
     key: DeviceKey | None
@@ -83,22 +105,51 @@ class Case:
     rule: Rule | None = None
     excess: Excess | None = None
     observe: bool = False
+    rule_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An action and the reasons for it: BLOCK has those of the entry or the rule, PROVISION its one `Need`, THROTTLE its
-    `Excess`, the others none. `softened` are the reasons that would have blocked a device that may pass all the same."""
+    `Excess`, the others none. `softened` are the reasons that would have blocked a device that may pass all the same.
+
+    `row` of the table decided, by the site's rule called `rule` where it was one; both say how, not what.
+    """
 
     action: Action
     reasons: tuple[Reason | Need | Excess, ...] = ()
     softened: tuple[Reason, ...] = ()
+    row: Row | None = field(default=None, compare=False)
+    rule: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the table: its word, what it asks, what it saw of a case, and its verdict where it applies."""
+
+    row: Row
+    asks: str
+    saw: Callable[[Case], str]
+    judge: Callable[[Case], Verdict | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A row that was looked at: what it asked and saw, and its verdict where it applied."""
+
+    row: Row
+    asks: str
+    saw: str
+    verdict: Verdict | None
 
 
 ALLOW = Verdict(Action.ALLOW)
-ASK = Verdict(Action.ASK)
-WAIT = Verdict(Action.WAIT)
-WIPE = Verdict(Action.WIPE)
+ASK = Verdict(Action.ASK, row=Row.UNKNOWN)
+WAIT = Verdict(Action.WAIT, row=Row.UNREADABLE)
+WIPE = Verdict(Action.WIPE, row=Row.WIPE_PENDING)
+_NO_DEVICE = Verdict(Action.ALLOW, row=Row.NO_DEVICE)
+_ALLOWED = Verdict(Action.ALLOW, row=Row.ALLOWED)
+_WIPED = Verdict(Action.BLOCK, (Reason.WIPED,), row=Row.WIPED)
 
 
 def decide(case: Case) -> Verdict:
@@ -108,34 +159,159 @@ def decide(case: Case) -> Verdict:
     the agent is asked, who has it, too; with an entry that cannot be read the agent fares no better, and the device comes
     back later. A policy is handed to nobody but a device that may pass.
     """
-    if case.key is None:
-        return ALLOW
-    if case.excess is not None:
-        return Verdict(Action.THROTTLE, (case.excess,))
-    if case.rule is Rule.DENY:
-        return Verdict(Action.BLOCK, (Reason.LOCAL_RULE,))
-    if case.record is Unreadable.ENTRY:
-        return WAIT
-    if not isinstance(case.record, Record) or case.record.key != case.key:
-        return ASK
-    return _by_entry(case, case.record)
+    for judge in _JUDGES:
+        verdict = judge(case)
+        if verdict is not None:
+            return verdict
+    raise AssertionError("the table's last row always applies")
 
 
-def _by_entry(case: Case, record: Record) -> Verdict:
-    match record.state:
-        case State.WIPE_PENDING:
-            return WIPE
-        case State.WIPED:
-            return Verdict(Action.BLOCK, (Reason.WIPED,))
-        case State.ALLOWED:
-            return _pass(case, ())
-        case State.BLOCKED if record.reasons and SOFT.issuperset(record.reasons):
-            if case.observe or case.rule is Rule.ALLOW:
-                return _pass(case, record.reasons)
-    return Verdict(Action.BLOCK, record.reasons)
+def explain(case: Case) -> tuple[Step, ...]:
+    """The rows of the table in their order, down to the one that applies; the last step's verdict is that of `decide`."""
+    steps: list[Step] = []
+    for entry in TABLE:
+        verdict = entry.judge(case)
+        steps.append(Step(entry.row, entry.asks, entry.saw(case), verdict))
+        if verdict is not None:
+            break
+    return tuple(steps)
 
 
-def _pass(case: Case, softened: tuple[Reason, ...]) -> Verdict:
+# The rows. One behind `unknown` is only reached by a case with an entry of exactly its key.
+
+
+def _no_device(case: Case) -> Verdict | None:
+    return _NO_DEVICE if case.key is None else None
+
+
+def _excess(case: Case) -> Verdict | None:
+    return None if case.excess is None else Verdict(Action.THROTTLE, (case.excess,), row=Row.EXCESS)
+
+
+def _denied_by_rule(case: Case) -> Verdict | None:
+    if case.rule is not Rule.DENY:
+        return None
+    return Verdict(Action.BLOCK, (Reason.LOCAL_RULE,), row=Row.DENIED_BY_RULE, rule=case.rule_name)
+
+
+def _unreadable(case: Case) -> Verdict | None:
+    return WAIT if case.record is Unreadable.ENTRY else None
+
+
+def _unknown(case: Case) -> Verdict | None:
+    return None if isinstance(case.record, Record) and case.record.key == case.key else ASK
+
+
+def _wipe_pending(case: Case) -> Verdict | None:
+    return WIPE if _record(case).state is State.WIPE_PENDING else None
+
+
+def _wiped(case: Case) -> Verdict | None:
+    return _WIPED if _record(case).state is State.WIPED else None
+
+
+def _allowed(case: Case) -> Verdict | None:
+    if _record(case).state is not State.ALLOWED:
+        return None
+    return _ALLOWED if case.need is None else Verdict(Action.PROVISION, (case.need,), row=Row.ALLOWED)
+
+
+def _blocked_by_hand(case: Case) -> Verdict | None:
+    reasons = _record(case).reasons
+    return Verdict(Action.BLOCK, reasons, row=Row.BLOCKED_BY_HAND) if Reason.MANUAL in reasons else None
+
+
+def _allowed_by_rule(case: Case) -> Verdict | None:
+    if case.rule is Rule.ALLOW and _is_soft(case):
+        return _softened(case, Row.ALLOWED_BY_RULE, case.rule_name)
+    return None
+
+
+def _observed(case: Case) -> Verdict | None:
+    return _softened(case, Row.OBSERVED) if case.observe and _is_soft(case) else None
+
+
+def _blocked(case: Case) -> Verdict | None:
+    return Verdict(Action.BLOCK, _record(case).reasons, row=Row.BLOCKED)
+
+
+def _record(case: Case) -> Record:
+    if not isinstance(case.record, Record):
+        raise AssertionError("a row behind `unknown` has an entry")
+    return case.record
+
+
+def _is_soft(case: Case) -> bool:
+    record = _record(case)
+    return record.state is State.BLOCKED and bool(record.reasons) and SOFT.issuperset(record.reasons)
+
+
+def _softened(case: Case, row: Row, rule: str = "") -> Verdict:
+    reasons = _record(case).reasons
     if case.need is not None:
-        return Verdict(Action.PROVISION, (case.need,), softened)
-    return Verdict(Action.ALLOW, (), softened) if softened else ALLOW
+        return Verdict(Action.PROVISION, (case.need,), reasons, row=row, rule=rule)
+    return Verdict(Action.ALLOW, (), reasons, row=row, rule=rule)
+
+
+# What each row saw, in words.
+
+
+def _saw_key(case: Case) -> str:
+    return "no device" if case.key is None else f"{case.key.device_id} of {case.key.principal}"
+
+
+def _saw_excess(case: Case) -> str:
+    return "no" if case.excess is None else case.excess.value
+
+
+def _saw_rule(case: Case) -> str:
+    return "no rule matches" if case.rule is None else f"rule {case.rule_name or '(unnamed)'}: {case.rule.value}"
+
+
+def _saw_list(case: Case) -> str:
+    if isinstance(case.record, Unreadable):
+        return f"the {case.record.value} cannot be read"
+    return (
+        "no entry" if case.record is None else "an entry" if case.record.key == case.key else "another device's entry"
+    )
+
+
+def _saw_state(case: Case) -> str:
+    record = _record(case)
+    words = [record.state.value, *(["provisional"] if record.provisional else [])]
+    return ", ".join(words + [reason.value for reason in record.reasons])
+
+
+def _saw_state_and_need(case: Case) -> str:
+    need = "" if case.need is None else f"; lacks our policy: {case.need.value}"
+    return _saw_state(case) + need
+
+
+def _saw_softness(case: Case) -> str:
+    hard = sorted(reason.value for reason in set(_record(case).reasons) - SOFT)
+    return f"not of posture or registration: {', '.join(hard)}" if hard else _saw_state_and_need(case)
+
+
+def _saw_rule_and_softness(case: Case) -> str:
+    return f"{_saw_rule(case)}; {_saw_softness(case)}"
+
+
+def _saw_observing(case: Case) -> str:
+    return f"{'observing' if case.observe else 'not observing'}; {_saw_softness(case)}"
+
+
+TABLE: tuple[Entry, ...] = (
+    Entry(Row.NO_DEVICE, "does the request name no device?", _saw_key, _no_device),
+    Entry(Row.EXCESS, "does the device ask too much, or the same again and again?", _saw_excess, _excess),
+    Entry(Row.DENIED_BY_RULE, "does a rule of the site's deny it?", _saw_rule, _denied_by_rule),
+    Entry(Row.UNREADABLE, "is its entry in the device list unreadable?", _saw_list, _unreadable),
+    Entry(Row.UNKNOWN, "is there no entry of exactly this device and user?", _saw_list, _unknown),
+    Entry(Row.WIPE_PENDING, "is it to be wiped?", _saw_state, _wipe_pending),
+    Entry(Row.WIPED, "has it been wiped?", _saw_state, _wiped),
+    Entry(Row.ALLOWED, "does the UEM allow it?", _saw_state_and_need, _allowed),
+    Entry(Row.BLOCKED_BY_HAND, "has an administrator blocked it by hand?", _saw_state, _blocked_by_hand),
+    Entry(Row.ALLOWED_BY_RULE, "does a rule of the site's let it pass?", _saw_rule_and_softness, _allowed_by_rule),
+    Entry(Row.OBSERVED, "are such blocks only written down at present?", _saw_observing, _observed),
+    Entry(Row.BLOCKED, "nothing lets it pass", _saw_state, _blocked),
+)
+_JUDGES = tuple(entry.judge for entry in TABLE)

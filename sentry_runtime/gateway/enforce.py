@@ -2,24 +2,41 @@
 
 Up to 12.1 a refusal is an HTTP status; from 14.0 on it is HTTP 200 with a status in the command's own document, since
 clients of those versions show a useful message only for that (MS-ASHTTP 2.2.2.1.1, MS-ASCMD 2.2.2).
+
+Neither form has a place for words. Where the site has a notice for devices that are refused, the answer that is an HTTP
+status carries it as plain text with the reasons behind it, and both name the reasons in a field of their own. The reasons
+are words of `Reason` only, the notice is one line without control characters, and no browser is to take either for markup.
 """
 
+import math
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 
 from sentry_runtime.devices.record import Reason
 from sentry_runtime.eas import status
-from sentry_runtime.gateway.decide import Need, Verdict
+from sentry_runtime.gateway.decide import Action, Excess, Need, Verdict
 from sentry_runtime.gateway.identify import Claim, DeniedError
 
 RETRY_SECONDS = 30  # a restarted backend is up again by then; a fleet's retries spread over it
 RETRY_SOON_SECONDS = 5  # after a draining or busy gateway: somebody else, or the next free moment, will answer
 
-_WBXML = (b"Content-Type", b"application/vnd.ms-sync.wbxml")
+WBXML_TYPE = b"application/vnd.ms-sync.wbxml"
+_WBXML = (b"Content-Type", WBXML_TYPE)
+_TEXT = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"X-Content-Type-Options", b"nosniff"))
+_REASONS = b"X-Block-Reason"
+# What Exchange says in X-MS-ASThrottle (MS-ASHTTP 2.2.2.1.2.13) of a device that it throttles for the same.
+_THROTTLE_WORDS = {Excess.TOO_MANY_REQUESTS: b"CommandFrequency", Excess.SYNC_LOOP: b"RecentCommands"}
 # 449 is Microsoft's (MS-ASHTTP 2.2.2.1.1); the phrase is the one that servers use.
 _REASON_PHRASES = {code.value: code.phrase.encode() for code in HTTPStatus} | {
     449: b"Retry after sending a PROVISION command"
+}
+
+_NEEDS = {
+    Need.POLICY_KEY_MISSING: status.DEVICE_NOT_PROVISIONED,
+    Need.POLICY_CHANGED: status.POLICY_REFRESH,
+    Need.POLICY_KEY_WRONG: status.INVALID_POLICY_KEY,
+    Need.PROVISION_ASKED: status.DEVICE_NOT_PROVISIONED,
 }
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -59,18 +76,32 @@ def unavailable(seconds: int = RETRY_SECONDS) -> Answer:
     return Answer(503, ((b"Retry-After", b"%d" % seconds),))
 
 
-def blocked(claim: Claim, verdict: Verdict) -> Answer:
-    """The answer of a device that may not pass, for its protocol version and command.
+def throttled(excess: Excess, seconds: float) -> Answer:
+    """503: the device asks too much, and is to come back when its pause is over."""
+    wait = (b"Retry-After", b"%d" % max(1, math.ceil(seconds)))
+    return Answer(503, (wait, (b"X-MS-ASThrottle", _THROTTLE_WORDS[excess])))
+
+
+def blocked(claim: Claim, verdict: Verdict, notice: str = "") -> Answer:
+    """The answer of a device that may not pass, for its protocol version and command, with the site's `notice` if it has one.
 
     A device that is refused only because nobody could be asked is told to come back: it has done nothing wrong.
     """
     if Reason.UEM_UNREACHABLE in verdict.reasons:
         return unavailable()
-    if not status.speaks_status(claim.protocol):
-        return Answer(403)
-    full = verdict.reasons == (Reason.MAILBOX_LIMIT,)
-    body = status.status_body(claim.command, status.MAXIMUM_DEVICES_REACHED if full else status.DEVICE_IS_BLOCKED)
-    return Answer(403) if body is None else Answer(200, (_WBXML,), body)
+    body = None
+    if status.speaks_status(claim.protocol):
+        full = verdict.reasons == (Reason.MAILBOX_LIMIT,)
+        body = status.status_body(claim.command, status.MAXIMUM_DEVICES_REACHED if full else status.DEVICE_IS_BLOCKED)
+    words = ", ".join(verdict.reasons)
+    named = ((_REASONS, words.encode()),) if notice and words else ()
+    if body is not None:
+        return Answer(200, (_WBXML, *named), body)
+    return Answer(403, (*_TEXT, *named), _told(notice, words)) if notice else Answer(403)
+
+
+def _told(notice: str, words: str) -> bytes:
+    return (f"{notice}\nReason: {words}\n" if words else f"{notice}\n").encode()
 
 
 def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
@@ -80,8 +111,8 @@ def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
     """
     if not status.speaks_status(claim.protocol):
         return Answer(449)
-    wrong = Need.POLICY_KEY_WRONG in verdict.reasons
-    body = status.status_body(claim.command, status.INVALID_POLICY_KEY if wrong else status.DEVICE_NOT_PROVISIONED)
+    code = next((_NEEDS[need] for need in verdict.reasons if isinstance(need, Need)), status.DEVICE_NOT_PROVISIONED)
+    body = status.status_body(claim.command, code)
     return Answer(449) if body is None else Answer(449, (_WBXML,), body)
 
 
@@ -90,7 +121,7 @@ def provisioned(body: bytes) -> Answer:
     return Answer(200, (_WBXML,), body)
 
 
-def revoked(claim: Claim, verdict: Verdict) -> Answer:
+def revoked(claim: Claim, verdict: Verdict, notice: str = "") -> Answer:
     """The answer to a request that waits at the backend when its device is blocked.
 
     A Ping of an older client ends with "do a FolderSync", which it then does, and is refused in the ordinary way.
@@ -98,7 +129,17 @@ def revoked(claim: Claim, verdict: Verdict) -> Answer:
     if claim.command == "Ping" and not status.speaks_status(claim.protocol):
         body = status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED)
         return Answer(200, (_WBXML,), body or b"")
-    return blocked(claim, verdict)
+    return blocked(claim, verdict, notice)
+
+
+def renewed(claim: Claim, verdict: Verdict) -> Answer:
+    """The end of a held Ping of a device whose policy has changed.
+
+    What the same Ping would be told now; one without a policy key is told "do a FolderSync", which comes with the key.
+    """
+    if verdict.action is Action.PROVISION:
+        return unprovisioned(claim, verdict)
+    return Answer(200, (_WBXML,), status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED) or b"")
 
 
 def ping_over() -> Answer:

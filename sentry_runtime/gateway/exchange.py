@@ -6,23 +6,31 @@ a task. Only a first contact and a new backend connection wait for something, in
 
 import asyncio
 import math
+import zlib
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.eas import provision
-from sentry_runtime.gateway import autodiscover, enforce, provisioning
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.gateway import autodiscover, enforce, overhear, provisioning
 from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, Verdict, decide
+from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
+from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
 
+LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that know it is in vain send none
+
+_NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
 _TRIES_CREDENTIALS = frozenset({Action.ALLOW, Action.ASK})  # what makes a backend look at them
 
@@ -32,6 +40,7 @@ class Exchange:
 
     def __init__(self, front: Front, services: Services, head: Head) -> None:
         self.claim: Claim | None = None
+        self.policy = b""  # the digest of the policy by which the device was judged
         self._done = False
         # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
         self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
@@ -42,7 +51,10 @@ class Exchange:
         self._relay = Relay(front, services, head, self)
         self._started = asyncio.get_running_loop().time()
         self._id = ""
+        self._listener: overhear.Listener | None = None
         self._told: Record | None = None  # the agent's answer to this exchange's first contact
+        self._verdict: Verdict | None = None  # the last one
+        self._checksum = 0  # of the request body, while it is small
         self._task: asyncio.Task[None] | None = None
 
     # From the front.
@@ -53,12 +65,14 @@ class Exchange:
         Raises `HeadError` when the query cannot be read; then nothing has been recorded.
         """
         self._relay.body(payload, complete=complete)
+        self._checksum = zlib.crc32(payload[:SMALL_BYTES])
         try:
             asked = service(self._head, autodiscover=bool(self._services.external_host))
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked, self._front.badge(self._head))
+                self.claim = autodiscover.claim(self._head, asked, self._services.access, self._front.badge(self._head))
+                self._front.note(self.claim)
         except DeniedError as error:
             self._open()
             self._deny(error)
@@ -66,6 +80,8 @@ class Exchange:
         self._open()
         if self.claim is None:
             self._health()
+        elif self.claim.opens:
+            self._open_logon(self.claim)
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
@@ -73,6 +89,10 @@ class Exchange:
 
     def body(self, payload: bytes, *, complete: bool) -> None:
         """More of the request body."""
+        if self._relay.bytes_in < SMALL_BYTES:
+            self._checksum = zlib.crc32(payload[:SMALL_BYTES], self._checksum)
+        if self._listener is not None:
+            self._listener.hear(payload)
         self._relay.body(payload, complete=complete)
         self._gathered()
 
@@ -126,17 +146,29 @@ class Exchange:
 
     # From the table of running exchanges.
 
+    def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
+        """The verdict on this request if it came now, with this in the device list for its key."""
+        if self.claim is None:
+            raise AssertionError("only what has a claim is in the table")
+        return decide(self._services.judge.case(self.claim, self._front.peer.source, found))
+
     def revoke(self, verdict: Verdict) -> None:
         """The device may no longer pass: what waits at the backend ends now."""
         if self._done or self.claim is None:
             return
         self._counters.revoked += 1
+        self._verdict = verdict
         self._relay.keep_alive = False
         if verdict.action is Action.BLOCK:
-            answer = enforce.revoked(self.claim, verdict)
+            answer = enforce.revoked(self.claim, verdict, self._services.notice)
         else:
             answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._end(answer, "block", ("revoked", *verdict.reasons))
+
+    def renew(self, verdict: Verdict) -> None:
+        """The device has another policy now: a held Ping ends, so that it hears of it; everything else runs to its end."""
+        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
+            self._end(enforce.renewed(self.claim, verdict), "provision", ("policy_changed",))
 
     # From the relay.
 
@@ -144,6 +176,10 @@ class Exchange:
         """The device has the backend's whole answer."""
         if self._relay.served or self._relay.refused:
             self._note_logon()
+        if self._relay.served:
+            self._served()
+        if self._listener is not None and self._relay.served:
+            self._tell(self._listener.understood())
         self._finish("allow", ())
         keep_alive = self._relay.keep_alive and not self._services.draining
         self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
@@ -165,9 +201,14 @@ class Exchange:
         self._answer(answer, "allow", ("health",))
 
     def _judge(self, claim: Claim) -> None:
-        key = claim.key
-        verdict = self._verdict(claim, None if key is None else self._services.known.get(key))
-        if self._services.logons.resting_until and verdict.action in _TRIES_CREDENTIALS and self._rests(claim):
+        key, throttle = claim.key, self._services.throttle
+        pause = None if throttle is None else throttle.pause(claim)
+        if throttle is not None and pause is not None:
+            self._throttled(claim, pause, throttle.left(pause))
+            return
+        verdict = self._decide(claim, None if key is None else self._services.known.get(key))
+        resting = self._services.refusals.resting_until and verdict.action in _TRIES_CREDENTIALS
+        if resting and self._rests(claim):
             return
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
@@ -175,42 +216,72 @@ class Exchange:
             self._wait_for(self._first_contact(key, claim))
 
     def _rests(self, claim: Claim) -> bool:
-        """Whether a backend has refused so many log-ons from there, or of this name, that it shall hear of no more now."""
-        seconds = self._services.logons.wait(self._front.peer.place, claim.principal, self._authorization)
+        """Whether a backend has refused so many log-ons from there, or of this name, that it shall hear of no more now.
+
+        Not on a connection that has logged on: there no backend is asked for anything.
+        """
+        if claim.logon is not None and not claim.opens and self._at_hand(claim) is not None:
+            return False
+        seconds = self._services.refusals.wait(self._front.peer.place, claim.principal, self._authorization)
         if seconds:
             self._counters.logons_rested += 1
             self._answer(enforce.unavailable(math.ceil(seconds)), "deny", ("logons_rest",))
         return bool(seconds)
 
     def _note_logon(self) -> None:
-        """The backend has accepted or refused the credentials. Accepted ones are noted once on each connection."""
-        front, authorization = self._front, self._authorization
-        if self.claim is None or (self._relay.served and front.accepted == authorization):
+        """The backend has accepted or refused the credentials. Accepted ones are noted once on each connection.
+
+        Log-ons of the connection's are noted where they are made; and without credentials none have been tried.
+        """
+        front, claim, authorization = self._front, self.claim, self._authorization
+        if claim is None or claim.logon is not None or (self._relay.served and front.accepted == authorization):
             return
-        logons, place, principal = self._services.logons, front.peer.place, self.claim.principal
         if self._relay.served:
             front.accepted = authorization
-            logons.accepted(place, principal, authorization)
-        else:
+            self._services.refusals.accepted(front.peer.place, claim.principal, authorization)
+        elif authorization:
             front.accepted = b""
-            self._counters.logons_refused += 1
-            logons.refused(place, principal, authorization)
+            self._note_refused(self._caller(claim))
+
+    def _note_refused(self, caller: Caller) -> None:
+        self._counters.logons_refused += 1
+        self._services.refusals.refused(caller.peer.place, caller.principal, caller.authorization)
 
     @property
     def _authorization(self) -> bytes:
         return self._head.single.get(b"authorization", b"")
 
-    def _verdict(self, claim: Claim, record: Record | Unreadable | None) -> Verdict:
-        ours = self._services.provisioning
-        return decide(Case(claim.key, record, None if ours is None else ours.need(claim)))
+    def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
+        judge = self._services.judge
+        self.policy = judge.policies.digest_of(found)
+        self._relay.provisions = bool(self.policy) if claim.key is not None else judge.policies.owns_any()
+        self._verdict = decide(judge.case(claim, self._front.peer.source, found, excess))
+        return self._verdict
+
+    def _throttled(self, claim: Claim, pause: Pause, left: float) -> None:
+        verdict = self._decide(claim, None, pause.excess)
+        self._counters.throttled += 1
+        self._answer(enforce.throttled(pause.excess, left), "throttle", tuple(verdict.reasons))
+
+    def _served(self) -> None:
+        """A backend has served the device, or vouched for it: that counts towards what it may ask."""
+        throttle, relay = self._services.throttle, self._relay
+        if throttle is None or self.claim is None:
+            return
+        made = None
+        if relay.bytes_in <= SMALL_BYTES:
+            made = (self._head.query, self._checksum, relay.bytes_in, relay.status, relay.bytes_out)
+        throttle.served(self.claim, asyncio.get_running_loop().time() - self._started, made)
 
     def _obey(self, claim: Claim, verdict: Verdict) -> None:
+        self._counters.softened += bool(verdict.softened)
         if verdict.action is Action.ALLOW:
             self._counters.allowed += 1
+            self._listen(claim)
             self._forward(claim)
         elif verdict.action in (Action.BLOCK, Action.WIPE):
             self._counters.blocked += 1
-            self._answer(enforce.blocked(claim, verdict), "block", tuple(verdict.reasons))
+            self._answer(enforce.blocked(claim, verdict, self._services.notice), "block", tuple(verdict.reasons))
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
             if self._rests(claim):
                 return
@@ -226,11 +297,12 @@ class Exchange:
     async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
         self._counters.first_contacts += 1
         try:
+            await self._vouch(claim)
             self._told = await self._services.contacts.learn(key, claim, self._caller(claim))
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
-            verdict = self._verdict(claim, self._told)
+            verdict = self._decide(claim, self._told)
             self._obey(claim, self._last_look(claim) if verdict.action in _PASSING else verdict)
 
     def _last_look(self, claim: Claim) -> Verdict:
@@ -238,15 +310,60 @@ class Exchange:
 
         The list has the last word; what the agent told this exchange counts only where the list cannot be read.
         """
+        return self._decide(claim, self._found(claim))
+
+    def _found(self, claim: Claim) -> Record | Unreadable | None:
         found = None if claim.key is None else self._services.known.get(claim.key)
-        return self._verdict(claim, self._told if found is Unreadable.LIST else found)
+        return self._told if found is Unreadable.LIST else found
 
     def _caller(self, claim: Claim) -> Caller:
         return Caller.of(self._head, self._front.peer, claim.principal)
 
-    def _not_vouched(self, error: CredentialsRefusedError | BackendsDownError | UndecidedError) -> None:
+    async def _vouch(self, claim: Claim) -> None:
+        """Have a backend say that the credentials hold, unless a certificate names the principal. Raises `_NOT_VOUCHED`."""
+        if claim.vouched:
+            return
+        if claim.logon is None:
+            await self._services.contacts.vouch(self._caller(claim), claim.key)
+        elif self._at_hand(claim) is None:
+            await self._log_on(claim)
+
+    def _open_logon(self, claim: Claim) -> None:
+        """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""
+        if self._rests(claim):
+            return
+        self._relay.disregard()
+        too_large = DeniedError(413, "logon_body_too_large")
+        self._gather(LOGON_BODY_BYTES, too_large, lambda _: self._wait_for(self._challenge(claim)))
+
+    async def _challenge(self, claim: Claim) -> None:
+        caller = self._caller(claim)
+        try:
+            challenge = await self._front.logons.begin(claim, caller.authorization, caller.peer.source)
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._answer(Answer(401, ((b"WWW-Authenticate", challenge),)), "deny", ("logon_begun",))
+
+    async def _log_on(self, claim: Claim) -> None:
+        """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
+        caller = self._caller(claim)
+        logons, source = self._front.logons, caller.peer.source
+        try:
+            upstream, self._relay.last_word = await logons.prove(claim, caller.authorization, source)
+        except CredentialsRefusedError:
+            self._note_refused(caller)
+            raise
+        self._services.refusals.forgive(caller.peer.place, caller.principal)
+        self._front.adopt(upstream)
+
+    def _not_vouched(
+        self, error: CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
+    ) -> None:
         if isinstance(error, CredentialsRefusedError):
             self._deny(unauthorized("credentials_refused"))
+        elif isinstance(error, LogonLostError):
+            self._deny(unauthorized(error.reason))
         elif isinstance(error, BackendsDownError):
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
@@ -270,22 +387,38 @@ class Exchange:
 
     async def _provision(self, claim: Claim, body: bytes) -> None:
         """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
-        key, ours = claim.key, self._services.provisioning
-        if key is None or ours is None:
-            raise AssertionError("only a device is provisioned, and only where there is a policy")
+        if claim.key is None:
+            raise AssertionError("only a device is provisioned")
         try:
-            if self._told is None and not claim.vouched:
-                await self._services.contacts.vouch(self._caller(claim), key)
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            if self._told is None:
+                await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
             return
-        verdict = self._last_look(claim)
-        if verdict.action is not Action.PROVISION:
+        record = self._found(claim)
+        verdict = self._decide(claim, record)
+        if verdict.action is not Action.PROVISION or not isinstance(record, Record):
             self._obey(claim, verdict)
             return
-        reply = ours.reply(claim, body, self._head.single.get(b"content-encoding", b""))
+        terms = self._services.judge.policies.terms(claim, record)
+        if terms is None:
+            self._counters.undecided += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("policy_unreadable",))
+            return
+        reply = provisioning.reply(claim, terms, body, self._head.single.get(b"content-encoding", b""))
         self._counters.provisioned += reply.granted
+        self._tell(reply.says)
         self._reply(reply)
+        self._served()
+
+    def _listen(self, claim: Claim) -> None:
+        self._listener = overhear.listener(claim, self._head)
+        if self._listener is not None:
+            self._listener.hear(self._relay.gathered)
+
+    def _tell(self, says: DeviceInformation | None) -> None:
+        if says is not None and self.claim is not None and self.claim.key is not None:
+            self._services.teller.tell(self.claim.key, says)
 
     def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
         """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
@@ -310,8 +443,8 @@ class Exchange:
 
     async def _reply_if_vouched(self, claim: Claim, reply: autodiscover.Reply) -> None:
         try:
-            await self._services.contacts.vouch(self._caller(claim))
-        except (CredentialsRefusedError, BackendsDownError, UndecidedError) as error:
+            await self._vouch(claim)
+        except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
             self._reply(reply)
@@ -323,26 +456,55 @@ class Exchange:
 
     def _deny(self, error: DeniedError) -> None:
         self._counters.denied += 1
-        self._answer(enforce.denied(error), "deny", (error.reason,))
+        answer = enforce.denied(error)
+        if error.status == 401:
+            answer = replace(answer, headers=(*answer.headers, *self._services.access.challenges))
+        self._answer(answer, "deny", (error.reason,))
 
     def _forward(self, claim: Claim) -> None:
-        upstream = self._front.upstream
-        if upstream is not None and upstream.fits(claim, asyncio.get_running_loop().time()):
-            self._send(upstream)
-            return
+        upstream = self._at_hand(claim)
         if upstream is not None:
-            upstream.drop()
-            self._front.upstream = None
-        self._wait_for(self._connect(claim))
+            self._send(upstream)
+        elif claim.logon is None:
+            self._wait_for(self._connect(claim))
+        else:
+            self._wait_for(self._log_on_and_forward(claim))
+
+    def _at_hand(self, claim: Claim) -> Upstream | None:
+        """The backend connection of this front connection that the request may go over; then it is the one in use."""
+        front, now = self._front, asyncio.get_running_loop().time()
+        credentials = self._head.single.get(b"authorization", b"")
+        upstream = front.upstream
+        if upstream is not None and upstream.fits(claim, credentials, now):
+            return upstream
+        front.upstream = front.upstreams.take(claim, credentials, now)
+        if upstream is not None:
+            front.upstreams.put(upstream, now)
+        return front.upstream
 
     async def _connect(self, claim: Claim) -> None:
+        credentials = self._head.single.get(b"authorization", b"")
         try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim))
+            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
         except BackendsDownError as error:
             self._counters.backend_failures += 1
             self._answer(enforce.unavailable(), "fail", (error.reason,))
             return
         self._front.upstream = upstream
+        self._send_if_allowed(claim, upstream)
+
+    async def _log_on_and_forward(self, claim: Claim) -> None:
+        try:
+            await self._log_on(claim)
+            upstream = self._at_hand(claim)
+            if upstream is None:
+                raise LogonLostError
+        except _NOT_VOUCHED as error:
+            self._not_vouched(error)
+        else:
+            self._send_if_allowed(claim, upstream)
+
+    def _send_if_allowed(self, claim: Claim, upstream: Upstream) -> None:
         verdict = self._last_look(claim)
         if verdict.action is Action.ALLOW:
             self._send(upstream)
@@ -382,6 +544,8 @@ class Exchange:
         keep_alive = self._relay.keep_alive and not self._services.draining
         if not self._relay.request_done and self._head.expects_continue:
             keep_alive = False  # nobody knows whether the client will still send the body
+        if self._relay.last_word and answer.status != 401:
+            answer = replace(answer, headers=(*answer.headers, *self._relay.last_word))
         self._relay.status = answer.status
         self._relay.bytes_out += len(answer.body)
         self._front.write(answer.to_bytes(keep_alive=keep_alive))
@@ -402,5 +566,6 @@ class Exchange:
             bytes_out=relay.bytes_out,
             seconds=asyncio.get_running_loop().time() - self._started,
             backend=relay.backend,
+            verdict=self._verdict,
         )
         account.outcome(self._id, self._front.peer, self._head, self.claim, outcome)

@@ -1,7 +1,7 @@
 """The connection to a backend: sends one request at a time and reads its response.
 
-An upstream connection belongs to one front connection and one device with its principal, since a backend may bind what it
-knows of a client to the connection (NTLM, Kerberos). It is never shared.
+An upstream connection belongs to one front connection, to one device with its principal and to the credentials that they
+sent, since a backend may bind what it knows of a client to the connection (NTLM, Kerberos). It is never shared.
 """
 
 import asyncio
@@ -13,10 +13,12 @@ from typing import Protocol, cast
 import httptools
 
 from sentry_runtime.gateway.backends import Target
+from sentry_runtime.gateway.credentials import Step
 from sentry_runtime.gateway.identify import Claim
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
 REUSE_SECONDS = 4.0  # Apache closes idle connections after 5 s; a request must not cross its FIN
+LOGGED_ON_SECONDS = 60.0  # half of what IIS allows: log-ons are dear, and an end in good order is noticed when it comes
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _NO_BODY = frozenset({204, 304})
@@ -70,12 +72,18 @@ class _Response:
 
 
 class Upstream(asyncio.Protocol):
-    """One connection to a backend."""
+    """One connection to a backend. `credentials` are what its owner's requests have in `Authorization`.
 
-    def __init__(self, target: Target, owner: Claim) -> None:
+    `logged_on`: the backend has authenticated the connection itself; such a one serves only requests that rely on that.
+    """
+
+    def __init__(self, target: Target, owner: Claim, credentials: bytes = b"") -> None:
         self.target = target
         self.served = 0
+        self.logged_on = False
         self._owner = (owner.key, owner.principal)
+        self._credentials = credentials
+        self._keep_seconds = REUSE_SECONDS
         self._transport: asyncio.Transport | None = None
         self._tls: ssl.SSLObject | None = None
         self._receiver: Receiver | None = None
@@ -92,19 +100,48 @@ class Upstream(asyncio.Protocol):
         self._idle_since = asyncio.get_running_loop().time()
         self._tls = transport.get_extra_info("ssl_object")
 
-    def fits(self, claim: Claim, now: float) -> bool:
-        """Whether a request of this claim may go over this connection now."""
+    @property
+    def holder(self) -> tuple[str, str]:
+        """Device id ("" for none) and principal of the owner."""
+        key, principal = self._owner
+        return "" if key is None else key.device_id, principal
+
+    def fits(self, claim: Claim, credentials: bytes, now: float) -> bool:
+        """Whether a request with this claim and these credentials may go over this connection now."""
         return (
             self._receiver is None
             and self._reusable
             and self._transport is not None
             and self._owner == (claim.key, claim.principal)
-            and now - self._idle_since < REUSE_SECONDS
+            and self._takes(claim, credentials)
+            and now - self._idle_since < self._keep_seconds
         )
+
+    def _takes(self, claim: Claim, credentials: bytes) -> bool:
+        if not self.logged_on:
+            return claim.logon is None and credentials == self._credentials
+        if claim.logon is None:
+            return False
+        return claim.logon.step is Step.HOLDS or credentials == self._credentials
+
+    def usable(self, now: float) -> bool:
+        """Whether the connection stands idle and a request might go over it."""
+        return self._reusable and self._transport is not None and self._receiver is None and not self.stale(now)
 
     def stale(self, now: float) -> bool:
         """Whether no request will go over this connection any more."""
-        return self._receiver is None and now - self._idle_since >= REUSE_SECONDS
+        return self._receiver is None and now - self._idle_since >= self._keep_seconds
+
+    def log_on(self, claim: Claim, credentials: bytes) -> None:
+        """The backend has authenticated this connection as the claim's principal, for these credentials."""
+        self.logged_on = True
+        self._owner = (claim.key, claim.principal)
+        self._credentials = credentials
+        self._keep_seconds = LOGGED_ON_SECONDS
+
+    def keep(self, seconds: float) -> None:
+        """How long it may stand idle from now on."""
+        self._keep_seconds = seconds
 
     def begin(self, receiver: Receiver) -> None:
         """The next response is for `receiver`."""

@@ -24,8 +24,10 @@ from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
 from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
+from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.upstreams import Upstreams
 from sentry_runtime.gateway.vetting import Vetted
 
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
@@ -41,10 +43,11 @@ _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What is believed of who is at the other end: a balancer's word on where a request comes from, a front end's on a
-    device's certificate."""
+    device's certificate. `pooled`: it speaks HTTP itself, so a request is perhaps not of the device of the one before."""
 
     forwarded_for: bool = False
     certificates: bool = False
+    pooled: bool = False
 
 
 _NO_TRUST = Trust()
@@ -68,6 +71,8 @@ class FrontConnection(asyncio.Protocol):
         self._trust = trust
         self._balancer: Peer | None = None  # whose word on the peer is taken
         self.upstream: Upstream | None = None
+        self.upstreams = Upstreams()
+        self.logons = Logons(services.backends, services.waiting, services.limits.decision_seconds)
         self.full = False
         self.accepted = b""
         self.certificate: bytes | None = None
@@ -95,6 +100,8 @@ class FrontConnection(asyncio.Protocol):
         self._closed = False
         self._advancing = False
         self._memo: dict[MemoKey, Claim] = {}
+        self._device_id, self._principal = "", ""  # the first ones that were named
+        self._shared = False  # others have been named since: several devices use this connection
 
     # What asyncio calls.
 
@@ -134,9 +141,7 @@ class FrontConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.lost()
-        if self.upstream is not None:
-            self.upstream.drop()
-            self.upstream = None
+        self._drop_upstreams()
 
     def pause_writing(self) -> None:
         self.full = True
@@ -157,7 +162,8 @@ class FrontConnection(asyncio.Protocol):
         key = memo_key(head, badge)
         claim = self._memo.get(key)
         if claim is None:
-            claim = identify(head, badge)
+            claim = identify(head, self._services.access, self._holder, badge)
+            self.note(claim)
             if len(self._memo) >= MEMO_CLAIMS:
                 self._memo.clear()
             self._memo[key] = claim
@@ -176,6 +182,30 @@ class FrontConnection(asyncio.Protocol):
         if self._badge is None:
             raise DeniedError(403, "certificate_missing")
         return self._badge
+
+    def note(self, claim: Claim) -> None:
+        """Somebody has been read on this connection.
+
+        Once it has been several, nobody goes by what the connection has logged on as: a request without credentials might
+        be anybody's.
+        """
+        device_id, principal = claim.device_id or self._device_id, claim.principal or self._principal
+        if (self._device_id or device_id, self._principal or principal) != (device_id, principal) and not self._shared:
+            self._shared = True
+            self._memo.clear()
+        self._device_id, self._principal = device_id, principal
+
+    def adopt(self, upstream: Upstream) -> None:
+        """Put this connection, which has just logged on, into use; one that did so before for the same owner goes."""
+        now = self._loop.time()
+        for other in self._all_upstreams():
+            if other.logged_on and other.holder == upstream.holder:
+                other.drop()
+        if self.upstream is not None:
+            self.upstreams.put(self.upstream, now)
+        self.upstreams.tidy(now)
+        self.upstream = upstream
+        self._memo.clear()  # a certificate names its device without any log-on; from now on that goes by this one
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
@@ -248,10 +278,12 @@ class FrontConnection(asyncio.Protocol):
             self._close()
 
     def tidy(self, now: float) -> None:
-        """Let go of a backend connection that has lain idle too long to be used again."""
+        """Let go of backend connections that have lain idle too long to be used again."""
         if self.upstream is not None and self.upstream.stale(now):
             self.upstream.drop()
             self.upstream = None
+        self.upstreams.tidy(now)
+        self.logons.tidy(now)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -401,9 +433,7 @@ class FrontConnection(asyncio.Protocol):
         """Close in good order; while the client is still sending, it first gets the time to read our answer."""
         linger = linger or self._body is not None
         self._closing = True
-        if self.upstream is not None:
-            self.upstream.drop()
-            self.upstream = None
+        self._drop_upstreams()
         self._input.clear()
         if self._transport is None:
             return
@@ -414,6 +444,26 @@ class FrontConnection(asyncio.Protocol):
             self._closed = True
             self.set_deadline(CLOSE_SECONDS)
             self._transport.close()
+
+    def _holder(self, device_id: str) -> str:
+        """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
+        if self._shared or self._trust.pooled or self._services.access.pooled:
+            return ""
+        now = self._loop.time()
+        for upstream in self._all_upstreams():
+            if upstream.logged_on and upstream.usable(now) and upstream.holder[0] == device_id:
+                return upstream.holder[1]
+        return ""
+
+    def _all_upstreams(self) -> list[Upstream]:
+        return [*self.upstreams] if self.upstream is None else [self.upstream, *self.upstreams]
+
+    def _drop_upstreams(self) -> None:
+        if self.upstream is not None:
+            self.upstream.drop()
+            self.upstream = None
+        self.upstreams.drop()
+        self.logons.drop()
 
     def _set_held(self, held: int) -> None:
         self._held = held

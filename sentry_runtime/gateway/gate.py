@@ -75,8 +75,13 @@ def _networks(texts: tuple[str, ...], path: str) -> Networks:
 
 
 def address_of(text: str) -> Address:
-    """The address that a socket tells of its peer; an interface's name behind it (`%eth0`) says nothing here."""
-    return ip_address(text.partition("%")[0])
+    """The address in what a socket or a balancer tells of a peer. Raises `ValueError` for what is none.
+
+    An interface's name behind it (`%eth0`) says nothing here; an IPv4 one that is written as IPv6 is IPv4.
+    """
+    found = ip_address(text.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
 
 
 def place_of(source: str) -> str:
@@ -96,11 +101,9 @@ def forwarded_source(values: list[bytes]) -> str:
     if not values:
         return ""
     last = values[-1].rpartition(b",")[2].strip(b" \t").decode("latin-1")
-    try:
-        found = ip_address(last.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return ""
     if "%" in last:  # an interface's name, which may be any text
         return ""
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return str(mapped or found)
+    try:
+        return str(address_of(last.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return ""

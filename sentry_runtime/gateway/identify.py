@@ -1,22 +1,21 @@
 """Who asks for what: a head to a `Claim`, or the reason why there is none. No input or output."""
 
-import base64
-import binascii
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.eas import principal, query
+from sentry_runtime.eas import query
+from sentry_runtime.eas.principal import Names, PrincipalError, same_person
 from sentry_runtime.gateway.badge import Badge
+from sentry_runtime.gateway.credentials import Access, Credentials, CredentialsError, Logon, Step
 from sentry_runtime.gateway.head import Head, HeadError
 
 ACTIVESYNC_PATH = "/Microsoft-Server-ActiveSync"
-REALM = "ActiveSync"  # what a phone shows above its password prompt; says nothing of the product
 
 _ACTIVESYNC_PATHS = frozenset({ACTIVESYNC_PATH.lower(), ACTIVESYNC_PATH.lower() + "/default.eas"})
 _HEALTH_PATH = "/health"
 _AUTODISCOVER_PATH = "/autodiscover/autodiscover"
-_CHALLENGE = ((b"WWW-Authenticate", b'Basic realm="' + REALM.encode() + b'", charset="UTF-8"'),)
 
 
 class Service(enum.Enum):
@@ -29,7 +28,7 @@ class Service(enum.Enum):
 
 
 class DeniedError(Exception):
-    """A well-formed request that the gateway answers with an HTTP error of its own."""
+    """A well-formed request that the gateway answers with an HTTP error of its own; a 401 gets the site's challenges."""
 
     def __init__(self, status: int, reason: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         super().__init__(reason)
@@ -41,8 +40,12 @@ class DeniedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Who asks for what. `principal` is who authenticates; `key` is None for an OPTIONS that names no device, and for
-    Autodiscover, which has none. `certificate` is the SHA-256 of the one that was shown; `vouched`: it names the principal, so
-    nobody need be asked who that is."""
+    Autodiscover, which has none.
+
+    `logon` is the request's part in a log-on that belongs to its connection; while one opens (`opens`), the principal is not
+    known yet, in the key neither, and there is nothing to decide. `certificate` is the SHA-256 of the one that was shown;
+    `vouched`: it names the principal, so nobody need be asked who that is.
+    """
 
     key: DeviceKey | None
     aliases: tuple[str, ...]
@@ -51,8 +54,19 @@ class Claim:
     command: str
     protocol: str
     policy_key: int | None
+    logon: Logon | None = None
     certificate: str = ""
     vouched: bool = False
+
+    @property
+    def opens(self) -> bool:
+        """Whether this is the first message of a log-on, which names nobody."""
+        return self.logon is not None and self.logon.step is Step.OPENS
+
+    @property
+    def device_id(self) -> str:
+        """The device's id, "" where none is named."""
+        return "" if self.key is None else self.key.device_id
 
 
 # Lower-case path to what it leads to and its methods; "/health" alone is taken in this case only.
@@ -85,7 +99,7 @@ def service(head: Head, *, autodiscover: bool = False) -> Service:
 
 def unauthorized(reason: str) -> DeniedError:
     """The answer that makes a client send (other) credentials."""
-    return DeniedError(401, reason, _CHALLENGE)
+    return DeniedError(401, reason)
 
 
 MemoKey = tuple[str, bytes, bytes | None, bytes | None, bytes | None, Badge | None]
@@ -104,22 +118,39 @@ def memo_key(head: Head, badge: Badge | None = None) -> MemoKey:
     )
 
 
-def identify(head: Head, badge: Badge | None = None) -> Claim:
-    """Read an ActiveSync request's claim; `badge` is of the certificate that came with it.
+def nobody(_device_id: str) -> str:
+    """No connection has logged on."""
+    return ""
+
+
+def identify(head: Head, access: Access, holder: Callable[[str], str] = nobody, badge: Badge | None = None) -> Claim:
+    """Read an ActiveSync request's claim; `holder` says who has logged on on this connection for a device id, or "", and `badge`
+    is of the certificate that came with the request.
 
     Raises `HeadError` (400) for a query that cannot be taken, `DeniedError` for missing or unusable credentials (401) and
     for a `User=` or credentials that name someone else than who authenticates (403).
     """
     asked = _query(head)
-    who, vouched = holder(head, badge)
-    shown = "" if badge is None else badge.fingerprint
+    device_id = "" if asked is None else asked.device_id
+    found = authenticated(head, access, badge, holder(device_id) if b"authorization" not in head.single else "")
+    who, shown = found.principal, "" if badge is None else badge.fingerprint
     if asked is None:
-        return Claim(None, (), "", who, "OPTIONS", "", None, shown, vouched)
-    if asked.user is not None and not _agrees(asked.user, who):
+        return Claim(None, (), "", who, "OPTIONS", "", None, found.logon, shown, found.vouched)
+    named = who or ("" if badge is None else badge.principal)
+    if asked.user is not None and named and not _agrees(asked.user, named, access.names):
         raise DeniedError(403, "user_mismatch")
-    command = "OPTIONS" if head.method == "OPTIONS" else asked.command
-    key = DeviceKey(asked.device_id, who)
-    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key, shown, vouched)
+    return Claim(
+        key=DeviceKey(device_id, who),
+        aliases=asked.aliases,
+        device_type=asked.device_type,
+        principal=who,
+        command="OPTIONS" if head.method == "OPTIONS" else asked.command,
+        protocol=asked.protocol,
+        policy_key=asked.policy_key,
+        logon=found.logon,
+        certificate=shown,
+        vouched=found.vouched,
+    )
 
 
 def _query(head: Head) -> query.ParsedQuery | None:
@@ -136,58 +167,38 @@ def _latin(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def holder(head: Head, badge: Badge | None) -> tuple[str, bool]:
-    """Who authenticates, by the certificate where it names a user, else by the credentials; and whether the certificate vouches.
+def authenticated(head: Head, access: Access, badge: Badge | None = None, held: str = "") -> Credentials:
+    """Who authenticates: who the certificate names, where it names a user; else who the credentials name that the request
+    carries, or who its connection has logged on as (`held`).
 
-    Credentials that come along with such a certificate are for the backend, and must be the same person's. A domain that they
-    alone name is nothing the certificate vouches for. Raises `DeniedError`: 401 where neither names anybody, 403 where they
-    name two.
+    Credentials that come along with such a certificate are for the backend, and must be the same person's; the first message
+    of a log-on is nobody's yet. A domain that they alone name is nothing the certificate vouches for, and a log-on the
+    backend is asked about all the same. Raises `DeniedError`: 401 where nothing names anybody, 403 where two are named.
     """
-    if badge is None or not badge.principal:
-        return authenticated(head), False
-    if not head.single.get(b"authorization"):
-        return badge.principal, True
-    said = authenticated(head)
-    if not principal.same_person(badge.principal, said):
+    owner = "" if badge is None else badge.principal
+    if held and (not owner or same_person(owner, held)):
+        return Credentials(held, Logon(Step.HOLDS))
+    if owner and not head.single.get(b"authorization"):
+        return Credentials(owner, vouched=True)
+    said = _carried(head, access)
+    if not owner or not said.principal:
+        return said
+    if not same_person(owner, said.principal):
         raise DeniedError(403, "certificate_mismatch")
-    if "@" in said and "@" not in badge.principal:
-        return said, False
-    return badge.principal, True
+    if "@" in said.principal and "@" not in owner:
+        return said
+    return Credentials(owner, said.logon, vouched=said.logon is None)
 
 
-def authenticated(head: Head) -> str:
-    """The canonical name in Basic credentials (RFC 7617); the password is not looked at, the backend judges it.
-
-    Raises `DeniedError` (401) where they are missing or unusable.
-    """
-    authorization = head.single.get(b"authorization")
-    if not authorization:
-        raise unauthorized("credentials_missing")
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        raise unauthorized("scheme_not_supported")
+def _carried(head: Head, access: Access) -> Credentials:
     try:
-        pair = base64.b64decode(token.strip(b" "), validate=True)
-    except binascii.Error:
-        raise unauthorized("credentials_malformed") from None
-    name, colon, _ = pair.partition(b":")
-    if not colon:
-        raise unauthorized("credentials_malformed")
+        return access.read(head.single.get(b"authorization", b""))
+    except CredentialsError as error:
+        raise unauthorized(str(error)) from None
+
+
+def _agrees(user: str, who: str, names: Names) -> bool:
     try:
-        return principal.canonical(_decoded(name))
-    except principal.PrincipalError:
-        raise unauthorized("credentials_malformed") from None
-
-
-def _decoded(name: bytes) -> str:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name.decode("latin-1")  # older clients; RFC 7617 left the encoding open until "charset"
-
-
-def _agrees(user: str, who: str) -> bool:
-    try:
-        return principal.same_person(principal.canonical(user), who)
-    except principal.PrincipalError:
+        return names.may_be(user, who)
+    except PrincipalError:
         raise HeadError(400, "user_malformed") from None

@@ -3,16 +3,20 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
+from sentry_runtime.eas.policy import Policy
 from sentry_runtime.gateway.decide import Unreadable
 
 ENTRIES = 50_000  # about 30 MB; a worker's share of a large fleet
+POLICIES = 500  # a site has a few; at most 16 MB
 REOPEN_SECONDS = 1.0  # how often a list that is not there yet is looked for
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 
 class Store(Protocol):
@@ -20,6 +24,12 @@ class Store(Protocol):
 
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key. Raises `StoreError`, `EntryUnreadableError` when only this one is damaged."""
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        """The policy with this digest. Raises `StoreError`."""
+
+    def has_policies(self) -> bool:
+        """Whether any entry names a policy. Raises `StoreError`."""
 
     def close(self) -> None:
         """Give it back."""
@@ -37,6 +47,7 @@ class Known:
         self._store: Store | None = None
         self._next_open = 0.0
         self._records: dict[DeviceKey, Record] = {}
+        self._policies: dict[bytes, Policy] = {}  # by their digests, so none is ever out of date
         self._fresh = False
 
     def get(self, key: DeviceKey) -> Record | Unreadable | None:
@@ -50,6 +61,21 @@ class Known:
                 self._records.clear()
             self._records[key] = found
         return found
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        """The policy with this digest; None when it cannot be had now."""
+        policy = self._policies.get(wanted)
+        if policy is None:
+            policy = self._ask(lambda store: store.policy(wanted))
+            if policy is not None:
+                if len(self._policies) >= POLICIES:
+                    self._policies.clear()
+                self._policies[wanted] = policy
+        return policy
+
+    def has_policies(self) -> bool:
+        """Whether any entry names a policy, as far as that can be said now."""
+        return bool(self._ask(lambda store: store.has_policies()))
 
     def changed(self, keys: Iterable[DeviceKey]) -> None:
         """These entries are to be read again."""
@@ -69,12 +95,8 @@ class Known:
 
     def _read(self, key: DeviceKey) -> Record | Unreadable | None:
         try:
-            if self._store is None:
-                if self._now() < self._next_open:
-                    return Unreadable.LIST
-                self._next_open = self._now() + REOPEN_SECONDS
-                self._store = self._open_store()
-            return self._store.get(key)
+            store = self._opened()
+            return Unreadable.LIST if store is None else store.get(key)
         except EntryUnreadableError as error:
             log.warning("%s", error)
             return Unreadable.ENTRY
@@ -82,3 +104,23 @@ class Known:
             log.warning("%s", error)
             self.close()
             return Unreadable.LIST
+
+    def _ask(self, question: Callable[[Store], _Answer]) -> _Answer | None:
+        try:
+            store = self._opened()
+            return None if store is None else question(store)
+        except EntryUnreadableError as error:
+            log.warning("%s", error)
+        except StoreError as error:
+            log.warning("%s", error)
+            self.close()
+        return None
+
+    def _opened(self) -> Store | None:
+        """The list, if it can be opened; it is not tried too often. Raises `StoreError`."""
+        if self._store is None:
+            if self._now() < self._next_open:
+                return None
+            self._next_open = self._now() + REOPEN_SECONDS
+            self._store = self._open_store()
+        return self._store

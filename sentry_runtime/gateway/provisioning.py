@@ -1,126 +1,123 @@
-"""The gateway's own policy: what a device lacks of it, and the answer to its Provision. Pure but for reading the secret.
+"""What a device lacks of the policy it must apply, and the answer to its Provision. Pure functions of the policy and its keys;
+`sentry_runtime.gateway.policies` says which those are.
 
-Nothing is stored: a device's policy key is computed from the fleet's secret, so a changed policy, or another secret, makes
-every device provision anew, and every gateway with the same two knows the same keys. A key that is neither the device's
-present one nor 0 is answered by "invalid key" (144) and never by "policy refresh" (143), for nothing tells an old policy's
-key from any other number; clients do the same on both.
+| policy key of a request | |
+|---|---|
+| the final key under the policy | it may pass |
+| none at all, with a Ping | it may pass: clients need not send a key with it (MS-ASPROV 3.1.5.1) |
+| none at all, at a site that lets clients pass that do not provision | it may pass |
+| none, 0, or the temporary key | not provisioned (142) |
+| the final key under the policy that it had before | the policy has changed (143) |
+| any other | not a key of this device's (144) |
+
+A client that sends no key at all is one that cannot provision; one that can sends 0 until it has a key (MS-ASPROV 3.1.5.2,
+status 141). So a site that lets those pass hands its policy only to clients that ask for it.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from sentry_runtime.eas import provision
-from sentry_runtime.eas.policy import Phase, Policy, digest, policy_key
+from sentry_runtime.eas import device_information, provision
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import Acknowledgement, Ask, PolicyAnswer, Response, WipeAcknowledgement
 from sentry_runtime.eas.status import speaks_status
 from sentry_runtime.gateway import enforce
 from sentry_runtime.gateway.decide import Need
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.identify import Claim
-from sentry_runtime.settings import Gateway, SettingsError
 
-SECRET_BYTES = 32  # the least that HMAC-SHA256's strength asks for (RFC 2104 3)
-SECRET_BYTES_MAX = 4_096  # more is another file
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The policy keys of one device and principal: for a policy that was handed out, for one that was acknowledged, and the
+    latter under the policies that it may have had before."""
+
+    temporary: int
+    final: int
+    before: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a device has to apply. `lenient`: one that cannot apply all of it is let through all the same."""
+
+    policy: Policy
+    keys: Keys
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and what the outcome's line says of it; `granted` with the final key."""
+    """An answer, and what the outcome's line says of it; `granted` with the final key, `says` what the device said of itself."""
 
     answer: Answer
     reason: str
     action: str = "provision"
     granted: bool = False
+    says: DeviceInformation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Provisioning:
-    """A policy and the secret of its keys. `lenient`: a device that cannot apply all of it is let through all the same."""
-
-    policy: Policy
-    secret: bytes = field(repr=False)
-    lenient: bool
-    digest: bytes
-
-    def need(self, claim: Claim) -> Need | None:
-        """What the device of this request lacks before the request may pass; None: nothing."""
-        if claim.key is None or claim.command == "OPTIONS":
-            return None
-        if claim.command == "Provision":
-            return Need.PROVISION_ASKED
-        if not claim.policy_key:
-            return Need.POLICY_KEY_MISSING
-        if claim.policy_key == self.key(claim, Phase.FINAL):
-            return None
-        handed_out = claim.policy_key == self.key(claim, Phase.TEMPORARY)
-        return Need.POLICY_KEY_MISSING if handed_out else Need.POLICY_KEY_WRONG
-
-    def key(self, claim: Claim, phase: Phase) -> int:
-        """The policy key of the claim's device and principal.
-
-        By the printable reading of a base64 id where it has one, since that is the same device's id in the plain form.
-        """
-        device_id = claim.aliases[0] if claim.aliases else claim.key.device_id if claim.key is not None else ""
-        return policy_key(self.secret, device_id, claim.principal, self.digest, phase)
-
-    def reply(self, claim: Claim, body: bytes, encoding: bytes = b"") -> Reply:
-        """The answer to a Provision of a device that may pass; `encoding` is the body's Content-Encoding."""
-        if encoding.lower() not in (b"", b"identity"):
-            return Reply(Answer(415), "provision_encoded", "deny")
-        try:
-            asked = provision.decode_request(body)
-        except provision.ProvisionError:
-            return Reply(Answer(400), "provision_malformed", "deny")
-        if isinstance(asked, WipeAcknowledgement):
-            return _failed(claim, provision.PROTOCOL_ERROR, "wipe_not_asked_for")
-        return self._acknowledged(claim, asked) if isinstance(asked, Acknowledgement) else self._asked(claim, asked)
-
-    def _asked(self, claim: Claim, asked: Ask) -> Reply:
-        kind, device_status = asked.policy_type, None if asked.device is None else provision.SUCCESS
-        if not kind:
-            return _failed(claim, provision.PROTOCOL_ERROR, "policy_type_missing")
-        if kind not in provision.policy_types(claim.protocol):
-            unknown = PolicyAnswer(kind, provision.POLICY_UNKNOWN_TYPE)
-            return _answered(claim, Response(policy=unknown, device_status=device_status), "policy_type_unknown")
-        offered = provision.policy_answer(self.policy, kind, self.key(claim, Phase.TEMPORARY))
-        return _answered(claim, Response(policy=offered, device_status=device_status), "policy_offered")
-
-    def _acknowledged(self, claim: Claim, asked: Acknowledgement) -> Reply:
-        # There are clients that send the temporary key in the body only; the header counts where the body has none.
-        key = claim.policy_key if asked.key is None else asked.key
-        if key != self.key(claim, Phase.TEMPORARY):
-            wrong = PolicyAnswer(asked.policy_type, provision.POLICY_WRONG_KEY)
-            return _answered(claim, Response(policy=wrong), "policy_key_wrong")
-        if asked.status != provision.APPLIED and not self.lenient:
-            elsewhere = asked.status == provision.MANAGED_ELSEWHERE
-            status = provision.EXTERNALLY_MANAGED if elsewhere else provision.CANNOT_COMPLY
-            return _failed(claim, status, "policy_not_applied")
-        granted = PolicyAnswer(asked.policy_type, key=self.key(claim, Phase.FINAL))
-        reason = "policy_applied" if asked.status == provision.APPLIED else "policy_applied_in_part"
-        return _answered(claim, Response(policy=granted), reason, granted=True)
-
-
-def load(gateway: Gateway) -> Provisioning | None:
-    """The policy of the settings with its secret; None without a policy. Raises `SettingsError`."""
-    if gateway.policy is None:
+def need(claim: Claim, keys: Keys, *, lenient: bool) -> Need | None:
+    """What the device of this request lacks before the request may pass; None: nothing. See the module's table."""
+    if claim.command == "Provision":
+        return Need.PROVISION_ASKED
+    key = claim.policy_key
+    if key == keys.final or claim.command == "OPTIONS":
         return None
-    if gateway.fleet_secret is None:
-        raise SettingsError("gateway.fleet_secret: the file of the secret is needed where there is a gateway.policy")
+    if key is None:
+        return None if lenient or claim.command == "Ping" else Need.POLICY_KEY_MISSING
+    if key in (0, keys.temporary):
+        return Need.POLICY_KEY_MISSING
+    return Need.POLICY_CHANGED if key in keys.before else Need.POLICY_KEY_WRONG
+
+
+def reply(claim: Claim, terms: Terms, body: bytes, encoding: bytes = b"") -> Reply:
+    """The answer to a Provision of a device that may pass; `encoding` is the body's Content-Encoding."""
+    if encoding.lower() not in (b"", b"identity"):
+        return Reply(Answer(415), "provision_encoded", "deny")
     try:
-        with Path(gateway.fleet_secret).open("rb") as file:
-            secret = file.read(SECRET_BYTES_MAX + 1)
-    except OSError as error:
-        raise SettingsError(f"{gateway.fleet_secret}: cannot be read: {error.strerror}") from error
-    if not SECRET_BYTES <= len(secret) <= SECRET_BYTES_MAX:
-        raise SettingsError(
-            f"{gateway.fleet_secret}: {len(secret)} bytes; {SECRET_BYTES} to {SECRET_BYTES_MAX} random ones are expected"
-        )
-    return Provisioning(gateway.policy, secret, gateway.non_provisionable == "allow", digest(gateway.policy))
+        asked = provision.decode_request(body)
+    except provision.ProvisionError:
+        return Reply(Answer(400), "provision_malformed", "deny")
+    if isinstance(asked, WipeAcknowledgement):
+        return _failed(claim, provision.PROTOCOL_ERROR, "wipe_not_asked_for")
+    return _acknowledged(claim, terms, asked) if isinstance(asked, Acknowledgement) else _asked(claim, terms, asked)
 
 
-def _answered(claim: Claim, response: Response, reason: str, *, granted: bool = False) -> Reply:
+def _asked(claim: Claim, terms: Terms, asked: Ask) -> Reply:
+    kind, device_status = asked.policy_type, None if asked.device is None else provision.SUCCESS
+    if not kind:
+        return _failed(claim, provision.PROTOCOL_ERROR, "policy_type_missing")
+    if asked.device is None and device_information.belongs_to_provision(claim.protocol):
+        return _failed(claim, provision.DEVICE_INFORMATION_REQUIRED, "device_information_missing")
+    if kind not in provision.policy_types(claim.protocol):
+        unknown = PolicyAnswer(kind, provision.POLICY_UNKNOWN_TYPE)
+        return _answered(claim, Response(policy=unknown, device_status=device_status), "policy_type_unknown")
+    offered = provision.policy_answer(terms.policy, kind, terms.keys.temporary)
+    response = Response(policy=offered, device_status=device_status)
+    return _answered(claim, response, "policy_offered", says=asked.device)
+
+
+def _acknowledged(claim: Claim, terms: Terms, asked: Acknowledgement) -> Reply:
+    # There are clients that send the temporary key in the body only; the header counts where the body has none.
+    key = claim.policy_key if asked.key is None else asked.key
+    if key != terms.keys.temporary:
+        wrong = PolicyAnswer(asked.policy_type, provision.POLICY_WRONG_KEY)
+        return _answered(claim, Response(policy=wrong), "policy_key_wrong")
+    if asked.status != provision.APPLIED and not terms.lenient:
+        elsewhere = asked.status == provision.MANAGED_ELSEWHERE
+        status = provision.EXTERNALLY_MANAGED if elsewhere else provision.CANNOT_COMPLY
+        return _failed(claim, status, "policy_not_applied")
+    granted = PolicyAnswer(asked.policy_type, key=terms.keys.final)
+    reason = "policy_applied" if asked.status == provision.APPLIED else "policy_applied_in_part"
+    return _answered(claim, Response(policy=granted), reason, granted=True)
+
+
+def _answered(
+    claim: Claim, response: Response, reason: str, *, granted: bool = False, says: DeviceInformation | None = None
+) -> Reply:
     body = provision.encode_response(response, claim.protocol)
-    return Reply(enforce.provisioned(body), reason, granted=granted)
+    return Reply(enforce.provisioned(body), reason, granted=granted, says=says)
 
 
 def _failed(claim: Claim, status: int, reason: str) -> Reply:

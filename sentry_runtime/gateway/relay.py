@@ -1,6 +1,5 @@
 """What passes between a device and its backend in one exchange: the request there, the response back."""
 
-import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -8,17 +7,18 @@ from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import rewrite
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.badge import Badge
+from sentry_runtime.gateway.credentials import backend_challenges
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.upstreams import Upstreams
 
 REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
 _UNAUTHORIZED = 401
-# RFC 4559 5, MS-NTHT 2.1.2: a 401 with such a token is the server's next step in a log-on, and no refusal of it.
-_NEXT_STEP = re.compile(rb"(?i)(?:ntlm|negotiate) +[A-Za-z0-9+/]")
 _PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
 
@@ -28,6 +28,9 @@ class Front(Protocol):
 
     peer: Peer
     upstream: Upstream | None
+    """The backend connection in use, or the last one that was."""
+    upstreams: Upstreams
+    logons: Logons
     full: bool
     """The device does not take what we write: no response is read until `Exchange.device_ready`."""
     accepted: bytes
@@ -38,6 +41,12 @@ class Front(Protocol):
 
     def badge(self, head: Head) -> Badge | None:
         """The badge of the certificate that came with this head. Raises `HeadError` or `DeniedError` where one is needed."""
+
+    def note(self, claim: Claim) -> None:
+        """Somebody has been read on this connection by another way than `identify`."""
+
+    def adopt(self, upstream: Upstream) -> None:
+        """Put this connection, which has just logged on, into use."""
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
@@ -76,10 +85,12 @@ class Relay:
         self.begun = False  # a part of the response has gone to the device
         self.refused = False  # the backend does not accept the credentials
         self.keep_alive = head.keep_alive
+        self.provisions = False  # the gateway provisions this device: policy keys are no business of the backend's
         self.status = 0
         self.backend = ""
         self.bytes_in = 0
         self.bytes_out = 0
+        self.last_word: tuple[tuple[bytes, bytes], ...] = ()  # of the backend, when it let the device log on
         self._front = front
         self._services = services
         self._head = head
@@ -87,6 +98,7 @@ class Relay:
         self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
         self._upstream: Upstream | None = None
         self._chunked = False  # the response body is framed by us
+        self._disregards = False  # the request body is read for nobody
 
     @property
     def served(self) -> bool:
@@ -113,13 +125,18 @@ class Relay:
         self.request_done = complete
         self.bytes_in += len(payload)
         if self._upstream is None:
-            if payload:
+            if payload and not self._disregards:
                 self._waiting.append(payload)
             return
         data = self._framed(payload)
         if data:
             self._upstream.write(data)
         self._expect_more()
+
+    def disregard(self) -> None:
+        """The request body is for nobody: read it, and keep nothing of it."""
+        self._disregards = True
+        self._waiting.clear()
 
     def invite(self) -> None:
         """Tell a client that waits for it to send its body."""
@@ -132,9 +149,12 @@ class Relay:
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        services, source = self._services, self._front.peer.source
-        head = rewrite.request_head(self._head, backend, source, own_keys=services.provisions, hidden=services.hidden)
-        parts = [head]
+        source, hidden, logged_on = self._front.peer.source, self._services.hidden, upstream.logged_on
+        parts = [
+            rewrite.request_head(
+                self._head, backend, source, own_keys=self.provisions, logged_on=logged_on, hidden=hidden
+            )
+        ]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
@@ -172,20 +192,24 @@ class Relay:
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
-        if head.status == _PROVISION_FIRST and self._services.provisions:
+        if head.status == _PROVISION_FIRST and self.provisions:
             # The device has provisioned here; sent on, this would make it do so again and again.
             self._owner.relay_failed("backend_enforces_policy")
             return
         self.begun = True
         self.status = head.status
-        if head.status == _UNAUTHORIZED:
-            self.refused = not _goes_on(head.fields)
+        self.refused = head.status == _UNAUTHORIZED
         until_end = head.has_body and head.length is None
         self._chunked = until_end and self._head.minor == 1
         if not self.request_done or (until_end and not self._chunked):
             self.keep_alive = False
         close = not self.keep_alive or self._services.draining
-        fields, length = offered(head.fields, provisions=self._services.provisions), head.length
+        services, length = self._services, head.length
+        fields = offered(head.fields, provisions=self.provisions, versions=services.versions)
+        if self.refused:
+            fields = backend_challenges(fields, services.access.challenges)
+        elif self.last_word:
+            fields = [*fields, *self.last_word]
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )
@@ -202,8 +226,9 @@ class Relay:
         """The backend's answer is complete."""
         if self._chunked:
             self._front.write(rewrite.LAST_CHUNK)
-        if not self.request_done:
-            self.drop()  # it will not read the rest, so the connection is out of step
+        withdrawn = self.status == _UNAUTHORIZED and self._upstream is not None and self._upstream.logged_on
+        if not self.request_done or withdrawn:
+            self.drop()  # it will not read the rest, so the connection is out of step; or it has logged the device off
         self._owner.relayed()
 
     def upstream_lost(self, reason: str) -> None:
@@ -229,7 +254,3 @@ class Relay:
     def _expect_more(self) -> None:
         limits = self._services.limits
         self._front.set_deadline(limits.backend_answer_seconds if self.request_done else REQUEST_STALL_SECONDS)
-
-
-def _goes_on(fields: list[tuple[bytes, bytes]]) -> bool:
-    return any(name.lower() == b"www-authenticate" and _NEXT_STEP.match(value) for name, value in fields)

@@ -27,6 +27,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _POLICY_KEY = frozenset({b"x-ms-policykey"})
+_AUTHORIZATION = frozenset({b"authorization"})
 _WRITTEN_BY_US = frozenset({b"host", b"content-length", b"expect"})
 # A session's cookie names a user as well as a password does, and perhaps another one than the credentials that we judge by.
 # ActiveSync needs none (MS-ASHTTP 2.2.1.1.2 has them optional), so neither direction carries any.
@@ -53,14 +54,20 @@ _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", 
 
 
 def request_head(
-    head: Head, backend: Backend, source: str, *, own_keys: bool = False, hidden: frozenset[bytes] = frozenset()
+    head: Head,
+    backend: Backend,
+    source: str,
+    *,
+    own_keys: bool = False,
+    logged_on: bool = False,
+    hidden: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours.
 
     `hidden` are the (lower-case) names of further fields that are not for the backend.
 
     `own_keys`: the policy keys are the gateway's and no business of the backend's; the header is left out, the base64 form's
-    key is 0.
+    key is 0. `logged_on`: the connection has been authenticated, and the last message of that is not repeated.
     """
     target = ACTIVESYNC_PATH.encode()
     if head.query:
@@ -69,6 +76,8 @@ def request_head(
     dropped = _HOP_BY_HOP | _WRITTEN_BY_US | _SESSION  # `head` has seen to it that Connection names nothing else
     if own_keys:
         dropped |= _POLICY_KEY
+    if logged_on:
+        dropped |= _AUTHORIZATION
     if hidden:
         dropped |= hidden
     for name, value in head.fields:
@@ -85,9 +94,20 @@ def request_head(
 
 def probe_head(backend: Backend, authorization: bytes, source: str) -> bytes:
     """An OPTIONS of the gateway's own with a device's credentials."""
-    return (
-        b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nUser-Agent: Sentry\r\nX-Forwarded-For: %s\r\n"
-        b"Connection: close\r\n\r\n" % (ACTIVESYNC_PATH.encode(), _authority(backend), authorization, source.encode())
+    return _options(backend, authorization, source) + b"Connection: close\r\n\r\n"
+
+
+def logon_head(backend: Backend, authorization: bytes, source: str) -> bytes:
+    """An OPTIONS of the gateway's own with a message of a device's log-on; the connection stays."""
+    return _options(backend, authorization, source) + b"\r\n"
+
+
+def _options(backend: Backend, authorization: bytes, source: str) -> bytes:
+    return b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\nUser-Agent: Sentry\r\nX-Forwarded-For: %s\r\n" % (
+        ACTIVESYNC_PATH.encode(),
+        _authority(backend),
+        authorization,
+        source.encode(),
     )
 
 

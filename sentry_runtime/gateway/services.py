@@ -1,13 +1,18 @@
 """What the exchanges of one worker share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.backends import Backends
 from sentry_runtime.gateway.contact import Contacts
+from sentry_runtime.gateway.credentials import Access
+from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.logons import Logons
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.logon import Waiting
+from sentry_runtime.gateway.refusals import Refusals
+from sentry_runtime.gateway.teller import Teller
+from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.settings import Limits
 
@@ -19,8 +24,11 @@ class Services:
     """One per worker. `draining`: connections end with the response they wait for; `stopping`: so does the whole gateway.
     `quiesced`: balancers are told to send nobody, and everything is served as ever.
 
-    `provisioning`: the gateway's own policy; with one it answers Provision itself.
-    `vetting`: devices' certificates; None where they do not matter.
+    `judge`: has what requests are judged by. `teller`: passes on what devices say of themselves.
+    `refusals`: counts log-ons that a backend refuses. `vetting`: devices' certificates; None where they do not matter.
+    `throttle`: counts what each device asks; None where a device may ask as much as it likes.
+    `notice`: what a device that is refused is told; "" for nothing.
+    `access`: how devices may authenticate; `waiting`: the log-ons that are under way. `versions`: what devices are offered.
     `external_host`: the name that Autodiscover sends devices to; "" when it is not served.
     """
 
@@ -29,9 +37,15 @@ class Services:
     known: Known
     contacts: Contacts
     account: Account
-    logons: Logons
-    provisioning: Provisioning | None = None
+    judge: Judge
+    teller: Teller
+    refusals: Refusals
+    throttle: Throttle | None = None
+    notice: str = ""
     external_host: str = ""
+    access: Access = field(default_factory=Access)
+    waiting: Waiting = field(default_factory=Waiting)
+    versions: frozenset[bytes] = versions_up_to("16.1")
     vetting: Vetting | None = None
     draining: bool = False
     stopping: bool = False
@@ -41,8 +55,3 @@ class Services:
     def hidden(self) -> frozenset[bytes]:
         """The header in which a front end tells of certificates is not the backend's, whoever has sent it."""
         return _NONE if self.vetting is None else self.vetting.hidden
-
-    @property
-    def provisions(self) -> bool:
-        """Whether the gateway answers Provision itself, so that the lists of commands that pass through it name it."""
-        return self.provisioning is not None

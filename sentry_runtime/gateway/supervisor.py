@@ -20,8 +20,13 @@ from pathlib import Path
 import msgspec
 
 from sentry_runtime import control
-from sentry_runtime.gateway import badge, listener, provisioning, worker
-from sentry_runtime.gateway.control_port import ControlPort, Orders
+from sentry_runtime.devices.store import Reader
+from sentry_runtime.gateway import badge, explain, listener, policies, worker
+from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
+from sentry_runtime.gateway.judge import Judge
+from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.policies import Policies, SitePolicy
+from sentry_runtime.gateway.site import Site
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import Settings, SettingsError, parse, read
 from sentry_runtime.systemd import Notifier
@@ -65,26 +70,34 @@ class Generation:
     """
 
     settings: Settings
+    text: bytes
     digest: str
     time: float
+    judge: Judge
+    policy: SitePolicy
     start: Callable[[list[socket.socket], socket.socket, bool], None]
     places: list[Place] = field(default_factory=list)
 
 
-def prepare(path: Path) -> Generation:
-    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. Raises `SettingsError`."""
+def prepare(path: Path, now: SitePolicy | None = None) -> Generation:
+    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. `now` is what is in force.
+
+    Raises `SettingsError`.
+    """
     text = read(path)
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
     entrances, backends = listener.entrances(gateway), listener.backend_contexts(gateway)
-
-    policy, examiner = provisioning.load(gateway), badge.load(gateway)
+    names = settings.principals.names()
+    policy, examiner = policies.load(gateway, now), badge.load(gateway, names)
+    library = Known(lambda: Reader(settings.paths.devices))
+    judge = Judge(Policies(policy, library), Site.of(gateway, names=names))
 
     def start(sockets: list[socket.socket], channel: socket.socket, quiesced: bool) -> None:  # noqa: FBT001 - see `Generation`
         worker.run(worker.Post(settings, sockets, entrances, backends, policy, examiner, channel, quiesced))
 
-    return Generation(settings, hashlib.sha256(text).hexdigest(), time.time(), start)
+    return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, policy, start)
 
 
 class Supervisor:
@@ -106,7 +119,8 @@ class Supervisor:
         self._ready = False
         self._reload_error = ""  # why the last reading of the settings changed nothing
         orders: Orders = {control.Quiesce: self.quiesce, control.Drain: self.drain, control.Resume: self.resume}
-        self._control = ControlPort(first.settings.paths.gateway_control, self._selector, self.status, orders)
+        handlers = Handlers(self.status, self.explain, orders)
+        self._control = ControlPort(first.settings.paths.gateway_control, self._selector, handlers)
 
     def run(self) -> None:
         """Work until SIGTERM and the end of all workers. Raises `OSError` when an address or the control socket is taken."""
@@ -137,8 +151,24 @@ class Supervisor:
             "settings_digest": self._now.digest,
             "settings_time": int(self._now.time),
             "reload_error": self._reload_error,
+            "rules_in_force": self._now.judge.site.in_force,
+            "observing_until": self._observing_until(),
         }
         return words | {name: getattr(total, name) for name in total.__struct_fields__}
+
+    def _observing_until(self) -> str:
+        observe = self._now.settings.gateway.observe
+        return observe.until if observe is not None and self._now.judge.site.observing else ""
+
+    def explain(self, asked: control.Explain) -> control.Explanation:
+        """What would become of such a request, and why. Raises `Refused`.
+
+        The device list is opened for this one look, so that no worker ever inherits it.
+        """
+        settings = self._now.settings
+        lives = [one.life for one in self._all() if one.life is not None]
+        notice = settings.gateway.block_notice
+        return explain.explanation(asked, self._now.judge, lambda: Reader(settings.paths.devices), lives, notice)
 
     def quiesce(self) -> str:
         """Have `/health` say that nobody more should be sent here; everything is served as before."""
@@ -311,7 +341,7 @@ class Supervisor:
             return
         old = self._now
         try:
-            fresh = prepare(self._path)
+            fresh = prepare(self._path, old.policy)
             if not self._draining:
                 same = fresh.settings.gateway.listeners == old.settings.gateway.listeners
                 self._begin(fresh, [place.sockets for place in old.places] if same else [])
@@ -321,8 +351,11 @@ class Supervisor:
             self._tell_systemd()
             return
         if self._draining:  # what was drained stays so: the settings are those that `resume` begins with
-            self._retire([place.running for place in old.places if place.running is not None])
+            self._retire([place.running for place in old.places if place.running is not None], fresh.text)
             self._now = fresh
+        if not fresh.policy.same_keys(old.policy):
+            for one in self._retired:
+                _tell(one, worker.RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
@@ -350,12 +383,19 @@ class Supervisor:
         self._draining = False
         for place in places:
             self._start(place)
-        self._retire(ended)
+        self._retire(ended, fresh.text)
 
-    def _retire(self, ended: list[Running]) -> None:
-        for one in ended:
-            _tell(one, worker.RETIRE)
+    def _retire(self, ended: list[Running], text: bytes) -> None:
+        """Let these take no new connection. What the site says now, in the settings' `text`, is for all that still runs."""
         self._retired += ended
+        descriptor = os.memfd_create("settings")  # a packet of the channel might be too small for it
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(text)
+            for one in self._retired:
+                _tell(one, worker.RETIRE, descriptor)
+        finally:
+            os.close(descriptor)
         too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
         for one in self._retired[: max(0, too_many)]:
             _tell(one, worker.DRAIN)
@@ -378,9 +418,12 @@ class Supervisor:
             self._wake_in.recv(4_096)
 
 
-def _tell(one: Running, order: bytes) -> None:
+def _tell(one: Running, order: bytes, *descriptors: int) -> None:
     with contextlib.suppress(OSError):  # it has just died: `_reap` sees to it
-        one.channel.send(order)
+        if descriptors:
+            socket.send_fds(one.channel, [order], descriptors)
+        else:
+            one.channel.send(order)
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import socket
 import ssl
@@ -16,29 +17,47 @@ import uvloop
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
+from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
 from sentry_runtime.gateway.agent_link import CertificateQuestions, Follower, Questions
 from sentry_runtime.gateway.backends import Backends, Target
 from sentry_runtime.gateway.badge import Examiner
 from sentry_runtime.gateway.contact import Contacts
-from sentry_runtime.gateway.decide import Action, Case, Unreadable, decide
+from sentry_runtime.gateway.credentials import Access, Scheme
+from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.front import FrontConnection
+from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.listener import Entrance
-from sentry_runtime.gateway.logons import Logons
-from sentry_runtime.gateway.provisioning import Provisioning
+from sentry_runtime.gateway.policies import Policies, SitePolicy
+from sentry_runtime.gateway.refusals import Refusals
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.site import Site
+from sentry_runtime.gateway.teller import Teller
+from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.metrics import Counters
-from sentry_runtime.settings import Settings
+from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
 
 TICK_SECONDS = 1.0  # how often deadlines are looked at and a sign of life is sent
 DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is done
 RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
 
-DRAIN, RETIRE, QUIESCE, RESUME = b"D", b"R", b"Q", b"S"
+THROTTLED_TOLD = 50  # devices that a sign of life names: 20 KiB; where there are more, something else is wrong
+
+DRAIN, RETIRE, RENEW, QUIESCE, RESUME = b"D", b"R", b"P", b"Q", b"S"
+"""Orders. With RETIRE comes a descriptor of the new settings' text: their rules hold for what still runs here, too. RENEW: policy
+keys are others now."""
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that a worker refuses for now, why, and for how many seconds more."""
+
+    device: DeviceKey
+    excess: Excess
+    seconds: int
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +65,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str
     counters: Counters
+    throttled: tuple[Paused, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +76,7 @@ class Post:
     sockets: list[socket.socket]
     entrances: list[Entrance]
     backends: list[ssl.SSLContext | None]
-    provisioning: Provisioning | None
+    policy: SitePolicy
     examiner: Examiner | None
     channel: socket.socket
     quiesced: bool = False
@@ -70,6 +90,12 @@ def run(post: Post) -> None:
         runner.run(_Worker(post).work())
 
 
+def _access(settings: Settings) -> Access:
+    gateway = settings.gateway
+    schemes = tuple(Scheme(one) for one in gateway.authentication)
+    return Access(schemes, settings.principals.names(), pooled=gateway.pooled_connections)
+
+
 class _Worker:
     def __init__(self, post: Post) -> None:
         settings, limits = post.settings, post.settings.gateway.limits
@@ -81,17 +107,25 @@ class _Worker:
         targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
         backends = Backends(targets, limits.backend_connect_seconds)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
+        throttle = settings.gateway.throttle
+        self._throttle = None if throttle is None else Throttle(throttle, time.monotonic)
+        known = Known(lambda: Reader(settings.paths.devices))
         account = Account(self._trail, self._counters, time.time)
-        logons = Logons(limits, time.monotonic, account.rests)
+        refusals = Refusals(limits, time.monotonic, account.rests)
         self._services = Services(
             limits=limits,
             backends=backends,
-            known=Known(lambda: Reader(settings.paths.devices)),
-            contacts=Contacts(backends, questions, limits.decision_seconds, logons, self._counters),
+            known=known,
+            contacts=Contacts(backends, questions, limits.decision_seconds, refusals, self._counters),
             account=account,
-            logons=logons,
-            provisioning=post.provisioning,
+            judge=Judge(Policies(post.policy, known), Site.of(settings.gateway, names=settings.principals.names())),
+            refusals=refusals,
+            throttle=self._throttle,
+            notice=settings.gateway.block_notice,
+            teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
+            access=_access(settings),
+            versions=versions_up_to(settings.gateway.newest_protocol),
             vetting=self._vetting(account),
             quiesced=post.quiesced,
         )
@@ -145,6 +179,7 @@ class _Worker:
             known.set_fresh(fresh=True)
             self._judge_again(None)
             self._vet_again(math.inf)
+            self._services.teller.retry()
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
@@ -180,17 +215,21 @@ class _Worker:
     def _judge_again(self, keys: Iterable[DeviceKey] | None) -> None:
         """End what runs of these devices where it may no longer run.
 
-        None: of all, after a time in which changes may have been missed. What cannot be read then ends nothing, since
-        nothing says that it has changed; of an entry that has changed it does.
+        None: of all, after a time in which changes may have been missed, or when what the site says has changed. What
+        cannot be read then ends nothing, since nothing says that it has changed; of an entry that has changed it does. A
+        rule that denies needs no entry.
         """
         for exchange in self._services.account.running(keys):
             key = exchange.claim.key if exchange.claim is not None else None
             found = None if key is None else self._services.known.get(key)
-            if keys is None and isinstance(found, Unreadable):
+            verdict = exchange.judged_anew(found)
+            if keys is None and isinstance(found, Unreadable) and verdict.action is not Action.BLOCK:
                 continue
-            verdict = decide(Case(key, found))
-            if verdict.action is not Action.ALLOW:
+            policies = self._services.judge.policies
+            if verdict.action not in (Action.ALLOW, Action.PROVISION):
                 exchange.revoke(verdict)
+            elif verdict.action is Action.PROVISION or policies.digest_of(found) != exchange.policy:
+                exchange.renew(verdict)
 
     # Time
 
@@ -198,6 +237,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         try:
             self._look_at_deadlines(loop.time())
+            self._look_at_the_site()
             self._vet_again(time.time())
             self._tell()
         finally:  # a fault in one connection must not stop the clock of all
@@ -216,22 +256,38 @@ class _Worker:
                 for front in list(self._crowd.fronts):
                     front.give_up()
 
+    def _look_at_the_site(self) -> None:
+        """End what a rule or observing has let through that has ended since the last look."""
+        if self._services.judge.site.turn():
+            self._judge_again(None)
+
     def _tell(self) -> None:
         counters = self._counters
         counters.connections_now = len(self._crowd.fronts)
         counters.exchanges_now = sum(1 for _ in self._services.account.running())
         counters.audit_lines, counters.audit_dropped = self._trail.written, self._trail.dropped
         state = "draining" if self._services.draining else "running"
+        life = Life(state=state, counters=counters, throttled=self._paused())
         with contextlib.suppress(BlockingIOError, ConnectionError):  # a supervisor that is slow or gone
-            self._post.channel.send(msgspec.json.encode(Life(state=state, counters=counters)))
+            self._post.channel.send(msgspec.json.encode(life))
+
+    def _paused(self) -> tuple[Paused, ...]:
+        throttle = self._throttle
+        if throttle is None:
+            return ()
+        pauses = throttle.pauses()[:THROTTLED_TOLD]
+        return tuple(Paused(device=one.device, excess=one.excess, seconds=int(throttle.left(one))) for one in pauses)
 
     # Orders
 
     def _told(self) -> None:
+        descriptors: list[int] = []
         try:
-            orders = self._post.channel.recv(64)
+            orders, descriptors, _, _ = socket.recv_fds(self._post.channel, 64, 1)
         except ConnectionError:
             orders = b""
+        for descriptor in descriptors:
+            self._take_rules(descriptor)
         if not orders:  # the supervisor is gone: its successor takes the sockets over
             asyncio.get_running_loop().remove_reader(self._post.channel)
             self._drain()
@@ -239,8 +295,29 @@ class _Worker:
             self._drain()
         elif RETIRE in orders:
             self._stop(RETIRED_SECONDS)
+        elif RENEW in orders:
+            self._renew()
         elif orders in (QUIESCE, RESUME):
             self._services.quiesced = orders == QUIESCE
+
+    def _renew(self) -> None:
+        """The worker that has come has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
+        for exchange in list(self._services.account.running()):
+            exchange.renew(ALLOW)
+        for front in list(self._crowd.fronts):
+            front.drain()
+
+    def _take_rules(self, descriptor: int) -> None:
+        """Judge what runs by what the site says now."""
+        try:
+            # Not `read`: other workers have the same descriptor, with the one position of all.
+            text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        finally:
+            os.close(descriptor)
+        # No `SettingsError` is expected: the supervisor has read the same text.
+        fresh = parse(text, SETTINGS_PATH)
+        self._services.judge.site = Site.of(fresh.gateway, names=fresh.principals.names())
+        self._judge_again(None)
 
     def _drain(self) -> None:
         self._services.stopping = True

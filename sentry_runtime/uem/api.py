@@ -4,6 +4,7 @@
 |---|---|---|
 | Sentry | `POST /v1/contacts` with `Contact` | `Decision` |
 | Sentry | `GET /v1/decisions?after=N&limit=M` | `DecisionPage` |
+| Sentry | `POST /v1/information` with `Information` | 204 |
 | UEM | `POST /v1/decisions` (on Sentry's port 9090) with `Push` | 204 |
 
 Every message may be repeated and may arrive late: a decision with a version no newer than the one known has no effect.
@@ -12,8 +13,10 @@ Every message may be repeated and may arrive late: a decision with a version no 
 import msgspec
 
 from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
 
-DECISIONS_PER_PAGE = 1_000  # about 200 KiB of JSON: one page is decoded in a few milliseconds
+DECISIONS_PER_PAGE = 1_000  # about 200 KiB of JSON, policies 400 KiB more: decoded in some ten milliseconds
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,8 +35,11 @@ class Contact(_Message, frozen=True, kw_only=True):
     seen: int
 
 
-class Decision(_Message, frozen=True, kw_only=True):
-    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact."""
+class Decision(_Message, frozen=True, kw_only=True, omit_defaults=True):
+    """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact.
+
+    `policy` is the ActiveSync policy that the device must apply; None: the Sentry's own, if it has one.
+    """
 
     device_id: str
     principal: str
@@ -44,6 +50,15 @@ class Decision(_Message, frozen=True, kw_only=True):
     registered: bool = False
     removed: bool = False
     note: str = ""
+    policy: Policy | None = None
+
+
+class Information(_Message, frozen=True, kw_only=True):
+    """What an allowed device says of itself; the backend has accepted the principal's credentials."""
+
+    device_id: str
+    principal: str
+    information: DeviceInformation
 
 
 class DecisionPage(_Message, frozen=True, kw_only=True):

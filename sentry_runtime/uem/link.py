@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Problem
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
@@ -87,14 +87,24 @@ class UemLink:
         """The page of decisions with versions above `after`."""
         return await self._call("GET", f"/v1/decisions?after={after}&limit={limit}", DecisionPage)
 
+    async def inform(self, information: Information) -> None:
+        """Say what a device says of itself."""
+        status, text = await self._sent("POST", "/v1/information", msgspec.json.encode(information))
+        if status != 204:
+            raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
+
     async def _call(self, method: str, path: str, kind: type[_Message], body: bytes | None = None) -> _Message:
+        status, text = await self._sent(method, path, body)
+        return _read(status, text, kind)
+
+    async def _sent(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
-            return await self._exchange(method, path, kind, body)
+            return await self._exchange(method, path, body)
         except _BrokenError:
             # A kept connection that the UEM closed meanwhile. Every request may be repeated, so one is.
-            return await self._exchange(method, path, kind, body)
+            return await self._exchange(method, path, body)
 
-    async def _exchange(self, method: str, path: str, kind: type[_Message], body: bytes | None) -> _Message:
+    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         if self._session is None:
             raise RuntimeError("the link is used outside of its context")
         headers = {} if body is None else {"Content-Type": "application/json"}
@@ -102,7 +112,7 @@ class UemLink:
             async with self._session.request(
                 method, self._url + path, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return _read(response.status, await _bounded(response), kind)
+                return response.status, await _bounded(response)
         except aiohttp.ClientConnectorError as error:
             raise _unconnected(self._url, error) from error
         except aiohttp.ConnectionTimeoutError as error:

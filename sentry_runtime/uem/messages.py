@@ -4,6 +4,7 @@ The types say which fields there are; this module adds what a type cannot say: b
 that fails is refused as a whole, with the place in it named, so that half of it never takes effect.
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -11,9 +12,11 @@ import msgspec
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
 from sentry_runtime.eas import principal as names
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Push
+from sentry_runtime.eas.device_information import FIELD_CHARS, DeviceInformation, cleaned
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, Push
 
 MESSAGE_BYTES = 4 * 1_048_576  # a page of `DECISIONS_PER_PAGE` with the longest words in the widest script is 2.6 MiB
+DECISIONS_BYTES = MESSAGE_BYTES - 65_536  # of the decisions in one message; the rest is for the message around them
 WORDS_CHARS = 256  # device type, user agent, protocol, note: what a person reads in a table
 ALIASES = 8  # other spellings of one device id; the canonical form's table has three
 VERSION_MAX = 2**53 - 1  # what a JSON number carries exactly everywhere (RFC 8259 section 6)
@@ -23,7 +26,8 @@ _NO_NAME = (
     "without spaces and control characters"
 )
 
-_Message = TypeVar("_Message", Contact, Decision, DecisionPage, Push)
+_ANY = names.Names()  # of a site that says nothing of its domains
+_Message = TypeVar("_Message", Contact, Decision, DecisionPage, Information, Push)
 
 
 class MessageError(ValueError):
@@ -43,18 +47,22 @@ def decode(body: bytes, kind: type[_Message]) -> _Message:
             _check_decision(message, "$")
         case DecisionPage():
             _check_page(message)
+        case Information():
+            check_key(message.device_id, message.principal)
+            _check_information(message.information)
         case Push():
             _check_all(message.decisions)
     return message
 
 
-def canonical(device_id: str, principal: str) -> DeviceKey:
-    """The key under which gateway, agent and UEM know a device: the id in upper case, the one name of the person.
+def canonical(device_id: str, principal: str, site: names.Names = _ANY) -> DeviceKey:
+    """The key under which gateway, agent and UEM know a device: the id in upper case, the one name that the site has for
+    the person.
 
     Raises `MessageError` for what cannot be a person's name, so that nobody waits for the effect of a word on nobody.
     """
     try:
-        return DeviceKey(device_id.upper(), names.canonical(principal))
+        return DeviceKey(device_id.upper(), site.canonical(principal))
     except names.PrincipalError:
         raise MessageError(f"{_NO_NAME}; found {principal[:64]!r}") from None
 
@@ -86,6 +94,23 @@ def check_words(place: str, **fields: str) -> None:
             raise MessageError(f"at most {WORDS_CHARS} characters are allowed, found {len(text)} - at `{place}.{name}`")
         if not text.isprintable():
             raise MessageError(f"a control character is not allowed - at `{place}.{name}`")
+
+
+def that_fit(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    """As many of the first decisions as one message holds; with long policies that is fewer than its number allows."""
+    fitting: list[Decision] = []
+    room = DECISIONS_BYTES
+    for decision in decisions:
+        room -= len(msgspec.json.encode(decision)) + 1
+        if room < 0:
+            break
+        fitting.append(decision)
+    return tuple(fitting)
+
+
+def _check_information(information: DeviceInformation) -> None:
+    if information != cleaned(information):
+        raise MessageError(f"each field is one line of at most {FIELD_CHARS} printable characters - at `$.information`")
 
 
 def _check_contact(contact: Contact) -> None:

@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise SettingsError(f"{given.settings}: `uem_server` is missing: this appliance has no UEM in the box")
         trail = audit.Trail(settings.paths.audit_socket, time.time)
         try:
-            await service.run(settings.uem_server, settings.paths, allowed, writer(trail), Notifier(), stop)
+            names = settings.principals.names()
+            await service.run(settings.uem_server, names, settings.paths, allowed, writer(trail), Notifier(), stop)
         finally:
             trail.close()
 

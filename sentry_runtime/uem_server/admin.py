@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from sentry_runtime import control
 from sentry_runtime.devices.record import State
 from sentry_runtime.settings import Paths
@@ -17,11 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the arguments say; 0, or 1 with the reason on stderr."""
     given = _parser().parse_args(arguments)
     try:
-        if given.verb == "list":
-            for decision in _all(given.socket):
-                sys.stdout.write(_row(decision))
-        else:
-            sys.stdout.write(_row(control.call(given.socket, _request(given), Decision)))
+        sys.stdout.writelines(_lines(given))
     except control.ControlError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return 1
@@ -33,18 +31,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, default=Path(Paths().uem_admin))
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="what the UEM knows")
+    verbs.add_parser("policies", help="the ActiveSync policies there are")
+    show = verbs.add_parser("show", help="a device's policy, and what it says of itself")
+    show.add_argument("device", metavar="DEVICE", help="its ActiveSync device id")
     for verb, text in (
         ("register", "the device belongs to the principal and may pass"),
         ("allow", "the device may pass, registered or not"),
         ("block", "the device may not pass"),
         ("remove", "forget the device"),
+        ("assign-policy", "the device must apply this policy"),
+        ("revert-policy", "the device must apply the default policy"),
     ):
         one = verbs.add_parser(verb, help=text)
         one.add_argument("device", metavar="DEVICE", help="its ActiveSync device id")
         one.add_argument("principal", metavar="PRINCIPAL", help="who uses it: user@domain or user")
         if verb == "register":
             one.add_argument("--type", default="", help="such as iPhone")
-        if verb != "remove":
+        if verb == "assign-policy":
+            one.add_argument("policy", metavar="POLICY", help="the policy's name")
+        if verb in ("register", "allow", "block"):
             one.add_argument("--note", default="", help="why, for people")
     return parser
 
@@ -56,9 +61,31 @@ def _request(given: argparse.Namespace) -> control.Request:
             return control.Register(device_id=device, principal=principal, device_type=given.type, note=given.note)
         case "remove":
             return control.Remove(device_id=device, principal=principal)
+        case "assign-policy":
+            return control.AssignPolicy(device_id=device, principal=principal, policy=given.policy)
+        case "revert-policy":
+            return control.AssignPolicy(device_id=device, principal=principal, policy=None)
         case verb:
             state = State.ALLOWED if verb == "allow" else State.BLOCKED
             return control.SetState(device_id=device, principal=principal, state=state, note=given.note)
+
+
+def _lines(given: argparse.Namespace) -> Iterator[str]:
+    match given.verb:
+        case "list":
+            yield from map(_row, _all(given.socket))
+        case "policies":
+            for named in control.call(given.socket, control.ListPolicies(), list[control.NamedPolicy]):
+                default = "default" if named.default else "-"
+                said = msgspec.json.encode(named.policy).decode()
+                yield "\t".join((named.name, default, str(named.assigned), said)) + "\n"
+        case "show":
+            shown = control.ShowRegistered(device_id=given.device)
+            for known in control.call(given.socket, shown, list[control.Registered]):
+                said = "-" if known.information is None else msgspec.json.encode(known.information).decode()
+                yield "\t".join((known.key.device_id, known.key.principal, known.policy or "-", said)) + "\n"
+        case _:
+            yield _row(control.call(given.socket, _request(given), Decision))
 
 
 def _all(socket: Path) -> Iterator[Decision]:

@@ -1,4 +1,4 @@
-"""The two requests that a Sentry makes: `POST /v1/contacts` and `GET /v1/decisions`."""
+"""The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions` and `POST /v1/information`."""
 
 import asyncio
 import ssl
@@ -6,7 +6,7 @@ import ssl
 from aiohttp import web
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Information
 from sentry_runtime.uem.http import answer, problem, problems
 from sentry_runtime.uem.messages import VERSION_MAX, MessageError, decode
 from sentry_runtime.uem.trail import Audit
@@ -28,6 +28,7 @@ class Api:
         app = web.Application(client_max_size=CONTACT_BYTES, middlewares=[problems])
         app.router.add_post("/v1/contacts", self._contact)
         app.router.add_get("/v1/decisions", self._decisions, allow_head=False)
+        app.router.add_post("/v1/information", self._information)
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
         )
@@ -71,6 +72,19 @@ class Api:
             return answer(await self._worker.call(lambda registry: registry.changes(after, limit)))
         except (OverloadedError, DatabaseError) as error:
             return self._unavailable(error)
+
+    async def _information(self, request: web.Request) -> web.Response:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+        try:
+            told = decode(body, Information)
+        except MessageError as error:
+            return problem(400, "not what a device says of itself", str(error))
+        try:
+            await self._worker.call(lambda registry: registry.inform(told))
+        except (OverloadedError, DatabaseError) as error:
+            return self._unavailable(error)
+        return web.Response(status=204)
 
     def _unavailable(self, error: Exception) -> web.Response:
         self._audit("uem_failed", detail=str(error))

@@ -1,16 +1,19 @@
-"""Serves the administrators' socket: register, allow, block, wipe, remove, list, status. Root's only."""
+"""Serves the administrators' socket: register, allow, block, wipe, flag, remove, assign a policy, list, status. Root's only."""
 
 from collections.abc import Callable
 
 from sentry_runtime import control
 from sentry_runtime.control_server import Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.messages import MessageError, canonical, check_key, check_words
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.api import Api
+from sentry_runtime.uem_server.policies import UnknownPolicyError
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
+from sentry_runtime.uem_server.rules import CAUSES
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 LIST_LIMIT = 5_000  # more than a line holds; the line's bound ends the page
@@ -19,14 +22,18 @@ Change = Callable[[Registry], list[Decision]]
 
 
 class Desk:
-    """`handle` is the control server's handler; `allowed` are the uids whose requests are served."""
+    """`handle` is the control server's handler; `allowed` are the uids whose requests are served, `names` how the site
+    reads the names that they type."""
 
-    def __init__(self, worker: Worker, pusher: Pusher, api: Api, audit: Audit, allowed: frozenset[int]) -> None:
+    def __init__(
+        self, worker: Worker, pusher: Pusher, api: Api, audit: Audit, allowed: frozenset[int], names: Names
+    ) -> None:
         self._worker = worker
         self._pusher = pusher
         self._api = api
         self._audit = audit
         self._allowed = allowed
+        self._names = names
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
         """The result of one request. Raises `Refused` of kind `forbidden`, `invalid`, `unknown` or `unavailable`."""
@@ -34,7 +41,7 @@ class Desk:
             raise Refused("forbidden", f"uid {peer.uid} may not send {type(request).__name__} here")
         try:
             return await self._serve(request)
-        except MessageError as error:
+        except (MessageError, UnknownPolicyError) as error:
             raise Refused("invalid", str(error)) from error
         except UnknownDeviceError as error:
             raise Refused("unknown", str(error)) from error
@@ -48,25 +55,39 @@ class Desk:
                 return await self._register(request)
             case control.SetState():
                 return await self._set_state(request)
+            case control.Flag():
+                return await self._flag(request)
             case control.Remove():
-                key = _key(request.device_id, request.principal)
+                key = self._key(request.device_id, request.principal)
                 return await self._change(lambda registry: registry.remove(key), request.by)
+            case control.AssignPolicy():
+                return await self._assign(request)
+            case _:
+                return await self._show(request)
+
+    async def _show(self, request: control.Request) -> object:
+        match request:
             case control.ListRegistered():
                 return await self._list(request)
+            case control.ShowRegistered():
+                device_id = request.device_id.upper()
+                return await self._worker.call(lambda registry: registry.of_device(device_id))
+            case control.ListPolicies():
+                return page_that_fits(await self._worker.call(lambda registry: registry.listed_policies()))
             case control.Status():
                 return await self._status()
             case _:
                 raise Refused("invalid", f"{type(request).__name__} is not a request for the UEM")
 
     async def _register(self, request: control.Register) -> Decision:
-        key = _key(request.device_id, request.principal)
+        key = self._key(request.device_id, request.principal)
         check_words("$", device_type=request.device_type, note=request.note)
         return await self._change(
             lambda registry: registry.register(key, request.device_type, request.note), request.by
         )
 
     async def _set_state(self, request: control.SetState) -> Decision:
-        key = _key(request.device_id, request.principal)
+        key = self._key(request.device_id, request.principal)
         check_words("$", note=request.note)
         if request.state is State.WIPED:
             raise MessageError("`wiped` is what a device confirms; an administrator sets `wipe_pending` - at `$.state`")
@@ -74,7 +95,18 @@ class Desk:
             lambda registry: registry.set_state(key, request.state, request.reasons, request.note), request.by
         )
 
-    async def _change(self, job: Change, by: str) -> Decision:
+    async def _flag(self, request: control.Flag) -> Decision:
+        key, cause, holds = self._key(request.device_id, request.principal), request.cause, request.holds
+        if cause not in CAUSES:
+            raise MessageError(f"`cause` is one of {', '.join(sorted(CAUSES))}; found {cause.value} - at `$.cause`")
+        return await self._change(lambda registry: registry.flag(key, cause, holds=holds), request.by)
+
+    async def _assign(self, request: control.AssignPolicy) -> Decision:
+        key = self._key(request.device_id, request.principal)
+        said = "the default policy" if request.policy is None else f"policy {request.policy}"
+        return await self._change(lambda registry: registry.assign(key, request.policy), request.by, said)
+
+    async def _change(self, job: Change, by: str, detail: str = "") -> Decision:
         """Make the change, hand it to the pusher, answer: the push is not waited for."""
         check_words("$", by=by)
         decisions = await self._worker.call(job)
@@ -82,8 +114,8 @@ class Desk:
         for decision in decisions:
             key = DeviceKey(decision.device_id, decision.principal)
             action = "removed" if decision.removed else decision.state
-            version = decision.version
-            self._audit("uem_changed", key=key, action=action, reasons=decision.reasons, version=version, by=by)
+            version, why = decision.version, decision.reasons
+            self._audit("uem_changed", key=key, action=action, reasons=why, version=version, by=by, detail=detail)
         return decisions[0]
 
     async def _list(self, request: control.ListRegistered) -> list[object]:
@@ -97,9 +129,8 @@ class Desk:
         pushes = {"pushes": self._pusher.sent, "pushes_pending": self._pusher.pending}
         return {**counts, "contacts": self._api.contacts, **pushes}
 
-
-def _key(device_id: str, principal: str) -> DeviceKey:
-    """The canonical key of what a person typed. Raises `MessageError`."""
-    key = canonical(device_id, principal)
-    check_key(key.device_id, key.principal)
-    return key
+    def _key(self, device_id: str, principal: str) -> DeviceKey:
+        """The canonical key of what a person typed. Raises `MessageError`."""
+        key = canonical(device_id, principal, self._names)
+        check_key(key.device_id, key.principal)
+        return key

@@ -10,6 +10,7 @@ import msgspec
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.uem.api import Decision, Push
+from sentry_runtime.uem.messages import that_fit
 from sentry_runtime.uem.trail import Audit
 
 PENDING = 10_000  # devices changed while the Sentry is away; beyond, the oldest are left to the feed
@@ -64,7 +65,7 @@ class Pusher:
                     await self._push(session)
 
     async def _push(self, session: aiohttp.ClientSession) -> None:
-        decisions = tuple(self._pending.values())[:DECISIONS_PER_PUSH]
+        decisions = that_fit(tuple(self._pending.values())[:DECISIONS_PER_PUSH])
         problem = await self._send(session, Push(decisions=decisions))
         if problem:
             if self._failures == 0:

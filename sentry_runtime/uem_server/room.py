@@ -6,7 +6,7 @@
 | such a device was last reported `KEPT_SECONDS` ago | it is removed; if it comes again it is recorded anew |
 | such a removal is `REMOVAL_KEPT_SECONDS` old | the note of it goes, unless an administrator ever spoke of the device |
 
-What an administrator says is never refused and never expires.
+What an administrator says is never refused and never expires, and neither is what was found wrong with a device.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.uem_server import names
-from sentry_runtime.uem_server.tables import Alias, Device, Spelling
+from sentry_runtime.eas.principal import user_of
+from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Device, Place, Says, Spelling
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
 PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
@@ -30,13 +30,18 @@ class NoRoomError(RuntimeError):
 
 
 def undecided() -> ColumnElement[bool]:
-    """The rows that only a contact made."""
+    """The rows that only a contact made, and with which nobody has found anything wrong."""
+    return and_(by_contact(), ~Device.causes.any())
+
+
+def by_contact() -> ColumnElement[bool]:
+    """The rows that no administrator has registered, allowed, blocked or wiped."""
     return and_(Device.registered.is_(False), Device.manual.is_(False), Device.removed.is_(False))
 
 
 def check(session: Session, key: DeviceKey) -> None:
     """Raise `NoRoomError` unless one more undecided device of this principal may be recorded."""
-    user = names.user(key.principal)
+    user = user_of(key.principal)
     rows = session.execute(
         select(Device.principal, func.count())
         .join(Spelling, Spelling.device == Device.id)
@@ -65,5 +70,6 @@ def forget_removals(session: Session, now: float) -> None:
         .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
     )
     numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
-    for table, column in ((Alias, Alias.device), (Spelling, Spelling.device), (Device, Device.id)):
-        session.execute(delete(table).where(column.in_(numbers)))
+    parts = (Alias.device, Assignment.device, Cause.device, Place.device, Says.device, Spelling.device)
+    for column in (*parts, Device.id):
+        session.execute(delete(column.class_).where(column.in_(numbers)))

@@ -1,5 +1,8 @@
 """What the UEM says of a device (pure).
 
+An administrator's word by hand stands above the automatic one, in both directions: who is allowed by hand passes against any
+cause, who is blocked by hand stays so when all causes are gone. To register a device gives it back to the automatic word.
+
 A device is matched by its exact id and its exact principal, both in canonical form; `user` and `user@domain` are two
 principals. What is said under another spelling (an alias, the id as text and as hex, a name that may be the same person's)
 never grants anything; it only restricts: who is known and blocked, or to be wiped, under one of them is blocked.
@@ -9,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sentry_runtime.devices.record import Reason, State
+
+CAUSES = frozenset({Reason.COMPROMISED, Reason.OS_VERSION, Reason.NOT_ENCRYPTED, Reason.OUT_OF_CONTACT, Reason.POLICY})
+"""What may be found wrong with a device itself, and be mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,16 @@ class Standing:
 
 def unregistered(*, auto_block: bool) -> Standing:
     """The word on a device that nobody has registered."""
-    return Standing(State.BLOCKED, (Reason.UNREGISTERED,)) if auto_block else Standing(State.ALLOWED)
+    return automatic((), registered=False, auto_block=auto_block)
+
+
+def automatic(causes: Iterable[Reason], *, registered: bool, auto_block: bool) -> Standing:
+    """The word on a device that no administrator has allowed, blocked or wiped by hand: every cause blocks by itself, so that it
+    is free only when the last one is cleared."""
+    reasons = set(causes)
+    if auto_block and not registered:
+        reasons.add(Reason.UNREGISTERED)
+    return Standing(State.BLOCKED, tuple(sorted(reasons))) if reasons else Standing(State.ALLOWED)
 
 
 def effective(own: Standing, aliases: Iterable[Standing]) -> Standing:

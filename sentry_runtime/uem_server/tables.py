@@ -41,6 +41,10 @@ class Device(Base):
     last_seen: Mapped[int] = mapped_column(default=0)
     aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
+    causes: Mapped[list["Cause"]] = relationship(cascade="all, delete-orphan")
+    place: Mapped["Place | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    assignment: Mapped["Assignment | None"] = relationship(cascade="all, delete-orphan")
+    says: Mapped["Says | None"] = relationship(cascade="all, delete-orphan")
 
 
 class Alias(Base):
@@ -51,8 +55,20 @@ class Alias(Base):
     alias: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
+class Cause(Base):
+    """Something that was found wrong with a device and has not been cleared.
+
+    A table of its own, as `Spelling` is.
+    """
+
+    __tablename__ = "causes"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Spelling(Base):
-    """What all spellings of one device and one person share (`names`), and whether an administrator ever spoke of the row.
+    """What all spellings of one device and one person share (`root` of `eas.device_id`, `user_of` of `eas.principal`), and
+    whether an administrator ever spoke of the row.
 
     A table of its own, so that a database from before it gets it without a change to what is there.
     """
@@ -63,6 +79,47 @@ class Spelling(Base):
     user: Mapped[str]
     root: Mapped[str]
     spoken: Mapped[bool] = mapped_column(default=False)
+
+
+class Place(Base):
+    """A device's place in its mailbox, or that it waits for one (`places`). A table of its own, as `Spelling` is."""
+
+    __tablename__ = "places"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    rank: Mapped[int]
+    waits: Mapped[bool]
+
+
+class Bound(Base):
+    """One row: the limit that the places were last given by."""
+
+    __tablename__ = "bounds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    devices_per_mailbox: Mapped[int]
+
+
+class Assignment(Base):
+    """The policy that an administrator assigned to a device, by its name. A table of its own, for the same reason."""
+
+    __tablename__ = "assignments"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    policy: Mapped[str] = mapped_column(index=True)
+
+
+class PolicyNote(Base):
+    """The digest under which a policy was last told to Sentries, by its name."""
+
+    __tablename__ = "policy_notes"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+
+
+class Says(Base):
+    """What a device says of itself: the fields that it says, by their names."""
+
+    __tablename__ = "says"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    fields: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
 
 
 def open_engine(url: str) -> Engine:

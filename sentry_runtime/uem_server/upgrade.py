@@ -1,14 +1,16 @@
-"""What a database from before `Spelling` needs once, when it is opened."""
+"""What a database needs when it is opened: one from before `Spelling`, and one whose site has said more of its names."""
 
 from collections.abc import Callable
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.eas import device_id, principal
 from sentry_runtime.uem.messages import MessageError, canonical
-from sentry_runtime.uem_server import names
-from sentry_runtime.uem_server.tables import Device, Spelling
+from sentry_runtime.uem_server.tables import Alias, Device, Place, Spelling
+
+_STRICTNESS = (State.ALLOWED, State.BLOCKED, State.WIPED, State.WIPE_PENDING)
 
 
 def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
@@ -29,9 +31,68 @@ def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
         session.flush()
 
 
+def rename(session: Session, names: principal.Names, next_version: Callable[[], int]) -> list[str]:
+    """Give the devices of principals whom the site now knows by another name that name; the new names.
+
+    A Sentry knows the device under the old name, so that is removed like any other. What is said under both names becomes
+    one word:
+
+    | under the old and the new name | then |
+    |---|---|
+    | registered or said by hand under one | that word |
+    | under both | the stricter one |
+    | under neither | what is under the new one |
+    """
+    short = [Device.principal.endswith(f"@{domain}", autoescape=True) for domain in names.domains]
+    bare = [Device.principal.not_like("%@%")] if names.default_domain else []
+    if not (short or bare):
+        return []
+    renamed: list[str] = []
+    old = select(Device).where(Device.removed.is_(False), or_(*short, *bare))
+    for device in session.scalars(old.order_by(Device.id)).all():
+        key = DeviceKey(device.device_id, names.canonical(device.principal))
+        if key.principal != device.principal:
+            there = find(session, key)
+            fresh = there is None or there.removed
+            new = there or Device(device_id=key.device_id, principal=key.principal)
+            new.version = next_version()
+            _merge(device, new, fresh=fresh)
+            new.spelling = new.spelling or spelling(key, spoken=device.spelling is not None and device.spelling.spoken)
+            session.add(new)
+            device.version = next_version()
+            renamed.append(key.principal)
+            session.flush()
+    return renamed
+
+
+def _merge(old: Device, new: Device, *, fresh: bool) -> None:
+    """Put what is known of `old` into `new`, which has nothing of its own when it is `fresh`; `old` is removed."""
+    if fresh:
+        new.removed, new.registered, new.device_type, new.first_seen, new.last_seen = False, False, "", 0, 0
+    if fresh or _strength(old) > _strength(new):
+        new.state, new.reasons, new.note, new.manual = old.state, list(old.reasons), old.note, old.manual
+    new.registered = new.registered or old.registered
+    new.device_type = new.device_type or old.device_type
+    new.first_seen = min((seen for seen in (old.first_seen, new.first_seen) if seen), default=0)
+    new.last_seen = max(old.last_seen, new.last_seen)
+    known = {alias.alias for alias in new.aliases}
+    new.aliases += [Alias(alias=alias.alias) for alias in old.aliases if alias.alias not in known]
+    if old.place is not None and (new.place is None or new.place.waits):
+        new.place = new.place or Place()
+        new.place.rank, new.place.waits = old.place.rank, old.place.waits
+    old.removed, old.registered, old.manual = True, False, False
+    old.aliases, old.note, old.first_seen = [], "", 0
+
+
+def _strength(device: Device) -> int:
+    """How much a word counts: nobody's least, then the stricter one."""
+    decided = device.registered or device.manual
+    return 1 + _STRICTNESS.index(State(device.state)) if decided else 0
+
+
 def spelling(key: DeviceKey, *, spoken: bool = False) -> Spelling:
     """A device's spelling."""
-    return Spelling(user=names.user(key.principal), root=names.root(key.device_id), spoken=spoken)
+    return Spelling(user=principal.user_of(key.principal), root=device_id.root(key.device_id), spoken=spoken)
 
 
 def find(session: Session, key: DeviceKey) -> Device | None:

@@ -6,6 +6,8 @@ import pwd
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -217,6 +219,13 @@ class Stage:
         records = control.call(self.paths.agent_socket, control.ListDevices(), list[Record])
         assert isinstance(records, list)
         return records
+
+    def wait(self, true: Callable[[], bool]) -> None:
+        """Until it holds; a condition in another process can only be looked at."""
+        end = time.monotonic() + START_SECONDS
+        while not true():
+            assert time.monotonic() < end, "it never came true"
+            time.sleep(0.02)
 
     def raw(self, data: bytes, lines: int = 1) -> bytes:
         """Send these bytes to the agent's socket; so many lines of what comes back."""

@@ -13,8 +13,9 @@ import pytest
 from aiohttp import web
 
 from sentry_runtime.devices.record import State
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.tls import client_context, server_context
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information
 from sentry_runtime.uem.link import (
     LinkDownError,
     LinkError,
@@ -89,6 +90,21 @@ async def test_a_decision_and_a_page_come_through(uem: ScriptedUem, link: UemLin
     page = DecisionPage(decisions=(GOOD,), next=7, more=False)
     uem.says(msgspec.json.encode(page))
     assert await link.decisions(0) == page
+
+
+async def test_what_a_device_says_is_confirmed_without_words(uem: ScriptedUem, link: UemLink) -> None:
+    """204, and nothing else counts."""
+    told = Information(device_id="C1", principal="anna@lab.test", information=DeviceInformation(model="iPhone"))
+    uem.says(b"", 204)
+    await link.inform(told)
+    uem.answers.clear()
+    uem.says(b'{"title": "not now"}', 503)
+    with pytest.raises(LinkRefusedError, match="answered 503: not now"):
+        await link.inform(told)
+    uem.answers.clear()
+    uem.says(b"", 200)
+    with pytest.raises(LinkRefusedError, match="answered 200"):
+        await link.inform(told)
 
 
 @pytest.mark.parametrize(

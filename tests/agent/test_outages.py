@@ -38,6 +38,7 @@ def test_a_thousand_requests_for_a_new_device_are_one_question_at_the_uem(stage:
     assert control.call(stage.paths.uem_admin, control.Status())["contacts"] == 1
 
 
+@pytest.mark.shows("cloud away 1")
 def test_fail_mode_block_blocks_while_the_uem_is_gone_and_keeps_nothing_of_it(stage: Stage) -> None:
     """When the UEM is back, the device's next contact is decided."""
     stage.agent()
@@ -151,6 +152,7 @@ def walk(stage: Stage) -> list[DeviceKey]:
     return keys
 
 
+@pytest.mark.shows("core resync")
 def test_a_push_that_never_arrives_is_repaired_by_the_feed(make_stage: MakeStage) -> None:
     """The UEM's push certificate is not accepted here: only the resync can bring the block."""
     stage = make_stage(resync_seconds=0.2)

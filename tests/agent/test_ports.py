@@ -121,6 +121,8 @@ def test_a_push_beyond_the_bound_is_refused(stage: Stage) -> None:
         ("GET", "/v1/decisions?limit=1001", 400, "`limit`"),
         ("POST", "/v1/contacts", 400, "truncated"),
         ("GET", "/v1/contacts", 405, ""),
+        ("POST", "/v1/information", 400, "truncated"),
+        ("GET", "/v1/information", 405, ""),
         ("HEAD", "/v1/decisions", 405, None),
         ("GET", "/v1", 404, ""),
     ],

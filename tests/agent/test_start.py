@@ -12,6 +12,7 @@ import pytest
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.eas.policy import Policy
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem_server import admin
 from tests.agent.stage import ME, ROOT, Stage
@@ -51,6 +52,15 @@ def test_without_an_embedded_uem_in_the_settings_it_does_not_start(stage: Stage)
     path = stage.write(msgspec.structs.replace(stage.settings, uem_server=None))
     code, words = ends("uem_server", path)
     assert (code, words) == (78, f"sentry-uem: {path}: `uem_server` is missing: this appliance has no UEM in the box\n")
+
+
+def test_a_default_policy_that_is_not_there_is_named(stage: Stage) -> None:
+    """Rather than that devices silently had no policy."""
+    assert stage.settings.uem_server is not None
+    uem = msgspec.structs.replace(stage.settings.uem_server, policies={"strict": Policy()}, default_policy="strikt")
+    path = stage.write(msgspec.structs.replace(stage.settings, uem_server=uem))
+    code, words = ends("uem_server", path)
+    assert (code, words) == (78, "sentry-uem: uem_server.default_policy: there is no policy 'strikt'\n")
 
 
 def test_a_missing_certificate_is_named(stage: Stage) -> None:

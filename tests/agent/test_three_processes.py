@@ -8,9 +8,9 @@ import pytest
 
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
-from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener
+from sentry_runtime.settings import Gateway, Listener, Principals
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from tests.agent.conftest import MakeStage
@@ -30,7 +30,26 @@ async def backend() -> AsyncIterator[Backend]:
 @pytest.fixture
 def stage(make_stage: MakeStage, backend: Backend) -> Stage:
     """UEM, agent and gateway run; nothing is registered."""
+    return start(make_stage(), backend)
+
+
+@pytest.fixture
+def crowded(make_stage: MakeStage, backend: Backend) -> Stage:
+    """The same where two devices of a mailbox may pass, registered or not, and the site says how its users are named."""
     made = make_stage()
+    assert made.settings.uem_server is not None
+    made.settings = msgspec.structs.replace(
+        made.settings,
+        uem_server=msgspec.structs.replace(
+            made.settings.uem_server, devices_per_mailbox=2, auto_block_unregistered=False
+        ),
+        principals=Principals(domains={"lab": "lab.test"}, default_domain="lab.test"),
+    )
+    return start(made, backend)
+
+
+def start(made: Stage, backend: Backend) -> Stage:
+    """Start the three processes in front of this mail server."""
     listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
     made.settings = msgspec.structs.replace(
         made.settings,
@@ -173,3 +192,130 @@ async def test_a_known_device_goes_on_while_agent_and_uem_are_dead(stage: Stage,
     assert (await phone.ask(post())).status == 200
     await phone.close()
     assert len(backend.seen) == 3
+
+
+def flag(cause: Reason, *, holds: bool) -> control.Flag:
+    """Something is wrong with the phone, or no longer."""
+    return control.Flag(device_id=PHONE.device_id, principal=PHONE.principal, cause=cause, holds=holds)
+
+
+@pytest.mark.shows("stig 5a", "core 5", "core breach")
+async def test_two_causes_block_and_clearing_one_keeps_the_block(stage: Stage) -> None:
+    """Feature rows 11 and 48: from the UEM through the agent to the gateway, and the explanation names what is left."""
+    phone = post(version="12.1")
+    await say(stage, REGISTER)
+    assert await status_of(stage, phone) == 200
+    await announced(stage, flag(Reason.COMPROMISED, holds=True), PHONE)
+    await announced(stage, flag(Reason.OS_VERSION, holds=True), PHONE)
+    assert await status_of(stage, phone) == 403
+    await announced(stage, flag(Reason.COMPROMISED, holds=False), PHONE)
+    assert await status_of(stage, phone) == 403
+    asked = control.Explain(device_id="phone1", principal="Anna@Lab.test")
+    said = await asyncio.to_thread(control.call, stage.settings.paths.gateway_control, asked, control.Explanation)
+    assert (said.action, said.reasons, said.decided_by) == ("block", ("os_version",), "blocked")
+    await announced(stage, flag(Reason.OS_VERSION, holds=False), PHONE)
+    assert await status_of(stage, phone) == 200
+
+
+async def test_what_an_administrator_says_by_hand_stands_above_every_cause(stage: Stage) -> None:
+    """Feature row 13, in both directions: Allow against a cause, Block although there is none."""
+    phone = post(version="12.1")
+    await say(stage, REGISTER)
+    assert await status_of(stage, phone) == 200
+    await announced(stage, flag(Reason.COMPROMISED, holds=True), PHONE)
+    allow = control.SetState(device_id=PHONE.device_id, principal=PHONE.principal, state=State.ALLOWED)
+    await announced(stage, allow, PHONE)
+    assert await status_of(stage, phone) == 200
+    await announced(stage, BLOCK, PHONE)
+    word = await say(stage, flag(Reason.COMPROMISED, holds=False))  # nothing to announce: it is blocked all the same
+    assert (word.state, word.reasons) == (State.BLOCKED, (Reason.MANUAL,))
+    assert await status_of(stage, phone) == 403
+    with pytest.raises(ControlError, match="`cause` is one of compromised"):
+        await say(stage, flag(Reason.MANUAL, holds=True))
+
+
+@pytest.mark.shows("core breach")
+async def test_a_posture_that_changes_cuts_what_hangs(stage: Stage, backend: Backend) -> None:
+    """Feature row 11: the UEM learns that the device is compromised; its Ping ends at once."""
+
+    async def hold(turn: Turn) -> None:
+        await turn.body()
+        await turn.reader.read()
+
+    await say(stage, REGISTER)
+    backend.script = hold
+    phone = await device(stage)
+    await phone.send(post("Ping"))
+    await backend.wait_seen()
+    await say(stage, flag(Reason.COMPROMISED, holds=True))
+    assert (await phone.response()).body.endswith(b"\x03129\x00\x01\x01")
+    await phone.close()
+
+
+NAMES = ("anna@lab.test", "LAB\\anna", "anna", "\\Anna", "anna@lab", "lab.test\\ANNA")
+
+
+@pytest.mark.shows("stig 5b", "core 5")
+async def test_many_first_contacts_of_one_mailbox_at_once_get_two_places(crowded: Stage, backend: Backend) -> None:
+    """Under every form of the name; those beyond are told so in the words of their version."""
+    phones = [await device(crowded) for _ in range(12)]
+    for number, phone in enumerate(phones):
+        name = NAMES[number % len(NAMES)]
+        version = "12.1" if number % 2 else "14.1"
+        await phone.send(post(device=f"D{number}", authorization=basic(name), user="anna", version=version))
+    answers = [await phone.response() for phone in phones]
+    passed = [(answer.status, answer.body) == (200, b"") for answer in answers]
+    assert passed.count(True) == 2
+    for number, answer in enumerate(answers):
+        if not passed[number]:
+            assert answer.status == (403 if number % 2 else 200)
+            assert number % 2 or b"177" in answer.body
+        await phones[number].close()
+    assert len(backend.seen) == 2
+    listed = crowded.listed()
+    assert {record.key.principal for record in listed} == {"anna@lab.test"}
+    assert sorted(record.reasons for record in listed) == [()] * 2 + [(Reason.MAILBOX_LIMIT,)] * 10
+
+
+async def test_a_removed_device_makes_room_for_the_next(crowded: Stage, backend: Backend) -> None:
+    """Whoever has waited longest, within the time of a push; what is allowed by hand needs no room."""
+    for number, status in ((1, 200), (2, 200), (3, 403), (4, 403)):
+        assert await status_of(crowded, post(device=f"D{number}", version="12.1")) == status
+    blob = "eQAJBAJEMQAGaVBob25l"  # Sync in 12.1 of the device of the bytes "D1"
+    who = basic("LAB\\anna")
+    head = f"POST /Microsoft-Server-ActiveSync?{blob} HTTP/1.1\r\nHost: a\r\nAuthorization: {who}\r\n"
+    assert await status_of(crowded, f"{head}Content-Length: 0\r\n\r\n".encode()) == 200
+    allow = control.SetState(device_id="D4", principal="LAB\\Anna", state=State.ALLOWED, reasons=())
+    await announced(crowded, allow, DeviceKey("D4", "anna@lab.test"))
+    assert await status_of(crowded, post(device="D4", version="12.1")) == 200
+    assert await status_of(crowded, post(device="D3", version="12.1")) == 403
+    remove = control.Remove(device_id="D2", principal="anna")
+    await announced(crowded, remove, DeviceKey("D2", "anna@lab.test"), DeviceKey("D3", "anna@lab.test"))
+    assert await status_of(crowded, post(device="D3", version="12.1")) == 200
+    assert await status_of(crowded, post(device="D2", version="12.1")) == 403
+
+
+async def test_every_form_of_a_users_name_is_one_device_in_the_list(crowded: Stage, backend: Backend) -> None:
+    """And one question; the administrator's word under yet another form is about it."""
+    for name in NAMES:
+        assert await status_of(crowded, post(authorization=basic(name), user="anna")) == 200
+    assert [record.key for record in crowded.listed()] == [PHONE]
+    assert crowded.status()["questions"] == 1
+    await announced(crowded, control.SetState(device_id="phone1", principal="Lab\\ANNA", state=State.BLOCKED), PHONE)
+    for name in NAMES:
+        assert await status_of(crowded, post(authorization=basic(name), user="anna", version="12.1")) == 403
+
+
+async def test_a_hundred_first_requests_at_once_are_one_entry_and_one_question(
+    crowded: Stage, backend: Backend
+) -> None:
+    """Each on a connection of its own."""
+    phones = [await device(crowded) for _ in range(100)]
+    for phone in phones:
+        await phone.send(post())
+    assert {(await phone.response()).status for phone in phones} == {200}
+    for phone in phones:
+        await phone.close()
+    assert [record.key for record in crowded.listed()] == [PHONE]
+    assert crowded.status()["questions"] == 1
+    assert len(backend.seen) == 100

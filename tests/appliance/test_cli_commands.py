@@ -7,13 +7,13 @@ import paramiko
 import pytest
 
 from tests.appliance.terminal import connected
-from tests.lab import Lab
+from tests.lab import Lab, Measured
 
 pytestmark = pytest.mark.appliance
 
 TOPICS = (
     "version", "clock", "uptime", "hostname", "banner", "interfaces", "ip route", "ip name-server", "ip arp", "ssh",
-    "ports", "fips", "service", "portal", "gateway", "agent", "backends", "uem", "sentry devices",
+    "ports", "fips", "service", "portal", "gateway", "agent", "backends", "uem", "sentry devices", "sentry policies",
     "sentry emm-source-verify", "sentry emm-ips", "memory", "tcp", "timeout", "confirmation",
 )  # fmt: skip
 NO_COMMANDS = (
@@ -83,12 +83,12 @@ def test_the_cli_works_while_the_portal_is_stopped(lab: Lab) -> None:
     assert "active" in lab.cli("enable", lab.enable_secret, "service portal status").stdout
 
 
-def test_show_version_answers_quickly_over_an_open_session(lab: Lab) -> None:
+def test_an_open_session_answers_one_line_after_the_other(lab: Lab, measured: Measured) -> None:
+    """How long each took is told at the end of the run, without the opening of the session."""
     lines = ["show version"] * 20
     started = time.monotonic()
     lab.cli("show clock", "show hostname")
     opening = time.monotonic() - started
     started = time.monotonic()
     assert lab.cli(*lines).stdout.count("Sentry ") == 20
-    each = (time.monotonic() - started - opening) / len(lines)
-    assert each < 0.15
+    measured("show version over an open session", (time.monotonic() - started - opening) / len(lines))

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.appliance.terminal import PROMPT, Terminal, connected
+from tests.appliance.terminal import Terminal, connected
 from tests.lab import Lab
+from tests.screen import PROMPT
 
 pytestmark = pytest.mark.appliance
 
@@ -23,7 +24,7 @@ def terminal(lab: Lab) -> Iterator[Terminal]:
 
 def enable(terminal: Terminal, lab: Lab) -> None:
     """Go privileged."""
-    terminal.do("enable", r"secret:\s*$")
+    terminal.do("enable", r"secret:\Z")
     assert terminal.answer(lab.enable_secret).rstrip().endswith(f"{HOST}#")
 
 
@@ -40,11 +41,12 @@ def test_the_four_modes_and_their_prompts(terminal: Terminal, lab: Lab) -> None:
 
 def test_help_and_completion_at_any_point(terminal: Terminal) -> None:
     terminal.send("show sentry ?")
-    assert "emm-source-verify" in terminal.expect(rf"{HOST}> show sentry\s*$")
+    # The line as typed stands on the screen before the help comes, and again behind it.
+    terminal.expect(rf"(?s)emm-source-verify.*{HOST}> show sentry\Z")
     terminal.send("dev?")
-    assert "device" in terminal.expect(rf"{HOST}> show sentry dev\s*$")
+    terminal.expect(rf"(?s)device.*{HOST}> show sentry dev\Z")
     terminal.send("ices\r")
-    terminal.expect(PROMPT)
+    terminal.expect(rf"(?s)(devices: none|last change).*{PROMPT}")
     terminal.send("sho\tvers\t\r")
     assert "Debian" in terminal.expect(rf"(?s)OpenSSL.*{PROMPT}")
 

@@ -13,6 +13,9 @@ from pyactivesync import Client
 from pyactivesync._wbxml import WBXMLReader, find, text_of
 
 from images.guest import wait_for
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy
+from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, Request, decode_response, encode_request
 from tests.e2e.mailserver.server import Account
 from tests.lab import Lab
 
@@ -23,6 +26,7 @@ AUDIT_LINES = "5000"  # of its end: more than one session of tests writes
 # FolderHierarchy:FolderSync{SyncKey "0"}; Ping{HeartbeatInterval, Folders} is built per folder.
 FOLDER_SYNC = bytes.fromhex("03016a00000756520330000101")
 DEVICE_IS_BLOCKED = "129"  # MS-ASCMD 2.2.2, common status codes
+PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
 
 
 def new_id() -> str:
@@ -83,12 +87,17 @@ class Audit:
 
 @dataclass(slots=True)
 class Phone:
-    """A device that speaks in raw requests, over one connection, with Basic credentials."""
+    """A device that speaks in raw requests, over one connection, with Basic credentials. As every phone it provisions when it
+    is told to, and then repeats its request."""
 
     lab: Lab
     account: Account
     device_id: str
     version: str = "14.1"
+    model: str = "Phone of the tests"
+    policy: Policy | None = None
+    """What it was handed out last."""
+    key: int = 0
     session: requests.Session = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,15 +110,46 @@ class Phone:
         return self.session.options(self.lab.device_url, timeout=30)
 
     def post(self, command: str, body: bytes, *, seconds: float = 30) -> requests.Response:
-        """One command."""
+        """One command; provisions in between where that is asked for."""
+        answer = self.ask(command, body, seconds=seconds)
+        if answer.status_code != PROVISION_FIRST:
+            return answer
+        refusal = self.provision()
+        return self.ask(command, body, seconds=seconds) if refusal is None else refusal
+
+    def ask(self, command: str, body: bytes, *, seconds: float = 30) -> requests.Response:
+        """One command with the policy key that the device has, and the answer as it comes."""
         parameters = {
             "Cmd": command,
             "User": self.account.user,
             "DeviceId": self.device_id,
             "DeviceType": "Phone",
         }
-        headers = {"MS-ASProtocolVersion": self.version, "Content-Type": "application/vnd.ms-sync.wbxml"}
+        headers = {
+            "MS-ASProtocolVersion": self.version,
+            "X-MS-PolicyKey": str(self.key),
+            "Content-Type": "application/vnd.ms-sync.wbxml",
+        }
         return self.session.post(self.lab.device_url, params=parameters, data=body, headers=headers, timeout=seconds)
+
+    def provision(self) -> requests.Response | None:
+        """Take the policy in two phases (MS-ASPROV 3.1.5.1); the answer of a server that does not go along with it."""
+        self.key = 0
+        phases: list[Callable[[], Request]] = [
+            lambda: Ask(EAS_WBXML, DeviceInformation(model=self.model, os="Tests")),
+            lambda: Acknowledgement(EAS_WBXML, self.key, 1),
+        ]
+        for phase in phases:
+            answer = self.ask("Provision", encode_request(phase()))
+            if answer.status_code != requests.codes.ok:
+                return answer
+            response = decode_response(answer.content)
+            if response.policy is None or response.policy.key is None:
+                return answer
+            self.key = response.policy.key
+            if isinstance(response.policy.document, Policy):
+                self.policy = response.policy.document
+        return None
 
     def folder_sync(self) -> requests.Response:
         """FolderSync from the beginning: the first command that must be let through."""
@@ -121,10 +161,7 @@ class NothingNewError(Exception):
 
 
 class SyncClient(Client):  # type: ignore[misc]  # the library ships no types
-    """pyactivesync, bent where it and SOGo differ: SOGo has no policies, and says "nothing new" by an empty body."""
-
-    def _ensure_provisioned(self) -> None:
-        """There is nothing to provision."""
+    """pyactivesync, bent where it and SOGo differ: SOGo says "nothing new" by an empty body. It provisions with the gateway."""
 
     def _post(self, cmd: str, wbxml: bytes, **options: Any) -> bytes:
         body: bytes = super()._post(cmd, wbxml, **options)

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from images.guest import Guest
-from tests.e2e.device import Audit, Phone, new_id
+from tests.e2e.device import Audit, Phone, eventually, new_id
 from tests.e2e.mailserver.server import ALICE
 from tests.lab import Lab
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 def test_a_request_and_its_outcome_are_joined_by_an_id(lab: Lab, alices_device: str, audit: Audit) -> None:
     """Who, what, from where, what came of it."""
     Phone(lab, ALICE, alices_device).folder_sync()
-    outcome = audit.wait_for(event="outcome", device_id=alices_device, command="FolderSync")
+    outcome = audit.wait_for(event="outcome", device_id=alices_device, command="FolderSync", action="allow")
     request = audit.wait_for(event="request", id=outcome["id"])
     assert request["principal"] == outcome["principal"] == "alice"
     assert request["source"] == "10.98.1.1"
@@ -34,11 +34,13 @@ def test_a_refusal_says_why(lab: Lab, audit: Audit) -> None:
 def test_every_request_has_exactly_one_outcome(lab: Lab, alices_device: str, audit: Audit) -> None:
     """Of the device's three requests none is missing and none is told twice."""
     phone = Phone(lab, ALICE, alices_device)
+    assert phone.provision() is None
     for _ in range(3):
         phone.folder_sync()
-    audit.wait_for(event="outcome", device_id=alices_device)
-    requests = [line["id"] for line in audit.lines(event="request", device_id=alices_device)]
-    outcomes = [line["id"] for line in audit.lines(event="outcome", device_id=alices_device)]
+    of_these = {"device_id": alices_device, "command": "FolderSync"}
+    eventually(lambda: len(audit.lines(event="outcome", **of_these)) >= 3, "three outcomes", 15)
+    requests = [line["id"] for line in audit.lines(event="request", **of_these)]
+    outcomes = [line["id"] for line in audit.lines(event="outcome", **of_these)]
     assert len(requests) == len(set(requests)) == 3
     assert sorted(outcomes) == sorted(requests)
 

@@ -37,7 +37,8 @@ def free_port() -> int:
 
 @pytest.fixture
 async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterator[MakeStand]:
-    """Make a running stand: limits, number of backends and workers, the backends' certificate (None: plain HTTP)."""
+    """Make a running stand: limits, number of backends and workers, the backends' certificate (None: plain HTTP), and any
+    other setting of the gateway."""
     made: list[Stand] = []
 
     async def make(
@@ -48,6 +49,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
         certificate: str | None = "backend",
         started: bool = True,
         external_host: str = "",
+        **gateway_settings: object,
     ) -> Stand:
         folder = tmp_path / str(len(made))
         for name in ("", "devices"):
@@ -84,6 +86,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             external_host=external_host,
             limits=limits,
         )
+        gateway = msgspec.structs.replace(gateway, **gateway_settings)
         link = settings.UemLink(mode="embedded", url="https://127.0.0.1:9443", tls=trust)
         whole = settings.Settings(gateway=gateway, agent=settings.Agent(uem=link), paths=paths)
         agent = ScriptedAgent(paths)

@@ -21,6 +21,7 @@ from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Writer, encode_key
+from sentry_runtime.eas.policy import Policy, digest
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
@@ -144,12 +145,14 @@ class Backend:
         self.script: Script = say_yes
         self.probe: Script = say_yes
         self.connections = 0
+        self.open = 0  # of them now
         self.lost = asyncio.Event()
         self.port = 0
         self.arrived = asyncio.Condition()
         self._context = context
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, ssl=self._context)
@@ -161,6 +164,13 @@ class Backend:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            # The gateway may have gone without a word, and then nobody would answer a good-bye.
+            with contextlib.suppress(AttributeError):  # Python 3.11's, where TLS is closed already
+                writer.transport.abort()
+        while self._writers:
+            with contextlib.suppress(OSError):
+                await self._writers.pop().wait_closed()
 
     async def wait_seen(self, count: int = 1) -> None:
         """Until so many requests have come."""
@@ -169,6 +179,8 @@ class Backend:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
+        self._writers.add(writer)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -185,6 +197,7 @@ class Backend:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             self.lost.set()
             writer.close()
 
@@ -227,6 +240,7 @@ class ScriptedAgent:
 
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
+        self.described: list[control.Describe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.following = asyncio.Event()
         self._writer = Writer(paths.devices)
@@ -245,12 +259,29 @@ class ScriptedAgent:
         await self._server.stop()
         self.following.clear()
 
-    async def put(self, key: DeviceKey, state: State, *reasons: Reason) -> Record:
-        """Write an entry and tell the followers."""
-        record = Record(key=key, state=state, version=1, reasons=tuple(reasons), registered=True)
-        self.put_silently(record)
+    async def put(self, key: DeviceKey, state: State, *reasons: Reason, policy: Policy | None = None) -> Record:
+        """Write an entry and tell the followers; an entry that is there already is the one before."""
+        try:
+            before = self._writer.get(key)
+        except msgspec.DecodeError:  # a test damaged it
+            before = None
+        named = b"" if policy is None else digest(policy)
+        record = Record(
+            key=key,
+            state=state,
+            version=1,
+            reasons=tuple(reasons),
+            registered=True,
+            policy=named,
+            policy_before=None if before is None else before.policy,
+        )
+        self._writer.write(put=[record], policies=[] if policy is None else [policy])
         await self._tell(key)
         return record
+
+    def forget_policy(self, policy: Policy) -> None:
+        """As if its last entry had gone."""
+        self._writer.write(forget=[digest(policy)])
 
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
@@ -282,6 +313,9 @@ class ScriptedAgent:
                 return await self.answer(request)
             case control.Follow():
                 return Stream(self._follow)
+            case control.Describe():
+                self.described.append(request)
+                return None
             case _:
                 raise Refused("unknown", "not scripted")
 

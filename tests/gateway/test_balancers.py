@@ -6,6 +6,7 @@ seeds/002 "Use of SSL Certificates": behind a load balancer, with or without TLS
 import asyncio
 import socket
 import ssl
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -14,7 +15,9 @@ import pytest
 from sentry_runtime.devices.record import State
 from sentry_runtime.settings import Listener
 from tests.gateway.conftest import MakeStand, free_port, with_limits
+from tests.gateway.ntlm_server import Asked, NtlmClient, log_on, start
 from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, post, until
+from tests.gateway.test_decision import hang, reload, rule
 from tests.gateway.test_faults import change
 from tests.unit.gateway.test_proxy_protocol import FOUR, MAPPED, SEEN, SIX, checked, header, tlv
 
@@ -218,6 +221,68 @@ async def test_a_forwarded_address_of_anybody_else_is_nothing(
     (seen,) = stand.backend.seen
     assert (seen.values("X-Forwarded-For"), seen.values("Forwarded")) == ([source], [])
     assert {line["source"] for line in await stand.audit.count(2)} == {source}
+
+
+FORWARDING: dict[str, Any] = {"balancers": (BALANCER,), "forwarded_for": True}
+
+
+@pytest.mark.parametrize(
+    ("listener", "how", "status"),
+    [
+        (PLAIN, {"tls": False}, 401),
+        ({**PROXIED, "tls": False}, {"tls": False, "before": FROM_192_0_2_7}, 401),
+        (FORWARDING, {}, 401),
+        (FORWARDING, {"source": ANYBODY}, 200),
+        (PROXIED, {"before": FROM_192_0_2_7}, 200),
+    ],
+)
+async def test_where_a_balancer_speaks_http_each_request_logs_on(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, listener: dict[str, Any], how: dict[str, Any], status: int
+) -> None:
+    """It may put several devices on one connection, so none goes by an earlier log-on (NTLM) there; by its own message it does.
+
+    Behind the PROXY protocol and TLS the connection is the device's own.
+    """
+    stand = await make_stand(started=False)
+    made = Listener(address="127.0.0.1", port=free_port(), **listener)
+    stand.settings = change(stand.settings, listeners=(made,))
+    await start(stand, monkeypatch, "ntlm")
+    await stand.agent.put(PHONE, State.ALLOWED)
+    asked = Asked(post("FolderSync", authorization=None, user="anna"))
+    device = await connect(stand, **how)
+    response, last = await log_on(device, asked, NtlmClient("LAB\\anna"))
+    assert response.status == 200
+    assert (await device.ask(asked(None))).status == status
+    assert (await device.ask(asked(last))).status == 200
+
+
+@pytest.mark.parametrize("listener", [PROXIED, {**PLAIN, "forwarded_for": True}])
+async def test_rules_on_networks_mean_the_devices_address(make_stand: MakeStand, listener: dict[str, Any]) -> None:
+    """Row 22: not the balancer's, which is the same for everybody."""
+    rules = (rule("branch", "deny", network="192.0.2.7/32"), rule("balancer", "deny", network=f"{BALANCER}/32"))
+    stand = await behind(make_stand, listener, rules=rules)
+    for source, status in (("192.0.2.7", 403), ("192.0.2.8", 200)):
+        said = header(0x21, 0x11, ip_address(source).packed + FOUR[4:]) if "proxy" in listener else b""
+        device = await connect(stand, before=said, tls=listener.get("tls", True))
+        asked = post(version="12.1", extra="" if said else f"X-Forwarded-For: {source}\r\n")
+        assert (await device.ask(asked)).status == status
+    denied, passed = await stand.audit.outcomes(2)
+    assert (denied["rule"], denied["source"], passed["source"]) == ("branch", "192.0.2.7", "192.0.2.8")
+
+
+async def test_a_new_rule_on_a_network_ends_what_a_balancer_carries_for_it(make_stand: MakeStand) -> None:
+    """Also a Ping that is held: it is judged anew by the address that the balancer has told."""
+    stand = await behind(make_stand, {**PLAIN, "forwarded_for": True})
+    stand.backend.script = hang
+    devices = []
+    for source in ("192.0.2.7", "192.0.2.8"):
+        device = await connect(stand, tls=False)
+        await device.send(post("Ping", b"\x03\x01\x6a\x00", extra=f"X-Forwarded-For: {source}\r\n"))
+        devices.append(device)
+    await until(lambda: len(stand.backend.seen) == 2)
+    await reload(stand, rules=(rule("branch", "deny", network="192.0.2.7/32"),))
+    assert (await devices[0].response()).body.endswith(b"129\x00\x01\x01")
+    await until(lambda: stand.status()["exchanges_now"] == 1)
 
 
 async def test_a_balancers_connections_are_not_held_to_one_sources_share(make_stand: MakeStand) -> None:

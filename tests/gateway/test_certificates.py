@@ -14,6 +14,7 @@ from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.settings import CertificateHeader, DeviceAuthentication, Listener, MappedCertificate
 from tests.device_pki import DevicePki, company
 from tests.gateway.conftest import MakeStand, free_port
+from tests.gateway.ntlm_server import SITE, Asked, NtlmClient, log_on, start
 from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, basic, post, until
 from tests.gateway.test_autodiscover import ask, document
 from tests.gateway.test_balancers import ANYBODY, BALANCER, HEALTH, LOCAL, connect
@@ -34,12 +35,13 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> DevicePki:
 async def asking(make_stand: MakeStand, pki: DevicePki, mode: str, **more: Any) -> Stand:
     """A stand whose devices show certificates."""
     listener = more.pop("listener", {})
-    host = more.pop("external_host", "")
+    host, started = more.pop("external_host", ""), more.pop("started", True)
     stand = await make_stand(started=False, external_host=host)
     auth = msgspec.convert({"mode": mode, "authorities": pki.path("believed"), **more}, DeviceAuthentication)
     made = (Listener(address="127.0.0.1", port=free_port(), **listener),)
     stand.settings = change(stand.settings, device_authentication=auth, listeners=made)
-    await stand.start()
+    if started:
+        await stand.start()
     await stand.agent.put(PHONE, State.ALLOWED)
     return stand
 
@@ -219,6 +221,55 @@ async def test_a_balancers_own_connection_needs_no_certificate_and_gets_no_mail(
     assert outcome["reasons"] == ["certificate_missing"]
 
 
+FOLDER_SYNC = Asked(post("FolderSync", b"abc", authorization=None, user="anna"))
+
+
+async def test_a_log_on_of_a_connection_beside_a_certificate(
+    make_stand: MakeStand, pki: DevicePki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first message names nobody and passes. What went by the certificate alone before goes by the log-on from then on."""
+    stand = await asking(make_stand, pki, "identity_certificate", started=False)
+    await start(stand, monkeypatch, "ntlm", "basic")
+    device = await shown(stand, pki, "anna")
+    assert (await device.ask(FOLDER_SYNC(None))).status == 401  # the backend's word: it wants to know, too
+    response, last = await log_on(device, FOLDER_SYNC, NtlmClient("LAB\\anna"))
+    assert (response.status, response.body) == (200, b"LAB\\anna")
+    for authorization in (None, last, None):
+        response = await device.ask(FOLDER_SYNC(authorization))
+        assert (response.status, response.body) == (200, b"LAB\\anna")
+    assert {one["principal"] for one in (await stand.audit.outcomes(6))[2:]} == {"anna@lab.test"}
+    await until(lambda: stand.status()["requests"] == 6)
+    assert stand.status()["logons_refused"] == 0  # a request without credentials tries none
+
+
+async def test_nobody_logs_on_with_somebody_elses_certificate(
+    make_stand: MakeStand, pki: DevicePki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """403 for the last message, which no backend sees, and for a first one whose `User=` is another."""
+    stand = await asking(make_stand, pki, "identity_certificate", started=False)
+    await start(stand, monkeypatch, "ntlm")
+    device = await shown(stand, pki, "anna")
+    response, _ = await log_on(device, FOLDER_SYNC, NtlmClient("LAB\\bert"))
+    assert response.status == 403
+    as_bert = Asked(post("FolderSync", authorization=None, user="bert@lab.test"))
+    assert (await device.ask(as_bert(NtlmClient("LAB\\bert").first()))).status == 403
+    outcomes = await stand.audit.outcomes(3)
+    assert [one["reasons"] for one in outcomes] == [["logon_begun"], ["certificate_mismatch"], ["user_mismatch"]]
+    assert len(stand.backend.probes) == 1
+    assert stand.backend.seen == []
+
+
+async def test_a_certificates_user_has_the_sites_one_name(make_stand: MakeStand, pki: DevicePki) -> None:
+    """Its common name is one of the default domain, as a bare name in credentials is."""
+    stand = await asking(make_stand, pki, "identity_certificate", mapping=["common_name"], started=False)
+    stand.settings = msgspec.structs.replace(stand.settings, principals=SITE)
+    await stand.start()
+    device = await shown(stand, pki, "anna")
+    for authorization in (None, basic("LAB\\anna"), basic("anna")):
+        assert (await device.ask(post(authorization=authorization, user="anna"))).status == 200
+    assert {one["principal"] for one in await stand.audit.outcomes(3)} == {"anna@lab.test"}
+
+
 # --- front ends ------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +299,22 @@ async def test_a_front_end_tells_whose_a_request_is(make_stand: MakeStand, pki: 
     assert {len(seen.values("F5-Cert")) for seen in stand.backend.seen} == {0}
     mixed = post(extra=certificate(pki, "bert"), authorization=None, user="anna@lab.test")
     assert (await device.ask(mixed)).status == 403
+
+
+async def test_no_request_of_a_front_end_goes_by_an_earlier_log_on(
+    make_stand: MakeStand, pki: DevicePki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It puts several devices on one connection: what comes without credentials goes by the certificate alone."""
+    stand = await fronted(make_stand, pki, started=False)
+    await start(stand, monkeypatch, "ntlm")
+    device = await connect(stand, tls=False)
+    asked = Asked(post("FolderSync", authorization=None, user="anna", extra=certificate(pki, "anna")))
+    response, last = await log_on(device, asked, NtlmClient("LAB\\anna"))
+    assert (response.status, response.body) == (200, b"LAB\\anna")
+    assert (await device.ask(asked(None))).status == 401
+    assert (await device.ask(asked(last))).status == 200
+    first, without, again = (seen.connection for seen in stand.backend.seen)
+    assert first == again != without
 
 
 async def test_the_header_of_anybody_else_is_taken_out_and_not_believed(make_stand: MakeStand, pki: DevicePki) -> None:

@@ -333,7 +333,7 @@ async def test_status_adds_up_the_workers(make_stand: MakeStand) -> None:
 async def test_the_control_socket_refuses_what_it_does_not_serve(stand: Stand) -> None:
     """A word and a sentence, and the next request is still answered."""
     path = stand.settings.paths.gateway_control
-    with pytest.raises(control.ControlError, match="the gateway serves status, quiesce, drain and resume"):
+    with pytest.raises(control.ControlError, match="the gateway serves status, explain, quiesce, drain and resume"):
         control.call(path, control.ShowDevice(device_id="PHONE1"))
     assert stand.status()["state"] == "running"
 

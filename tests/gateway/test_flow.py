@@ -88,11 +88,12 @@ async def test_who_does_not_read_his_answers_gets_no_more_of_them(stand: Stand) 
     assert resident(worker) - before < 16 * MEGABYTE  # 10 are the trail's buffer, since nobody takes its lines here
 
 
-async def test_a_full_device_holds_up_the_responses_of_later_requests_too(stand: Stand) -> None:
+async def test_a_full_device_holds_up_the_responses_of_later_requests_too(make_stand: MakeStand) -> None:
     """Small answers fill the device's buffer, large ones follow: those wait at the backend. Then all of them come.
 
     The OPTIONS between them take another connection to the backend each time, which nobody has told to wait.
     """
+    stand = await make_stand(throttle=None)  # it goes in circles
     await stand.agent.put(PHONE, State.ALLOWED)
     small, large = 40_000, 6 * MEGABYTE
 
@@ -122,8 +123,9 @@ async def test_a_full_device_holds_up_the_responses_of_later_requests_too(stand:
     assert sizes == [small, 0] * 100 + [large, 0] * 4
 
 
-async def test_after_a_slow_response_the_next_request_is_answered(stand: Stand) -> None:
+async def test_after_a_slow_response_the_next_request_is_answered(make_stand: MakeStand) -> None:
     """Whatever the size at which the last byte falls into a full buffer: the pause does not outlive the response."""
+    stand = await make_stand(throttle=None)  # it goes in circles
     await stand.agent.put(PHONE, State.ALLOWED)
     size = 60_000
     answered = asyncio.Event()

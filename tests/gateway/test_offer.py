@@ -1,7 +1,9 @@
 """What devices are offered through the gateway."""
 
 from sentry_runtime.devices.record import State
+from tests.gateway.conftest import MakeStand
 from tests.gateway.stand import PHONE, Stand, Turn, basic, post
+from tests.gateway.test_provisioning import set_gateway
 
 ASKED = f"OPTIONS /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: a\r\nAuthorization: {basic()}\r\n\r\n".encode()
 SAID = (
@@ -34,3 +36,13 @@ async def test_the_lists_are_cut_wherever_a_backend_sends_them(stand: Stand) -> 
     response = await device.ask(post("FolderSync"))
     assert response.headers["ms-asprotocolversions"] == "2.5,14.1"
     assert response.headers["ms-asprotocolcommands"] == "Sync,Ping"
+
+
+async def test_a_site_may_offer_no_more_than_a_version_of_its_choice(make_stand: MakeStand) -> None:
+    """The newest that it lets its devices have."""
+    stand = await make_stand(started=False)
+    set_gateway(stand, newest_protocol="12.1")
+    await stand.start()
+    stand.backend.script = offer
+    response = await (await stand.device()).ask(ASKED)
+    assert response.headers["ms-asprotocolversions"] == "2.5"

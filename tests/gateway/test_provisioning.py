@@ -15,6 +15,7 @@ from pyactivesync.exceptions import ProvisionError as ClientRefusesError
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.eas.codepages import FOLDERS
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, wap_document
 from sentry_runtime.eas.provision import (
     BYTES,
@@ -22,7 +23,6 @@ from sentry_runtime.eas.provision import (
     WAP_XML,
     Acknowledgement,
     Ask,
-    DeviceInformation,
     Request,
     Response,
     WipeAcknowledgement,
@@ -37,6 +37,7 @@ from tests.gateway.stand import PASSWORD, PATIENCE, PHONE, Device, Stand, Turn, 
 POLICY = Policy(device_password_enabled=True, min_device_password_length=6, allow_camera=False)
 SECRET = bytes(range(32))
 PHONE_BYTES = b"PHONE1"
+SAYS = DeviceInformation(model="iPhone10C1", os="iOS 17.0")
 
 MakeProvisioner = Callable[..., Awaitable[Stand]]
 
@@ -133,7 +134,7 @@ def key_in(response: Response) -> int:
 async def provision(device: Device, form: Form = plain, protocol: str = "14.1") -> int:
     """Both phases; the final key."""
     kind = kind_of(protocol)
-    temporary = key_in(await say(device, form, protocol, Ask(kind)))
+    temporary = key_in(await say(device, form, protocol, Ask(kind, SAYS)))
     return key_in(await say(device, form, protocol, Acknowledgement(kind, temporary, 1), temporary))
 
 
@@ -151,7 +152,7 @@ async def test_a_device_provisions_in_two_phases_and_is_let_through(
             449,
             "03 01 6a 00 00 07 56 4c 03 31 34 32 00 01 01" if modern else "",
         )
-    offered = await say(device, form, protocol, Ask(kind, DeviceInformation(model="iPhone10C1")))
+    offered = await say(device, form, protocol, Ask(kind, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == (wap_document(POLICY) if protocol == "2.5" else POLICY)
     assert offered.device_status == (1 if protocol in ("14.1", "16.1") else None)
@@ -226,7 +227,7 @@ async def test_a_changed_policy_reaches_the_device_with_its_next_request(provisi
     await reload(stand)
     device = await stand.device()
     assert (await device.ask(plain("FolderSync", "14.1", old))).status == 449
-    offered = await say(device, plain, "14.1", Ask(EAS_WBXML))
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == stricter
     # A key of the old policy acknowledges nothing of the new one.
@@ -246,7 +247,7 @@ async def test_two_gateways_with_one_secret_give_and_take_the_same_keys(provisio
     """Nothing is shared but the secret and the policy; even one provisioning may go over both."""
     one, two, stranger = await provisioner(), await provisioner(), await provisioner(secret=b"another" * 6)
     first, second = await one.device(), await two.device()
-    temporary = key_in(await say(first, plain, "14.1", Ask(EAS_WBXML)))
+    temporary = key_in(await say(first, plain, "14.1", Ask(EAS_WBXML, SAYS)))
     final = key_in(await say(second, plain, "14.1", Acknowledgement(EAS_WBXML, temporary, 1), temporary))
     for device in (first, second):
         assert (await device.ask(plain("FolderSync", "14.1", final))).status == 200
@@ -258,7 +259,7 @@ async def test_a_policy_that_restricts_nothing_is_handed_out_all_the_same(provis
     """Clients refuse to go on without a document and a key."""
     stand = await provisioner(policy=Policy())
     device = await stand.device()
-    offered = await say(device, plain, "14.1", Ask(EAS_WBXML))
+    offered = await say(device, plain, "14.1", Ask(EAS_WBXML, SAYS))
     assert offered.policy is not None
     assert offered.policy.document == Policy()
     assert (await device.ask(plain("FolderSync", "14.1", await provision(device)))).status == 200
@@ -274,7 +275,7 @@ async def test_a_device_that_does_not_apply_the_policy_gets_no_key(
     """Unless the settings let such devices pass."""
     stand = await provisioner()
     device = await stand.device()
-    temporary = key_in(await say(device, plain, protocol, Ask(EAS_WBXML)))
+    temporary = key_in(await say(device, plain, protocol, Ask(EAS_WBXML, SAYS)))
     refusal = encode_request(Acknowledgement(EAS_WBXML, temporary, status))
     answer = await device.ask(plain("Provision", protocol, temporary, refusal))
     assert answer.status == http
@@ -294,7 +295,7 @@ async def test_only_an_allowed_device_is_provisioned(provisioner: MakeProvisione
     final = await provision(device)
     await stand.agent.put(PHONE, State.BLOCKED, Reason.MANUAL)
     for command, key in (("Provision", 0), ("FolderSync", final), ("FolderSync", 0)):
-        answer = await device.ask(plain(command, "14.1", key, encode_request(Ask(EAS_WBXML))))
+        answer = await device.ask(plain(command, "14.1", key, encode_request(Ask(EAS_WBXML, SAYS))))
         assert (answer.status, b"\x03129\x00" in answer.body) == (200, True)
 
 
@@ -307,7 +308,7 @@ async def test_a_provision_needs_credentials_that_the_backend_accepts(provisione
 
     stand.backend.probe = refuse
     device = await stand.device()
-    answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))
+    answer = await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))
     assert (answer.status, answer.body) == (401, b"")
     assert len(stand.backend.probes) == 1
 
@@ -322,7 +323,7 @@ async def test_a_provision_may_be_the_first_contact(provisioner: MakeProvisioner
 
     stand.agent.answer = allow
     device = await stand.device()
-    request = plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML)))
+    request = plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS)))
     end = request.index(b"\r\n\r\n") + 10
     await device.send(request[:end])
     await device.send(request[end:])
@@ -337,7 +338,7 @@ async def test_a_provision_may_be_the_first_contact(provisioner: MakeProvisioner
         (b"\x03\x01\x6a\x00\x00\x0e\x45", "", 400, "provision_malformed"),
         (b"\x03\x01\x6a\x00\x00\x0e\x45" + b"\x46" * 100, "", 400, "provision_malformed"),
         (b"x" * (BYTES + 1), "", 413, "provision_too_large"),
-        (encode_request(Ask(EAS_WBXML)), "Content-Encoding: gzip\r\n", 415, "provision_encoded"),
+        (encode_request(Ask(EAS_WBXML, SAYS)), "Content-Encoding: gzip\r\n", 415, "provision_encoded"),
     ],
 )
 async def test_what_is_no_provision_is_refused(
@@ -369,7 +370,7 @@ async def test_requests_that_ask_for_nothing_we_have(provisioner: MakeProvisione
     device = await stand.device()
     assert await say(device, plain, "14.1", Ask()) == Response(status=2)
     assert await say(device, plain, "14.1", WipeAcknowledgement(1)) == Response(status=2)
-    other = await say(device, plain, "14.1", Ask(WAP_XML))
+    other = await say(device, plain, "14.1", Ask(WAP_XML, SAYS))
     assert other.policy is not None
     assert (other.policy.policy_type, other.policy.status, other.policy.key) == (WAP_XML, 3, None)
 
@@ -378,7 +379,7 @@ async def test_a_client_that_waits_for_100_continue_provisions(provisioner: Make
     """The gateway itself invites the body."""
     stand = await provisioner()
     device = await stand.device()
-    request = post("Provision", encode_request(Ask(EAS_WBXML)), extra="Expect: 100-continue\r\n")
+    request = post("Provision", encode_request(Ask(EAS_WBXML, SAYS)), extra="Expect: 100-continue\r\n")
     end = request.index(b"\r\n\r\n") + 4
     await device.send(request[:end])
     assert (await device.head())[0] == 100
@@ -405,10 +406,10 @@ async def test_without_a_policy_provision_and_keys_are_the_backends(stand: Stand
     await stand.agent.put(PHONE, State.ALLOWED)
     device = await stand.device()
     assert (await device.ask(plain("FolderSync", "14.1", 77))).status == 200
-    assert (await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML))))).status == 200
+    assert (await device.ask(plain("Provision", "14.1", 0, encode_request(Ask(EAS_WBXML, SAYS))))).status == 200
     sync, asked = stand.backend.seen
     assert (sync.value("X-MS-PolicyKey"), asked.value("X-MS-PolicyKey")) == ("77", "0")
-    assert asked.body == encode_request(Ask(EAS_WBXML))
+    assert asked.body == encode_request(Ask(EAS_WBXML, SAYS))
 
 
 async def test_a_policy_without_its_secret_is_no_settings(provisioner: MakeProvisioner) -> None:
@@ -476,4 +477,6 @@ async def test_a_strict_client_that_fails_at_the_bare_backend_passes_through_the
     with strict_client(stand) as client:
         folders = await asyncio.to_thread(client.list_folders)
     assert [folder.name for folder in folders] == ["Inbox"]
+    await until(lambda: len(stand.agent.described) == 1)
+    assert (stand.agent.described[0].key, stand.agent.described[0].information.model) == (PHONE, "pyactivesync")
     assert [seen.target.partition("?Cmd=")[2][:10] for seen in stand.backend.seen] == ["FolderSync"]

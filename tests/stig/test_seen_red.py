@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,15 @@ EDITS = (
         ("systemctl", "restart", "chrony.service"),
     ),
 )
-SETTINGS = ("ssh max_sessions 6", "cli idle_minutes 30", "portal idle_minutes 20")
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+SETTINGS = (
+    "ssh max_sessions 6",
+    "cli idle_minutes 30",
+    "portal idle_minutes 20",
+    f"gateway observe until {TOMORROW:%Y-%m-%dT%H:%MZ}",
+)
 BY_SETTINGS = ("V-250982", "V-250996", "V-250984")
+OBSERVED = ("V-251008", "V-251010")  # what is looked at can break them, and does not prove them
 FIREWALL, ACCOUNT = "V-250983", "V-251003"
 BROKEN = {*BY_SETTINGS, FIREWALL, ACCOUNT, *(rule for edit in EDITS for rule in edit.rules)}
 
@@ -168,6 +176,8 @@ def test_broken_rules_are_open_and_mended_ones_are_not(lab: Lab, scan: Scan) -> 
     assert automated == BROKEN | {OPEN_IN_THE_LAB}
     assert {name: red[name]["status"] for name in BROKEN} == dict.fromkeys(BROKEN, "open")
     assert {name: green[name]["status"] for name in BROKEN} == dict.fromkeys(BROKEN, "not_a_finding")
+    assert {name: red[name]["status"] for name in OBSERVED} == dict.fromkeys(OBSERVED, "open")
+    assert {name: green[name]["status"] for name in OBSERVED} == dict.fromkeys(OBSERVED, "not_reviewed")
     assert (red[OPEN_IN_THE_LAB]["status"], green[OPEN_IN_THE_LAB]["status"]) == ("not_a_finding", "open")
 
 

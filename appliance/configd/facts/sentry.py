@@ -1,18 +1,22 @@
 """Topics about the gateway's work: services, backends, the UEM and the device list."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from appliance.apply import stamp
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import Context, Topic, word
+from appliance.features.values import minute_of
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
 
 DEVICES = 2_000  # rows of one answer: 400 KiB of JSON; longer lists are searched by device id
 PAGE = 500
 REVOCATION_COLUMNS = ("kind", "from", "authority", "state", "made", "ends", "entries", "problem")
+RULE_COLUMNS = ("order", "name", "action", "state", "user", "device", "type", "network", "expires", "note")
 COLUMNS = ("device", "user", "state", "reasons", "type", "registered", "last change")
 
 
@@ -98,7 +102,8 @@ def backends(context: Context, _argument: str) -> Table:
 
 def uem(context: Context, _argument: str) -> Facts:
     """The configured UEM, and what the agent says of the link."""
-    settings = context.setting("uem", default={})
+    held = context.setting("uem", default={})
+    settings = {name: value for name, value in held.items() if name != "policies"}  # a topic of their own
     return Facts(title="uem", facts=(*_pairs(settings), *_status(context, context.paths.agent_socket)))
 
 
@@ -130,11 +135,88 @@ def _row(record: Record) -> tuple[str, ...]:
 
 
 def device(context: Context, argument: str) -> Table:
-    """Every record of one device id."""
+    """All that is known of one device id: a column for each of its users."""
     if not argument:
         raise refused("invalid", "found no device id; allowed: show device <id>")
-    found = context.call(context.paths.agent_socket, control.ShowDevice(device_id=argument), list[Record])
-    return Table(title=f"device {argument}", columns=COLUMNS, rows=tuple(_row(record) for record in found))
+    agent, uem = context.paths.agent_socket, context.paths.uem_admin
+    found = context.call(agent, control.ShowDevice(device_id=argument), list[Record])
+    if not found:
+        return Table(title=f"device {argument}", columns=("fact",), rows=())
+    details = {
+        one.key: one for one in context.call(agent, control.ShowDetails(device_id=argument), list[control.Details])
+    }
+    try:
+        at_uem = context.call(uem, control.ShowRegistered(device_id=argument), list[control.Registered])
+    except control.ControlError:  # no UEM in the box, or it is away: the agent has all but the policy's name
+        at_uem = []
+    named = {one.key: one for one in at_uem}
+    sheets = [_sheet(record, details.get(record.key), named.get(record.key)) for record in found]
+    names = dict.fromkeys(name for sheet in sheets for name in sheet)
+    rows = tuple((name, *(sheet.get(name, "") for sheet in sheets)) for name in names)
+    return Table(title=f"device {argument}", columns=("fact", *(one.key.principal for one in found)), rows=rows)
+
+
+def _sheet(record: Record, details: control.Details | None, named: control.Registered | None) -> dict[str, str]:
+    """The facts of one entry, by their names."""
+    facts = dict(zip(COLUMNS, _row(record), strict=True))
+    facts["policy"] = _policy(record, named)
+    said = details.information if details is not None else None
+    said = said or (named.information if named is not None else None)
+    if said is not None:
+        facts |= {name.replace("_", " "): str(text) for name, text in msgspec.structs.asdict(said).items() if text}
+    if details is not None and details.policy is not None:
+        facts |= _elements(details.policy)
+    return facts
+
+
+def _policy(record: Record, named: control.Registered | None) -> str:
+    if record.provisional and record.policy:
+        return "temporary: a simple passcode, while the UEM is away"
+    assigned = f"{named.policy}, assigned" if named is not None and named.policy else ""
+    if record.policy:
+        return f"{assigned or 'the default one of the UEM'} ({record.policy.hex()[:12]})"
+    return f"{assigned}, which is not in the settings: the gateway's own" if assigned else "the gateway's own"
+
+
+def _elements(policy: Any) -> dict[str, str]:
+    """What a policy says, by its settings' names."""
+    said = msgspec.to_builtins(policy)
+    return {f"policy.{name}": word(value) for name, value in said.items()}
+
+
+def policies(context: Context, _argument: str) -> Table:
+    """The policies of the UEM in the box."""
+    found = context.call(context.paths.uem_admin, control.ListPolicies(), list[control.NamedPolicy])
+    rows = tuple(
+        (one.name, word(one.default), word(one.assigned), ", ".join(_said(one.policy)) or "restricts nothing")
+        for one in found
+    )
+    return Table(title="policies", columns=("policy", "default", "assigned to", "settings"), rows=rows)
+
+
+def _said(policy: Any) -> Iterable[str]:
+    return (f"{name.removeprefix('policy.')} {value}" for name, value in _elements(policy).items())
+
+
+def rules(context: Context, _argument: str) -> Table:
+    """The site's own rules in their order, with those that have expired; and until when the gateway only observes."""
+    held = context.setting("gateway", "rules", default={})
+    until = context.setting("gateway", "observe", "until", default="")
+    observing = f" (observing until {until})" if until and not _over(until, context.now) else ""
+    ordered = sorted(held.items(), key=lambda item: item[1]["order"])
+    found = tuple(_rule(name, rule, context.now) for name, rule in ordered)
+    return Table(title=f"rules{observing}", columns=RULE_COLUMNS, rows=found)
+
+
+def _rule(name: str, rule: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    expires = rule.get("expires", "")
+    state = "expired" if expires and _over(expires, now) else "in force"
+    fields = ("user", "device", "device_type", "network", "expires", "note")
+    return (word(rule["order"]), name, rule["action"], state, *(word(rule.get(field)) for field in fields))
+
+
+def _over(minute: str, now: float) -> bool:
+    return minute_of(minute).timestamp() <= now
 
 
 def emm_source_verify(context: Context, _argument: str) -> Facts:
@@ -160,6 +242,8 @@ TOPICS = {
     "uem": Topic("the UEM and the link to it", uem),
     "devices": Topic("the device list", devices),
     "device": Topic("one device", device, argument="device id"),
+    "rules": Topic("the site's own rules on devices", rules),
+    "policies": Topic("the UEM's ActiveSync policies", policies),
     "emm-source-verify": Topic("whether the UEM's pushes are verified", emm_source_verify),
     "emm-ips": Topic("where the UEM may push from", emm_ips),
 }

@@ -1,32 +1,34 @@
 """What news does to an entry, as a table and as a law."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.agent.changes import Admitted, Effect, Expired, Known, News, effect
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
 from sentry_runtime.uem.api import Decision
 
+STRICT, LAX = Policy(device_password_enabled=True), Policy(allow_camera=True)
 KEY = DeviceKey("C1", "anna@lab.test")
 NOW = 1_000
 
 
-def decision(version: int, state: State = State.ALLOWED, *, removed: bool = False, note: str = "") -> Decision:
+def decision(version: int, state: State = State.ALLOWED, **more: Any) -> Decision:
     """The UEM's word at this version."""
-    return Decision(
-        device_id=KEY.device_id, principal=KEY.principal, state=state, version=version, removed=removed, note=note
-    )
+    return Decision(device_id=KEY.device_id, principal=KEY.principal, state=state, version=version, **more)
 
 
-def entry(version: int, state: State = State.ALLOWED, *, provisional: bool = False, note: str = "") -> Record:
+def entry(version: int, state: State = State.ALLOWED, policy: Policy | None = None, **more: Any) -> Record:
     """What stands in the list."""
-    return Record(
-        key=KEY, state=state, version=version, provisional=provisional, first_seen=NOW, updated=NOW, note=note
-    )
+    named = b"" if policy is None else digest(policy)
+    return Record(key=KEY, state=state, version=version, first_seen=NOW, updated=NOW, policy=named, **more)
 
 
-GUESS = entry(0, provisional=True)
+GUESS = entry(0, policy=TEMPORARY, provisional=True)
+NAMED = entry(3, policy=STRICT)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,45 @@ GUESS = entry(0, provisional=True)
         pytest.param(Known(None, 4, 0), decision(3), None, id="news from before the removal is old"),
         pytest.param(Known(None, 4, 0), decision(5), Effect(entry(5)), id="news from after the removal is not"),
         pytest.param(Known(None, 0, 5), decision(5), None, id="news up to the cursor is old where there is no entry"),
-        pytest.param(Known(GUESS, 0, 0), decision(1), Effect(entry(1)), id="a decision replaces a guess"),
-        pytest.param(Known(None, 0, 9), Admitted(GUESS), Effect(GUESS), id="a guess fills a gap"),
+        pytest.param(
+            Known(None, 0, 0),
+            decision(1, policy=STRICT),
+            Effect(entry(1, policy=STRICT), policy=STRICT),
+            id="a policy is named by the entry",
+        ),
+        pytest.param(
+            Known(entry(3), 0, 0),
+            decision(4, policy=STRICT),
+            Effect(entry(4, policy=STRICT, policy_before=b""), policy=STRICT),
+            id="what it replaces is remembered, the site's own too",
+        ),
+        pytest.param(
+            Known(NAMED, 0, 0),
+            decision(4, policy=LAX),
+            Effect(entry(4, policy=LAX, policy_before=digest(STRICT)), policy=LAX),
+            id="another policy is announced",
+        ),
+        pytest.param(
+            Known(NAMED, 0, 0),
+            decision(4),
+            Effect(entry(4, policy_before=digest(STRICT))),
+            id="none is the site's own again",
+        ),
+        pytest.param(
+            Known(entry(3, policy=STRICT, policy_before=digest(LAX)), 0, 0),
+            decision(4, policy=STRICT),
+            Effect(entry(4, policy=STRICT, policy_before=digest(LAX)), visible=False, policy=STRICT),
+            id="the same policy again keeps what it replaced, and is not announced",
+        ),
+        pytest.param(
+            Known(GUESS, 0, 0),
+            decision(1),
+            Effect(entry(1, policy_before=digest(TEMPORARY))),
+            id="a decision replaces a guess",
+        ),
+        pytest.param(
+            Known(None, 0, 9), Admitted(GUESS, TEMPORARY), Effect(GUESS, policy=TEMPORARY), id="a guess fills a gap"
+        ),
         pytest.param(Known(entry(1), 0, 0), Admitted(GUESS), None, id="a guess never replaces a decision"),
         pytest.param(Known(GUESS, 0, 0), Expired(KEY), Effect(None), id="a guess expires"),
         pytest.param(Known(entry(1), 0, 0), Expired(KEY), None, id="a decision does not"),
@@ -90,7 +129,11 @@ def test_an_entry_keeps_when_it_was_first_seen_and_gets_its_reasons_sorted_and_o
 
 
 histories = st.lists(
-    st.tuples(st.sampled_from([State.ALLOWED, State.BLOCKED, State.WIPE_PENDING]), st.booleans()),
+    st.tuples(
+        st.sampled_from([State.ALLOWED, State.BLOCKED, State.WIPE_PENDING]),
+        st.booleans(),
+        st.sampled_from([None, STRICT, LAX]),
+    ),
     min_size=1,
     max_size=8,
 )
@@ -98,10 +141,14 @@ histories = st.lists(
 
 @given(histories, st.data())
 def test_any_order_and_repetition_of_one_devices_history_ends_in_its_last_word(
-    history: list[tuple[State, bool]], data: st.DataObject
+    history: list[tuple[State, bool, Policy | None]], data: st.DataObject
 ) -> None:
-    """The law behind the table: versions decide, arrival does not."""
-    words = [decision(version, state, removed=removed) for version, (state, removed) in enumerate(history, 1)]
+    """The law behind the table: versions decide, arrival does not. What the device may have had before is all that is left of
+    how it came about."""
+    words = [
+        decision(version, state, removed=removed, policy=policy)
+        for version, (state, removed, policy) in enumerate(history, 1)
+    ]
     arrivals = data.draw(st.permutations(words + data.draw(st.lists(st.sampled_from(words), max_size=8))))
     record: Record | None = None
     removed_at = 0
@@ -110,4 +157,6 @@ def test_any_order_and_repetition_of_one_devices_history_ends_in_its_last_word(
         if change is not None:
             record, removed_at = change.record, change.removed_at
     last = words[-1]
-    assert record == (None if last.removed else entry(last.version, last.state))
+    before = None if record is None else record.policy_before
+    expected = entry(last.version, last.state, last.policy, policy_before=before)
+    assert record == (None if last.removed else expected)

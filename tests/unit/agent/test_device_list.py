@@ -2,15 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentry_runtime.agent import device_list, policies
 from sentry_runtime.agent.changes import Admitted, Expired
 from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
 from sentry_runtime.devices.record import DeviceKey, Record, State
-from sentry_runtime.devices.store import StoreFullError, Writer
+from sentry_runtime.devices.store import Saying, StoreFullError, Writer
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.uem.api import Decision
 from tests.unit.agent.ears import Ears
 
@@ -22,9 +26,13 @@ def unheard(keys: tuple[DeviceKey, ...]) -> None:
     """Where nobody follows."""
 
 
-def decision(key: DeviceKey, version: int, state: State = State.ALLOWED, *, removed: bool = False) -> Decision:
+STRICT, LAX = Policy(device_password_enabled=True), Policy(allow_camera=True)
+SAYS = DeviceInformation(model="iPhone10C1")
+
+
+def decision(key: DeviceKey, version: int, state: State = State.ALLOWED, **more: Any) -> Decision:
     """The UEM's word."""
-    return Decision(device_id=key.device_id, principal=key.principal, state=state, version=version, removed=removed)
+    return Decision(device_id=key.device_id, principal=key.principal, state=state, version=version, **more)
 
 
 def guess(key: DeviceKey) -> Admitted:
@@ -129,11 +137,12 @@ async def test_a_refused_write_reaches_everyone_who_waited_for_it_and_the_list_g
 
 async def test_few_changes_are_audited_one_by_one_and_many_by_their_number(devices: DeviceList, ears: Ears) -> None:
     """The first load of a fleet does not flood the log."""
-    await devices.take([decision(ANNA, 1, State.BLOCKED)])
+    await devices.take([decision(ANNA, 1, State.BLOCKED, policy=STRICT)])
     account(ears.audit, devices, (ANNA, BERT))
     account(ears.audit, devices, (ANNA,) * (AUDITED_SINGLY + 1))
+    said = {"action": "blocked", "reasons": (), "version": 1, "detail": f"policy {digest(STRICT).hex()[:12]}"}
     assert ears.audited == [
-        ("device_changed", {"key": ANNA, "action": "blocked", "reasons": (), "version": 1}),
+        ("device_changed", {"key": ANNA, **said}),
         ("device_changed", {"key": BERT, "action": "removed"}),
         ("devices_changed", {"count": AUDITED_SINGLY + 1}),
     ]
@@ -188,3 +197,110 @@ async def test_any_order_and_repetition_of_pushes_and_pages_gives_the_same_list(
     assert devices.count == len(expected)
     await devices.close()
     store.close()
+
+
+async def test_a_policy_is_there_as_long_as_an_entry_names_it(devices: DeviceList) -> None:
+    """The first that names it brings it, the last takes it along."""
+    await devices.take([decision(ANNA, 1, policy=STRICT), decision(BERT, 2, policy=STRICT)])
+    record = devices.get(ANNA)
+    assert record is not None
+    assert (record.policy, devices.policy(record.policy)) == (digest(STRICT), STRICT)
+    await devices.take([decision(ANNA, 3, policy=LAX)])
+    assert [devices.policy(digest(one)) for one in (STRICT, LAX)] == [STRICT, LAX]
+    await devices.take([decision(BERT, 4, removed=True)])
+    assert [devices.policy(digest(one)) for one in (STRICT, LAX)] == [None, LAX]
+    await devices.take([decision(ANNA, 5)])
+    assert devices.policy(digest(LAX)) is None
+
+
+async def test_a_restart_forgets_no_policy_and_counts_on(tmp_path: Path) -> None:
+    """The list on the disk has both the entries and what they name."""
+    store = Writer(tmp_path)
+    first = DeviceList(store, unheard)
+    await first.take([decision(ANNA, 1, policy=STRICT), decision(BERT, 2, policy=STRICT)])
+    await first.close()
+    store.close()
+    store = Writer(tmp_path)
+    second = DeviceList(store, unheard)
+    assert second.policy(digest(STRICT)) == STRICT
+    await second.take([decision(ANNA, 3)])
+    assert second.policy(digest(STRICT)) == STRICT
+    await second.take([decision(BERT, 4)])
+    assert second.policy(digest(STRICT)) is None
+    await second.close()
+    store.close()
+
+
+async def test_the_number_of_policies_is_bounded_and_no_state_is_lost_by_it(
+    devices: DeviceList, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a UEM thinks of: the entry is written, its device does not pass until there is room."""
+    monkeypatch.setattr(policies, "POLICIES", 1)
+    await devices.take([decision(ANNA, 1, policy=STRICT)])
+    await devices.take([decision(BERT, 2, State.BLOCKED, policy=LAX)])
+    entry = devices.get(BERT)
+    assert entry is not None
+    assert (entry.state, devices.policy(entry.policy), devices.policy(digest(STRICT))) == (State.BLOCKED, None, STRICT)
+    assert "1 policies are left out: the list has room for 1" in caplog.text
+    await devices.take([decision(ANNA, 3), decision(BERT, 4, policy=LAX)])
+    assert [devices.policy(digest(one)) for one in (STRICT, LAX)] == [None, LAX]
+
+
+async def test_a_change_of_policy_alone_is_announced(devices: DeviceList, ears: Ears) -> None:
+    """The worker must ask for another key; the same policy again is no news."""
+    await devices.take([decision(ANNA, 1, policy=STRICT)])
+    await devices.take([decision(ANNA, 2, policy=STRICT)])
+    await devices.take([decision(ANNA, 3, policy=LAX)])
+    assert ears.announced == [(ANNA,), (ANNA,)]
+
+
+histories = st.lists(
+    st.tuples(st.sampled_from([ANNA, BERT]), st.sampled_from([None, STRICT, LAX]), st.booleans()), max_size=12
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, st.lists(st.integers(1, 4), min_size=12, max_size=12))
+async def test_the_policies_that_are_kept_are_those_that_are_named(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[DeviceKey, Policy | None, bool]], sizes: list[int]
+) -> None:
+    """After any history, in messages of any size: none is missing, none is left over."""
+    store = Writer(tmp_path_factory.mktemp("list"))
+    devices = DeviceList(store, unheard)
+    news = [decision(key, n, policy=policy, removed=gone) for n, (key, policy, gone) in enumerate(history, 1)]
+    while news:
+        size = sizes.pop()
+        batch, news = news[:size], news[size:]
+        await devices.take(batch)
+        named = {record.policy for key in (ANNA, BERT) if (record := devices.get(key)) is not None and record.policy}
+        kept = {digest(one) for one in (STRICT, LAX) if devices.policy(digest(one)) is not None}
+        assert kept == named
+    await devices.close()
+    store.close()
+
+
+async def test_what_a_device_says_is_kept_with_its_entry_only(devices: DeviceList) -> None:
+    """Who has none says nothing; with the entry it goes."""
+    assert not await devices.note(ANNA, SAYS)
+    await devices.take([decision(ANNA, 1)])
+    assert await devices.note(ANNA, SAYS)
+    assert devices.said(ANNA) == Saying(SAYS)
+    await devices.note_told(ANNA, Saying(DeviceInformation(model="what it said before")))
+    assert devices.said(ANNA) == Saying(SAYS)
+    await devices.note_told(ANNA, Saying(SAYS))
+    assert devices.said(ANNA) == Saying(SAYS, told=True)
+    await devices.take([decision(ANNA, 2, removed=True)])
+    assert list(devices.sayings()) == []
+
+
+async def test_the_number_of_those_that_say_something_is_bounded(
+    devices: DeviceList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is there may say something else; one that goes makes room."""
+    monkeypatch.setattr(device_list, "SAYINGS", 1)
+    await devices.take([decision(ANNA, 1), decision(BERT, 2)])
+    assert await devices.note(ANNA, SAYS)
+    assert not await devices.note(BERT, SAYS)
+    assert await devices.note(ANNA, DeviceInformation(model="other"))
+    await devices.take([decision(ANNA, 3, removed=True)])
+    assert await devices.note(BERT, SAYS)

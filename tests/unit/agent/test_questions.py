@@ -11,6 +11,7 @@ from sentry_runtime.agent.questions import Bounds, Questions
 from sentry_runtime.control import Ask
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.eas.policy import TEMPORARY
 from sentry_runtime.settings import FailMode
 from sentry_runtime.uem.api import Contact, Decision
 from sentry_runtime.uem.link import (
@@ -241,12 +242,15 @@ async def test_fail_mode_allow_admits_provisionally_and_the_returned_uem_correct
     uem.trouble = LinkDownError("connection refused")
     guess = await questions.ask(ask(aliases=("4331",)))
     assert (guess.state, guess.provisional, devices.get(ANNA)) == (State.ALLOWED, True, guess)
+    assert devices.policy(guess.policy) == TEMPORARY
     uem.trouble, uem.state = None, State.BLOCKED
     circuit.succeeded()
     await questions.correct()
     decided = devices.get(ANNA)
     assert decided is not None
     assert (decided.state, decided.provisional) == (State.BLOCKED, False)
+    assert (decided.policy, decided.policy_before) == (b"", guess.policy)
+    assert devices.policy(guess.policy) is None
     assert uem.asked[-1].device_aliases == ("4331",)
     assert ears.announced == [(ANNA,), (ANNA,)]
     assert ears.events == ["uem_down", "device_admitted", "device_corrected"]

@@ -25,6 +25,7 @@ from sentry_runtime.certificates.certificate import (
     read,
 )
 from sentry_runtime.certificates.holder import Holders
+from sentry_runtime.eas.principal import Names as UserNames
 from sentry_runtime.settings import DeviceAuthentication, MappedCertificate, SettingsError
 from tests.device_pki import UPN, DevicePki
 
@@ -251,6 +252,29 @@ def test_the_table_names_users_by_issuer_and_serial_number(pki: DevicePki) -> No
     assert who(pki, "anna", "table", "upn", table=rows) == "anna@lab.test"
     with pytest.raises(CertificateError, match="certificate_names_nobody"):
         who(pki, "anna", "table", table=rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [
+        ("anna", "anna@lab.test"),
+        ("LAB\\Anna", "anna@lab.test"),
+        ("anna@other.test", "anna@other.test"),
+        (".\\anna", CertificateError("certificate_names_nobody")),
+    ],
+)
+def test_names_are_read_as_the_site_reads_them(name: str, user: str | CertificateError) -> None:
+    """As those in credentials, so that they can be one person's; the table's, too."""
+    site = UserNames({"lab": "lab.test"}, "lab.test")
+    rows = (MappedCertificate(issuer="CN=devices", serial="0a", user=name),)
+    if isinstance(user, CertificateError):
+        with pytest.raises(CertificateError, match=f"^{user}$"):
+            Holders(("common_name",), {}, site).principal({"common_name": (name,)})
+        with pytest.raises(SettingsError, match=r"t\[0\]: principal_of_no_domain"):
+            holder.table(rows, "t", site)
+    else:
+        assert Holders(("common_name",), {}, site).principal({"common_name": (name,)}) == user
+        assert holder.table(rows, "t", site) == {("CN=devices", 10): user}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,17 +18,22 @@ from sentry_runtime.devices.store import (
     DEVICE_ID_BYTES,
     PRINCIPAL_BYTES,
     Reader,
+    Saying,
     StoreError,
     StoreFullError,
     Writer,
     encode_key,
     fits,
 )
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import Policy, digest
 from tests.unit.devices.writing_child import KEYS
 
 ANNA = DeviceKey("C1", "anna@lab.test")
 BERT = DeviceKey("C1", "bert@lab.test")
 LONGER = DeviceKey("C10", "anna@lab.test")
+STRICT, LAX = Policy(device_password_enabled=True, min_device_password_length=8), Policy()
+SAYS = DeviceInformation(model="iPhone10C1", friendly_name="Ännchen")
 
 
 def allowed(key: DeviceKey, version: int = 1) -> Record:
@@ -103,9 +109,59 @@ def test_a_record_comes_back_as_it_was_written(store: Writer) -> None:
         first_seen=1,
         updated=2,
         note="Grüße",
+        policy=digest(STRICT),
+        policy_before=b"",
     )
     store.put([record])
     assert store.get(ANNA) == record
+
+
+def test_a_policy_is_kept_once_beside_the_entries_that_name_it(tmp_path: Path) -> None:
+    """And read by its digest, by both sides, until it is forgotten; it is in no page of entries."""
+    store = Writer(tmp_path)
+    assert (store.policy(digest(STRICT)), store.policy(b"")) == (None, None)
+    store.write(policies=[STRICT, STRICT, LAX], put=[allowed(ANNA)])
+    reader = Reader(tmp_path)
+    assert reader.has_policies()
+    assert [reader.policy(digest(one)) for one in (STRICT, LAX)] == [STRICT, LAX]
+    assert store.policy(digest(STRICT)) == STRICT
+    assert [record.key for record in store.iterate()] == [ANNA]
+    store.write(forget=[digest(STRICT), digest(LAX)])
+    assert (reader.policy(digest(STRICT)), reader.has_policies()) == (None, False)
+    reader.close()
+    store.close()
+
+
+def test_what_a_device_says_goes_with_its_entry(store: Writer) -> None:
+    """However that goes."""
+    keys = [ANNA, BERT, LONGER]
+    store.write(put=map(allowed, keys), says={key: Saying(SAYS) for key in keys})
+    assert dict(store.sayings()) == {key: Saying(SAYS) for key in keys}
+    store.write(says={ANNA: Saying(SAYS, told=True)})
+    assert [store.said(key) for key in keys] == [Saying(SAYS, told=True), Saying(SAYS), Saying(SAYS)]
+    store.remove([BERT])
+    store.write(remove=[LONGER], removed_at=[(LONGER, 3)])
+    assert dict(store.sayings()) == {ANNA: Saying(SAYS, told=True)}
+    assert (store.said(BERT), store.said(LONGER)) == (None, None)
+
+
+def test_the_longest_key_may_say_something(store: Writer) -> None:
+    """Its mark is longer than that of a removal."""
+    longest = DeviceKey("C" * DEVICE_ID_BYTES, "a" * PRINCIPAL_BYTES)
+    store.write(put=[allowed(longest)], says={longest: Saying(SAYS)})
+    assert store.said(longest) == Saying(SAYS)
+
+
+def test_a_list_from_before_there_were_policies_is_read(tmp_path: Path) -> None:
+    """Its entries name none, and had none before."""
+    store = Writer(tmp_path)
+    with store._env.begin(write=True) as txn:
+        old = {"key": {"device_id": "C1", "principal": "anna@lab.test"}, "state": "allowed", "version": 3}
+        txn.put(encode_key(ANNA), msgspec.msgpack.encode(old))
+    found = store.get(ANNA)
+    assert found is not None
+    assert (found.version, found.policy, found.policy_before) == (3, b"", None)
+    store.close()
 
 
 def test_pages_go_through_the_list_once_in_key_order_and_leave_the_cursor_and_removals_out(store: Writer) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.eas.offer import FIELDS, offered
+from sentry_runtime.eas.offer import FIELDS, offered, versions_up_to
 from sentry_runtime.eas.query import COMMANDS, VERSIONS
 
 # As SOGo 5 answers: a list without Provision.
@@ -35,6 +35,16 @@ def test_versions_we_cannot_read_are_cut(said: list[bytes], passed: bytes | None
         fields = [(b"A", b"1"), *((name, one) for one in said), (b"B", b"2")]
         between = [] if passed is None else [(name, passed)]
         assert offered(fields, provisions=False) == [(b"A", b"1"), *between, (b"B", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("newest", "passed"),
+    [("16.1", b"2.5,12.1,14.1,16.1"), ("16.0", b"2.5,12.1,14.1"), ("12.0", b"2.5"), ("2.5", b"2.5")],
+)
+def test_a_site_may_offer_less(newest: str, passed: bytes) -> None:
+    """Whatever the backend speaks."""
+    said = [(b"MS-ASProtocolVersions", b"2.0,2.5,12.1,14.1,16.1")]
+    assert offered(said, provisions=False, versions=versions_up_to(newest)) == [(b"MS-ASProtocolVersions", passed)]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from sentry_runtime.eas.codepages import PROVISION
 from sentry_runtime.eas.policy import (
     ELEMENTS,
+    NAMES_BYTES,
+    TEMPORARY,
     Phase,
     Policy,
     PolicyError,
     digest,
     document,
     elements_of,
+    encoded_document,
     policy_key,
     read_document,
     wap_document,
@@ -104,6 +107,33 @@ def test_the_document_of_2_5_says_what_it_can() -> None:
 def test_a_document_reads_back_as_the_policy_it_was_made_from(policy: Policy) -> None:
     """Over the wire."""
     assert read_document(decode(encode(document(policy, "14.1")))) == policy
+
+
+@given(policies, st.sampled_from(["12.0", "12.1", "14.1"]))
+def test_a_document_that_is_kept_encoded_is_the_same(policy: Policy, protocol: str) -> None:
+    """For every version."""
+    data = element(PROVISION, "Data", document(policy, protocol))
+    assert encode(element(PROVISION, "Data", encoded_document(policy, protocol))) == encode(data)
+
+
+def test_the_temporary_policy_is_a_simple_passcode() -> None:
+    """Nothing that a client might not know: all of it was there with 12.0, and the form of 2.5 can say it."""
+    assert TEMPORARY.device_password_enabled
+    assert TEMPORARY.allow_simple_device_password
+    said = [name for name in ELEMENTS if getattr(TEMPORARY, name) not in (None, ())]
+    assert set(said) < set(elements_of("12.0"))
+    assert 'name="MinimumPasswordLength" value="4"' in wap_document(TEMPORARY)
+
+
+def test_all_names_together_are_bounded() -> None:
+    """So that a policy fits into a message, and its document into a response."""
+    names = tuple(f"{number:0256}" for number in range(NAMES_BYTES // 256))
+    hashes = tuple(f"{number:040x}" for number in range(256))
+    full = Policy(unapproved_in_rom_application_list=names, approved_application_list=hashes)
+    assert len(msgspec.json.encode(full)) < 48 * 1_024
+    assert len(encode(document(full, "16.1"))) < 32 * 1_024
+    with pytest.raises(ValueError, match="16640 bytes; at most 16384"):
+        Policy(unapproved_in_rom_application_list=(*names, "x" * 256))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import (
     BYTES,
@@ -15,7 +16,6 @@ from sentry_runtime.eas.provision import (
     WAP_XML,
     Acknowledgement,
     Ask,
-    DeviceInformation,
     PolicyAnswer,
     ProvisionError,
     Request,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sentry_runtime.eas import codepages, wbxml
 from sentry_runtime.eas.codepages import FOLDERS, PING, PROVISION, SETTINGS
-from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element, encode
+from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element, encode, fragment
 
 # What a phone sent to, and got from, a real server (SOGo 5.8, Horde 5).
 FOLDER_SYNC = bytes.fromhex("03016a00000756520330000101")
@@ -64,6 +64,22 @@ def test_pages_switch_only_where_they_change_and_persist_across_end() -> None:
 def test_what_was_encoded_is_decoded_again(root: Element) -> None:
     """Texts, opaque bytes, nesting and pages."""
     assert decode(encode(root)) == root
+
+
+@given(elements, pages, tokens)
+def test_an_element_that_is_encoded_already_makes_the_same_document(inner: Element, page: int, token: int) -> None:
+    """Wherever it stands; one that ends on another page than its own cannot be put in."""
+    root = Element(page, token, (Element(page, 0x05), inner, "text", inner))
+    try:
+        ready = fragment(inner)
+    except WbxmlError:
+        assert {inner.page} < {one.page for one in _all(inner)}
+        return
+    assert encode(Element(page, token, (Element(page, 0x05), ready, "text", ready))) == encode(root)
+
+
+def _all(root: Element) -> list[Element]:
+    return [root, *(one for part in root.content if isinstance(part, Element) for one in _all(part))]
 
 
 @given(st.binary(max_size=60).map(lambda data: wbxml.HEADER + data))

@@ -7,20 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.gateway import decide as decide_module
 from sentry_runtime.gateway.decide import (
     ALLOW,
     ASK,
     SOFT,
+    TABLE,
     WAIT,
     WIPE,
     Action,
     Case,
     Excess,
     Need,
+    Row,
     Rule,
     Unreadable,
     Verdict,
     decide,
+    explain,
 )
 
 KEY = DeviceKey("PHONE1", "anna")
@@ -43,6 +47,7 @@ cases = st.builds(
     rule=st.none() | st.sampled_from(Rule),
     excess=st.none() | st.sampled_from(Excess),
     observe=st.booleans(),
+    rule_name=st.sampled_from(["", "lost"]),
 )
 
 
@@ -143,3 +148,81 @@ def test_only_a_device_that_may_pass_is_provisioned(case: Case) -> None:
     judged = decide(replace(case, need=NEED))
     wanted = plain.action is Action.ALLOW and case.key is not None
     assert judged == (Verdict(Action.PROVISION, (NEED,), plain.softened) if wanted else plain)
+
+
+@given(cases)
+def test_what_is_explained_is_what_is_decided(case: Case) -> None:
+    """The last step has the verdict, with the row that the audit trail names; the steps before it are the table's, in order."""
+    steps = explain(case)
+    verdict = decide(case)
+    assert steps[-1].verdict == verdict
+    assert steps[-1].row is verdict.row
+    assert [step.row for step in steps] == [entry.row for entry in TABLE[: len(steps)]]
+    assert all(step.verdict is None for step in steps[:-1])
+    assert all(step.asks and step.saw for step in steps)
+
+
+def test_the_table_in_the_docstring_is_the_table() -> None:
+    """Each row once, in the same order, and the last one takes what is left."""
+    documented = [line.split("`")[1] for line in (decide_module.__doc__ or "").splitlines() if line.startswith("| `")]
+    assert documented == [entry.row.value for entry in TABLE] == [row.value for row in Row]
+
+
+@pytest.mark.parametrize(
+    ("case", "row", "saw"),
+    [
+        (Case(None, None), Row.NO_DEVICE, "no device"),
+        (Case(KEY, None, excess=Excess.SYNC_LOOP), Row.EXCESS, "sync_loop"),
+        (Case(KEY, ALLOWED, rule=Rule.DENY, rule_name="lost"), Row.DENIED_BY_RULE, "rule lost: deny"),
+        (Case(KEY, Unreadable.ENTRY), Row.UNREADABLE, "the entry cannot be read"),
+        (Case(KEY, Unreadable.LIST), Row.UNKNOWN, "the list cannot be read"),
+        (Case(KEY, None), Row.UNKNOWN, "no entry"),
+        (Case(KEY, record(State.WIPE_PENDING)), Row.WIPE_PENDING, "wipe_pending"),
+        (Case(KEY, record(State.WIPED)), Row.WIPED, "wiped"),
+        (Case(KEY, ALLOWED), Row.ALLOWED, "allowed"),
+        (Case(KEY, ALLOWED, NEED), Row.ALLOWED, "allowed; lacks our policy: policy_key_missing"),
+        (Case(KEY, BY_HAND, rule=Rule.ALLOW, observe=True), Row.BLOCKED_BY_HAND, "blocked, unregistered, manual"),
+        (
+            Case(KEY, UNREGISTERED, rule=Rule.ALLOW, rule_name="pilot"),
+            Row.ALLOWED_BY_RULE,
+            "rule pilot: allow; blocked, unregistered, policy",
+        ),
+        (Case(KEY, UNREGISTERED, observe=True), Row.OBSERVED, "observing; blocked, unregistered, policy"),
+        (Case(KEY, UNREGISTERED), Row.BLOCKED, "blocked, unregistered, policy"),
+        (Case(KEY, record(State.BLOCKED), observe=True), Row.BLOCKED, "blocked"),
+    ],
+)
+def test_each_row_says_what_it_saw(case: Case, row: Row, saw: str) -> None:
+    """In the words of the device list and of the site's rules."""
+    last = explain(case)[-1]
+    assert (last.row, last.saw) == (row, saw)
+
+
+@pytest.mark.parametrize("reason", sorted(Reason))
+@pytest.mark.parametrize(
+    ("rule", "observe"), [(None, False), (Rule.ALLOW, False), (None, True), (Rule.ALLOW, True), (Rule.DENY, True)]
+)
+def test_manual_over_automatic_and_denial_over_all(reason: Reason, rule: Rule | None, observe: bool) -> None:  # noqa: FBT001 - a table
+    """The matrix of what the UEM says against what the site says.
+
+    EPMM's actions on an ActiveSync association: Allow (also against policy) and Block override the automatic decision, after
+    Wipe only Remove is valid. Citrix's local rules stand above what the UEM says of posture and registration.
+    """
+    allowed = decide(Case(KEY, ALLOWED, rule=rule, observe=observe))
+    assert allowed.action is (Action.BLOCK if rule is Rule.DENY else Action.ALLOW)
+    blocked = decide(Case(KEY, record(State.BLOCKED, reason), rule=rule, observe=observe))
+    softened = rule is not Rule.DENY and (rule is Rule.ALLOW or observe) and reason in SOFT
+    assert blocked.action is (Action.ALLOW if softened else Action.BLOCK)
+    with_hand = decide(Case(KEY, record(State.BLOCKED, reason, Reason.MANUAL), rule=rule, observe=observe))
+    assert with_hand.action is Action.BLOCK
+    for state, action in ((State.WIPE_PENDING, Action.WIPE), (State.WIPED, Action.BLOCK)):
+        wiping = decide(Case(KEY, record(state, reason), rule=rule, observe=observe))
+        assert wiping.action is (Action.BLOCK if rule is Rule.DENY else action)
+
+
+@given(st.lists(st.sampled_from(Reason), min_size=2, max_size=5, unique=True))
+def test_the_reasons_are_a_set_and_the_last_one_frees(reasons: list[Reason]) -> None:
+    """As EPMM's `blockReason` is a bit map: clearing one cause keeps the block, whichever it is."""
+    for gone in reasons:
+        left = tuple(reason for reason in reasons if reason is not gone)
+        assert decide(Case(KEY, record(State.BLOCKED, *left))) == block(*left)

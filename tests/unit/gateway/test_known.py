@@ -2,8 +2,9 @@
 
 from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
+from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.gateway.decide import Unreadable
-from sentry_runtime.gateway.known import ENTRIES, Known
+from sentry_runtime.gateway.known import ENTRIES, POLICIES, Known
 
 KEY = DeviceKey("PHONE1", "anna")
 RECORD = Record(key=KEY, state=State.ALLOWED, version=1)
@@ -18,6 +19,7 @@ class Store:
         self.broken = False
         self.damaged: set[DeviceKey] = set()
         self.closed = False
+        self.policies: dict[bytes, Policy] = {}
 
     def get(self, key: DeviceKey) -> Record | None:
         """As the real one."""
@@ -27,6 +29,17 @@ class Store:
         if key in self.damaged:
             raise EntryUnreadableError("/nowhere: the entry is damaged")
         return self.records.get(key)
+
+    def policy(self, wanted: bytes) -> Policy | None:
+        """As the real one."""
+        self.reads += 1
+        if self.broken:
+            raise StoreError("/nowhere: gone")
+        return self.policies.get(wanted)
+
+    def has_policies(self) -> bool:
+        """As the real one."""
+        return bool(self.policies)
 
     def close(self) -> None:
         """As the real one."""
@@ -108,3 +121,29 @@ def test_the_cache_is_bounded() -> None:
     for key in store.records:
         assert known.get(key) is not None
     assert len(known._records) <= ENTRIES
+
+
+def test_a_policy_is_read_once_and_one_that_cannot_be_had_each_time() -> None:
+    """By its digest it never changes, so it is kept also while no changes are told."""
+    store, policy = Store(), Policy(allow_camera=False)
+    known = Known(lambda: store)
+    wanted = digest(policy)
+    assert (known.policy(wanted), known.has_policies()) == (None, False)
+    store.policies[wanted] = policy
+    assert (known.policy(wanted), known.has_policies()) == (policy, True)
+    reads = store.reads
+    assert [known.policy(wanted), store.reads] == [policy, reads]
+    store.broken = True
+    assert known.policy(b"other") is None
+    assert known.policy(wanted) == policy
+
+
+def test_the_policies_are_bounded() -> None:
+    """As the entries."""
+    store = Store()
+    for length in range(POLICIES + 1):
+        policy = Policy(max_attachment_size=length)
+        store.policies[digest(policy)] = policy
+    known = Known(lambda: store)
+    assert all(known.policy(wanted) is not None for wanted in store.policies)
+    assert len(known._policies) <= POLICIES

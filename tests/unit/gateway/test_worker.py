@@ -9,6 +9,7 @@ import pytest
 
 from sentry_runtime import settings
 from sentry_runtime.gateway.front import FrontConnection
+from sentry_runtime.gateway.policies import SitePolicy
 from sentry_runtime.gateway.worker import Post, _Worker
 
 
@@ -31,7 +32,15 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
     return _Worker(
-        Post(settings=whole, sockets=[], entrances=[], backends=[], provisioning=None, examiner=None, channel=channel)
+        Post(
+            settings=whole,
+            sockets=[],
+            entrances=[],
+            backends=[],
+            policy=SitePolicy(),
+            examiner=None,
+            channel=channel,
+        )
     )
 
 

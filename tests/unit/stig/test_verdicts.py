@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stig.judge import access, crypto, passwords, sessions, upkeep
+from stig.judge import access, crypto, gatekeeping, passwords, sessions, upkeep
 from stig.parse import pam, rsyslog, words
 from stig.probe.tls import Answer
 from stig.verdict import Verdict
@@ -346,6 +346,33 @@ def test_a_listener_that_does_not_require_client_tls_is_open(recorded: Recorded)
     assert verdict.status == OPEN
     (wrong,) = [point for point in verdict.points if not point.met]
     assert (wrong.found, "the gateway on 10.98.1.2 port 80" in wrong.command) == ("no TLS", True)
+
+
+# --- V-251008, V-251010 ---------------------------------------------------------------------------------------------
+
+STRICT = gatekeeping.Softening("", ())
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"),
+    [
+        (replace(STRICT, observing_until="2026-01-31T18:00Z"), "observing until 2026-01-31T18:00Z"),
+        (replace(STRICT, allowing=("pilot", "branch")), "pilot, branch"),
+    ],
+)
+def test_what_lets_blocked_devices_pass_is_open(facts: gatekeeping.Softening, found: str) -> None:
+    """For the unregistered and for the compromised alike, with what it is as evidence."""
+    registration = gatekeeping.Registration(facts, auto_block=True)
+    for verdict in (gatekeeping.compromised(facts), gatekeeping.unregistered(registration)):
+        assert verdict.status == OPEN
+        assert [found in point.found for point in verdict.points if not point.met] == [True]
+
+
+@pytest.mark.parametrize(("auto_block", "status"), [(True, GOOD), (None, GOOD), (False, OPEN)])
+def test_a_uem_that_does_not_block_unregistered_devices_is_open(auto_block: bool | None, status: str) -> None:  # noqa: FBT001 - a table
+    """Where it is the one in the box; another one says it itself."""
+    assert gatekeeping.unregistered(gatekeeping.Registration(STRICT, auto_block)).status == status
+    assert gatekeeping.compromised(STRICT).status == GOOD
 
 
 # --- V-250999, V-251006 ---------------------------------------------------------------------------------------------

@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.eas import principal
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Push
-from sentry_runtime.uem.messages import ALIASES, VERSION_MAX, WORDS_CHARS, MessageError, canonical, decode
+from sentry_runtime.eas.device_information import FIELD_CHARS
+from sentry_runtime.eas.policy import Policy
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Push
+from sentry_runtime.uem.messages import (
+    ALIASES,
+    MESSAGE_BYTES,
+    VERSION_MAX,
+    WORDS_CHARS,
+    MessageError,
+    canonical,
+    decode,
+    that_fit,
+)
 
 GOOD: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "state": "allowed", "version": 7}
 CONTACT: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "device_type": "iPhone", "seen": 5}
@@ -46,6 +57,11 @@ def pushed(**changes: Any) -> bytes:
         ({"note": "line\nbreak"}, "$.decisions[1].note"),
         ({"device_type": "\x07"}, "$.decisions[1].device_type"),
         ({"registered": "yes"}, "$.decisions[1].registered"),
+        ({"policy": {"allow_camara": True}}, "`allow_camara` - at `$.decisions[1].policy`"),
+        ({"policy": {"min_device_password_length": 17}}, "$.decisions[1].policy.min_device_password_length"),
+        ({"policy": {"max_calendar_age_filter": 2}}, "0, 4, 5, 6 and 7 are allowed - at `$.decisions[1].policy`"),
+        ({"policy": {"approved_application_list": ["x"]}}, "$.decisions[1].policy.approved_application_list"),
+        ({"policy": "strict"}, "$.decisions[1].policy"),
     ],
 )
 def test_a_wrong_field_of_a_decision_is_named(changes: dict[str, Any], place: str) -> None:
@@ -95,11 +111,53 @@ def test_a_page_that_contradicts_itself_is_refused(page: dict[str, Any], place: 
     assert place in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"device_id": "c1"}, "`device_id` is upper case"),
+        ({"information": {"model": "x" * (FIELD_CHARS + 1)}}, "$.information"),
+        ({"information": {"model": "a\x1b[2J"}}, "$.information"),
+        ({"information": {"password": "x"}}, "`password`"),
+        ({"information": None}, "$.information"),
+    ],
+)
+def test_a_wrong_field_of_what_a_device_says_is_named(changes: dict[str, Any], place: str) -> None:
+    """As in a decision."""
+    good = {"device_id": "C1", "principal": "anna@lab.test", "information": {"model": "iPhone"}}
+    assert decode(msgspec.json.encode(good), Information).information.model == "iPhone"
+    with pytest.raises(MessageError) as caught:
+        decode(msgspec.json.encode({**good, **changes}), Information)
+    assert place in str(caught.value)
+
+
+def test_a_message_holds_no_more_decisions_than_the_other_side_reads() -> None:
+    """With the longest policies there are it holds fewer; with ordinary ones all of a page."""
+    full = Policy(
+        unapproved_in_rom_application_list=tuple(f'{number:062}""' for number in range(256)),
+        approved_application_list=tuple(f"{number:040x}" for number in range(256)),
+    )
+    large, small = (
+        [
+            Decision(device_id=f"C{number}", principal="anna", state=State.ALLOWED, version=number, policy=policy)
+            for number in range(1, DECISIONS_PER_PAGE + 1)
+        ]
+        for policy in (full, Policy(device_password_enabled=True, min_device_password_length=8))
+    )
+    assert that_fit(small) == tuple(small)
+    fitting = that_fit(large)
+    assert 50 < len(fitting) < len(large)
+    page = msgspec.json.encode(DecisionPage(decisions=fitting, next=fitting[-1].version, more=True))
+    assert MESSAGE_BYTES * 0.9 < len(page) <= MESSAGE_BYTES
+    assert decode(page, DecisionPage).decisions == fitting
+
+
 def test_good_messages_come_through() -> None:
     """Exactly as they were said."""
     decision = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=7)
     assert decode(pushed(), Push) == Push(decisions=(decision, decision))
     assert decode(msgspec.json.encode(CONTACT), Contact).device_type == "iPhone"
+    named = msgspec.structs.replace(decision, policy=Policy(allow_camera=False))
+    assert decode(pushed(policy={"allow_camera": False}), Push).decisions[1] == named
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
@@ -130,6 +188,6 @@ def test_what_is_nobodys_name_is_refused_with_what_is_allowed(name: str) -> None
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_refusal(body: bytes) -> None:
     """Nothing else comes out."""
-    for kind in (Push, DecisionPage, Decision, Contact):
+    for kind in (Push, DecisionPage, Decision, Contact, Information):
         with contextlib.suppress(MessageError):
             assert isinstance(decode(body, kind), kind)  # type: ignore[type-var]

@@ -12,19 +12,17 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from appliance.configd import api
 from appliance.configd.server import Server
 from appliance.configd.sessions import Bounds
 from appliance.features import FEATURES
 from appliance.plan import accept
+from tests.screen import COLUMNS, ROWS, Screen
 from tests.unit.appliance.workbench import Daemon
 
 PROGRAM = Path(__file__).with_name("cli_program.py")
@@ -47,8 +45,6 @@ ENVIRONMENT = {
     "SSH_CONNECTION": "198.51.100.7 50000 192.0.2.2 22",
 }
 HOST = re.escape(socket.gethostname().partition(".")[0])
-PROMPT = rf"\n{HOST}[^\n ]*[>#]\s*$"
-_STYLE = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[=>78]|\][^\x07]*\x07)")
 
 
 @dataclass
@@ -123,60 +119,27 @@ def public_key(folder: Path) -> str:
     return (folder / "key.pub").read_text().split()[1]
 
 
-class Dialogue:
+class Dialogue(Screen):
     """sentry-cli at a pseudo-terminal."""
 
     def __init__(self, path: Path) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.execve(sys.executable, [sys.executable, str(PROGRAM), str(path)], ENVIRONMENT)  # noqa: S606
-        # 24 lines of 200 characters, and no pixels: struct winsize (tty_ioctl(4))
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("4H", 24, 200, 0, 0))
-        self.raw = ""
-        self._read = 0
+        # The size, and no pixels: struct winsize (tty_ioctl(4))
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
+        super().__init__(lambda data: os.write(self._fd, data), self._receive_within, WAIT_SECONDS)
 
-    def send(self, text: str) -> None:
-        """Type."""
-        os.write(self._fd, text.encode())
-
-    def expect(self, pattern: str) -> str:
-        """Wait for `pattern` in what is new on the screen; returns all up to its end, without styling."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            new = _STYLE.sub("", self.raw)[self._read :]
-            found = re.search(pattern, new)
-            if found:
-                self._read += found.end()
-                return new[: found.end()]
-            if time.monotonic() > deadline or not self._more():
-                pytest.fail(f"no {pattern!r} in {new!r}")
-
-    def _more(self) -> bool:
-        if select.select([self._fd], [], [], 1.0)[0]:
-            try:
-                read = os.read(self._fd, 65_536).decode(errors="replace")
-            except OSError:
-                return False  # the other side is gone
-            self.raw += read
-            return bool(read)
-        return True
-
-    def do(self, line: str, prompt: str = PROMPT) -> str:
-        """Type a line and wait for the next prompt; returns what was printed between, as lines."""
-        self.send(f"{line}\r")
-        said = self.expect(f"(?s){re.escape(line)}.*{prompt}")
-        return said.replace("\r", "").split(line, 1)[1].strip("\n")
-
-    def answer(self, text: str, *, shown: bool = False) -> str:
-        """Answer a question and wait for the prompt; `shown`: the answer is echoed."""
-        self.send(f"{text}\r")
-        return self.expect(f"(?s){re.escape(text) if shown else ''}.*{PROMPT}")
+    def _receive_within(self, seconds: float) -> bytes:
+        if not select.select([self._fd], [], [], seconds)[0]:
+            raise TimeoutError
+        try:
+            return os.read(self._fd, 65_536)
+        except OSError:
+            return b""  # the other side is gone
 
     def end(self) -> int:
         """Wait for the end; returns the exit status."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while self._more():
-            if time.monotonic() > deadline:
-                pytest.fail(f"it did not end; the screen's last lines: {self.raw[-500:]!r}")
+        self.drained()
         os.close(self._fd)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

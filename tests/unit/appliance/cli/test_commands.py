@@ -1,10 +1,12 @@
 """One SSH command (`-c`) and scripts on standard input, against a real configd."""
 
 import json
+from typing import Any
 
 import pytest
 
 from appliance.configd import api
+from sentry_runtime.control import ExplainedStep, Explanation
 from tests.unit.appliance.cli.desk import SECRET, Configd, Run, Running
 
 
@@ -71,6 +73,61 @@ def test_what_was_not_understood_is_marked_with_what_may_stand_there(cli: Run) -
 def test_device_names_cannot_speak_to_the_terminal(cli: Run, configd: Configd) -> None:
     configd.topics["devices"] = api.Table(title="devices", columns=("id",), rows=(("\x1b]0;mine\x07",),))
     assert cli("-c", "show sentry devices").stdout.splitlines()[-1] == "\\x1b]0;mine\\x07"
+
+
+EXPLAINED = Explanation(
+    device_id="PHONE1",
+    principal="anna@lab.test",
+    action="allow",
+    reasons=(),
+    softened=("unregistered",),
+    decided_by="allowed_by_rule",
+    rule="pilot",
+    answer="it goes to a backend",
+    steps=(
+        ExplainedStep(row="unknown", asks="is there no entry?", saw="an entry", applies=False),
+        ExplainedStep(
+            row="allowed_by_rule", asks="does a rule let it pass?", saw="rule \x1b[1mpilot: allow", applies=True
+        ),
+    ),
+    notes=("no source was given",),
+)
+
+
+def test_why_a_device_gets_through_is_a_table_to_read(
+    cli: Run, configd: Configd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict first, then the rows down to the one that decides; names in any form, quoted where they need it."""
+    asked: list[Any] = []
+
+    def call(_path: str, request: Any, _kind: Any) -> Explanation:
+        asked.append(request)
+        return EXPLAINED
+
+    monkeypatch.setattr(configd.daemon.actions, "_call", call)
+    done = cli("-c", 'show sentry explain phone1 "LAB\\\\Anna" from 192.0.2.1')
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "device              PHONE1",
+        "user                anna@lab.test",
+        "verdict             allow",
+        "would have blocked  unregistered",
+        "decided by          allowed_by_rule",
+        "rule                pilot",
+        "the device gets     it goes to a backend",
+        "note                no source was given",
+        "",
+        "decides  row              asks                      saw",
+        "-------  ---------------  ------------------------  ------------------------",
+        "         unknown          is there no entry?        an entry",
+        "*        allowed_by_rule  does a rule let it pass?  rule \\x1b[1mpilot: allow",
+    ]
+    told = json.loads(cli("-c", "show sentry explain phone1 LAB\\anna | json").stdout)
+    assert (told["action"], told["softened"], told["steps"][1]["applies"]) == ("allow", ["unregistered"], True)
+    assert [(one.device_id, one.principal, one.source) for one in asked] == [
+        ("phone1", "LAB\\Anna", "192.0.2.1"),
+        ("phone1", "LAB\\anna", ""),
+    ]
 
 
 def test_a_privileged_command_says_what_it_needs(cli: Run) -> None:

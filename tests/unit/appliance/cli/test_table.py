@@ -14,6 +14,7 @@ from appliance.cli.grammar import GrammarError, Node, match
 from appliance.config import paths
 from appliance.configd import api, facts
 from appliance.features import FEATURES
+from sentry_runtime.control import Explanation
 from tests.unit.appliance.cli.desk import SITE
 
 NOT_FOR_PEOPLE = {
@@ -23,6 +24,20 @@ NOT_FOR_PEOPLE = {
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers
 DEPTH = 7  # words below the root; the deepest setting, a backend's tls_versions, needs six
+
+
+NOTHING_EXPLAINED = Explanation(
+    device_id="x",
+    principal="x",
+    action="ask",
+    reasons=(),
+    softened=(),
+    decided_by="unknown",
+    rule="",
+    answer="",
+    steps=(),
+    notes=(),
+)
 
 
 class Recorder:
@@ -48,6 +63,7 @@ class Recorder:
             api.Text: api.Text(title="", lines=()),
             api.Facts: api.Facts(title="", facts=()),
             api.Committed: api.Committed(changed=False, revision=1),
+            Explanation: NOTHING_EXPLAINED,
         }
         return answers.get(result, {} if verb is api.GetConfig else ())
 
@@ -117,7 +133,9 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
     recorder = Recorder()
     for mode in Mode:
         for path, node in list(walk(table.tree(mode, recorder))):  # type: ignore[arg-type]
-            values = dict.fromkeys(("host", "user", "id", "comment", "address", "NAME", "NUMBER"), "192.0.2.1")
+            names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy")
+            values = dict.fromkeys(names, "192.0.2.1")
+            values |= {"finding": "flag", "cause": "policy"}
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}
             if node.action is not None and path[0] not in ("exit", "logout"):
@@ -131,7 +149,7 @@ def test_every_topic_of_configd_is_shown_by_some_command_and_no_other_is_asked()
     recorder = Recorder()
     for _path, node in walk(table.commands(Mode.PRIVILEGED)):
         if _path[0] == "show" and node.action is not None:
-            node.action(recorder, {"id": "x"})  # type: ignore[arg-type]
+            node.action(recorder, {"id": "x", "user": "x"})  # type: ignore[arg-type]
     asked = {fields["topic"] for verb, fields in recorder.sent if verb is api.Show}
     assert asked == set(facts.TOPICS) - HIDDEN_TOPICS
 

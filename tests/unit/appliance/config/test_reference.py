@@ -27,4 +27,8 @@ def test_every_feature_and_every_setting_is_on_the_page() -> None:
 def test_secrets_are_marked() -> None:
     """So that nobody puts them into the site file by mistake."""
     lines = [line for line in page(FEATURES).splitlines() if "*secret*" in line and line.startswith("|")]
-    assert [line.split("`")[1] for line in lines] == ["users.accounts.NAME.password_hash", "cli.enable_secret_hash"]
+    assert [line.split("`")[1] for line in lines] == [
+        "users.accounts.NAME.password_hash",
+        "cli.enable_secret_hash",
+        "gateway.fleet_secret",
+    ]

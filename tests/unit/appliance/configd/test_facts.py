@@ -13,8 +13,22 @@ from appliance.configd.errors import RefusedError
 from appliance.configd.facts.context import LINES, Context
 from appliance.features.base import Feature
 from appliance.process import CommandError, Finished
-from sentry_runtime.control import ControlError, ListDevices, RevocationSource, ShowDevice, ShowRevocation
+from sentry_runtime.control import (
+    ControlError,
+    Details,
+    ListDevices,
+    ListPolicies,
+    NamedPolicy,
+    Registered,
+    RevocationSource,
+    ShowDetails,
+    ShowDevice,
+    ShowRegistered,
+    ShowRevocation,
+)
 from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.eas.device_information import DeviceInformation
+from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, Daemon
 
 PROVIDERS = """Providers:
@@ -162,7 +176,7 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     box.files["/proc/uptime"] = "10.0 20.0\n"
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
-    if topic in ("device", "devices", "revocation"):
+    if topic in ("device", "devices", "policies", "revocation"):
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return
@@ -176,7 +190,9 @@ def _nobody(_path: str, _request: Any, _type: Any = Any) -> Any:
 
 def test_no_topic_shows_a_secret(box: Box, context: Context) -> None:
     box.files["/proc/uptime"] = "10.0 20.0\n"
-    context = replace(context, call=lambda _path, _request, kind=Any: [] if kind == list[Record] else {})
+    context = replace(
+        context, call=lambda _path, _request, kind=Any: [] if kind in (list[Record], list[NamedPolicy]) else {}
+    )
     for topic in facts.TOPICS:
         shown = str(facts.show(topic, "ABC" if topic == "device" else "", context))
         assert "secret:" not in shown, topic
@@ -264,6 +280,27 @@ def test_the_device_list_comes_in_pages(context: Context) -> None:
     assert asked[1] == ListDevices(after=DeviceKey("D0299", "bob@lab.test"), limit=500)
 
 
+def test_rules_stand_in_their_order_with_those_that_have_expired(context: Context) -> None:
+    """By the appliance's clock, on the minute; the title says until when the gateway only observes."""
+    rules = {
+        "old": {"order": 5, "action": "allow", "user": "anna", "expires": "2026-01-02T12:00Z"},
+        "zeta": {"order": 1, "action": "deny", "device": "A*", "note": "lost"},
+        "soon": {"order": 9, "action": "deny", "network": "192.0.2.0/24", "expires": "2026-01-02T12:01Z"},
+    }
+    noon = 1_767_355_200.0
+    assert context.running is not None
+    tree = {"gateway": {"rules": rules, "observe": {"until": "2026-01-02T12:01Z"}}}
+    context = replace(context, running=msgspec.structs.replace(context.running, tree=tree), now=noon)
+    shown = facts.show("rules", "", context)
+    assert rows(shown) == (
+        ("1", "zeta", "deny", "in force", "", "A*", "", "", "", "lost"),
+        ("5", "old", "allow", "expired", "anna", "", "", "", "2026-01-02T12:00Z", ""),
+        ("9", "soon", "deny", "in force", "", "", "", "192.0.2.0/24", "2026-01-02T12:01Z", ""),
+    )
+    assert shown.title == "rules (observing until 2026-01-02T12:01Z)"
+    assert facts.show("rules", "", replace(context, now=noon + 60)).title == "rules"
+
+
 def test_a_device_wants_its_id(context: Context) -> None:
     asked: list[Any] = []
 
@@ -276,6 +313,83 @@ def test_a_device_wants_its_id(context: Context) -> None:
     assert asked == [ShowDevice(device_id="ABC")]
     with pytest.raises(RefusedError, match="found no device id"):
         facts.show("device", "", context)
+
+
+STRICT = Policy(device_password_enabled=True, min_device_password_length=8)
+ANNA, BERT = DeviceKey("ABC", "anna"), DeviceKey("ABC", "bert")
+
+
+def sheets(context: Context, answers: dict[Any, Any]) -> dict[str, tuple[str, ...]]:
+    """What `show device ABC` says where the data plane answers so; each fact with a value for each user."""
+
+    def call(path: str, request: Any, _type: Any) -> Any:
+        assert (
+            path == f"/run/{'sentry-uem/admin' if isinstance(request, ShowRegistered) else 'sentry-agent/agent'}.sock"
+        )
+        assert request.device_id == "ABC"
+        if type(request) not in answers:
+            raise ControlError("nobody is there")
+        return answers[type(request)]
+
+    return {row[0]: row[1:] for row in rows(facts.show("device", "ABC", replace(context, call=call)))}
+
+
+def test_a_device_has_a_column_for_each_of_its_users(context: Context) -> None:
+    known = [
+        Record(key=ANNA, state=State.ALLOWED, version=1, policy=digest(STRICT), registered=True),
+        Record(key=BERT, state=State.ALLOWED, version=1),
+    ]
+    says = DeviceInformation(model="iPhone10C1", imei="490154203237518", os="iOS 17.0")
+    shown = sheets(
+        context,
+        {
+            ShowDevice: known,
+            ShowDetails: [Details(key=ANNA, policy=STRICT, information=says), Details(key=BERT)],
+            ShowRegistered: [Registered(key=ANNA, policy="strict"), Registered(key=BERT, information=says)],
+        },
+    )
+    assert (shown["user"], shown["registered"]) == (("anna", "bert"), ("yes", "no"))
+    assert shown["policy"] == (f"strict, assigned ({digest(STRICT).hex()[:12]})", "the gateway's own")
+    assert shown["model"] == ("iPhone10C1", "iPhone10C1")  # of bert's the UEM alone has heard
+    assert (shown["imei"], shown["os"]) == (("490154203237518",) * 2, ("iOS 17.0",) * 2)
+    assert (shown["policy.min_device_password_length"], "phone number" in shown) == (("8", ""), False)
+
+
+@pytest.mark.parametrize(
+    ("record", "named", "words"),
+    [
+        (Record(key=ANNA, state=State.ALLOWED, version=1), "", "the gateway's own"),
+        (Record(key=ANNA, state=State.ALLOWED, version=1), "gone", "gone, assigned, which is not in the settings"),
+        (Record(key=ANNA, state=State.ALLOWED, version=1, policy=digest(STRICT)), "", "the default one of the UEM"),
+        (
+            Record(key=ANNA, state=State.ALLOWED, version=0, provisional=True, policy=digest(TEMPORARY)),
+            None,
+            "temporary: a simple passcode",
+        ),
+    ],
+)
+def test_where_a_policy_comes_from(context: Context, record: Record, named: str | None, words: str) -> None:
+    answers: dict[Any, Any] = {ShowDevice: [record], ShowDetails: []}
+    if named is not None:  # else the UEM does not answer
+        answers[ShowRegistered] = [Registered(key=ANNA, policy=named)]
+    (policy,) = sheets(context, answers)["policy"]
+    assert policy.startswith(words)
+
+
+def test_the_policies_of_the_uem(context: Context) -> None:
+    listed = [
+        NamedPolicy(name="strict", policy=STRICT, default=True, assigned=3),
+        NamedPolicy(name="lax", policy=Policy()),
+    ]
+
+    def call(path: str, request: Any, _type: Any) -> list[NamedPolicy]:
+        assert (path, request) == ("/run/sentry-uem/admin.sock", ListPolicies())
+        return listed
+
+    assert rows(facts.show("policies", "", replace(context, call=call))) == (
+        ("strict", "yes", "3", "device_password_enabled yes, min_device_password_length 8"),
+        ("lax", "no", "0", "restricts nothing"),
+    )
 
 
 def test_that_the_data_plane_does_not_answer_is_a_fact(context: Context) -> None:

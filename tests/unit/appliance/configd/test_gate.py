@@ -16,7 +16,8 @@ from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
 from sentry_runtime import control
-from sentry_runtime.control import ControlError
+from sentry_runtime.control import AssignPolicy, ControlError, Explain, ExplainedStep, Explanation, Flag
+from sentry_runtime.devices.record import Reason
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
     ALBERT,
@@ -338,21 +339,32 @@ def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None
 # --- roles -------------------------------------------------------------------------------------------------------
 
 SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in (api.OpenSession, api.Login)]
-READERS = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.GetConfig, api.ListRevisions, api.Show}
+READERS = {
+    api.Enable,
+    api.Disable,
+    api.Touch,
+    api.CloseSession,
+    api.GetConfig,
+    api.ListRevisions,
+    api.Show,
+    api.Explain,
+}
 OPERATORS = READERS | {
     api.ControlService,
     api.Maintain,
     api.PurgeRevocation,
     api.DeviceAction,
+    api.DevicePolicy,
+    api.FlagDevice,
     api.Ping,
     api.Lookup,
 }
-UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup}
+UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 24
+    assert len(SESSION_VERBS) == 27
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -702,6 +714,99 @@ def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, princ
     peer, handle = privileged(daemon, OLGA)
     action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
     assert refusal(daemon.say, peer, action).kind == "invalid"
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_is_wrong_with_a_device_reaches_the_uem_with_who_said_so(daemon: Daemon, holds: bool) -> None:  # noqa: FBT001 - a table
+    peer, handle = privileged(daemon, OLGA)
+    verb = api.FlagDevice(session=handle, cause="compromised", holds=holds, device_id="ABC123", principal="CORP\\Bob")
+    daemon.say(peer, verb)
+    assert daemon.asked[-1] == (
+        "/run/sentry-uem/admin.sock",
+        Flag(device_id="ABC123", principal="CORP\\Bob", cause=Reason.COMPROMISED, holds=holds, by="olga"),
+    )
+    bad = api.FlagDevice(session=handle, cause="policy", holds=holds, device_id="../x", principal="bob")
+    assert refusal(daemon.say, peer, bad).kind == "invalid"
+
+
+EXPLAINED = Explanation(
+    device_id="PHONE1",
+    principal="bob",
+    action="block",
+    reasons=("unregistered",),
+    softened=(),
+    decided_by="blocked",
+    rule="",
+    answer="HTTP 403",
+    steps=(ExplainedStep(row="blocked", asks="nothing lets it pass", saw="blocked, unregistered", applies=True),),
+    notes=(),
+)
+
+
+def test_a_device_is_explained_by_the_gateway_with_the_names_as_typed(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which form of a name is the one is for the gateway to say; anybody with a session may ask."""
+    asked: list[tuple[str, Any]] = []
+
+    def call(path: str, request: Any, _kind: Any) -> Explanation:
+        asked.append((path, request))
+        return EXPLAINED
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, session = daemon.open(ALICE)
+    verb = api.Explain(session=session.handle, device_id="phone1", principal="CORP\\Bob", source="192.0.2.1")
+    assert daemon.say(peer, verb, Explanation) == EXPLAINED
+    assert asked == [
+        ("/run/sentry-gateway/control.sock", Explain(device_id="phone1", principal="CORP\\Bob", source="192.0.2.1"))
+    ]
+
+
+@pytest.mark.parametrize(("kind", "then"), [("invalid", "invalid"), ("", "unavailable")])
+def test_what_the_gateway_says_against_an_explanation_is_the_refusal(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, kind: str, then: str
+) -> None:
+    """A name that is none, or a gateway that does not run."""
+
+    def refuse(*_: object) -> None:
+        raise ControlError(f"{kind or 'control.sock'}: no such thing", kind)
+
+    monkeypatch.setattr(daemon.actions, "_call", refuse)
+    peer, session = daemon.open(ALICE)
+    said = refusal(daemon.say, peer, api.Explain(session=session.handle, device_id="A", principal="b"))
+    assert (said.kind, "no such thing" in said.message) == (then, True)
+
+
+@pytest.mark.parametrize("names", [{"device_id": "A\tB"}, {"principal": "b" * 321}, {"source": "x\n"}])
+def test_a_malformed_question_does_not_reach_the_gateway(daemon: Daemon, names: dict[str, Any]) -> None:
+    """Control characters and lines without end."""
+    peer, session = daemon.open(ALICE)
+    verb = api.Explain(session=session.handle, **{"device_id": "A", "principal": "b", **names})
+    assert refusal(daemon.say, peer, verb).kind == "invalid"
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("policy", ["strict", None])
+def test_a_policy_is_assigned_and_taken_back_at_the_uem_with_who_asked_for_it(
+    daemon: Daemon, policy: str | None
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.say(peer, api.DevicePolicy(session=handle, device_id="ABC123", principal="CORP\\Bob", policy=policy))
+    path, request = daemon.asked[-1]
+    assert path == "/run/sentry-uem/admin.sock"
+    assert request == AssignPolicy(device_id="ABC123", principal="CORP\\Bob", policy=policy, by="olga")
+    assert daemon.ledger.entries[-1].path == f"{policy or '(default)'} ABC123 CORP\\Bob"
+
+
+@pytest.mark.parametrize(
+    ("device", "principal", "policy"),
+    [("../x", "bob", "a"), ("A", "", "a"), ("A", "bob", "a\nb"), ("A", "bob", "a" * 33)],
+)
+def test_a_malformed_assignment_is_refused(daemon: Daemon, device: str, principal: str, policy: str) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    verb = api.DevicePolicy(session=handle, device_id=device, principal=principal, policy=policy)
+    assert refusal(daemon.say, peer, verb).kind == "invalid"
     assert daemon.asked == []
 
 

@@ -10,6 +10,7 @@ from appliance.features import FEATURES, device_certificates, gateway
 from appliance.features.base import Tree
 from appliance.plan import InvalidError
 from appliance.render import render_all
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.gateway import badge
 from sentry_runtime.settings import CertificateHeader, Revocation
 from tests.device_pki import DevicePki
@@ -86,7 +87,7 @@ def test_a_front_end_is_believed_on_every_listener(lab_with: LabWith) -> None:
     assert whole.device_authentication.header == CertificateHeader(name="X-Cert", form="subject")
     assert {one.front_ends for one in whole.listeners} == {("192.0.2.7/32",)}
     assert {one.balancers for one in whole.listeners} == {("192.0.2.8/32",)}
-    assert badge.load(whole) is not None  # the data plane takes what is rendered
+    assert badge.load(whole, Names()) is not None  # the data plane takes what is rendered
 
 
 TRUSTED = {"mode": "trusted_front_end", "header": "X-Cert", "front_ends": ["192.0.2.7/32"]}

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from appliance.features import gateway, portal, uem
+from appliance import fleet_secret
+from appliance.features import gateway, policy, portal, uem
 from appliance.features.base import Tree
 from appliance.pki import LEAVES
 from appliance.portal import settings as portal_settings
 from sentry_runtime import settings as runtime_settings
+from sentry_runtime.eas.policy import Policy
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 
@@ -39,6 +41,22 @@ def test_autodiscover_sends_devices_to_the_appliances_own_name(trees: dict[str, 
     """With the port where it is not 443."""
     assert runtime(trees["lab"], tmp_path).gateway.external_host == "gateway.lab.test"
     assert runtime(trees["one_interface"], tmp_path).gateway.external_host == "edge.example.org:8444"
+
+
+def test_how_devices_log_on_and_how_their_names_are_read(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """By Basic alone, every form of a name a user of its own and any number of devices, unless the site says otherwise."""
+    lab, edge = (runtime(trees[name], tmp_path) for name in ("lab", "one_interface"))
+    assert (lab.gateway.authentication, lab.gateway.newest_protocol) == (("basic",), "16.1")
+    assert lab.principals == runtime_settings.Principals()
+    assert edge.gateway.authentication == ("negotiate", "ntlm", "bearer", "basic")
+    assert (lab.gateway.pooled_connections, edge.gateway.pooled_connections) == (False, True)
+    assert edge.gateway.newest_protocol == "14.1"
+    names = edge.principals.names()
+    assert {names.canonical(name) for name in ("anna", "EXAMPLE\\Anna", "anna@example.org")} == {"anna@example.org"}
+    assert names.canonical("LAB\\anna") == "anna@ad.lab.test"
+    assert lab.uem_server is not None
+    assert edge.uem_server is not None
+    assert (lab.uem_server.devices_per_mailbox, edge.uem_server.devices_per_mailbox) == (0, 5)
 
 
 def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path: Path) -> None:
@@ -72,12 +90,48 @@ def test_every_optional_setting_reaches_the_data_plane(trees: dict[str, Tree], t
     found = runtime(trees["one_interface"], tmp_path)
     assert (found.gateway.workers, found.gateway.tls.minimum, found.gateway.tls.maximum) == (4, "1.3", "1.3")
     assert (found.gateway.limits.head_bytes, found.gateway.limits.connections_per_worker) == (8_192, 500)
+    assert [(rule.name, rule.expires) for rule in found.gateway.rules] == [
+        ("pilot", "2026-03-31T18:00Z"),
+        ("lost-phone", ""),
+    ]
+    assert found.gateway.observe == runtime_settings.Observe(until="2026-01-31T18:00Z")
+    assert found.gateway.throttle == runtime_settings.Throttle(
+        requests_per_second=2.0, burst=100, repeats=30, pause_seconds=120.0
+    )
+    assert found.gateway.block_notice.startswith("This device")
     assert (found.agent.fail_mode, found.agent.uem.timeout_seconds, found.agent.uem.resync_seconds) == ("allow", 3, 30)
+    assert (found.gateway.non_provisionable, found.gateway.fleet_secret) == ("allow", fleet_secret.SITES)
     exchange, plain, private = found.gateway.backends
     assert exchange.tls is not None
     assert (exchange.tls.trust, exchange.tls.maximum) == ("/etc/ssl/certs/ca-certificates.crt", "1.3")
     assert (plain.tls, plain.server_name, plain.port) == (None, None, 80)
     assert private.server_name == "mail.internal"
+
+
+def test_a_policy_is_set_by_the_data_planes_own_fields(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """One of the second site's sets every field there is; each has words for people, and the lab's is a small one."""
+    found = runtime(trees["one_interface"], tmp_path)
+    assert found.uem_server is not None
+    everything = found.uem_server.policies["all"]
+    unset = [name for name in Policy.__struct_fields__ if getattr(everything, name) in (None, ())]
+    assert (unset, set(policy.TEXTS)) == ([], set(Policy.__struct_fields__))
+    assert (found.uem_server.policies["none"], found.uem_server.default_policy) == (Policy(), "all")
+    labs = runtime(trees["lab"], tmp_path)
+    assert labs.gateway.policy == Policy(
+        device_password_enabled=True,
+        allow_simple_device_password=True,
+        min_device_password_length=4,
+        max_inactivity_time_device_lock=900,
+    )
+    assert labs.gateway.fleet_secret == fleet_secret.OWN
+
+
+def test_a_policy_whose_settings_were_all_taken_out_is_none(lab_with: LabWith, tmp_path: Path) -> None:
+    """And one that restricts nothing says so."""
+    emptied = lab_with(lambda tree: tree["gateway"].update(policy={}))
+    assert runtime(emptied, tmp_path).gateway.policy is None
+    lax = lab_with(lambda tree: tree["gateway"].update(policy={"device_password_enabled": False}))
+    assert runtime(lax, tmp_path).gateway.policy == Policy()
 
 
 def test_a_service_listens_on_its_zones_addresses_unless_dhcp_hides_them(

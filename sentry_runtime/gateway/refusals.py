@@ -97,7 +97,7 @@ class _Table:
             del self._entries[key]
 
 
-class Logons:
+class Refusals:
     """One per worker. `now` is a clock that only goes forward; `told` hears of each rest that begins."""
 
     def __init__(self, limits: Limits, now: Callable[[], float], told: Told) -> None:
@@ -123,12 +123,16 @@ class Logons:
     def accepted(self, place: str, principal: str, authorization: bytes) -> None:
         """A backend has accepted these credentials."""
         mark = self._mark(principal, authorization)
-        self._sources.accepted(place, principal)
-        self._principals.accepted(principal, place)
+        self.forgive(place, principal)
         self._good.pop(mark, None)
         self._good[mark] = self._now() + GOOD_SECONDS
         if len(self._good) > GOOD_ENTRIES:
             self._good.popitem(last=False)
+
+    def forgive(self, place: str, principal: str) -> None:
+        """A backend has accepted this one from there, with credentials that will not come again (a log-on of a connection's)."""
+        self._sources.accepted(place, principal)
+        self._principals.accepted(principal, place)
 
     def wait(self, place: str, principal: str, authorization: bytes) -> float:
         """For how many seconds no backend is to hear of these credentials; 0: they may go on."""

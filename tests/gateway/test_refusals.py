@@ -5,8 +5,11 @@ import pytest
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.settings import Limits
 from tests.gateway.conftest import MakeStand, with_limits
-from tests.gateway.stand import PHONE, Stand, Turn, basic, post
+from tests.gateway.ntlm_server import Asked, NtlmClient, log_on, start
+from tests.gateway.stand import PHONE, Stand, Turn, basic, post, until
 
+ANNA = "LAB\\anna"
+SYNC = Asked(post("Sync", authorization=None, user="anna"))
 FEW = {"logons_refused_per_source": 4.0, "logons_refused_per_principal": 2.0}
 
 
@@ -92,20 +95,65 @@ async def test_a_success_clears(make_stand: MakeStand) -> None:
     assert [(await device.ask(data)).status for data in requests] == [401, 200, 401, 200, 401]
 
 
-async def test_the_steps_of_a_log_on_are_no_refusals(make_stand: MakeStand) -> None:
-    """NTLM and Negotiate answer 401 with their next token."""
-    stand = await guarded(make_stand)
-
-    async def challenge(turn: Turn) -> None:
-        await turn.body()
-        await turn.ok(
-            status="401 Unauthorized", extra="WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM TlRMTVNT\r\n"
-        )
-
+async def logging_on(make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, **more: float) -> Stand:
+    """A stand whose backend authenticates connections, and takes Basic."""
+    stand = await make_stand(started=False, limits=few(**more))
+    await start(stand, monkeypatch, "ntlm", "negotiate", "basic")
     await stand.agent.put(PHONE, State.ALLOWED)
-    stand.backend.script = challenge
+    return stand
+
+
+@pytest.mark.parametrize("scheme", ["NTLM", "Negotiate"])
+async def test_the_steps_of_a_log_on_are_no_refusals(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """NTLM and Negotiate answer 401 with their next token; so does a request without credentials."""
+    stand = await logging_on(make_stand, monkeypatch)
+    for _ in range(4):
+        device = await stand.device()
+        assert (await device.ask(SYNC(None))).status == 401
+        response, _ = await log_on(device, SYNC, NtlmClient(ANNA, scheme=scheme))
+        assert response.status == 200
+    await until(lambda: stand.status()["requests"] == 12)
+    assert stand.status()["logons_refused"] == 0
+
+
+async def test_log_ons_of_a_connection_that_are_refused_count(
+    make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last message stays here while its name rests; who has logged on before goes on, with and without that message."""
+    stand = await logging_on(make_stand, monkeypatch)
+    owner, stranger = await stand.device(), await stand.device()
+    _, last = await log_on(owner, SYNC, NtlmClient(ANNA))
+    for status in (401, 401, 503):
+        response, _ = await log_on(stranger, SYNC, NtlmClient(ANNA, "wrong"))
+        assert response.status == status
+    assert len(stand.backend.probes) == 2 + 2 + 2 + 1
+    assert (await stranger.ask(SYNC(basic(ANNA, "guess")))).status == 503
+    assert [(await owner.ask(SYNC(authorization))).status for authorization in (None, last, None)] == [200] * 3
+    lines = await stand.audit.wait(lambda lines: any(line["event"] == "logons_rest" for line in lines))
+    (rest,) = [line for line in lines if line["event"] == "logons_rest"]
+    assert (rest["principal"], rest["reasons"]) == (PHONE.principal, ["refused_principal"])
+
+
+async def test_a_source_that_rests_begins_no_log_on(make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first message names nobody, and no backend hears of it."""
+    stand = await logging_on(make_stand, monkeypatch)
     device = await stand.device()
-    assert [(await device.ask(post())).status for _ in range(4)] == [401] * 4
+    for number in range(4):
+        assert (await device.ask(wrong(f"user{number}@lab.test"))).status == 401
+    count = len(stand.backend.probes)
+    assert (await device.ask(SYNC(NtlmClient(ANNA).first()))).status == 503
+    assert len(stand.backend.probes) == count
+
+
+async def test_a_log_on_of_a_connection_clears(make_stand: MakeStand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any other success."""
+    stand = await logging_on(make_stand, monkeypatch)
+    for password, status in (("wrong", 401), (None, 200)) * 3:
+        device = await stand.device()
+        response, _ = await log_on(device, SYNC, NtlmClient(ANNA, password))
+        assert response.status == status
 
 
 @pytest.mark.parametrize("state", [State.BLOCKED, State.WIPED])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.gateway import logons
-from sentry_runtime.gateway.logons import Logons
+from sentry_runtime.gateway import refusals
+from sentry_runtime.gateway.refusals import Refusals
 from sentry_runtime.settings import Limits
 
 LIMITS = Limits(
@@ -19,21 +19,21 @@ HERE, THERE = "192.0.2.7", "2001:db8::/64"
 
 
 class Desk:
-    """The log-ons of a worker whose time the test tells."""
+    """The refused log-ons of a worker whose time the test tells."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.time = 1_000.0
         self.told: list[tuple[str, str, str, float]] = []
-        self.logons = Logons(limits, lambda: self.time, lambda *words: self.told.append(words))
+        self.refusals = Refusals(limits, lambda: self.time, lambda *words: self.told.append(words))
 
     def fail(self, place: str, who: str, times: int = 1) -> None:
         """So many refused attempts, each with another password."""
         for number in range(times):
-            self.logons.refused(place, who, b"wrong%d" % number)
+            self.refusals.refused(place, who, b"wrong%d" % number)
 
     def wait(self, place: str, who: str, authorization: bytes = b"another") -> float:
         """How long this one has to."""
-        return self.logons.wait(place, who, authorization)
+        return self.refusals.wait(place, who, authorization)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_each_rest_is_twice_as_long_up_to_a_limit_and_all_is_forgotten_in_time(d
         desk.time += seconds
         assert desk.wait(THERE, "anna") == 0.0
         desk.fail(THERE, "anna")
-    desk.time += logons.FORGET_SECONDS + 1
+    desk.time += refusals.FORGET_SECONDS + 1
     desk.fail(THERE, "anna", 2)
     assert desk.wait(THERE, "anna") == 0.0
     desk.fail(THERE, "anna")
@@ -84,44 +84,52 @@ def test_attempts_while_it_rests_do_not_make_the_rest_longer(desk: Desk) -> None
 def test_a_success_takes_back_what_was_mistyped_there(desk: Desk) -> None:
     """Of this name, from this place."""
     desk.fail(HERE, "anna", 2)
-    desk.logons.accepted(HERE, "anna", b"right")
+    desk.refusals.accepted(HERE, "anna", b"right")
     desk.fail(HERE, "anna", 2)
     assert desk.wait(HERE, "anna") == 0.0
+
+
+def test_a_log_on_of_a_connection_takes_back_as_much_and_is_not_remembered(desk: Desk) -> None:
+    """Its last message never comes again."""
+    desk.fail(HERE, "anna", 2)
+    desk.refusals.forgive(HERE, "anna")
+    desk.fail(HERE, "anna", 2)
+    assert (desk.wait(HERE, "anna"), len(desk.refusals._good)) == (0.0, 0)
 
 
 def test_a_success_does_not_buy_attempts_at_other_names(desk: Desk) -> None:
     """Who has an account of his own and sprays with it between is counted all the same."""
     for who in ("bert", "cleo", "dora", "emil", "fritz"):
         desk.fail(HERE, who)
-        desk.logons.accepted(HERE, "mallory", b"own")
+        desk.refusals.accepted(HERE, "mallory", b"own")
     assert desk.wait(HERE, "zoe") == 10.0
 
 
 def test_an_owners_success_does_not_buy_a_stranger_attempts(desk: Desk) -> None:
     """Attempts from elsewhere stay counted when the owner logs on."""
     desk.fail(THERE, "anna", 2)
-    desk.logons.accepted(HERE, "anna", b"right")
+    desk.refusals.accepted(HERE, "anna", b"right")
     desk.fail(THERE, "anna")
     assert desk.wait(THERE, "anna") == 10.0
 
 
 def test_credentials_that_were_accepted_pass_whoever_rests(desk: Desk) -> None:
     """The owner of a name that a stranger tries, and the phones behind a NAT that rests; for a day."""
-    desk.logons.accepted(HERE, "anna", b"right")
+    desk.refusals.accepted(HERE, "anna", b"right")
     desk.fail(THERE, "anna", 3)
     desk.fail(HERE, "bert", 5)
     assert desk.wait(HERE, "anna", b"right") == 0.0
     assert desk.wait(HERE, "anna", b"guessed") == 10.0
     assert desk.wait(HERE, "bert", b"right") == 10.0  # the same words of somebody else are other credentials
-    desk.time += logons.GOOD_SECONDS
+    desk.time += refusals.GOOD_SECONDS
     desk.fail(THERE, "anna", 3)
     assert desk.wait(HERE, "anna", b"right") > 0.0
 
 
 def test_credentials_that_are_refused_are_good_no_more(desk: Desk) -> None:
     """A changed password."""
-    desk.logons.accepted(HERE, "anna", b"old")
-    desk.logons.refused(HERE, "anna", b"old")
+    desk.refusals.accepted(HERE, "anna", b"old")
+    desk.refusals.refused(HERE, "anna", b"old")
     desk.fail(HERE, "anna", 2)
     assert desk.wait(HERE, "anna", b"old") == 10.0
 
@@ -140,27 +148,27 @@ def test_zero_does_not_count() -> None:
     none = msgspec.structs.replace(LIMITS, logons_refused_per_source=0, logons_refused_per_principal=0)
     desk = Desk(none)
     desk.fail(HERE, "anna", 100)
-    assert (desk.wait(HERE, "anna"), desk.told, desk.logons.resting_until) == (0.0, [], 0.0)
+    assert (desk.wait(HERE, "anna"), desk.told, desk.refusals.resting_until) == (0.0, [], 0.0)
 
 
 def test_a_request_in_quiet_times_costs_one_look_at_the_clock(desk: Desk) -> None:
     """Before the first rest not even that, and nothing is looked up after the last."""
-    assert desk.logons.resting_until == 0.0
+    assert desk.refusals.resting_until == 0.0
     desk.fail(HERE, "anna", 3)
-    assert desk.logons.resting_until == desk.time + 10.0
+    assert desk.refusals.resting_until == desk.time + 10.0
 
 
 def test_the_tables_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest entries make room, those that were looked at last stay."""
-    monkeypatch.setattr(logons, "ENTRIES", 10)
-    monkeypatch.setattr(logons, "GOOD_ENTRIES", 10)
+    monkeypatch.setattr(refusals, "ENTRIES", 10)
+    monkeypatch.setattr(refusals, "GOOD_ENTRIES", 10)
     for number in range(100):
         desk.fail(f"192.0.2.{number}", f"user{number}", 2)
-        desk.logons.accepted("", f"user{number}", b"right")
-    assert (len(desk.logons._sources), len(desk.logons._principals), len(desk.logons._good)) == (10, 10, 10)
+        desk.refusals.accepted("", f"user{number}", b"right")
+    assert (len(desk.refusals._sources), len(desk.refusals._principals), len(desk.refusals._good)) == (10, 10, 10)
     desk.fail("192.0.2.99", "user99")
     assert desk.wait("elsewhere", "user99") == 10.0
-    assert max(len(entry.parts) for entry in desk.logons._sources._entries.values()) == 1
+    assert max(len(entry.parts) for entry in desk.refusals._sources._entries.values()) == 1
 
 
 def test_an_entry_tells_so_many_counterparts_apart_and_no_more(desk: Desk) -> None:
@@ -170,8 +178,8 @@ def test_an_entry_tells_so_many_counterparts_apart_and_no_more(desk: Desk) -> No
     for number in range(50):
         desk.fail(HERE, f"user{number}")
     for number in range(50):
-        desk.logons.accepted(HERE, f"user{number}", b"right")
-    assert desk.logons._sources._entries[HERE].failures == 50 - logons.PARTS
+        desk.refusals.accepted(HERE, f"user{number}", b"right")
+    assert desk.refusals._sources._entries[HERE].failures == 50 - refusals.PARTS
 
 
 steps = st.lists(
@@ -192,7 +200,7 @@ def test_whatever_happens_no_rest_is_longer_than_the_longest_and_good_credential
         if what == "fail":
             desk.fail(place, who)
         elif what == "succeed":
-            desk.logons.accepted(place, who, b"right")
+            desk.refusals.accepted(place, who, b"right")
             assert desk.wait(place, who, b"right") == 0.0
         else:
             desk.time += 7.0

@@ -1,0 +1,87 @@
+"""The ActiveSync policies of this UEM: named ones from the settings, which an administrator assigns to devices.
+
+A device that none is assigned to has the default one, if there is a default; so has a device whose policy is no longer in the
+settings, until that comes back or another is assigned.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from sentry_runtime.eas.policy import Policy, digest
+from sentry_runtime.uem_server.tables import Assignment, Device, PolicyNote
+
+DEFAULT = ""  # under this name the default one's digest is noted; no policy is called so
+
+
+class UnknownPolicyError(LookupError):
+    """There is no policy of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """By name; `default` names the one that all other devices have, if there is one."""
+
+    named: Mapping[str, Policy] = field(default_factory=dict)
+    default: str | None = None
+
+    def of(self, assigned: str | None) -> Policy | None:
+        """The policy of a device that this one is assigned to."""
+        return self.named.get(assigned or DEFAULT) or self.named.get(self.default or DEFAULT)
+
+    def check(self, name: str) -> None:
+        """Raise `UnknownPolicyError` unless there is a policy of this name."""
+        if name not in self.named:
+            known = ", ".join(sorted(self.named)) or "none is in the settings"
+            raise UnknownPolicyError(f"there is no policy {name[:64]!r}; allowed: {known}")
+
+
+def assigned(session: Session, devices: Sequence[Device]) -> dict[int, str]:
+    """Per number of a device, the name of the policy that is assigned to it."""
+    rows = select(Assignment.device, Assignment.policy).where(Assignment.device.in_([each.id for each in devices]))
+    return dict(session.execute(rows).tuples().all())
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Per name, how many devices it is assigned to."""
+    rows = select(Assignment.policy, func.count()).group_by(Assignment.policy)
+    return dict(session.execute(rows).tuples().all())
+
+
+def apply(session: Session, policies: Policies, next_version: Callable[[], int]) -> None:
+    """The settings may have changed while we were down: whoever has another policy by that gets a new version."""
+    before = {note.name: note.digest for note in session.scalars(select(PolicyNote))}
+    now = _digests(policies)
+    if before == now:
+        return
+
+    def changed(name: str) -> bool:
+        return before.get(name, before.get(DEFAULT)) != now.get(name, now.get(DEFAULT))
+
+    names = {DEFAULT, *session.scalars(select(Assignment.policy).distinct())}
+    for name in sorted(filter(changed, names)):
+        _bump(session, _those_of(session, name), next_version)
+    session.execute(delete(PolicyNote))
+    session.add_all(PolicyNote(name=name, digest=value) for name, value in now.items())
+
+
+def _digests(policies: Policies) -> dict[str, str]:
+    found = {name: digest(policy).hex() for name, policy in policies.named.items()}
+    default = policies.of(None)
+    return found if default is None else {**found, DEFAULT: digest(default).hex()}
+
+
+def _those_of(session: Session, name: str) -> Iterable[int]:
+    """The numbers of the devices that this policy is assigned to; with `DEFAULT`, that none is."""
+    rows = select(Device.id).outerjoin(Assignment, Assignment.device == Device.id).where(Device.removed.is_(False))
+    having = Assignment.policy.is_(None) if name == DEFAULT else Assignment.policy == name
+    return session.scalars(rows.where(having).order_by(Device.id)).all()
+
+
+def _bump(session: Session, numbers: Iterable[int], next_version: Callable[[], int]) -> None:
+    """All in one statement: a fleet of 100,000 takes a second or two."""
+    rows = [{"id": number, "version": next_version()} for number in numbers]
+    if rows:
+        session.execute(update(Device), rows)
