@@ -1,16 +1,16 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe` from the gateway; `ListDevices`, `ShowDevice`,
-`ShowDetails` from the management plane), the gateway's (`Status`, `Drain`, `Explain`, `ListRedirects`, `ClearRedirects`) and the
-UEM's (`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`,
-`ShowRegistered`). Who may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the
-message says.
+exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe`, `CheckCertificate` from the gateway;
+`ListDevices`, `ShowDevice`, `ShowDetails`, `ShowRevocation`, `PurgeRevocation` from the management plane), the gateway's
+(`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's (`Register`, `SetState`,
+`OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send
+what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -107,12 +107,61 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     information: DeviceInformation | None = None
 
 
+class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
+    """Gateway to agent: may a device with this certificate (DER) pass, as far as revocation goes? The answer's `result` is a
+    `CertificateStatus`, or an error of kind `invalid` or `busy`."""
+
+    certificate: bytes
+
+
+class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`standing` is one of `certificates.revocation`, `passes` what the site's rules make of it, `until` (seconds since the
+    epoch) when to ask again."""
+
+    standing: Literal["good", "revoked", "stale", "unknown"]
+    passes: bool
+    until: float
+
+
+class ShowRevocation(_Request, frozen=True, kw_only=True, tag="revocation.show"):
+    """Management to agent: what revocation is judged by; the answer's `result` is a list of `RevocationSource`."""
+
+
+class RevocationSource(msgspec.Struct, frozen=True, kw_only=True):
+    """One list or responder: where it comes from, whose it is, how it is, its times (seconds since the epoch, 0: none), how many
+    entries or kept answers it has, and what went wrong last."""
+
+    kind: Literal["crl file", "crl url", "ocsp"]
+    place: str
+    issuer: str = ""
+    state: str = ""
+    made: float = 0.0
+    ends: float = 0.0
+    entries: int = 0
+    problem: str = ""
+
+
+class PurgeRevocation(_Request, frozen=True, kw_only=True, tag="revocation.purge"):
+    """Management to agent: forget every fetched list and every responder's answer, and fetch and ask anew. `by` is the
+    administrator's account, for the audit line."""
+
+    by: str = ""
+
+
 class Status(_Request, frozen=True, kw_only=True, tag="status"):
     """Any of the three: what it is doing, as a flat object of counters and words."""
 
 
+class Quiesce(_Request, frozen=True, kw_only=True, tag="quiesce"):
+    """Management to gateway: tell balancers to send nobody here any more, and go on serving whoever comes."""
+
+
 class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
     """Management to gateway: take no new connection, finish what runs."""
+
+
+class Resume(_Request, frozen=True, kw_only=True, tag="resume"):
+    """Management to gateway: serve as before `Quiesce` or `Drain`."""
 
 
 class ListRedirects(_Request, frozen=True, kw_only=True, tag="redirects.list"):
@@ -283,8 +332,13 @@ Request = (
     | ListDevices
     | ShowDevice
     | ShowDetails
+    | CheckCertificate
+    | ShowRevocation
+    | PurgeRevocation
     | Status
+    | Quiesce
     | Drain
+    | Resume
     | Explain
     | ListRedirects
     | ClearRedirects
@@ -333,6 +387,14 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="ch
     """Agent to gateway, after `Follow`: these entries changed or went; read them again and cut what must be cut."""
 
     keys: tuple[DeviceKey, ...]
+
+
+class CertificatesChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="certificates_changed"):
+    """Agent to gateway, after `Follow`: ask again for every certificate; something of what they are judged by has changed."""
+
+
+News = Changed | CertificatesChanged
+"""What comes on a connection that follows."""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

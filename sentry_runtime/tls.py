@@ -16,7 +16,7 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
     _bound(context, tls)
     _load_chain(context, tls.certificate, tls.key)
     if tls.client_ca is not None:
-        _load_trust(context, tls.client_ca)
+        load_trust(context, tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -28,7 +28,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _bound(context, tls)
-    _load_trust(context, tls.trust)
+    load_trust(context, tls.trust)
     if tls.certificate is not None and tls.key is not None:
         _load_chain(context, tls.certificate, tls.key)
     elif tls.certificate is not None or tls.key is not None:
@@ -62,7 +62,8 @@ def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
         raise SettingsError(f"certificate {certificate} with key {key}: {error.strerror or error}") from error
 
 
-def _load_trust(context: ssl.SSLContext, bundle: str) -> None:
+def load_trust(context: ssl.SSLContext, bundle: str) -> None:
+    """Believe the authorities in this PEM bundle, too. Raises `SettingsError`."""
     try:
         context.load_verify_locations(cafile=bundle)
     except OSError as error:

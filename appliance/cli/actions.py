@@ -102,6 +102,16 @@ def service(shell: Shell, values: Values) -> Output:
     return output.shown(shell.call(api.ControlService, api.Facts, service=name, action=act))
 
 
+def maintain(shell: Shell, values: Values) -> Output:
+    """Quiesce or drain the gateway, or end both."""
+    return output.shown(shell.call(api.Maintain, api.Facts, action=values["action"]))
+
+
+def purge_revocation(shell: Shell, _values: Values) -> None:
+    """Forget what is known of revocation, and have it fetched anew."""
+    shell.call(api.PurgeRevocation, type(None))
+
+
 def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}

@@ -44,7 +44,8 @@ _TOPICS = (
     ("fips", "fips", "Whether cryptography runs in FIPS 140 mode"),
     ("service", "services", "The services and their state"),
     ("portal", "portal", "The portal"),
-    ("gateway", "gateway", "The gateway's counters"),
+    ("gateway", "gateway", "How devices may come in, and the gateway's counters"),
+    ("revocation", "revocation", "What devices' certificates are judged by"),
     ("agent", "agent", "The agent's counters"),
     ("backends", "backends", "The servers behind the gateway"),
     ("uem", "uem", "The UEM and the link to it"),
@@ -90,6 +91,15 @@ COMMANDS: tuple[Command, ...] = (
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
+    ),
+    Command(
+        "service <service:gateway> <action:quiesce|drain|resume>",
+        "Take the gateway out of its balancers, drain it, or end both",
+        actions.maintain,
+        PRIVILEGED,
+    ),
+    Command(
+        "clear revocation", "Forget revocation lists and answers; fetch anew", actions.purge_revocation, PRIVILEGED
     ),
     Command(
         "device <action:register|allow|block|remove> <id> <user>",
@@ -177,6 +187,9 @@ WORDS = {
     "configure": "Change the configuration",
     "service": "Start, stop or restart a service, or say how it is",
     "service gateway": "The gateway on 443",
+    "service gateway quiesce": "Tell balancers to send nobody; serve everybody",
+    "service gateway drain": "Take nobody new; what runs may finish",
+    "service gateway resume": "Serve as before quiesce or drain",
     "service agent": "The keeper of the device list",
     "service uem": "The UEM in the box",
     "service portal": "The portal on 8443",

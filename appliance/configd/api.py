@@ -211,6 +211,17 @@ class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.contr
     action: Literal["start", "stop", "restart", "status"]
 
 
+class Maintain(_SessionVerb, frozen=True, kw_only=True, tag="gateway.maintain"):
+    """`quiesce`: tell balancers to send nobody here, and serve everybody. `drain`: take nobody new and let the rest finish.
+    `resume`: end both. Kept over a commit, not over a restart. Result: Facts."""
+
+    action: Literal["quiesce", "drain", "resume"]
+
+
+class PurgeRevocation(_SessionVerb, frozen=True, kw_only=True, tag="revocation.purge"):
+    """Forget the revocation lists and responders' answers, and fetch and ask anew. Result: None."""
+
+
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
     """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
     administrator should read, or None."""
@@ -307,6 +318,8 @@ Verb = (
     | ListRevisions
     | Show
     | ControlService
+    | Maintain
+    | PurgeRevocation
     | DeviceAction
     | ClearRedirects
     | FlagDevice

@@ -58,6 +58,8 @@ class Actions:
             api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
             api.Show: self._show,
             api.ControlService: self._control,
+            api.Maintain: self._maintain,
+            api.PurgeRevocation: self._purge,
             api.DeviceAction: self._device,
             api.ClearRedirects: self._clear_redirects,
             api.FlagDevice: self._flag,
@@ -138,6 +140,19 @@ class Actions:
             _check_names(verb.device_id, verb.principal)
         request = control.ClearRedirects(device_id=verb.device_id, principal=verb.principal)
         return int(self._ask_gateway(request, int))
+
+    def _maintain(self, verb: api.Maintain, _held: Held) -> api.Facts:
+        orders: dict[str, control.Request] = {
+            "quiesce": control.Quiesce(),
+            "drain": control.Drain(),
+            "resume": control.Resume(),
+        }
+        self._call(self._paths.gateway_control, orders[verb.action])
+        status = self._call(self._paths.gateway_control, control.Status(), dict[str, Any])
+        return api.Facts(title="gateway", facts=(("state", str(status["state"])),))
+
+    def _purge(self, _verb: api.PurgeRevocation, held: Held) -> None:
+        self._call(self._paths.agent_socket, control.PurgeRevocation(by=held.user))
 
     def _device(self, verb: api.DeviceAction, held: Held) -> str | None:
         _check_names(verb.device_id, verb.principal)

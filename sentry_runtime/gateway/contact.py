@@ -12,6 +12,7 @@ import httptools
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
 from sentry_runtime.gateway.backends import ROUNDS, STRANGERS, Backends, BackendsDownError
 from sentry_runtime.gateway.dial import Target
@@ -20,10 +21,15 @@ from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
+from sentry_runtime.gateway.refusals import Refusals
 from sentry_runtime.gateway.rewrite import probe_head
+from sentry_runtime.metrics import Counters
 
 USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
 PROBES_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
+
+
+_REFUSED = frozenset({401, 403})
 
 
 class CredentialsRefusedError(Exception):
@@ -35,23 +41,28 @@ class Caller:
     """What of a request the probe and the question need beside the claim."""
 
     authorization: bytes
-    source: str
+    peer: Peer
+    principal: str
     user_agent: str
 
     @classmethod
-    def of(cls, head: Head, source: str) -> Self:
-        """Of a request that came from this address."""
+    def of(cls, head: Head, peer: Peer, principal: str) -> Self:
+        """Of a request that came from there with credentials of this name."""
         agent = head.single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        return cls(head.single.get(b"authorization", b""), source, agent)
+        return cls(head.single.get(b"authorization", b""), peer, principal, agent)
 
 
 class Contacts:
     """Probes credentials and asks the agent; equal probes and equal questions of this worker are one."""
 
-    def __init__(self, backends: Backends, questions: Questions, seconds: float) -> None:
+    def __init__(
+        self, backends: Backends, questions: Questions, seconds: float, refusals: Refusals, counters: Counters
+    ) -> None:
         self._backends = backends
         self._questions = questions
         self._seconds = seconds
+        self._refusals = refusals
+        self._counters = counters
         self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
@@ -72,7 +83,7 @@ class Contacts:
         Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
         """
         status = await self._vouched(claim, caller)
-        if status in (401, 403):
+        if status in _REFUSED:
             raise CredentialsRefusedError
         if not 200 <= status < 300:
             raise UndecidedError("backend_undecided")
@@ -102,10 +113,12 @@ class Contacts:
                     probe = await backends.connect(seat, lambda target: Probe.of(target, caller), only)
                     status = await self._answer(probe)
                     if status != WRONG_SERVER:
-                        return status
+                        break
                     only, hops = backends.follow(seat, probe.target, location_of(probe.fields), hops), hops + 1
         except TimeoutError:
             raise BackendsDownError("backend_timeout") from None
+        self._note(status, caller)
+        return status
 
     async def _answer(self, probe: "Probe") -> int:
         try:
@@ -119,6 +132,13 @@ class Contacts:
             probe.drop()
         self._backends.answered(probe.target, STRANGERS, status, probe.fields)
         return status
+
+    def _note(self, status: int, caller: Caller) -> None:
+        if status in _REFUSED:
+            self._counters.logons_refused += 1
+            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization)
+        elif 200 <= status < 300:
+            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization)
 
 
 class Probe(asyncio.Protocol):
@@ -137,7 +157,7 @@ class Probe(asyncio.Protocol):
     @classmethod
     def of(cls, target: Target, caller: Caller) -> Self:
         """With the credentials of who calls."""
-        return cls(target, probe_head(target.backend, caller.authorization, caller.source))
+        return cls(target, probe_head(target.backend, caller.authorization, caller.peer.source))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport

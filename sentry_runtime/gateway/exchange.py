@@ -6,6 +6,7 @@ a task. Only a first contact and a new backend connection wait for something, in
 
 import asyncio
 import contextlib
+import math
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -39,6 +40,12 @@ LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that 
 
 _NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
+_TRIES_CREDENTIALS = frozenset({Action.ALLOW, Action.ASK})  # what makes a backend look at them
+
+
+async def _resting() -> None:
+    """No backend is asked about these credentials now."""
+    raise UndecidedError("logons_rest")
 
 
 class Exchange:
@@ -80,7 +87,7 @@ class Exchange:
             if asked is Service.ACTIVESYNC:
                 self.claim = self._front.identify(self._head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked, self._services.access)
+                self.claim = autodiscover.claim(self._head, asked, self._services.access, self._front.badge(self._head))
                 self._front.note(self.claim)
         except DeniedError as error:
             self._open()
@@ -141,6 +148,11 @@ class Exchange:
         self._relay.keep_alive = False
         self._end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("draining",))
 
+    def expel(self, word: str) -> None:
+        """The certificate that the connection stands on is not taken any more."""
+        self._relay.keep_alive = False
+        self._end(Answer(403), "deny", (word,))
+
     def device_full(self) -> None:
         """The device does not keep up with the response."""
         self._relay.device_full()
@@ -181,6 +193,8 @@ class Exchange:
 
     def relayed(self) -> None:
         """The device has the backend's whole answer."""
+        if self._relay.served or self._relay.refused:
+            self._note_logon()
         if self._relay.served:
             self._served()
         if self._listener is not None and self._relay.served:
@@ -224,7 +238,7 @@ class Exchange:
 
     def _health(self) -> None:
         now = asyncio.get_running_loop().time()
-        up = self._services.backends.any_up(now) and not self._services.stopping
+        up = self._services.backends.any_up(now) and not (self._services.stopping or self._services.quiesced)
         answer = Answer(200, body=b"ok\n") if up else enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self._answer(answer, "allow", ("health",))
 
@@ -235,10 +249,50 @@ class Exchange:
         verdict = self._decide(claim, None if key is None else self._services.known.get(key), excess)
         if throttle is not None and pause is not None and verdict.action is Action.THROTTLE:
             self._throttled(pause, throttle.left(pause))
-        elif key is None or verdict.action is not Action.ASK:
+            return
+        resting = self._services.refusals.resting_until and verdict.action in _TRIES_CREDENTIALS
+        if resting and self._rests(claim):
+            return
+        if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
             self._wait_for(self._first_contact(key, claim))
+
+    def _rests(self, claim: Claim) -> bool:
+        """Whether a backend has refused so many log-ons from there, or of this name, that it shall hear of no more now.
+
+        Not on a connection that has logged on: there no backend is asked for anything.
+        """
+        if claim.logon is not None and not claim.opens and self._at_hand(claim) is not None:
+            return False
+        seconds = self._services.refusals.wait(self._front.peer.place, claim.principal, self._authorization)
+        if seconds:
+            self._counters.logons_rested += 1
+            self._answer(enforce.unavailable(math.ceil(seconds)), "deny", ("logons_rest",))
+        return bool(seconds)
+
+    def _note_logon(self) -> None:
+        """The backend has accepted or refused the credentials. Accepted ones are noted once on each connection.
+
+        Log-ons of the connection's are noted where they are made; and without credentials none have been tried.
+        """
+        front, claim, authorization = self._front, self.claim, self._authorization
+        if claim is None or claim.logon is not None or (self._relay.served and front.accepted == authorization):
+            return
+        if self._relay.served:
+            front.accepted = authorization
+            self._services.refusals.accepted(front.peer.place, claim.principal, authorization)
+        elif authorization:
+            front.accepted = b""
+            self._note_refused(self._caller(claim))
+
+    def _note_refused(self, caller: Caller) -> None:
+        self._counters.logons_refused += 1
+        self._services.refusals.refused(caller.peer.place, caller.principal, caller.authorization)
+
+    @property
+    def _authorization(self) -> bytes:
+        return self._head.single.get(b"authorization", b"")
 
     def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
         judge = self._services.judge
@@ -273,6 +327,8 @@ class Exchange:
         elif verdict.action is Action.WIPE:
             self._wipe(claim, verdict)
         elif verdict.action is Action.PROVISION and claim.command == "Provision":
+            if self._rests(claim):
+                return
             too_large = DeniedError(413, "provision_too_large")
             self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
         elif verdict.action is Action.PROVISION:
@@ -324,7 +380,7 @@ class Exchange:
         self._counters.first_contacts += 1
         try:
             await self._vouch(claim)
-            self._told = await self._services.contacts.learn(key, claim, self._caller())
+            self._told = await self._services.contacts.learn(key, claim, self._caller(claim))
         except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
@@ -342,35 +398,50 @@ class Exchange:
         found = None if claim.key is None else self._services.known.get(claim.key)
         return self._told if found is Unreadable.LIST else found
 
-    def _caller(self) -> Caller:
-        return Caller.of(self._head, self._front.peer.source)
+    def _caller(self, claim: Claim) -> Caller:
+        return Caller.of(self._head, self._front.peer, claim.principal)
 
     async def _vouch(self, claim: Claim) -> None:
-        """Have a backend say that the credentials hold. Raises `_NOT_VOUCHED`."""
+        """Have a backend say that the credentials hold, unless a certificate names the principal. Raises `_NOT_VOUCHED`."""
+        if claim.vouched:
+            return
         if claim.logon is None:
-            await self._services.contacts.vouch(self._caller(), claim)
+            await self._services.contacts.vouch(self._caller(claim), claim)
         elif self._at_hand(claim) is None:
             await self._log_on(claim)
 
     def _voucher(self, claim: Claim) -> Vouch:
         """What has a backend say, later and whatever becomes of this exchange, that the credentials hold."""
-        caller, logons, contacts = self._caller(), self._front.logons, self._services.contacts
+        caller, logons, contacts = self._caller(claim), self._front.logons, self._services.contacts
+        if claim.vouched or (claim.logon is not None and self._at_hand(claim) is not None):
+            return logon.held
+        if self._services.refusals.wait(caller.peer.place, caller.principal, caller.authorization):
+            return _resting
         if claim.logon is None:
             return lambda: contacts.vouch(caller, claim)
-        if self._at_hand(claim) is not None:
-            return logon.held
-        return lambda: logons.prove_apart(claim, caller.authorization, caller.source)
+
+        async def apart() -> None:
+            try:
+                await logons.prove_apart(claim, caller.authorization, caller.peer.source)
+            except CredentialsRefusedError:
+                self._note_refused(caller)
+                raise
+            self._services.refusals.forgive(caller.peer.place, caller.principal)
+
+        return apart
 
     def _open_logon(self, claim: Claim) -> None:
         """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""
+        if self._rests(claim):
+            return
         self._relay.disregard()
         too_large = DeniedError(413, "logon_body_too_large")
         self._gather(LOGON_BODY_BYTES, too_large, lambda _: self._wait_for(self._challenge(claim)))
 
     async def _challenge(self, claim: Claim) -> None:
-        caller = self._caller()
+        caller = self._caller(claim)
         try:
-            challenge = await self._front.logons.begin(claim, caller.authorization, caller.source)
+            challenge = await self._front.logons.begin(claim, caller.authorization, caller.peer.source)
         except _NOT_VOUCHED as error:
             self._not_vouched(error)
         else:
@@ -378,8 +449,14 @@ class Exchange:
 
     async def _log_on(self, claim: Claim) -> None:
         """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
-        caller = self._caller()
-        upstream, self._relay.last_word = await self._front.logons.prove(claim, caller.authorization, caller.source)
+        caller = self._caller(claim)
+        logons, source = self._front.logons, caller.peer.source
+        try:
+            upstream, self._relay.last_word = await logons.prove(claim, caller.authorization, source)
+        except CredentialsRefusedError:
+            self._note_refused(caller)
+            raise
+        self._services.refusals.forgive(caller.peer.place, caller.principal)
         self._front.adopt(upstream)
 
     def _not_vouched(
@@ -406,10 +483,10 @@ class Exchange:
 
     def _discover_document(self, body: bytes, claim: Claim) -> None:
         reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow":
-            self._wait_for(self._reply_if_vouched(claim, reply))
-        else:
+        if reply.action != "allow" or claim.vouched:
             self._reply(reply)
+        elif not self._rests(claim):
+            self._wait_for(self._reply_if_vouched(claim, reply))
 
     async def _provision(self, claim: Claim, body: bytes) -> None:
         """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
@@ -478,6 +555,8 @@ class Exchange:
         backends.answered(target, claim.principal, heard.status, heard.fields)
         if heard.status == 401 and logged_on:
             upstream.drop()  # it has logged the device off
+        elif heard.status == 401:
+            self._note_refused(self._caller(claim))
         if heard.status == WRONG_SERVER:
             upstream.drop()
             backends.follow(Seat.of(claim), target, location_of(heard.fields), 0)

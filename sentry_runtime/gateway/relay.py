@@ -7,6 +7,7 @@ from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import peek, rewrite
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.backends import STRANGERS
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.credentials import backend_challenges
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
@@ -38,9 +39,14 @@ class Front(Protocol):
     logons: Logons
     full: bool
     """The device does not take what we write: no response is read until `Exchange.device_ready`."""
+    accepted: bytes
+    """The credentials that a backend has last accepted on this connection."""
 
     def identify(self, head: Head) -> Claim:
         """The claim of this head; raises what `identify` raises."""
+
+    def badge(self, head: Head) -> Badge | None:
+        """The badge of the certificate that came with this head. Raises `HeadError` or `DeniedError` where one is needed."""
 
     def note(self, claim: Claim) -> None:
         """Somebody has been read on this connection by another way than `identify`."""
@@ -91,6 +97,7 @@ class Relay:
     def __init__(self, front: Front, services: Services, head: Head, owner: Owner) -> None:
         self.request_done = False
         self.begun = False  # a part of the response has gone to the device
+        self.refused = False  # the backend does not accept the credentials
         self.keep_alive = head.keep_alive
         self.provisions = False  # the gateway provisions this device: policy keys are no business of the backend's
         self.status = 0
@@ -163,12 +170,14 @@ class Relay:
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        source, logged_on = self._front.peer.source, upstream.logged_on
+        source, hidden, logged_on = self._front.peer.source, self._services.hidden, upstream.logged_on
         if self._services.backends.follows and not logged_on:
             self._kept, self._kept_bytes = [], 0
             for payload in self._waiting:
                 self._keep(payload)
-        parts = [rewrite.request_head(self._head, backend, source, policy_key=policy_key, logged_on=logged_on)]
+        parts = [
+            rewrite.request_head(self._head, backend, source, policy_key=policy_key, logged_on=logged_on, hidden=hidden)
+        ]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
@@ -229,6 +238,7 @@ class Relay:
     def _begin(self, head: ResponseHead) -> None:
         self.begun = True
         self.status = head.status
+        self.refused = head.status == _UNAUTHORIZED
         until_end = head.has_body and head.length is None
         self._chunked = until_end and self._head.minor == 1
         if not self.request_done or (until_end and not self._chunked):
@@ -236,7 +246,7 @@ class Relay:
         close = not self.keep_alive or self._services.draining
         services, length = self._services, head.length
         fields = offered(head.fields, provisions=self.provisions, versions=services.versions)
-        if head.status == _UNAUTHORIZED:
+        if self.refused:
             fields = backend_challenges(fields, services.access.challenges)
         elif self.last_word:
             fields = [*fields, *self.last_word]

@@ -21,8 +21,8 @@ import msgspec
 
 from sentry_runtime import control
 from sentry_runtime.devices.store import Reader
-from sentry_runtime.gateway import explain, listener, policies, worker
-from sentry_runtime.gateway.control_port import ControlPort, Handlers
+from sentry_runtime.gateway import badge, explain, listener, policies, worker
+from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
 from sentry_runtime.gateway.desk import RedirectDesk
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
@@ -70,7 +70,10 @@ class Place:
 
 @dataclass(slots=True)
 class Generation:
-    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch."""
+    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch.
+
+    `start` does a worker's work with these sockets and this channel; the last argument: whether it begins quiesced.
+    """
 
     settings: Settings
     text: bytes
@@ -78,7 +81,7 @@ class Generation:
     time: float
     judge: Judge
     policy: SitePolicy
-    start: Callable[[list[socket.socket], socket.socket, tuple[Redirect, ...]], None]
+    start: Callable[[list[socket.socket], socket.socket, tuple[Redirect, ...], bool], None]
     places: list[Place] = field(default_factory=list)
 
 
@@ -91,13 +94,21 @@ def prepare(path: Path, now: SitePolicy | None = None) -> Generation:
     settings = parse(text, path)
     gateway = settings.gateway
     listener.check(gateway)
-    front, backends = listener.front_context(gateway), listener.backend_trusts(gateway)
-    policy = policies.load(gateway, now)
+    entrances, backends = listener.entrances(gateway), listener.backend_trusts(gateway)
+    names = settings.principals.names()
+    policy, examiner = policies.load(gateway, now), badge.load(gateway, names)
     library = Known(lambda: Reader(settings.paths.devices))
-    judge = Judge(Policies(policy, library), Site.of(gateway, names=settings.principals.names()))
+    judge = Judge(Policies(policy, library), Site.of(gateway, names=names))
 
-    def start(sockets: list[socket.socket], channel: socket.socket, redirections: tuple[Redirect, ...]) -> None:
-        worker.run(worker.Post(settings, sockets, front, backends, policy, channel, redirections))
+    def start(
+        sockets: list[socket.socket],
+        channel: socket.socket,
+        redirections: tuple[Redirect, ...],
+        quiesced: bool,  # noqa: FBT001 - see `Generation`
+    ) -> None:
+        worker.run(
+            worker.Post(settings, sockets, entrances, backends, policy, examiner, channel, redirections, quiesced)
+        )
 
     return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, policy, start)
 
@@ -115,12 +126,14 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._orders: set[int] = set()
+        self._quiesced = False  # outlives a reload, not a restart; so does `_draining`
         self._draining = False
         self._stop_by = float("inf")
         self._ready = False
         self._reload_error = ""  # why the last reading of the settings changed nothing
         self._redirects = RedirectDesk(self._spread, lambda: self._now.judge.site.names)
-        handlers = Handlers(self.status, self.drain, self.explain, self._redirects.serve)
+        orders: Orders = {control.Quiesce: self.quiesce, control.Drain: self.drain, control.Resume: self.resume}
+        handlers = Handlers(self.status, self.explain, self._redirects.serve, orders)
         self._control = ControlPort(first.settings.paths.gateway_control, self._selector, handlers)
 
     def run(self) -> None:
@@ -141,7 +154,9 @@ class Supervisor:
         for one in alive:
             if one.life is not None:
                 total.add(one.life.counters)
-        state = "running" if not self._draining else "draining" if alive else "drained"
+        state = "quiesced" if self._quiesced else "running"
+        if self._draining:
+            state = "draining" if alive else "drained"
         words: dict[str, int | str] = {
             "state": state,
             "workers": sum(place.running is not None for place in self._now.places),
@@ -171,13 +186,35 @@ class Supervisor:
         notice = settings.gateway.block_notice
         return explain.explanation(asked, self._now.judge, lambda: Reader(settings.paths.devices), lives, notice)
 
-    def drain(self) -> None:
-        """Take no new connection and finish what runs; a SIGHUP begins anew."""
+    def quiesce(self) -> str:
+        """Have `/health` say that nobody more should be sent here; everything is served as before."""
+        self._quiesced = True
+        for one in self._all():
+            _tell(one, worker.QUIESCE)
+        return ""
+
+    def drain(self) -> str:
+        """Take no new connection and finish what runs, until `resume`."""
         self._draining = True
         for one in self._all():
             _tell(one, worker.DRAIN)
         for place in self._now.places:
             _close_all(place.sockets)
+        return ""
+
+    def resume(self) -> str:
+        """End what `quiesce` and `drain` began. Says why, where the addresses cannot be had any more."""
+        if self._stop_by < float("inf"):
+            return "the gateway is about to end"
+        if self._draining:
+            try:
+                self._begin(self._now, [])
+            except OSError as error:
+                return str(error)
+        self._quiesced = False
+        for one in self._all():
+            _tell(one, worker.RESUME)
+        return ""
 
     # One round
 
@@ -255,7 +292,7 @@ class Supervisor:
             for other in self._now.places:
                 if other is not place:
                     _close_all(other.sockets)
-            self._now.start(place.sockets, channel, tuple(self._redirects.known))
+            self._now.start(place.sockets, channel, tuple(self._redirects.known), self._quiesced)
             code = 0
         except Exception:  # the process boundary: told to the journal, and the supervisor sees the code
             log.exception("worker %d failed", os.getpid())
@@ -332,33 +369,51 @@ class Supervisor:
     def _reload(self) -> None:
         if self._stop_by < float("inf"):
             return
+        old = self._now
         try:
-            fresh = prepare(self._path, self._now.policy)
-            gateway, old = fresh.settings.gateway, self._now
-            same = gateway.listeners == old.settings.gateway.listeners and not self._draining
-            kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
-            while len(kept) < gateway.worker_count:
-                kept.append(listener.open_sockets(gateway))
+            fresh = prepare(self._path, old.policy)
+            if not self._draining:
+                same = fresh.settings.gateway.listeners == old.settings.gateway.listeners
+                self._begin(fresh, [place.sockets for place in old.places] if same else [])
         except (SettingsError, OSError) as error:
             log.error("the settings in force stay: %s", error)
             self._reload_error = str(error)
             self._tell_systemd()
             return
-        fresh.places = [Place(sockets) for sockets in kept]
-        for place in old.places:
-            if place.sockets not in kept:
-                _close_all(place.sockets)
-        self._now = fresh
-        self._draining = False
-        for place in fresh.places:
-            self._start(place)
-        self._retire([place.running for place in old.places if place.running is not None], fresh.text)
+        if self._draining:  # what was drained stays so: the settings are those that `resume` begins with
+            self._retire([place.running for place in old.places if place.running is not None], fresh.text)
+            self._now = fresh
         if not fresh.policy.same_keys(old.policy):
             for one in self._retired:
                 _tell(one, worker.RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
+
+    def _begin(self, fresh: Generation, kept: list[list[socket.socket]]) -> None:
+        """Start workers of this generation, on the sockets that are kept and on new ones; those that worked so far retire.
+
+        Raises `OSError` naming the address; then everything is as before.
+        """
+        gateway, old = fresh.settings.gateway, self._now.places
+        places = [Place(sockets) for sockets in kept[: gateway.worker_count]]
+        try:
+            while len(places) < gateway.worker_count:
+                places.append(Place(listener.open_sockets(gateway)))
+        except OSError:
+            for place in places[len(kept) :]:
+                _close_all(place.sockets)
+            raise
+        for place in old:
+            if place.sockets not in kept[: len(places)]:
+                _close_all(place.sockets)
+        ended = [place.running for place in old if place.running is not None]
+        fresh.places = places
+        self._now = fresh
+        self._draining = False
+        for place in places:
+            self._start(place)
+        self._retire(ended, fresh.text)
 
     def _retire(self, ended: list[Running], text: bytes) -> None:
         """Let these take no new connection. What the site says now, in the settings' `text`, is for all that still runs."""

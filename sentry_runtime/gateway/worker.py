@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,26 +19,31 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
-from sentry_runtime.gateway.agent_link import Follower, Questions
+from sentry_runtime.gateway.agent_link import CertificateQuestions, Follower, Questions
 from sentry_runtime.gateway.backends import Backends
+from sentry_runtime.gateway.badge import Examiner
 from sentry_runtime.gateway.checks import Checks
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.credentials import Access, Scheme
 from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
 from sentry_runtime.gateway.dial import Target, Trust
 from sentry_runtime.gateway.door import Crowd, Door
+from sentry_runtime.gateway.front import FrontConnection
 from sentry_runtime.gateway.health import Health
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.listener import Entrance
 from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.pools import pools
 from sentry_runtime.gateway.redirects import News, Redirect, Redirections
+from sentry_runtime.gateway.refusals import Refusals
 from sentry_runtime.gateway.reports import Reports, Standing
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.site import Site
 from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
+from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
@@ -50,7 +55,7 @@ LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to 
 
 THROTTLED_TOLD = 50  # devices that a sign of life names: 20 KiB; where there are more, something else is wrong
 
-DRAIN, RETIRE, RENEW = b"D", b"R", b"P"
+DRAIN, RETIRE, RENEW, QUIESCE, RESUME = b"D", b"R", b"P", b"Q", b"S"
 """Orders; any other one is news in JSON. With RETIRE comes a descriptor of the new settings' text: their rules hold for what
 still runs here, too. RENEW: policy keys are others now."""
 ORDER_BYTES = 4_096  # the longest order is news of one device, below 1 KiB
@@ -81,11 +86,13 @@ class Post:
 
     settings: Settings
     sockets: list[socket.socket]
-    front: ssl.SSLContext
+    entrances: list[Entrance]
     backends: list[Trust | None]
     policy: SitePolicy
+    examiner: Examiner | None
     channel: socket.socket
     redirections: tuple[Redirect, ...] = ()
+    quiesced: bool = False
 
 
 def run(post: Post) -> None:
@@ -117,13 +124,15 @@ class _Worker:
         throttle = settings.gateway.throttle
         self._throttle = None if throttle is None else Throttle(throttle, time.monotonic)
         known = Known(lambda: Reader(settings.paths.devices))
+        refusals = Refusals(limits, time.monotonic, account.rests)
         self._services = Services(
             limits=limits,
             backends=backends,
             known=known,
-            contacts=Contacts(backends, questions, limits.decision_seconds),
+            contacts=Contacts(backends, questions, limits.decision_seconds, refusals, self._counters),
             account=account,
             judge=Judge(Policies(post.policy, known), Site.of(settings.gateway, names=settings.principals.names())),
+            refusals=refusals,
             throttle=self._throttle,
             notice=settings.gateway.block_notice,
             teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
@@ -132,8 +141,11 @@ class _Worker:
             external_host=settings.gateway.external_host,
             access=_access(settings),
             versions=versions_up_to(settings.gateway.newest_protocol),
+            vetting=self._vetting(account),
+            quiesced=post.quiesced,
         )
         self._checks: asyncio.Task[None] | None = None
+        self._vetting_again: dict[FrontConnection, asyncio.Task[None]] = {}
         self._doors: list[Door] = []
         self._over = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
@@ -149,7 +161,10 @@ class _Worker:
         checks = Checks(self._backends, self._post.settings.gateway.routing.active, random.SystemRandom())
         self._checks = loop.create_task(checks.run())
         self._checks.add_done_callback(lambda done: None if done.cancelled() else self._over.set())
-        self._doors = [Door(one, self._post.front, self._services, self._crowd) for one in self._post.sockets]
+        self._doors = [
+            Door(one, entrance, self._services, self._crowd)
+            for one, entrance in zip(self._post.sockets, self._post.entrances, strict=True)
+        ]
         for door in self._doors:
             door.open()
         self._tick()
@@ -164,20 +179,58 @@ class _Worker:
         self._trail.close()
         self._services.known.close()
 
+    def _vetting(self, account: Account) -> Vetting | None:
+        examiner, rules = self._post.examiner, self._post.settings.gateway.device_authentication.revocation
+        if examiner is None:
+            return None
+        questions = CertificateQuestions(self._post.settings.paths.agent_socket, self._limits.decision_seconds)
+        return Vetting(
+            examiner,
+            rules,
+            questions.ask,
+            time.time,
+            lambda badge, word: account.lenient(badge.fingerprint, badge.principal, word),
+        )
+
     def _follower(self) -> Follower:
         known = self._services.known
 
         def begin() -> None:
             known.set_fresh(fresh=True)
             self._judge_again(None)
+            self._vet_again(math.inf)
             self._services.teller.retry()
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
             self._judge_again(keys)
 
-        path = self._post.settings.paths.agent_socket
-        return Follower(path, on_begin=begin, on_change=change, on_end=lambda: known.set_fresh(fresh=False))
+        return Follower(
+            self._post.settings.paths.agent_socket,
+            on_begin=begin,
+            on_change=change,
+            on_certificates=lambda: self._vet_again(math.inf),
+            on_end=lambda: known.set_fresh(fresh=False),
+        )
+
+    def _vet_again(self, now: float) -> None:
+        """Vet the certificates of those whose last vetting has run out by `now`. `inf`: of all, since what they are judged by has
+        changed, or may have."""
+        vetting = self._services.vetting
+        if vetting is None:
+            return
+        if now == math.inf:
+            vetting.forget()
+        for front in self._crowd.fronts:
+            if front.certificate is not None and front.vetted_until <= now and front not in self._vetting_again:
+                task = asyncio.get_running_loop().create_task(self._vet_one(vetting, front, front.certificate))
+                self._vetting_again[front] = task
+
+    async def _vet_one(self, vetting: Vetting, front: FrontConnection, certificate: bytes) -> None:
+        try:
+            front.vetted(await vetting.vet(certificate))
+        finally:
+            del self._vetting_again[front]
 
     def _judge_again(self, keys: Iterable[DeviceKey] | None) -> None:
         """End what runs of these devices where it may no longer run.
@@ -206,6 +259,7 @@ class _Worker:
         try:
             self._look_at_deadlines(loop.time())
             self._look_at_the_site()
+            self._vet_again(time.time())
             self._tell()
         finally:  # a fault in one connection must not stop the clock of all
             pause = DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS
@@ -279,6 +333,8 @@ class _Worker:
             self._stop(RETIRED_SECONDS)
         elif orders == RENEW:
             self._renew()
+        elif orders in (QUIESCE, RESUME):
+            self._services.quiesced = orders == QUIESCE
         else:
             self._backends.hear(_decode_news(orders))
 

@@ -85,9 +85,16 @@ class _Backend(msgspec.Struct, frozen=True):
     verify: str = "strict"
 
 
+class _Listener(msgspec.Struct, frozen=True):
+    address: str
+    port: int
+    tls: bool = True
+
+
 class _Gateway(msgspec.Struct, frozen=True):
     tls: Range
     backends: tuple[_Backend, ...]
+    listeners: tuple[_Listener, ...] = ()
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -151,9 +158,13 @@ def _leniency(backend: _Backend) -> str:
 
 
 def _configured(runtime: Runtime) -> list[Point]:
+    gateway = runtime.gateway
+    # Those with TLS are asked themselves; one without would not even understand.
     rows: list[tuple[str, Range | None]] = [
-        (f"outgoing, to the backend {backend.name}{_leniency(backend)}", backend.tls)
-        for backend in runtime.gateway.backends
+        (f"incoming, the gateway on {one.address} port {one.port}", None) for one in gateway.listeners if not one.tls
+    ]
+    rows += [
+        (f"outgoing, to the backend {backend.name}{_leniency(backend)}", backend.tls) for backend in gateway.backends
     ]
     rows.append(("the UEM link, dialling", runtime.agent.uem.tls))
     if runtime.agent.uem.push_tls is not None:

@@ -298,19 +298,6 @@ async def test_sighup_with_unusable_settings_changes_nothing(stand: Stand) -> No
     assert before["settings_time"] <= stand.status()["settings_time"]
 
 
-async def test_drain_by_the_control_socket_and_back_by_sighup(stand: Stand) -> None:
-    """No new connection is taken until the settings are read again; the process stays and says how it is."""
-    assert stand.status()["state"] == "running"
-    control.call(stand.settings.paths.gateway_control, control.Drain())
-    await until(lambda: stand.status()["state"] == "drained")
-    with pytest.raises(ConnectionRefusedError):
-        await stand.device()
-    assert stand.process is not None
-    stand.process.send_signal(signal.SIGHUP)
-    await until(lambda: stand.status()["state"] == "running" and stand.status()["workers"] == 1)
-    await stand.device()
-
-
 async def test_status_adds_up_the_workers(make_stand: MakeStand) -> None:
     """Counters of all workers, also of those that have ended."""
     stand = await make_stand(workers=2)
@@ -331,7 +318,9 @@ async def test_status_adds_up_the_workers(make_stand: MakeStand) -> None:
 async def test_the_control_socket_refuses_what_it_does_not_serve(stand: Stand) -> None:
     """A word and a sentence, and the next request is still answered."""
     path = stand.settings.paths.gateway_control
-    with pytest.raises(control.ControlError, match="the gateway serves status, drain, explain and redirections"):
+    with pytest.raises(
+        control.ControlError, match="the gateway serves status, explain, quiesce, drain, resume and redirections"
+    ):
         control.call(path, control.ShowDevice(device_id="PHONE1"))
     assert stand.status()["state"] == "running"
 

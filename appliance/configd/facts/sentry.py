@@ -18,6 +18,7 @@ DEVICES = 2_000  # rows of one answer: 400 KiB of JSON; longer lists are searche
 PAGE = 500
 BACKEND_COLUMNS = ("name", "host", "port", "certificate name", "verification", "priority", "domains", "state")
 REDIRECT_COLUMNS = ("device", "user", "server", "sent by", "remembered (s)")
+REVOCATION_COLUMNS = ("kind", "from", "authority", "state", "made", "ends", "entries", "problem")
 RULE_COLUMNS = ("order", "name", "action", "state", "user", "device", "type", "network", "expires", "note")
 COLUMNS = ("device", "user", "state", "reasons", "type", "registered", "last change")
 
@@ -40,8 +41,42 @@ def _status(context: Context, path: str) -> tuple[tuple[str, str], ...]:
 
 
 def gateway(context: Context, _argument: str) -> Facts:
-    """The gateway's own counters."""
-    return Facts(title="gateway", facts=_status(context, context.paths.gateway_control))
+    """How devices and balancers may come in, and the gateway's own counters."""
+    return Facts(title="gateway", facts=(*_ways_in(context), *_status(context, context.paths.gateway_control)))
+
+
+def _ways_in(context: Context) -> tuple[tuple[str, str], ...]:
+    """What of the configuration an auditor asks for first: that TLS is required of clients, or of whom it is not."""
+    settings = context.setting("gateway", default={})
+    if not settings:
+        return ()
+    balancers = word(settings["balancers"]["networks"]) or "none"
+    client_tls = "required"
+    if not settings["require_client_tls"]:
+        plain = [settings["plain_port"], *(one["port"] for one in settings["listeners"].values() if not one["tls"])]
+        client_tls = f"NOT required: plain HTTP on port {word(sorted(plain))} from {balancers}"
+    auth = settings["device_authentication"]
+    return (
+        ("client TLS", client_tls),
+        ("balancers", balancers),
+        ("PROXY protocol", settings["balancers"]["proxy_protocol"]),
+        ("device authentication", auth["mode"]),
+        ("front ends", word(auth["front_ends"]) or "none"),
+    )
+
+
+def revocation(context: Context, _argument: str) -> Table:
+    """What devices' certificates are judged by: each list, and the responder."""
+    found = context.call(context.paths.agent_socket, control.ShowRevocation(), list[control.RevocationSource])
+    rows = tuple(
+        (one.kind, one.place, one.issuer, one.state, _stamp(one.made), _stamp(one.ends), word(one.entries), one.problem)
+        for one in found
+    )
+    return Table(title="revocation", columns=REVOCATION_COLUMNS, rows=rows)
+
+
+def _stamp(seconds: float) -> str:
+    return stamp(seconds) if seconds else ""
 
 
 def agent(context: Context, _argument: str) -> Facts:
@@ -247,6 +282,7 @@ def emm_ips(context: Context, _argument: str) -> Facts:
 
 TOPICS = {
     "gateway": Topic("the gateway's counters", gateway),
+    "revocation": Topic("revocation lists and responders", revocation),
     "agent": Topic("the agent's counters", agent),
     "portal": Topic("the portal", portal),
     "backends": Topic("servers behind the gateway", backends),

@@ -55,11 +55,15 @@ class Front:
         self.upstreams = Upstreams()
         self.logons = cast(Logons, None)  # nobody logs on here
         self.full = False
+        self.accepted = b""
         self.deadlines: list[float] = []
         self.written = b""
 
     def identify(self, head: Any) -> Any:
         raise AssertionError("nobody is identified here")
+
+    def badge(self, head: Any) -> Any:
+        raise AssertionError("nobody shows a certificate here")
 
     def note(self, claim: Any) -> None:
         raise AssertionError("nobody is identified here")

@@ -1,7 +1,6 @@
 """A worker's clock and its signs of life."""
 
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -32,9 +31,16 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
         agent=settings.Agent(uem=link),
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     return _Worker(
-        Post(settings=whole, sockets=[], front=context, backends=[None], policy=SitePolicy(), channel=channel)
+        Post(
+            settings=whole,
+            sockets=[],
+            entrances=[],
+            backends=[None],
+            policy=SitePolicy(),
+            examiner=None,
+            channel=channel,
+        )
     )
 
 

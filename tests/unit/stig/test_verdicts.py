@@ -349,6 +349,16 @@ def test_a_backend_whose_certificate_need_not_hold_is_named_as_such(recorded: Re
     assert "outgoing, to the backend mail (verify: log" in str(told)
 
 
+def test_a_listener_that_does_not_require_client_tls_is_open(recorded: Recorded) -> None:
+    """It is named with its address and port."""
+    tree = msgspec.json.decode(recorded("runtime"))
+    tree["gateway"]["listeners"].append({"address": "10.98.1.2", "port": 80, "tls": False})
+    verdict = crypto.tls_versions(tls_of(recorded, "1.2", settings=msgspec.json.encode(tree).decode()))
+    assert verdict.status == OPEN
+    (wrong,) = [point for point in verdict.points if not point.met]
+    assert (wrong.found, "the gateway on 10.98.1.2 port 80" in wrong.command) == ("no TLS", True)
+
+
 # --- V-251008, V-251010 ---------------------------------------------------------------------------------------------
 
 STRICT = gatekeeping.Softening("", ())

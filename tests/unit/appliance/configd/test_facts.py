@@ -22,9 +22,11 @@ from sentry_runtime.control import (
     NamedPolicy,
     Redirected,
     Registered,
+    RevocationSource,
     ShowDetails,
     ShowDevice,
     ShowRegistered,
+    ShowRevocation,
 )
 from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.eas.device_information import DeviceInformation
@@ -176,7 +178,7 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     box.files["/proc/uptime"] = "10.0 20.0\n"
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
-    if topic in ("device", "devices", "policies", "redirects"):
+    if topic in ("device", "devices", "policies", "redirects", "revocation"):
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return
@@ -500,6 +502,62 @@ def test_a_device_that_nobody_has_wiped_or_said_anything_of_shows_neither(contex
 def test_that_the_data_plane_does_not_answer_is_a_fact(context: Context) -> None:
     shown = pairs(facts.show("gateway", "", replace(context, call=_nobody)))
     assert shown == {"status": "does not answer: nobody is there"}
+
+
+def test_what_certificates_are_judged_by_is_a_table(context: Context) -> None:
+    found = [
+        RevocationSource(
+            kind="crl url",
+            place="http://crl.lab.test/a.crl",
+            issuer="CN=Devices",
+            state="in force",
+            made=1_800_000_000.0,
+            ends=1_800_086_400.0,
+            entries=7,
+        ),
+        RevocationSource(kind="ocsp", place="http://ocsp.lab.test/", state="does not answer", problem="silence"),
+    ]
+
+    def call(path: str, request: Any, _type: Any) -> list[RevocationSource]:
+        assert (path, request) == ("/run/sentry-agent/agent.sock", ShowRevocation())
+        return found
+
+    made, ends = "2027-01-15T08:00:00Z", "2027-01-16T08:00:00Z"
+    assert rows(facts.show("revocation", "", replace(context, call=call))) == (
+        ("crl url", "http://crl.lab.test/a.crl", "CN=Devices", "in force", made, ends, "7", ""),
+        ("ocsp", "http://ocsp.lab.test/", "", "does not answer", "", "", "0", "silence"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "required"),
+        ({"require_client_tls": False}, "NOT required: plain HTTP on port 80 from 10.0.0.0/24"),
+        (
+            {
+                "require_client_tls": False,
+                "listeners": {"a": {"port": 8080, "tls": False}, "b": {"port": 8443, "tls": True}},
+            },
+            "NOT required: plain HTTP on port 80, 8080 from 10.0.0.0/24",
+        ),
+    ],
+)
+def test_whether_client_tls_is_required_is_said_first(context: Context, changes: dict[str, Any], said: str) -> None:
+    settings = {
+        "require_client_tls": True,
+        "plain_port": 80,
+        "listeners": {},
+        "balancers": {"networks": ["10.0.0.0/24"], "proxy_protocol": "refused"},
+        "device_authentication": {"mode": "pass_through", "front_ends": []},
+    }
+    assert context.running is not None
+    tree = {**context.running.tree, "gateway": {**settings, **changes}}
+    with_gateway = replace(context, running=msgspec.structs.replace(context.running, tree=tree), call=_nobody)
+    shown = facts.show("gateway", "", with_gateway)
+    assert isinstance(shown, Facts)
+    assert shown.facts[0] == ("client TLS", said)
+    assert dict(shown.facts)["device authentication"] == "pass_through"
 
 
 def test_the_audit_trail_is_bounded(box: Box, context: Context) -> None:

@@ -15,6 +15,7 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
+from sentry_runtime import control
 from sentry_runtime.control import (
     AssignPolicy,
     CancelWipe,
@@ -360,6 +361,8 @@ READERS = {
 }
 OPERATORS = READERS | {
     api.ControlService,
+    api.Maintain,
+    api.PurgeRevocation,
     api.DeviceAction,
     api.DevicePolicy,
     api.FlagDevice,
@@ -372,7 +375,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 26
+    assert len(SESSION_VERBS) == 28
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -431,6 +434,35 @@ def test_operators_restart_services_and_administrators_stop_them(daemon: Daemon)
     peer, handle = privileged(daemon, ALICE, 2)
     daemon.say(peer, api.ControlService(session=handle, **stop), api.Facts)
     assert daemon.commands.acted()[-1] == "stop -- sentry-gateway.service"
+
+
+def test_operators_quiesce_the_gateway_and_administrators_drain_it(daemon: Daemon) -> None:
+    """Each is an order to the gateway; what it answers is its state."""
+    orders: list[tuple[str, object]] = []
+
+    def call(path: str, request: object, _type: object = None) -> object:
+        orders.append((path, request))
+        return {"state": "quiesced"} if isinstance(request, control.Status) else None
+
+    daemon.actions._call = call
+    peer, handle = privileged(daemon, OLGA, 1)
+    done = daemon.say(peer, api.Maintain(session=handle, action="quiesce"), api.Facts)
+    assert dict(done.facts) == {"state": "quiesced"}
+    drain = api.Maintain(session=handle, action="drain")
+    assert refusal(daemon.say, peer, drain).message == "the role operator may not do this; allowed: administrator"
+    daemon.say(peer, api.Maintain(session=handle, action="resume"), api.Facts)
+    peer, handle = privileged(daemon, ALICE, 2)
+    daemon.say(peer, api.Maintain(session=handle, action="drain"), api.Facts)
+    status = control.Status()
+    sent = [control.Quiesce(), status, control.Resume(), status, control.Drain(), status]
+    assert orders == [("/run/sentry-gateway/control.sock", one) for one in sent]
+
+
+def test_a_purge_of_revocation_names_who_asked_for_it(daemon: Daemon) -> None:
+    """The agent writes it down."""
+    peer, handle = privileged(daemon, OLGA)
+    daemon.say(peer, api.PurgeRevocation(session=handle))
+    assert daemon.asked[-1] == ("/run/sentry-agent/agent.sock", control.PurgeRevocation(by="olga"))
 
 
 def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:

@@ -1,0 +1,148 @@
+"""Log-ons that a backend refuses, counted by where they come from and by whose they are, so that nobody tries passwords
+through the gateway, or has an account locked by it.
+
+Beyond a limit the place, or the name, rests: it is told to come back, and no backend hears of it. Each rest of the same one
+is twice as long as the one before. What keeps this from hurting those who are not meant:
+
+- Credentials that a backend has accepted lately pass, whoever rests: the phones behind a rested NAT, and the owner of an
+  account that a stranger tries, go on.
+- A success takes back what the same name has failed from the same place, and nothing else: who knows one password gets no
+  more attempts at others, and a stranger's attempts at a name are not forgotten with its owner's next log-on.
+- Only what a backend said counts. Nobody is counted for a balancer that does not tell whose its connections are.
+
+Tables are bounded, and the oldest entry makes room. They are this worker's own, like the bounds on connections.
+"""
+
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sentry_runtime.settings import Limits
+
+ENTRIES = (
+    10_000  # of places and of names; each is below 1 KiB, and who has more addresses than that is not stopped by any
+)
+GOOD_ENTRIES = 50_000  # credentials that were accepted: a worker's share of a large fleet, 5 MB
+PARTS = 16  # of an entry that are told apart; who mistypes is one of few
+DOUBLINGS = 20  # beyond any longest rest
+FORGET_SECONDS = 3_600.0  # after an hour without another one, all is forgotten
+GOOD_SECONDS = 86_400.0  # a phone that did not come for a day logs on like everybody else
+
+Told = Callable[[str, str, str, float], None]
+"""Is told when a rest begins: of the "source" or the "principal", the last attempt's place and name, and for how long."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What was refused to one place or name: how often, how often by which counterpart, and its rests."""
+
+    failures: int = 0
+    parts: dict[str, int] = field(default_factory=dict)
+    last: float = 0.0
+    rests: int = 0
+    until: float = 0.0
+
+
+class _Table:
+    """Entries of one kind."""
+
+    def __init__(self, kind: str, limit: int, limits: Limits) -> None:
+        self.kind = kind
+        self.limit = limit
+        self._limits = limits
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def resting_until(self, key: str) -> float:
+        """When this one's rest ends, or ended."""
+        entry = self._entries.get(key)
+        return entry.until if entry is not None else 0.0
+
+    def refused(self, key: str, part: str, now: float) -> float:
+        """One more; for how many seconds it rests from now on, if it begins to."""
+        if not self.limit:
+            return 0.0
+        entry = self._entries.pop(key, None)
+        if entry is None or now - entry.last > FORGET_SECONDS:
+            entry = _Entry()
+        if len(self._entries) >= ENTRIES:
+            self._entries.popitem(last=False)
+        self._entries[key] = entry
+        entry.last = now
+        entry.failures += 1
+        if part in entry.parts or len(entry.parts) < PARTS:
+            entry.parts[part] = entry.parts.get(part, 0) + 1
+        if entry.failures < self.limit or entry.until > now:
+            return 0.0
+        seconds = min(
+            self._limits.logon_rest_seconds * 2.0 ** min(entry.rests, DOUBLINGS), self._limits.logon_rest_seconds_max
+        )
+        entry.rests += 1
+        entry.until = now + seconds
+        return seconds
+
+    def accepted(self, key: str, part: str) -> None:
+        """What this one failed with this counterpart is forgiven."""
+        entry = self._entries.get(key)
+        if entry is None or part not in entry.parts:
+            return
+        entry.failures -= entry.parts.pop(part)
+        if entry.failures < self.limit:
+            entry.until = 0.0
+        if not entry.failures:
+            del self._entries[key]
+
+
+class Refusals:
+    """One per worker. `now` is a clock that only goes forward; `told` hears of each rest that begins."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float], told: Told) -> None:
+        self.resting_until = 0.0
+        """Until then somebody may rest; beyond it nobody need be looked up. The whole cost of a request in quiet times."""
+        self._now = now
+        self._told = told
+        self._sources = _Table("source", limits.logons_refused_per_source, limits)
+        self._principals = _Table("principal", limits.logons_refused_per_principal, limits)
+        self._good: OrderedDict[bytes, float] = OrderedDict()
+        self._secret = os.urandom(32)  # so that what is kept of credentials is worth nothing outside this process
+
+    def refused(self, place: str, principal: str, authorization: bytes) -> None:
+        """A backend has refused these credentials. `place`: as `account.Peer` has it; "" is nobody's in particular."""
+        now = self._now()
+        self._good.pop(self._mark(principal, authorization), None)
+        for table, key, part in ((self._sources, place, principal), (self._principals, principal, place)):
+            seconds = table.refused(key, part, now) if key else 0.0
+            if seconds:
+                self.resting_until = max(self.resting_until, now + seconds)
+                self._told(table.kind, place, principal, seconds)
+
+    def accepted(self, place: str, principal: str, authorization: bytes) -> None:
+        """A backend has accepted these credentials."""
+        mark = self._mark(principal, authorization)
+        self.forgive(place, principal)
+        self._good.pop(mark, None)
+        self._good[mark] = self._now() + GOOD_SECONDS
+        if len(self._good) > GOOD_ENTRIES:
+            self._good.popitem(last=False)
+
+    def forgive(self, place: str, principal: str) -> None:
+        """A backend has accepted this one from there, with credentials that will not come again (a log-on of a connection's)."""
+        self._sources.accepted(place, principal)
+        self._principals.accepted(principal, place)
+
+    def wait(self, place: str, principal: str, authorization: bytes) -> float:
+        """For how many seconds no backend is to hear of these credentials; 0: they may go on."""
+        now = self._now()
+        if now >= self.resting_until:
+            return 0.0
+        until = max(self._sources.resting_until(place), self._principals.resting_until(principal))
+        if until <= now or self._good.get(self._mark(principal, authorization), 0.0) > now:
+            return 0.0
+        return until - now
+
+    def _mark(self, principal: str, authorization: bytes) -> bytes:
+        return hmac.digest(self._secret, principal.encode() + b"\0" + authorization, "sha256")[:16]
