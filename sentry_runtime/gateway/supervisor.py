@@ -6,32 +6,26 @@ ones are retired: they take no new connection and go when what they hold has end
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from sentry_runtime import control
 from sentry_runtime.devices.store import Reader
-from sentry_runtime.gateway import badge, explain, listener, policies, worker
+from sentry_runtime.gateway import explain, listener, worker
 from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
 from sentry_runtime.gateway.desk import RedirectDesk
-from sentry_runtime.gateway.judge import Judge
-from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.policies import Policies, SitePolicy
-from sentry_runtime.gateway.redirects import Forgotten, Learned, News, Redirect
+from sentry_runtime.gateway.generation import Generation, Place, Running, prepare
+from sentry_runtime.gateway.redirects import Forgotten, Learned, News
 from sentry_runtime.gateway.reports import summed
-from sentry_runtime.gateway.site import Site
 from sentry_runtime.metrics import Counters
-from sentry_runtime.settings import Settings, SettingsError, parse, read
+from sentry_runtime.settings import SettingsError
 from sentry_runtime.systemd import Notifier
 
 HANG_SECONDS = 15.0  # without a sign of life (one each second) a worker is taken for hung and killed
@@ -40,77 +34,10 @@ RESTART_SECONDS_MAX = 2.0  # the longest pause before another attempt; kill -9 m
 GRACE_SECONDS = 5.0  # beyond drain_seconds, before a worker that will not end is killed
 RETIRED_GENERATIONS = 2  # older ones are drained: each holds the memory of a worker
 SELECT_SECONDS = 0.5
-ORDER_SECONDS = 1.0  # for a worker to read the news before an order; it does nothing that takes so long
 
 log = logging.getLogger(__name__)
 
 _decode_packet = msgspec.json.Decoder(worker.Life | News).decode
-
-
-@dataclass(slots=True)
-class Running:
-    """A worker process as seen from here."""
-
-    pid: int
-    channel: socket.socket
-    started: float
-    seen: float
-    life: worker.Life | None = None
-
-
-@dataclass(slots=True)
-class Place:
-    """What one worker after the other works with: its sockets, and how its last ones fared."""
-
-    sockets: list[socket.socket]
-    running: Running | None = None
-    early_deaths: int = 0
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class Generation:
-    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch.
-
-    `start` does a worker's work with these sockets and this channel; the last argument: whether it begins quiesced.
-    """
-
-    settings: Settings
-    text: bytes
-    digest: str
-    time: float
-    judge: Judge
-    policy: SitePolicy
-    start: Callable[[list[socket.socket], socket.socket, tuple[Redirect, ...], bool], None]
-    places: list[Place] = field(default_factory=list)
-
-
-def prepare(path: Path, now: SitePolicy | None = None) -> Generation:
-    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. `now` is what is in force.
-
-    Raises `SettingsError`.
-    """
-    text = read(path)
-    settings = parse(text, path)
-    gateway = settings.gateway
-    listener.check(gateway)
-    entrances, backends = listener.entrances(gateway), listener.backend_trusts(gateway)
-    names = settings.principals.names()
-    policy, examiner = policies.load(gateway, now), badge.load(gateway, names)
-    library = Known(lambda: Reader(settings.paths.devices))
-    judge = Judge(Policies(policy, library), Site.of(gateway, names=names))
-
-    def start(
-        sockets: list[socket.socket],
-        channel: socket.socket,
-        redirections: tuple[Redirect, ...],
-        quiesced: bool,  # noqa: FBT001 - see `Generation`
-    ) -> None:
-        worker.run(
-            worker.Post(settings, sockets, entrances, backends, policy, examiner, channel, redirections, quiesced)
-        )
-
-    return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, policy, start)
 
 
 class Supervisor:
@@ -190,14 +117,14 @@ class Supervisor:
         """Have `/health` say that nobody more should be sent here; everything is served as before."""
         self._quiesced = True
         for one in self._all():
-            _tell(one, worker.QUIESCE)
+            one.tell(worker.QUIESCE)
         return ""
 
     def drain(self) -> str:
         """Take no new connection and finish what runs, until `resume`."""
         self._draining = True
         for one in self._all():
-            _tell(one, worker.DRAIN)
+            one.tell(worker.DRAIN)
         for place in self._now.places:
             _close_all(place.sockets)
         return ""
@@ -213,7 +140,7 @@ class Supervisor:
                 return str(error)
         self._quiesced = False
         for one in self._all():
-            _tell(one, worker.RESUME)
+            one.tell(worker.RESUME)
         return ""
 
     # One round
@@ -322,7 +249,7 @@ class Supervisor:
         """Tell the workers where a device has been sent, or that it has not any more."""
         for one in self._all():
             if one is not but:
-                _pass_on(one, news)
+                one.pass_on(news)
 
     def _reap(self) -> None:
         while True:
@@ -385,7 +312,7 @@ class Supervisor:
             self._now = fresh
         if not fresh.policy.same_keys(old.policy):
             for one in self._retired:
-                _tell(one, worker.RENEW)
+                one.tell(worker.RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
@@ -423,12 +350,12 @@ class Supervisor:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(text)
             for one in self._retired:
-                _tell(one, worker.RETIRE, descriptor)
+                one.tell(worker.RETIRE, descriptor)
         finally:
             os.close(descriptor)
         too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
         for one in self._retired[: max(0, too_many)]:
-            _tell(one, worker.DRAIN)
+            one.tell(worker.DRAIN)
 
     # Signals
 
@@ -446,23 +373,6 @@ class Supervisor:
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_in.recv(4_096)
-
-
-def _tell(one: Running, order: bytes, *descriptors: int) -> None:
-    """Give an order. Unlike news, none may be lost because the channel is full of them: then this waits for a moment."""
-    with contextlib.suppress(OSError):  # it has just died: `_reap` sees to it; or it is hung: `_watch` does
-        one.channel.settimeout(ORDER_SECONDS)
-        if descriptors:
-            socket.send_fds(one.channel, [order], descriptors)
-        else:
-            one.channel.send(order)
-    with contextlib.suppress(OSError):
-        one.channel.settimeout(0)
-
-
-def _pass_on(one: Running, news: News) -> None:
-    with contextlib.suppress(OSError):  # it has just died, or has very much to read: it will learn it from a backend
-        one.channel.send(msgspec.json.encode(news))
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.gateway import worker
+from sentry_runtime.gateway.generation import ORDER_SECONDS, Running
 from sentry_runtime.gateway.redirects import Forgotten
-from sentry_runtime.gateway.supervisor import ORDER_SECONDS, Running, _pass_on, _tell
 
 NEWS = Forgotten(keys=(DeviceKey("PHONE1", "anna@lab.test"),))
 
@@ -45,7 +45,7 @@ def test_an_order_reaches_a_worker_whose_channel_is_full_of_news(ends: tuple[Run
     with contextlib.suppress(BlockingIOError):
         while True:
             running.channel.send(b"{}")
-    _pass_on(running, NEWS)  # is lost, and nobody waits for it
+    running.pass_on(NEWS)  # is lost, and nobody waits for it
     told: list[tuple[bytes, int]] = []
 
     def read() -> None:
@@ -59,7 +59,7 @@ def test_an_order_reaches_a_worker_whose_channel_is_full_of_news(ends: tuple[Run
     reader = threading.Thread(target=read)
     reader.start()
     descriptor = os.memfd_create("settings")
-    _tell(running, worker.RETIRE, descriptor)
+    running.tell(worker.RETIRE, descriptor)
     os.close(descriptor)
     reader.join()
     assert told[-1] == (b"R", 1)
@@ -73,8 +73,8 @@ def test_a_worker_that_has_died_is_told_nothing(ends: tuple[Running, socket.sock
     """Neither way is an error of the supervisor's."""
     running, theirs = ends
     theirs.close()
-    _tell(running, worker.DRAIN)
-    _pass_on(running, NEWS)
+    running.tell(worker.DRAIN)
+    running.pass_on(NEWS)
     running.channel.close()
-    _tell(running, worker.DRAIN)
-    _pass_on(running, NEWS)
+    running.tell(worker.DRAIN)
+    running.pass_on(NEWS)
