@@ -205,7 +205,7 @@ async def test_after_an_early_answer_the_next_request_is_answered(stand: Stand) 
     assert await refused([16 * MEGABYTE]) == []
     (outcome,) = await stand.audit.outcomes(1)
     taken = outcome["bytes_in"]  # so much passes until all buffers on the way are full
-    kept = await refused([max(MEGABYTE // 10, taken - number * 300_000) for number in range(16)])
+    kept = await refused([taken * number // 24 for number in range(1, 25)])
     assert kept
     for phone in kept:
         phone.writer.write(post())
