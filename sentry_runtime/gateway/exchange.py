@@ -544,8 +544,10 @@ class Exchange:
         upstream = self._at_hand(claim) or await self._dial(claim)
         backend, source = upstream.target.backend, self._front.peer.source
         self._relay.backend = backend.name
-        logged_on = upstream.logged_on
-        request = backend_policy.request(self._head, backend, source, policy_key, body, logged_on=logged_on)
+        logged_on, hidden = upstream.logged_on, self._services.hidden
+        request = backend_policy.request(
+            self._head, backend, source, policy_key, body, logged_on=logged_on, hidden=hidden
+        )
         target, backends = upstream.target, self._services.backends
         try:
             heard = await inquire(upstream, request, self._services.limits.decision_seconds)
