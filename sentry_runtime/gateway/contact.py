@@ -44,12 +44,14 @@ class Caller:
     peer: Peer
     principal: str
     user_agent: str
+    device: str
+    """As `Seat` has it."""
 
     @classmethod
-    def of(cls, head: Head, peer: Peer, principal: str) -> Self:
-        """Of a request that came from there with credentials of this name."""
+    def of(cls, head: Head, peer: Peer, claim: Claim) -> Self:
+        """Of a request that came from there with this claim."""
         agent = head.single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        return cls(head.single.get(b"authorization", b""), peer, principal, agent)
+        return cls(head.single.get(b"authorization", b""), peer, claim.principal, agent, Seat.of(claim).device)
 
 
 class Contacts:
@@ -136,9 +138,9 @@ class Contacts:
     def _note(self, status: int, caller: Caller) -> None:
         if status in _REFUSED:
             self._counters.logons_refused += 1
-            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization)
+            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization, caller.device)
         elif 200 <= status < 300:
-            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization)
+            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization, caller.device)
 
 
 class Probe(asyncio.Protocol):

@@ -265,7 +265,8 @@ class Exchange:
         """
         if claim.logon is not None and not claim.opens and self._at_hand(claim) is not None:
             return False
-        seconds = self._services.refusals.wait(self._front.peer.place, claim.principal, self._authorization)
+        place, device = self._front.peer.place, Seat.of(claim).device
+        seconds = self._services.refusals.wait(place, claim.principal, self._authorization, device)
         if seconds:
             self._counters.logons_rested += 1
             self._answer(enforce.unavailable(math.ceil(seconds)), "deny", ("logons_rest",))
@@ -281,14 +282,15 @@ class Exchange:
             return
         if self._relay.served:
             front.accepted = authorization
-            self._services.refusals.accepted(front.peer.place, claim.principal, authorization)
+            self._services.refusals.accepted(front.peer.place, claim.principal, authorization, Seat.of(claim).device)
         elif authorization:
             front.accepted = b""
             self._note_refused(self._caller(claim))
 
     def _note_refused(self, caller: Caller) -> None:
         self._counters.logons_refused += 1
-        self._services.refusals.refused(caller.peer.place, caller.principal, caller.authorization)
+        refusals = self._services.refusals
+        refusals.refused(caller.peer.place, caller.principal, caller.authorization, caller.device)
 
     @property
     def _authorization(self) -> bytes:
@@ -399,7 +401,7 @@ class Exchange:
         return self._told if found is Unreadable.LIST else found
 
     def _caller(self, claim: Claim) -> Caller:
-        return Caller.of(self._head, self._front.peer, claim.principal)
+        return Caller.of(self._head, self._front.peer, claim)
 
     async def _vouch(self, claim: Claim) -> None:
         """Have a backend say that the credentials hold, unless a certificate names the principal. Raises `_NOT_VOUCHED`."""
@@ -415,7 +417,7 @@ class Exchange:
         caller, logons, contacts = self._caller(claim), self._front.logons, self._services.contacts
         if claim.vouched or (claim.logon is not None and self._at_hand(claim) is not None):
             return logon.held
-        if self._services.refusals.wait(caller.peer.place, caller.principal, caller.authorization):
+        if self._services.refusals.wait(caller.peer.place, caller.principal, caller.authorization, caller.device):
             return _resting
         if claim.logon is None:
             return lambda: contacts.vouch(caller, claim)

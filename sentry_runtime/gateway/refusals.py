@@ -4,8 +4,10 @@ through the gateway, or has an account locked by it.
 Beyond a limit the place, or the name, rests: it is told to come back, and no backend hears of it. Each rest of the same one
 is twice as long as the one before. What keeps this from hurting those who are not meant:
 
-- Credentials that a backend has accepted lately pass, whoever rests: the phones behind a rested NAT, and the owner of an
-  account that a stranger tries, go on.
+- Credentials that a backend has accepted lately pass from the device that had them, whoever rests: the phones behind a
+  rested NAT, and the owner of an account that a stranger tries, go on. Not from any other device, and not for long from one
+  that names the right device and the wrong credentials (`GUESSES`): who rests could tell by what passes which password is
+  right, without any backend that would slow him down.
 - A success takes back what the same name has failed from the same place, and nothing else: who knows one password gets no
   more attempts at others, and a stranger's attempts at a name are not forgotten with its owner's next log-on.
 - Only what a backend said counts. Nobody is counted for a balancer that does not tell whose its connections are.
@@ -29,6 +31,7 @@ PARTS = 16  # of an entry that are told apart; who mistypes is one of few
 DOUBLINGS = 20  # beyond any longest rest
 FORGET_SECONDS = 3_600.0  # after an hour without another one, all is forgotten
 GOOD_SECONDS = 86_400.0  # a phone that did not come for a day logs on like everybody else
+GUESSES = 3  # other credentials of a device while somebody rests; then its own do not pass either until nobody does
 
 Told = Callable[[str, str, str, float], None]
 """Is told when a rest begins: of the "source" or the "principal", the last attempt's place and name, and for how long."""
@@ -43,6 +46,15 @@ class _Entry:
     last: float = 0.0
     rests: int = 0
     until: float = 0.0
+
+
+@dataclass(slots=True)
+class _Good:
+    """What a device had accepted last (a keyed hash), until when that counts, and how often others came while somebody rested."""
+
+    mark: bytes
+    until: float
+    guesses: int = 0
 
 
 class _Table:
@@ -107,25 +119,32 @@ class Refusals:
         self._told = told
         self._sources = _Table("source", limits.logons_refused_per_source, limits)
         self._principals = _Table("principal", limits.logons_refused_per_principal, limits)
-        self._good: OrderedDict[bytes, float] = OrderedDict()
+        self._good: OrderedDict[bytes, _Good] = OrderedDict()  # by the hash of device and name
         self._secret = os.urandom(32)  # so that what is kept of credentials is worth nothing outside this process
 
-    def refused(self, place: str, principal: str, authorization: bytes) -> None:
-        """A backend has refused these credentials. `place`: as `account.Peer` has it; "" is nobody's in particular."""
+    def refused(self, place: str, principal: str, authorization: bytes, device: str = "") -> None:
+        """A backend has refused these credentials. `place`: as `account.Peer` has it; "" is nobody's in particular. `device`: as
+        `pools.Seat` has it, "" where none was named."""
         now = self._now()
-        self._good.pop(self._mark(principal, authorization), None)
+        owner = self._mark(device, principal.encode())
+        held = self._good.get(owner)
+        if held is not None and held.mark == self._mark(principal, authorization):
+            del self._good[owner]
         for table, key, part in ((self._sources, place, principal), (self._principals, principal, place)):
             seconds = table.refused(key, part, now) if key else 0.0
             if seconds:
                 self.resting_until = max(self.resting_until, now + seconds)
                 self._told(table.kind, place, principal, seconds)
 
-    def accepted(self, place: str, principal: str, authorization: bytes) -> None:
-        """A backend has accepted these credentials."""
-        mark = self._mark(principal, authorization)
+    def accepted(self, place: str, principal: str, authorization: bytes, device: str = "") -> None:
+        """A backend has accepted these credentials. Those of a request that names no device are not remembered."""
         self.forgive(place, principal)
-        self._good.pop(mark, None)
-        self._good[mark] = self._now() + GOOD_SECONDS
+        if not device:
+            return
+        now, owner = self._now(), self._mark(device, principal.encode())
+        before = self._good.pop(owner, None)
+        guesses = before.guesses if before is not None and now < self.resting_until else 0
+        self._good[owner] = _Good(self._mark(principal, authorization), now + GOOD_SECONDS, guesses)
         if len(self._good) > GOOD_ENTRIES:
             self._good.popitem(last=False)
 
@@ -134,15 +153,24 @@ class Refusals:
         self._sources.accepted(place, principal)
         self._principals.accepted(principal, place)
 
-    def wait(self, place: str, principal: str, authorization: bytes) -> float:
+    def wait(self, place: str, principal: str, authorization: bytes, device: str = "") -> float:
         """For how many seconds no backend is to hear of these credentials; 0: they may go on."""
         now = self._now()
         if now >= self.resting_until:
             return 0.0
         until = max(self._sources.resting_until(place), self._principals.resting_until(principal))
-        if until <= now or self._good.get(self._mark(principal, authorization), 0.0) > now:
+        if until <= now or (device and self._is_good(principal, authorization, device, now)):
             return 0.0
         return until - now
 
-    def _mark(self, principal: str, authorization: bytes) -> bytes:
-        return hmac.digest(self._secret, principal.encode() + b"\0" + authorization, "sha256")[:16]
+    def _is_good(self, principal: str, authorization: bytes, device: str, now: float) -> bool:
+        held = self._good.get(self._mark(device, principal.encode()))
+        if held is None or held.until <= now or held.guesses >= GUESSES:
+            return False
+        if hmac.compare_digest(held.mark, self._mark(principal, authorization)):
+            return True
+        held.guesses += 1
+        return False
+
+    def _mark(self, one: str, other: bytes) -> bytes:
+        return hmac.digest(self._secret, one.encode() + b"\0" + other, "sha256")[:16]

@@ -7,6 +7,7 @@ from sentry_runtime.settings import Limits
 from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.ntlm_server import Asked, NtlmClient, log_on, start
 from tests.gateway.stand import PHONE, Stand, Turn, basic, post, until
+from tests.gateway.test_autodiscover import ask, document
 
 ANNA = "LAB\\anna"
 SYNC = Asked(post("Sync", authorization=None, user="anna"))
@@ -70,6 +71,23 @@ async def test_attempts_on_a_known_device_count_too(make_stand: MakeStand) -> No
     again = await stand.device()
     assert (await again.ask(post())).status == 200
     assert len(stand.backend.seen) == 5
+
+
+async def test_a_stranger_who_rests_learns_no_password_from_the_gateway(make_stand: MakeStand) -> None:
+    """The right one is told to wait like any other, from a device that never had it and without a device (Autodiscover)."""
+    stand = await make_stand(limits=few(), external_host="mail.lab.test")
+    stand.backend.script = stand.backend.probe = wants_the_right_password
+    await stand.agent.put(PHONE, State.ALLOWED)
+    owner, stranger = await stand.device(), await stand.device()
+    assert (await owner.ask(post())).status == 200
+    assert (await owner.ask(ask(document("anna@lab.test")))).status == 200
+    for number in range(2):
+        assert (await stranger.ask(wrong(device="PHONE2", guess=f"guess{number}"))).status == 401
+    count = stand.backend.connections
+    for right in (post(device="PHONE2"), ask(document("anna@lab.test"))):
+        assert (await stranger.ask(right)).status == 503
+    assert stand.backend.connections == count
+    assert (await owner.ask(post())).status == 200
 
 
 async def test_a_source_that_tries_many_names_rests(make_stand: MakeStand) -> None:
