@@ -21,7 +21,7 @@ from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
-from sentry_runtime.gateway.refusals import Refusals
+from sentry_runtime.gateway.refusals import Attempt, Refusals
 from sentry_runtime.gateway.rewrite import probe_head
 from sentry_runtime.metrics import Counters
 
@@ -96,13 +96,17 @@ class Contacts:
         if task is None:
             if len(self._probes) >= PROBES_AT_ONCE:
                 raise UndecidedError("busy")
+            attempt = self._refusals.begin(caller.principal, caller.authorization, caller.device)
+            if attempt is None:
+                raise UndecidedError("logons_rest")
             task = asyncio.get_running_loop().create_task(self._probe(Seat.of(claim), caller))
             self._probes[asked] = task
-            task.add_done_callback(lambda done: self._finished(asked, done))
+            task.add_done_callback(lambda done: self._finished(asked, attempt, done))
         return await asyncio.shield(task)
 
-    def _finished(self, asked: tuple[DeviceKey | None, bytes], done: asyncio.Task[int]) -> None:
+    def _finished(self, asked: tuple[DeviceKey | None, bytes], attempt: Attempt, done: asyncio.Task[int]) -> None:
         del self._probes[asked]
+        attempt.end()
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 
 from sentry_runtime.devices.enforcement import Enforcement
@@ -31,6 +31,7 @@ from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.provisioning import Reply, Terms
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
+from sentry_runtime.gateway.refusals import Attempt
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
@@ -72,6 +73,7 @@ class Exchange:
         self._sent_key: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._hops = 0  # how often the request has been sent on by a 451
+        self._attempt: Attempt | None = None  # credentials that this connection's backend has not accepted yet
 
     # From the front.
 
@@ -116,12 +118,14 @@ class Exchange:
         """The request body's framing is broken: the backend must not see an end of it."""
         self._counters.malformed += 1
         self._relay.keep_alive = False
+        self._not_waited_for()
         self._end(Answer(400), "deny", (reason,))
 
     def lost(self) -> None:
         """The device has gone."""
         if not self._done:
             self._counters.cut += 1
+            self._not_waited_for()
             self._relay.drop()
             self._finish("fail", ("device_gone",))
 
@@ -131,6 +135,7 @@ class Exchange:
             self._end(Answer(503), "fail", ("stalled",))
         elif not self._relay.request_done and (self._relay.sent or self._gathers is not None):
             self._relay.keep_alive = False
+            self._not_waited_for()
             self._end(Answer(408), "fail", ("request_stalled",))
         else:
             self._counters.backend_failures += 1
@@ -253,6 +258,8 @@ class Exchange:
         resting = self._services.refusals.resting_until and verdict.action in _TRIES_CREDENTIALS
         if resting and self._rests(claim):
             return
+        if verdict.action is Action.ALLOW and not self._may_try(claim):
+            return
         if key is None or verdict.action is not Action.ASK:
             self._obey(claim, verdict)
         else:
@@ -271,6 +278,24 @@ class Exchange:
             self._counters.logons_rested += 1
             self._answer(enforce.unavailable(math.ceil(seconds)), "deny", ("logons_rest",))
         return bool(seconds)
+
+    def _may_try(self, claim: Claim) -> bool:
+        """Whether the request's credentials may go to a backend, where that is yet to say something of them."""
+        authorization = self._authorization
+        if claim.logon is not None or not authorization or self._front.accepted == authorization:
+            return True
+        self._attempt = self._services.refusals.begin(claim.principal, authorization, Seat.of(claim).device)
+        if self._attempt is None:
+            self._counters.logons_rested += 1
+            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "deny", ("logons_rest",))
+        return self._attempt is not None
+
+    def _not_waited_for(self) -> None:
+        """The device ends this before the backend has said what it thinks of the credentials."""
+        if self._attempt is not None and self._attempt.open and self.claim is not None:
+            if self._relay.sent and not self._relay.begun:
+                self._services.refusals.unheard(self._front.peer.place, self.claim.principal)
+            self._attempt.end()
 
     def _note_logon(self) -> None:
         """The backend has accepted or refused the credentials. Accepted ones are noted once on each connection.
@@ -423,12 +448,8 @@ class Exchange:
             return lambda: contacts.vouch(caller, claim)
 
         async def apart() -> None:
-            try:
+            with self._counted(caller):
                 await logons.prove_apart(claim, caller.authorization, caller.peer.source)
-            except CredentialsRefusedError:
-                self._note_refused(caller)
-                raise
-            self._services.refusals.forgive(caller.peer.place, caller.principal)
 
         return apart
 
@@ -453,13 +474,28 @@ class Exchange:
         """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
         caller = self._caller(claim)
         logons, source = self._front.logons, caller.peer.source
-        try:
+        with self._counted(caller):
             upstream, self._relay.last_word = await logons.prove(claim, caller.authorization, source)
+        self._front.adopt(upstream)
+
+    @contextlib.contextmanager
+    def _counted(self, caller: Caller) -> Iterator[None]:
+        """While the last message of a log-on is with a backend. Raises `UndecidedError` where too many of its name are."""
+        refusals = self._services.refusals
+        attempt = refusals.begin(caller.principal, caller.authorization)
+        if attempt is None:
+            raise UndecidedError("logons_rest")
+        try:
+            yield
         except CredentialsRefusedError:
             self._note_refused(caller)
             raise
-        self._services.refusals.forgive(caller.peer.place, caller.principal)
-        self._front.adopt(upstream)
+        except asyncio.CancelledError:  # the device has not waited for the answer
+            refusals.unheard(caller.peer.place, caller.principal)
+            raise
+        finally:
+            attempt.end()
+        refusals.forgive(caller.peer.place, caller.principal)
 
     def _not_vouched(
         self, error: CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
@@ -737,6 +773,8 @@ class Exchange:
 
     def _finish(self, action: str, reasons: tuple[str, ...]) -> None:
         self._done = True
+        if self._attempt is not None:
+            self._attempt.end()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         relay, account = self._relay, self._services.account

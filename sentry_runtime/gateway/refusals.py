@@ -10,7 +10,10 @@ is twice as long as the one before. What keeps this from hurting those who are n
   right, without any backend that would slow him down.
 - A success takes back what the same name has failed from the same place, and nothing else: who knows one password gets no
   more attempts at others, and a stranger's attempts at a name are not forgotten with its owner's next log-on.
-- Only what a backend said counts. Nobody is counted for a balancer that does not tell whose its connections are.
+- Only what a backend said counts; for the name also an attempt whose sender does not wait for the answer (`unheard`). Nobody
+  is counted for a balancer that does not tell whose its connections are.
+
+Attempts that are under way count as if they had failed (`begin`), or who makes all of them at once would never rest.
 
 Tables are bounded, and the oldest entry makes room. They are this worker's own, like the bounds on connections.
 """
@@ -57,6 +60,28 @@ class _Good:
     guesses: int = 0
 
 
+@dataclass(slots=True)
+class Attempt:
+    """Credentials that are with a backend, and of which nobody knows yet whether they are good. `end` may be called twice."""
+
+    under_way: dict[str, dict[bytes, int]] = field(repr=False)
+    principal: str
+    mark: bytes
+    open: bool = True
+
+    def end(self) -> None:
+        """The backend has answered, or never will."""
+        if not self.open:
+            return
+        self.open = False
+        marks = self.under_way[self.principal]
+        marks[self.mark] -= 1
+        if not marks[self.mark]:
+            del marks[self.mark]
+        if not marks:
+            del self.under_way[self.principal]
+
+
 class _Table:
     """Entries of one kind."""
 
@@ -68,6 +93,11 @@ class _Table:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def failures(self, key: str, now: float) -> int:
+        """How many are counted of this one."""
+        entry = self._entries.get(key)
+        return 0 if entry is None or now - entry.last > FORGET_SECONDS else entry.failures
 
     def resting_until(self, key: str) -> float:
         """When this one's rest ends, or ended."""
@@ -120,6 +150,7 @@ class Refusals:
         self._sources = _Table("source", limits.logons_refused_per_source, limits)
         self._principals = _Table("principal", limits.logons_refused_per_principal, limits)
         self._good: OrderedDict[bytes, _Good] = OrderedDict()  # by the hash of device and name
+        self._under_way: dict[str, dict[bytes, int]] = {}  # by name: credentials, and how often each
         self._secret = os.urandom(32)  # so that what is kept of credentials is worth nothing outside this process
 
     def refused(self, place: str, principal: str, authorization: bytes, device: str = "") -> None:
@@ -130,11 +161,20 @@ class Refusals:
         held = self._good.get(owner)
         if held is not None and held.mark == self._mark(principal, authorization):
             del self._good[owner]
-        for table, key, part in ((self._sources, place, principal), (self._principals, principal, place)):
-            seconds = table.refused(key, part, now) if key else 0.0
-            if seconds:
-                self.resting_until = max(self.resting_until, now + seconds)
-                self._told(table.kind, place, principal, seconds)
+        self._count(self._sources, place, principal, now)
+        self._count(self._principals, place, principal, now)
+
+    def unheard(self, place: str, principal: str) -> None:
+        """A backend has credentials of this name, and who has sent them is gone before the answer. It counts for the name, which
+        a directory may lock all the same; not for the place, where phones of many lose their link."""
+        self._count(self._principals, place, principal, self._now())
+
+    def _count(self, table: _Table, place: str, principal: str, now: float) -> None:
+        key, part = (place, principal) if table is self._sources else (principal, place)
+        seconds = table.refused(key, part, now) if key else 0.0
+        if seconds:
+            self.resting_until = max(self.resting_until, now + seconds)
+            self._told(table.kind, place, principal, seconds)
 
     def accepted(self, place: str, principal: str, authorization: bytes, device: str = "") -> None:
         """A backend has accepted these credentials. Those of a request that names no device are not remembered."""
@@ -159,18 +199,38 @@ class Refusals:
         if now >= self.resting_until:
             return 0.0
         until = max(self._sources.resting_until(place), self._principals.resting_until(principal))
-        if until <= now or (device and self._is_good(principal, authorization, device, now)):
+        if until <= now or self._is_good(principal, authorization, device, now):
             return 0.0
         return until - now
 
+    def begin(self, principal: str, authorization: bytes, device: str = "") -> Attempt | None:
+        """These credentials are about to go to a backend. None: as many others of this name are there as may still fail; one may
+        always be. Equal ones are one attempt, and good ones are none."""
+        limit, now, mark = self._principals.limit, self._now(), self._mark(principal, authorization)
+        held = self._held(principal, device, now)
+        if held is not None and hmac.compare_digest(held.mark, mark):
+            return Attempt({}, principal, mark, open=False)
+        marks = self._under_way.get(principal, {})
+        crowded = marks and limit and self._principals.failures(principal, now) + len(marks) >= limit
+        if crowded and mark not in marks:
+            return None
+        marks = self._under_way.setdefault(principal, {})
+        marks[mark] = marks.get(mark, 0) + 1
+        return Attempt(self._under_way, principal, mark)
+
     def _is_good(self, principal: str, authorization: bytes, device: str, now: float) -> bool:
-        held = self._good.get(self._mark(device, principal.encode()))
-        if held is None or held.until <= now or held.guesses >= GUESSES:
+        held = self._held(principal, device, now)
+        if held is None:
             return False
         if hmac.compare_digest(held.mark, self._mark(principal, authorization)):
             return True
         held.guesses += 1
         return False
+
+    def _held(self, principal: str, device: str, now: float) -> _Good | None:
+        """What counts as good of this device and name."""
+        held = self._good.get(self._mark(device, principal.encode())) if device else None
+        return None if held is None or held.until <= now or held.guesses >= GUESSES else held
 
     def _mark(self, one: str, other: bytes) -> bytes:
         return hmac.digest(self._secret, one.encode() + b"\0" + other, "sha256")[:16]

@@ -160,6 +160,56 @@ def test_credentials_that_are_refused_are_good_no_more(desk: Desk) -> None:
     assert desk.wait(HERE, "anna", b"old", PHONE) == 10.0
 
 
+def test_attempts_under_way_count_beforehand(desk: Desk) -> None:
+    """Different ones of one name, with what has failed; one may always be, and equal ones are one."""
+    first = desk.refusals.begin("anna", b"guess0")
+    assert first is not None
+    others = [desk.refusals.begin("anna", guess) for guess in (b"guess0", b"guess1", b"guess2", b"guess3")]
+    assert [one is None for one in others] == [False, False, False, True]
+    assert desk.refusals.begin("bert", b"guess3") is not None
+    for one in (first, first, *others):
+        if one is not None:
+            one.end()
+    desk.fail(HERE, "anna", 2)
+    last = desk.refusals.begin("anna", b"guess4")
+    assert last is not None
+    assert desk.refusals.begin("anna", b"guess5") is None
+    last.end()
+    assert desk.refusals.begin("anna", b"guess5") is not None
+
+
+def test_good_credentials_are_no_attempt(desk: Desk) -> None:
+    """However many others of the name are under way; from their device."""
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
+    for number in range(3):
+        assert desk.refusals.begin("anna", b"guess%d" % number) is not None
+    good = desk.refusals.begin("anna", b"right", PHONE)
+    assert good is not None
+    assert not good.open
+    assert desk.refusals.begin("anna", b"right", "PHONE2") is None
+
+
+def test_nothing_is_kept_of_attempts_that_have_ended(desk: Desk) -> None:
+    """Of no name."""
+    for number in range(10):
+        attempt = desk.refusals.begin(f"user{number}", b"guess")
+        assert attempt is not None
+        attempt.end()
+    assert desk.refusals._under_way == {}
+
+
+def test_who_does_not_wait_for_the_answer_is_counted_for_the_name_alone(desk: Desk) -> None:
+    """As often as one that is refused, and forgiven alike; never for the place."""
+    for _ in range(2):
+        desk.refusals.unheard(HERE, "anna")
+    desk.refusals.accepted(HERE, "anna", b"right")
+    for _ in range(3):
+        assert desk.wait(HERE, "anna") == 0.0
+        desk.refusals.unheard(HERE, "anna")
+    assert (desk.wait(THERE, "anna"), desk.wait(HERE, "bert")) == (10.0, 0.0)
+    assert len(desk.refusals._sources) == 0
+
+
 def test_nobody_is_counted_for_a_balancer_that_names_nobody(desk: Desk) -> None:
     """Its address would be everybody's; names are counted."""
     for number in range(20):
