@@ -268,8 +268,11 @@ class Exchange:
     def _rests(self, claim: Claim) -> bool:
         """Whether a backend has refused so many log-ons from there, or of this name, that it shall hear of no more now.
 
-        Not on a connection that has logged on: there no backend is asked for anything.
+        Not on a connection that has logged on: there no backend is asked for anything. Nor where a certificate stands for the
+        user and no credentials come along, since nothing is tried then.
         """
+        if claim.vouched and not self._authorization:
+            return False
         if claim.logon is not None and not claim.opens and self._at_hand(claim) is not None:
             return False
         place, device = self._front.peer.place, Seat.of(claim).device

@@ -15,10 +15,10 @@ from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import EAS_WBXML, Ask, encode_request
 from sentry_runtime.settings import CertificateHeader, DeviceAuthentication, Listener, MappedCertificate
 from tests.device_pki import DevicePki, company
-from tests.gateway.conftest import MakeStand, free_port
+from tests.gateway.conftest import MakeStand, free_port, with_limits
 from tests.gateway.enforcer import Enforcer
 from tests.gateway.ntlm_server import SITE, Asked, NtlmClient, log_on, start
-from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, basic, post, until
+from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, basic, challenge, post, say_yes, until
 from tests.gateway.test_autodiscover import ask, document
 from tests.gateway.test_balancers import ANYBODY, BALANCER, HEALTH, LOCAL, connect
 from tests.gateway.test_faults import change
@@ -272,6 +272,21 @@ async def test_a_certificates_user_has_the_sites_one_name(make_stand: MakeStand,
     for authorization in (None, basic("LAB\\anna"), basic("anna")):
         assert (await device.ask(post(authorization=authorization, user="anna"))).status == 200
     assert {one["principal"] for one in await stand.audit.outcomes(3)} == {"anna@lab.test"}
+
+
+async def test_a_certificate_without_credentials_does_not_rest(make_stand: MakeStand, pki: DevicePki) -> None:
+    """Wrong credentials of its user make those rest: without any, nothing is tried."""
+    stand = await asking(make_stand, pki, "identity_certificate", started=False)
+    stand.settings = change(stand.settings, limits=with_limits(logons_refused_per_principal=2))
+    stand.backend.script = challenge
+    await stand.start()
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await shown(stand, pki, "anna")
+    guesses = [post(authorization=basic(password=f"guess{number}")) for number in range(3)]
+    assert [(await device.ask(guess)).status for guess in guesses] == [401, 401, 503]
+    stand.backend.script = say_yes
+    assert (await device.ask(post(authorization=None))).status == 200
+    assert (await device.ask(post())).status == 503
 
 
 # --- front ends ------------------------------------------------------------------------------------------------------
