@@ -44,13 +44,20 @@ _WIPE_KEY = 1
 
 
 def request(
-    head: Head, backend: Backend, source: str, policy_key: int, body: bytes, *, logged_on: bool = False
+    head: Head,
+    backend: Backend,
+    source: str,
+    policy_key: int,
+    body: bytes,
+    *,
+    logged_on: bool = False,
+    hidden: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """A Provision of the gateway's own in the form of the device's: its query, version and credentials, another key and
-    body. `logged_on`: see `rewrite.request_head`."""
+    body. `logged_on`, `hidden`: see `rewrite.request_head`."""
     fields = [(name, value) for name, value in head.fields if name.lower() not in _NOT_ASKED_FOR]
     own = dataclasses.replace(head, fields=fields, length=len(body))
-    return rewrite.request_head(own, backend, source, policy_key=policy_key, logged_on=logged_on) + body
+    return rewrite.request_head(own, backend, source, policy_key=policy_key, logged_on=logged_on, hidden=hidden) + body
 
 
 def forwarded_key(claim: Claim, held: Enforcement | None) -> int:

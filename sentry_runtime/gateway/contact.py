@@ -21,7 +21,7 @@ from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
-from sentry_runtime.gateway.refusals import Refusals
+from sentry_runtime.gateway.refusals import Attempt, Refusals
 from sentry_runtime.gateway.rewrite import probe_head
 from sentry_runtime.metrics import Counters
 
@@ -44,12 +44,14 @@ class Caller:
     peer: Peer
     principal: str
     user_agent: str
+    device: str
+    """As `Seat` has it."""
 
     @classmethod
-    def of(cls, head: Head, peer: Peer, principal: str) -> Self:
-        """Of a request that came from there with credentials of this name."""
+    def of(cls, head: Head, peer: Peer, claim: Claim) -> Self:
+        """Of a request that came from there with this claim."""
         agent = head.single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        return cls(head.single.get(b"authorization", b""), peer, principal, agent)
+        return cls(head.single.get(b"authorization", b""), peer, claim.principal, agent, Seat.of(claim).device)
 
 
 class Contacts:
@@ -94,13 +96,17 @@ class Contacts:
         if task is None:
             if len(self._probes) >= PROBES_AT_ONCE:
                 raise UndecidedError("busy")
+            attempt = self._refusals.begin(caller.principal, caller.authorization, caller.device)
+            if attempt is None:
+                raise UndecidedError("logons_rest")
             task = asyncio.get_running_loop().create_task(self._probe(Seat.of(claim), caller))
             self._probes[asked] = task
-            task.add_done_callback(lambda done: self._finished(asked, done))
+            task.add_done_callback(lambda done: self._finished(asked, attempt, done))
         return await asyncio.shield(task)
 
-    def _finished(self, asked: tuple[DeviceKey | None, bytes], done: asyncio.Task[int]) -> None:
+    def _finished(self, asked: tuple[DeviceKey | None, bytes], attempt: Attempt, done: asyncio.Task[int]) -> None:
         del self._probes[asked]
+        attempt.end()
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more
 
@@ -136,9 +142,9 @@ class Contacts:
     def _note(self, status: int, caller: Caller) -> None:
         if status in _REFUSED:
             self._counters.logons_refused += 1
-            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization)
+            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization, caller.device)
         elif 200 <= status < 300:
-            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization)
+            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization, caller.device)
 
 
 class Probe(asyncio.Protocol):

@@ -21,6 +21,7 @@ from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, unauthorized
 from sentry_runtime.gateway.logon import LogonLostError
+from sentry_runtime.gateway.refusals import Attempt
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES
@@ -42,6 +43,7 @@ class Course(ABC):
         # The backend's policy key that has gone with the request; None: the device's own word has.
         self.sent_key: int | None = None
         self.hops = 0  # how often the request has been sent on by a 451
+        self.attempt: Attempt | None = None  # credentials that this connection's backend has not accepted yet
         self.listener: overhear.Listener | None = None
         self.checksum = 0  # of the request body, while it is small
         self.done = False
@@ -137,7 +139,7 @@ class Course(ABC):
 
     def caller(self, claim: Claim) -> Caller:
         """Who asks, for probes and questions."""
-        return Caller.of(self.head, self.front.peer, claim.principal)
+        return Caller.of(self.head, self.front.peer, claim)
 
     def at_hand(self, claim: Claim) -> Upstream | None:
         """The backend connection of this front connection that the request may go over; then it is the one in use.
@@ -277,6 +279,8 @@ class Course(ABC):
     def finish(self, action: str, reasons: tuple[str, ...]) -> None:
         """Stop whatever is under way and write the outcome's line; what the device gets is the caller's business."""
         self.done = True
+        if self.attempt is not None:
+            self.attempt.end()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         relay, account = self.relay, self.services.account

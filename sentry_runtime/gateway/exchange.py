@@ -71,6 +71,8 @@ class Exchange(Course):
         resting = self.services.refusals.resting_until and verdict.action in _TRIES_CREDENTIALS
         if resting and vouching.rests(self, claim):
             return
+        if verdict.action is Action.ALLOW and not vouching.may_try(self, claim):
+            return
         if key is None or verdict.action is not Action.ASK:
             self.obey(claim, verdict)
         else:
@@ -160,6 +162,7 @@ class Exchange(Course):
         """The request body's framing is broken: the backend must not see an end of it."""
         self.counters.malformed += 1
         self.relay.keep_alive = False
+        vouching.not_waited_for(self)
         self.end(Answer(400), "deny", (reason,))
 
     def device_full(self) -> None:
@@ -174,6 +177,7 @@ class Exchange(Course):
         """The device has gone."""
         if not self.done:
             self.counters.cut += 1
+            vouching.not_waited_for(self)
             self.relay.drop()
             self.finish("fail", ("device_gone",))
 
@@ -183,6 +187,7 @@ class Exchange(Course):
             self.end(Answer(503), "fail", ("stalled",))
         elif not self.relay.request_done and (self.relay.sent or self.gathering):
             self.relay.keep_alive = False
+            vouching.not_waited_for(self)
             self.end(Answer(408), "fail", ("request_stalled",))
         else:
             self.counters.backend_failures += 1

@@ -5,6 +5,7 @@ sent, since a backend may bind what it knows of a client to the connection (NTLM
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ class Upstream(asyncio.Protocol):
         self._head_bytes = 0
         self._idle_since = 0.0
         self._reusable = True
+        self._reset = False  # it ended by a reset
         self._full = False  # the backend does not take what we write
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -193,6 +195,9 @@ class Upstream(asyncio.Protocol):
         self._deliver(receiver)
 
     def eof_received(self) -> bool:
+        # libuv takes a reset that comes together with the last bytes for an end; the socket knows better.
+        if self._receiver is not None and self._tls is None and self._transport is not None:
+            self._reset = bool(self._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -275,9 +280,10 @@ class Upstream(asyncio.Protocol):
             receiver.response_end()
 
     def _ended_on_purpose(self) -> bool:
-        """Over TLS: whether a close_notify came. Without one anybody on the way may have cut the body short (RFC 9112 9.8)."""
+        """Not by a reset; over TLS: whether a close_notify came. Without one anybody on the way may have cut the body short
+        (RFC 9112 9.8)."""
         if self._tls is None:
-            return True
+            return not self._reset
         try:
             return self._tls.read(1) == b""
         except ssl.SSLZeroReturnError:

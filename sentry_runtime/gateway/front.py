@@ -57,7 +57,7 @@ class FrontConnection(asyncio.Protocol):
     """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
     `gone` is called when the connection has been lost. `peer` is who speaks: of a balancer that names them, the client of the
-    request that is running.
+    request that is running; between two, and for one whose head cannot be read, the balancer itself.
     """
 
     def __init__(
@@ -232,6 +232,8 @@ class FrontConnection(asyncio.Protocol):
         """
         if self._exchange is exchange:
             self._exchange = None
+        if self._balancer is not None:
+            self.peer = self._balancer  # until the next head names its own: one that cannot be read names nobody
         self._discarded = 0
         self._held &= ~_HOLD_EXCHANGE  # nobody is left who would; what is still held is set free by `_advance`
         if not keep_alive:

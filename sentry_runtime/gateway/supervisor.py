@@ -29,6 +29,7 @@ from sentry_runtime.settings import SettingsError
 from sentry_runtime.systemd import Notifier
 
 HANG_SECONDS = 15.0  # without a sign of life (one each second) a worker is taken for hung and killed
+AWAY_SECONDS = 5.0  # between two rounds of half a second: the machine was stopped, or had no time at all for us
 EARLY_SECONDS = 1.0  # a worker that lives no longer than this did not start well
 RESTART_SECONDS_MAX = 2.0  # the longest pause before another attempt; kill -9 must be mended within 3 s
 GRACE_SECONDS = 5.0  # beyond drain_seconds, before a worker that will not end is killed
@@ -57,6 +58,7 @@ class Supervisor:
         self._draining = False
         self._stop_by = float("inf")
         self._ready = False
+        self._looked = time.monotonic()
         self._reload_error = ""  # why the last reading of the settings changed nothing
         self._redirects = RedirectDesk(self._spread, lambda: self._now.judge.site.names)
         orders: Orders = {control.Quiesce: self.quiesce, control.Drain: self.drain, control.Resume: self.resume}
@@ -170,6 +172,12 @@ class Supervisor:
         return [place.running for place in self._now.places if place.running is not None] + self._retired
 
     def _watch(self, now: float) -> None:
+        if now - self._looked > AWAY_SECONDS:
+            for (
+                one
+            ) in self._all():  # this process has been away itself, with its workers perhaps: they get their time anew
+                one.seen = now
+        self._looked = now
         for one in self._all():
             if now - one.seen > HANG_SECONDS or now > self._stop_by:
                 log.error("worker %d shows no sign of life or does not end: killed", one.pid)
@@ -302,7 +310,7 @@ class Supervisor:
             if not self._draining:
                 same = fresh.settings.gateway.listeners == old.settings.gateway.listeners
                 self._begin(fresh, [place.sockets for place in old.places] if same else [])
-        except (SettingsError, OSError) as error:
+        except (SettingsError, OSError, ValueError) as error:  # ValueError: a path that no file can have
             log.error("the settings in force stay: %s", error)
             self._reload_error = str(error)
             self._tell_systemd()

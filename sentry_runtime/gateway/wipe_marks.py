@@ -67,6 +67,11 @@ class WipeMarks:
         self._telling: dict[tuple[DeviceKey, int, WipeMark], asyncio.Task[None]] = {}
         self._verifying: set[asyncio.Task[None]] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something has not reached the agent yet: a device that has wiped itself does not say so again."""
+        return bool(self._telling or self._verifying)
+
     def note(self, key: DeviceKey, order: Wipe, mark: WipeMark) -> None:
         """Have the agent keep this mark, some time; without room for it (logged) it is the next one's turn."""
         try:

@@ -271,7 +271,8 @@ class _Worker:
             if front.deadline < now:
                 front.expire()
         if self._services.draining:
-            if not self._crowd.fronts or now >= self._end + LAST_WORDS_SECONDS:
+            done = not self._crowd.fronts and not self._services.wipe_marks.busy
+            if done or now >= self._end + LAST_WORDS_SECONDS:
                 self._over.set()
             elif now >= self._end:
                 for front in list(self._crowd.fronts):

@@ -207,6 +207,16 @@ async def test_a_balancer_names_the_client_of_each_request(make_stand: MakeStand
     assert [line["source"] for line in lines if line["event"] == "outcome"] == sources
 
 
+async def test_a_head_that_cannot_be_read_is_nobodys_behind_a_balancer(make_stand: MakeStand) -> None:
+    """Least of all the client's of the request before on that connection: the line has the balancer's own address."""
+    stand = await behind(make_stand, {**PLAIN, "forwarded_for": True})
+    device = await connect(stand, tls=False)
+    assert (await device.ask(post(extra="X-Forwarded-For: 192.0.2.7\r\n"))).status == 200
+    assert (await device.ask(post(extra="Host: b\r\nX-Forwarded-For: 192.0.2.8\r\n"))).status == 400
+    lines = await stand.audit.count(3)
+    assert [(line["event"], line["source"]) for line in lines[1:]] == [("outcome", "192.0.2.7"), ("refused", BALANCER)]
+
+
 @pytest.mark.parametrize(
     ("listener", "source"),
     [({**PLAIN}, BALANCER), ({"balancers": (BALANCER,), "forwarded_for": True}, ANYBODY), ({}, ANYBODY)],
@@ -293,8 +303,9 @@ async def test_a_balancers_connections_are_not_held_to_one_sources_share(make_st
         device = await connect(stand, tls=False)
         assert (await device.ask(post())).status == 200
     assert await closed(stand)
-    lines = await stand.audit.wait(lambda lines: lines[-1]["event"] == "connection_refused")
-    assert lines[-1]["reasons"] == ["too_many_connections"]
+    await stand.audit.wait(lambda lines: any(line["event"] == "connection_refused" for line in lines))
+    (refused,) = [line for line in stand.audit.lines() if line["event"] == "connection_refused"]
+    assert refused["reasons"] == ["too_many_connections"]
 
 
 async def test_settings_that_would_believe_anybody_are_not_taken(make_stand: MakeStand) -> None:

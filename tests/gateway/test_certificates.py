@@ -11,14 +11,18 @@ import pytest
 
 from sentry_runtime.certificates.certificate import read
 from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.eas.policy import Policy
+from sentry_runtime.eas.provision import EAS_WBXML, Ask, encode_request
 from sentry_runtime.settings import CertificateHeader, DeviceAuthentication, Listener, MappedCertificate
 from tests.device_pki import DevicePki, company
-from tests.gateway.conftest import MakeStand, free_port
+from tests.gateway.conftest import MakeStand, free_port, with_limits
+from tests.gateway.enforcer import Enforcer
 from tests.gateway.ntlm_server import SITE, Asked, NtlmClient, log_on, start
-from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, basic, post, until
+from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, basic, challenge, post, say_yes, until
 from tests.gateway.test_autodiscover import ask, document
 from tests.gateway.test_balancers import ANYBODY, BALANCER, HEALTH, LOCAL, connect
 from tests.gateway.test_faults import change
+from tests.gateway.test_provisioning import SAYS, SECRET, set_gateway
 
 OPTIONS = b"OPTIONS /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -270,6 +274,21 @@ async def test_a_certificates_user_has_the_sites_one_name(make_stand: MakeStand,
     assert {one["principal"] for one in await stand.audit.outcomes(3)} == {"anna@lab.test"}
 
 
+async def test_a_certificate_without_credentials_does_not_rest(make_stand: MakeStand, pki: DevicePki) -> None:
+    """Wrong credentials of its user make those rest: without any, nothing is tried."""
+    stand = await asking(make_stand, pki, "identity_certificate", started=False)
+    stand.settings = change(stand.settings, limits=with_limits(logons_refused_per_principal=2))
+    stand.backend.script = challenge
+    await stand.start()
+    await stand.agent.put(PHONE, State.ALLOWED)
+    device = await shown(stand, pki, "anna")
+    guesses = [post(authorization=basic(password=f"guess{number}")) for number in range(3)]
+    assert [(await device.ask(guess)).status for guess in guesses] == [401, 401, 503]
+    stand.backend.script = say_yes
+    assert (await device.ask(post(authorization=None))).status == 200
+    assert (await device.ask(post())).status == 503
+
+
 # --- front ends ------------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +318,23 @@ async def test_a_front_end_tells_whose_a_request_is(make_stand: MakeStand, pki: 
     assert {len(seen.values("F5-Cert")) for seen in stand.backend.seen} == {0}
     mixed = post(extra=certificate(pki, "bert"), authorization=None, user="anna@lab.test")
     assert (await device.ask(mixed)).status == 403
+
+
+async def test_the_gateways_own_provision_does_not_carry_a_front_ends_header(
+    make_stand: MakeStand, pki: DevicePki
+) -> None:
+    """What the backend is asked in the form of the device's request is without it, too."""
+    stand = await fronted(make_stand, pki, started=False)
+    secret = stand.folder / "fleet.key"
+    secret.write_bytes(SECRET)
+    set_gateway(stand, policy=Policy(device_password_enabled=True), fleet_secret=str(secret))
+    Enforcer(stand.backend).install()
+    await stand.start()
+    device = await connect(stand, tls=False)
+    asked = post("Provision", encode_request(Ask(EAS_WBXML, SAYS)), extra=certificate(pki, "anna"))
+    assert (await device.ask(asked)).status == 200
+    (heard,) = stand.backend.provisions
+    assert heard.values("F5-Cert") == []
 
 
 async def test_no_request_of_a_front_end_goes_by_an_earlier_log_on(

@@ -14,6 +14,7 @@ import pytest
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.gateway.supervisor import HANG_SECONDS
 from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.stand import PATIENCE, PHONE, Stand, Turn, post, until
 from tests.gateway.test_revocation import held
@@ -402,3 +403,19 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(stand: Stand) -> None:
     device = await stand.device()
     assert (await device.ask(post())).status == 200
     assert "shows no sign of life" in stand.log()
+
+
+@pytest.mark.slow
+async def test_a_gateway_that_was_stopped_as_a_whole_kills_none_of_its_workers(stand: Stand) -> None:
+    """As a virtual machine is for a snapshot: nobody could show a sign of life, and nobody hangs."""
+    (first,) = stand.workers()
+    assert stand.process is not None
+    for pid in (stand.process.pid, first):
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(HANG_SECONDS + 1)
+    os.kill(stand.process.pid, signal.SIGCONT)
+    await until(lambda: stand.status()["state"] == "running")  # it has looked at its workers
+    os.kill(first, signal.SIGCONT)
+    assert (await (await stand.device()).ask(post(authorization=None))).status == 401
+    assert stand.workers() == [first]
+    assert "shows no sign of life" not in stand.log()

@@ -1,5 +1,7 @@
 """Log-ons that the backend refuses rest: no more of them reach it for a while."""
 
+import asyncio
+
 import pytest
 
 from sentry_runtime.devices.record import DeviceKey, State
@@ -7,6 +9,7 @@ from sentry_runtime.settings import Limits
 from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.ntlm_server import Asked, NtlmClient, log_on, start
 from tests.gateway.stand import PHONE, Stand, Turn, basic, post, until
+from tests.gateway.test_autodiscover import ask, document
 
 ANNA = "LAB\\anna"
 SYNC = Asked(post("Sync", authorization=None, user="anna"))
@@ -70,6 +73,72 @@ async def test_attempts_on_a_known_device_count_too(make_stand: MakeStand) -> No
     again = await stand.device()
     assert (await again.ask(post())).status == 200
     assert len(stand.backend.seen) == 5
+
+
+async def test_a_stranger_who_rests_learns_no_password_from_the_gateway(make_stand: MakeStand) -> None:
+    """The right one is told to wait like any other, from a device that never had it and without a device (Autodiscover)."""
+    stand = await make_stand(limits=few(), external_host="mail.lab.test")
+    stand.backend.script = stand.backend.probe = wants_the_right_password
+    await stand.agent.put(PHONE, State.ALLOWED)
+    owner, stranger = await stand.device(), await stand.device()
+    assert (await owner.ask(post())).status == 200
+    assert (await owner.ask(ask(document("anna@lab.test")))).status == 200
+    for number in range(2):
+        assert (await stranger.ask(wrong(device="PHONE2", guess=f"guess{number}"))).status == 401
+    count = stand.backend.connections
+    for right in (post(device="PHONE2"), ask(document("anna@lab.test"))):
+        assert (await stranger.ask(right)).status == 503
+    assert stand.backend.connections == count
+    assert (await owner.ask(post())).status == 200
+
+
+@pytest.mark.parametrize("device", ["PHONE1", "PHONE2"])
+async def test_all_attempts_at_once_are_no_more_than_one_after_the_other(make_stand: MakeStand, device: str) -> None:
+    """On a known device (relayed) and on an unknown one (probes): the backend has no more of them than the limit."""
+    stand = await guarded(make_stand)
+    await stand.agent.put(PHONE, State.ALLOWED)
+    go = asyncio.Event()
+
+    async def slowly(turn: Turn) -> None:
+        await go.wait()
+        await wants_the_right_password(turn)
+
+    stand.backend.script = stand.backend.probe = slowly
+    strangers = [await stand.device() for _ in range(8)]
+    asked = [
+        asyncio.create_task(one.ask(wrong(device=device, guess=f"guess{number}")))
+        for number, one in enumerate(strangers)
+    ]
+    await until(lambda: sum(one.done() for one in asked) == 6)
+    go.set()
+    assert sorted([(await one).status for one in asked]) == [401] * 2 + [503] * 6
+    assert len(stand.backend.seen) + len(stand.backend.probes) == 2
+
+
+async def test_who_hangs_up_before_the_answer_has_tried_all_the_same(make_stand: MakeStand) -> None:
+    """The backend has heard of it, and may lock the name; credentials that were good before are no attempt."""
+    stand = await guarded(make_stand)
+    await stand.agent.put(PHONE, State.ALLOWED)
+    owner = await stand.device()
+    assert (await owner.ask(post())).status == 200
+
+    async def never(turn: Turn) -> None:
+        await turn.body()
+        await asyncio.Event().wait()
+
+    stand.backend.script = never
+    for number, request in enumerate([post(), post(), post(), wrong(guess="guess"), wrong(guess="another")]):
+        stranger = await stand.device()
+        await stranger.send(request)
+        await stand.backend.wait_seen(number + 2)
+        stranger.writer.transport.abort()
+        await until(lambda number=number: stand.status()["cut"] == number + 1)  # type: ignore[misc] # a default value
+    stand.backend.script = wants_the_right_password
+    another = await stand.device()
+    assert (await another.ask(wrong(guess="a third"))).status == 503
+    assert (await another.ask(post())).status == 200
+    lines = await stand.audit.wait(lambda lines: any(line["event"] == "logons_rest" for line in lines))
+    assert [line["reasons"] for line in lines if line["event"] == "logons_rest"] == [["refused_principal"]]
 
 
 async def test_a_source_that_tries_many_names_rests(make_stand: MakeStand) -> None:

@@ -349,6 +349,30 @@ async def test_the_device_hangs_up_with_its_acknowledgement_and_it_counts(stand:
     await marked(stand, UNVERIFIED, VERIFIED)
 
 
+async def test_new_settings_take_no_verification_with_them(stand: Stand) -> None:
+    """The old worker stays, without any connection, until the backend has said what the acknowledgement is worth."""
+    await stand.agent.order_wipe(PHONE)
+    answer = asyncio.Event()
+
+    async def slow(turn: Turn) -> None:
+        await answer.wait()
+        await turn.ok()
+
+    stand.backend.probe = slow
+    device = await stand.device()
+    assert (await device.ask(provision(WipeAcknowledgement(1), authorization=basic()))).status == 200
+    await until(lambda: len(stand.backend.probes) == 1)
+    await until(lambda: stand.status()["connections_now"] == 1)
+    assert stand.process is not None
+    stand.process.send_signal(signal.SIGHUP)
+    await until(lambda: stand.status()["workers_retired"] == 1)
+    await device.close()
+    await until(lambda: (stand.status()["connections"], stand.status()["connections_now"]) == (1, 0))
+    answer.set()
+    await until(lambda: WipeMark.VERIFIED in marks(stand))
+    await until(lambda: stand.status()["workers_retired"] == 0)
+
+
 async def test_the_agent_is_away_for_a_moment_and_the_device_waits(stand: Stand) -> None:
     """An agent restarts in a second."""
     await stand.agent.order_wipe(PHONE)

@@ -85,8 +85,10 @@ async def _ask_backend(course: Course, claim: Claim, policy_key: int, body: byte
     upstream = course.at_hand(claim) or await dial(course, claim)
     target, backends, source = upstream.target, course.services.backends, course.front.peer.source
     course.relay.backend = target.backend.name
-    logged_on = upstream.logged_on
-    request = backend_policy.request(course.head, target.backend, source, policy_key, body, logged_on=logged_on)
+    logged_on, hidden = upstream.logged_on, course.services.hidden
+    request = backend_policy.request(
+        course.head, target.backend, source, policy_key, body, logged_on=logged_on, hidden=hidden
+    )
     try:
         heard = await inquire(upstream, request, course.services.limits.decision_seconds)
     except BackendsDownError as error:

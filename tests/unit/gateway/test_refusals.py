@@ -16,6 +16,7 @@ LIMITS = Limits(
     logon_rest_seconds_max=35.0,
 )
 HERE, THERE = "192.0.2.7", "2001:db8::/64"
+PHONE = "PHONE1"
 
 
 class Desk:
@@ -31,9 +32,9 @@ class Desk:
         for number in range(times):
             self.refusals.refused(place, who, b"wrong%d" % number)
 
-    def wait(self, place: str, who: str, authorization: bytes = b"another") -> float:
+    def wait(self, place: str, who: str, authorization: bytes = b"another", device: str = "") -> float:
         """How long this one has to."""
-        return self.refusals.wait(place, who, authorization)
+        return self.refusals.wait(place, who, authorization, device)
 
 
 @pytest.fixture
@@ -115,23 +116,98 @@ def test_an_owners_success_does_not_buy_a_stranger_attempts(desk: Desk) -> None:
 
 def test_credentials_that_were_accepted_pass_whoever_rests(desk: Desk) -> None:
     """The owner of a name that a stranger tries, and the phones behind a NAT that rests; for a day."""
-    desk.refusals.accepted(HERE, "anna", b"right")
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
     desk.fail(THERE, "anna", 3)
     desk.fail(HERE, "bert", 5)
-    assert desk.wait(HERE, "anna", b"right") == 0.0
-    assert desk.wait(HERE, "anna", b"guessed") == 10.0
-    assert desk.wait(HERE, "bert", b"right") == 10.0  # the same words of somebody else are other credentials
+    assert desk.wait(HERE, "anna", b"right", PHONE) == 0.0
+    assert desk.wait(HERE, "anna", b"guessed", PHONE) == 10.0
+    assert desk.wait(HERE, "bert", b"right", PHONE) == 10.0  # the same words of somebody else are other credentials
     desk.time += refusals.GOOD_SECONDS
     desk.fail(THERE, "anna", 3)
-    assert desk.wait(HERE, "anna", b"right") > 0.0
+    assert desk.wait(HERE, "anna", b"right", PHONE) > 0.0
+
+
+@pytest.mark.parametrize("device", ["PHONE2", ""])
+def test_who_rests_cannot_tell_the_right_password_by_what_passes(desk: Desk, device: str) -> None:
+    """Credentials are good from the device that had them; a request that names none has none that are."""
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
+    desk.refusals.accepted(HERE, "anna", b"right", "")
+    desk.fail(THERE, "anna", 3)
+    assert desk.wait(THERE, "anna", b"right", device) == desk.wait(THERE, "anna", b"wrong", device) == 10.0
+    assert desk.wait(HERE, "anna", b"right", PHONE) == 0.0
+
+
+def test_who_knows_the_device_has_few_guesses(desk: Desk) -> None:
+    """Then even the right one waits, also when its owner has just come by; when nobody rests any more all is well again."""
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
+    desk.fail(THERE, "anna", 3)
+    assert [desk.wait(THERE, "anna", b"guess%d" % number, PHONE) for number in range(refusals.GUESSES)] == [10.0] * 3
+    assert desk.wait(THERE, "anna", b"right", PHONE) == 10.0
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
+    desk.fail(THERE, "anna", 3)
+    assert desk.wait(THERE, "anna", b"right", PHONE) > 0.0
+    desk.time += 60.0
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
+    desk.fail(THERE, "anna", 3)
+    assert desk.wait(THERE, "anna", b"right", PHONE) == 0.0
 
 
 def test_credentials_that_are_refused_are_good_no_more(desk: Desk) -> None:
     """A changed password."""
-    desk.refusals.accepted(HERE, "anna", b"old")
-    desk.refusals.refused(HERE, "anna", b"old")
+    desk.refusals.accepted(HERE, "anna", b"old", PHONE)
+    desk.refusals.refused(HERE, "anna", b"old", PHONE)
     desk.fail(HERE, "anna", 2)
-    assert desk.wait(HERE, "anna", b"old") == 10.0
+    assert desk.wait(HERE, "anna", b"old", PHONE) == 10.0
+
+
+def test_attempts_under_way_count_beforehand(desk: Desk) -> None:
+    """Different ones of one name, with what has failed; one may always be, and equal ones are one."""
+    first = desk.refusals.begin("anna", b"guess0")
+    assert first is not None
+    others = [desk.refusals.begin("anna", guess) for guess in (b"guess0", b"guess1", b"guess2", b"guess3")]
+    assert [one is None for one in others] == [False, False, False, True]
+    assert desk.refusals.begin("bert", b"guess3") is not None
+    for one in (first, first, *others):
+        if one is not None:
+            one.end()
+    desk.fail(HERE, "anna", 2)
+    last = desk.refusals.begin("anna", b"guess4")
+    assert last is not None
+    assert desk.refusals.begin("anna", b"guess5") is None
+    last.end()
+    assert desk.refusals.begin("anna", b"guess5") is not None
+
+
+def test_good_credentials_are_no_attempt(desk: Desk) -> None:
+    """However many others of the name are under way; from their device."""
+    desk.refusals.accepted(HERE, "anna", b"right", PHONE)
+    for number in range(3):
+        assert desk.refusals.begin("anna", b"guess%d" % number) is not None
+    good = desk.refusals.begin("anna", b"right", PHONE)
+    assert good is not None
+    assert not good.open
+    assert desk.refusals.begin("anna", b"right", "PHONE2") is None
+
+
+def test_nothing_is_kept_of_attempts_that_have_ended(desk: Desk) -> None:
+    """Of no name."""
+    for number in range(10):
+        attempt = desk.refusals.begin(f"user{number}", b"guess")
+        assert attempt is not None
+        attempt.end()
+    assert desk.refusals._under_way == {}
+
+
+def test_who_does_not_wait_for_the_answer_is_counted_for_the_name_alone(desk: Desk) -> None:
+    """As often as one that is refused, and forgiven alike; never for the place."""
+    for _ in range(2):
+        desk.refusals.unheard(HERE, "anna")
+    desk.refusals.accepted(HERE, "anna", b"right")
+    for _ in range(3):
+        assert desk.wait(HERE, "anna") == 0.0
+        desk.refusals.unheard(HERE, "anna")
+    assert (desk.wait(THERE, "anna"), desk.wait(HERE, "bert")) == (10.0, 0.0)
+    assert len(desk.refusals._sources) == 0
 
 
 def test_nobody_is_counted_for_a_balancer_that_names_nobody(desk: Desk) -> None:
@@ -164,7 +240,7 @@ def test_the_tables_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(refusals, "GOOD_ENTRIES", 10)
     for number in range(100):
         desk.fail(f"192.0.2.{number}", f"user{number}", 2)
-        desk.refusals.accepted("", f"user{number}", b"right")
+        desk.refusals.accepted("", f"user{number}", b"right", PHONE)
     assert (len(desk.refusals._sources), len(desk.refusals._principals), len(desk.refusals._good)) == (10, 10, 10)
     desk.fail("192.0.2.99", "user99")
     assert desk.wait("elsewhere", "user99") == 10.0
@@ -200,8 +276,8 @@ def test_whatever_happens_no_rest_is_longer_than_the_longest_and_good_credential
         if what == "fail":
             desk.fail(place, who)
         elif what == "succeed":
-            desk.refusals.accepted(place, who, b"right")
-            assert desk.wait(place, who, b"right") == 0.0
+            desk.refusals.accepted(place, who, b"right", PHONE)
+            assert desk.wait(place, who, b"right", PHONE) == 0.0
         else:
             desk.time += 7.0
         assert 0.0 <= desk.wait(place, who) <= LIMITS.logon_rest_seconds_max
