@@ -65,7 +65,7 @@ class Joint:
 
 
 def join(own: Policy, demand: Demand) -> Joint:
-    """Both as one."""
+    """Both as one. Raises `PolicyError` as `stricter` does."""
     return Joint(stricter(own, demand.policy), demand)
 
 
@@ -160,5 +160,7 @@ def _read_wap(text: str) -> Demand:
             policy = stricter(policy, _said(field, value))
     if any(known.get(_LOCK_TYPE, ())):
         for minutes in known.get(_LOCK_MINUTES, ()):
-            policy = stricter(policy, _said("max_inactivity_time_device_lock", minutes * 60))
+            # Here a long time is a lock; as seconds of a policy it would mean that there is none.
+            seconds = min(minutes * 60, policies.NO_LOCK_SECONDS - 1)
+            policy = stricter(policy, _said("max_inactivity_time_device_lock", seconds))
     return Demand(policy, parameters=tuple(others))

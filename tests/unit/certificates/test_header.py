@@ -82,6 +82,7 @@ def test_envoys_header_is_read(pki: DevicePki) -> None:
         'Subject="CN=anna",',
         'Subject="CN=anna",Hash=1',
         "Cert=rubbish",
+        'Cert="\u20ac"',
         'Subject="/CN=anna"',
         "=;",
     ],
