@@ -130,7 +130,7 @@ def _judged(data: bytes, known: set[bytes] | None) -> None:
     with contextlib.suppress(CertificateError):
         _check_user(HOLDERS.principal(found.names, found.issuer, found.serial))
     msgspec.json.encode((found.names, found.issuer, found.serial, found.starts, found.ends))
-    assert found.issuer == holder.canonical_issuer(found.issuer) or not _comparable(found.parsed.issuer)
+    _check_spelling(found.issuer)
     with contextlib.suppress(CertificateError):
         issuer = TRUSTED.issuer_of(found)
         assert issuer == AUTHORITY.own
@@ -138,9 +138,11 @@ def _judged(data: bytes, known: set[bytes] | None) -> None:
         assert known is None or found.parsed.tbs_certificate_bytes in known
 
 
-def _comparable(name: x509.Name) -> bool:
-    """Whether RFC 4514 has a spelling for it that can be read back: of strings, none of them empty."""
-    return all(isinstance(one.value, str) for one in name)
+def _check_spelling(name: str) -> None:
+    """An issuer is compared by its spelling, so there is one; none for a name that the library writes but cannot read (a value
+    that is one space, or not of its attribute's length), which no table can hold."""
+    with contextlib.suppress(ValueError):
+        assert holder.canonical_issuer(name) == name
 
 
 def _check_user(who: str) -> None:
@@ -170,8 +172,7 @@ def in_subject(data: bytes) -> None:
             _check_user(HOLDERS.principal(found))
         quoted = data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         assert _presented(b'Cert="bad",By=x;Subject="%s"' % quoted, "xfcc") == found
-        spelling = holder.canonical_issuer(data.decode())
-        assert holder.canonical_issuer(spelling) == spelling
+        _check_spelling(holder.canonical_issuer(data.decode()))
     element = _presented(data, "xfcc")
     if element is not None:
         assert _presented(b'Subject="CN=eve";Hash=1, ' + data, "xfcc") == element
