@@ -16,6 +16,7 @@ from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
 from sentry_runtime.gateway.identify import DeniedError, Service
 from sentry_runtime.gateway.proxy_protocol import Origin, ProxyHeaderError
 from sentry_runtime.settings import Backend
+from sentry_runtime.uem.messages import ALIASES, check_key, check_words
 from tests.fuzz.rooms.credentials import ACCESS, AUTHORIZATIONS
 from tests.fuzz.target import Target, one_word, refused_in_order
 from tests.gateway.test_smuggling import CORPUS
@@ -76,8 +77,8 @@ def _claimed(got: Head) -> None:
     assert claim.key is None or claim.opens or fits(claim.key)
     assert claim.command == "OPTIONS" or claim.command in query.COMMANDS.values()
     assert claim.protocol in ("", *query.VERSIONS.values())
-    if claim.key is not None:
-        msgspec.json.encode(control.Ask(key=claim.key, aliases=claim.aliases, device_type=claim.device_type))
+    if claim.key is not None and not claim.opens:
+        _check_askable(control.Ask(key=claim.key, aliases=claim.aliases, device_type=claim.device_type))
     written = rewrite.request_head(got, BACKEND, "192.0.2.1", policy_key=7, logged_on=True, hidden=frozenset({HIDDEN}))
     again = parse(written)
     assert b"authorization" not in again.single
@@ -87,6 +88,15 @@ def _claimed(got: Head) -> None:
     if again.query:
         there = identify.identify(_with(again, got.single.get(b"authorization", b"")), ACCESS)
         assert (there.key, there.command, there.policy_key) == (claim.key, claim.command, 7)
+
+
+def _check_askable(ask: control.Ask) -> None:
+    """Agent and UEM take the question about the device: else nobody could ever decide on it."""
+    assert control.decode_request(msgspec.json.encode(ask)) == ask
+    assert len(ask.aliases) <= ALIASES
+    for device_id in (ask.key.device_id, *ask.aliases):
+        check_key(device_id, ask.key.principal)
+    check_words("$", device_type=ask.device_type)
 
 
 def _with(again: Head, authorization: bytes) -> Head:
