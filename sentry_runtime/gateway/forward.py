@@ -5,6 +5,7 @@ sent, since a backend may bind what it knows of a client to the connection (NTLM
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ LOGGED_ON_SECONDS = 60.0  # half of what IIS allows: log-ons are dear, and an en
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _NO_BODY = frozenset({204, 304})
+_PHRASE = re.compile(rb"[\t -~\x80-\xff]*")  # RFC 9112 4; llhttp takes any byte in it but line ends
 
 
 @dataclass(slots=True)
@@ -300,7 +302,7 @@ def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> Resp
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
         return None
-    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES:
+    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None

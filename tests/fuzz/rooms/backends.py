@@ -24,7 +24,8 @@ BACKEND = Backend(name="mail", host="mail.lab.test", port=8443)
 RULES = Redirects(hosts=("mail2.lab.test", ".pool.lab.test"))
 ASKER = Claim(None, (), "", "anna", "OPTIONS", "", None)
 
-_HEAD = re.compile(rb"HTTP/1\.1 [0-9]{3} [^\r\n\0]*\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\r\n\0]*\r\n)*\r\n")
+_TEXT = rb"[\t -~\x80-\xff]*\r\n"
+_HEAD = re.compile(rb"HTTP/1\.1 [0-9]{3} " + _TEXT + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: " + _TEXT + rb")*\r\n")
 _LEADS_AWAY = (b"location:", b"x-ms-location:", b"set-cookie:", b"refresh:")
 
 
