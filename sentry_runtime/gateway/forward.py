@@ -242,7 +242,8 @@ class Upstream(asyncio.Protocol):
                 response.fault = "backend_malformed"
 
     def on_body(self, part: bytes) -> None:
-        self._response.pieces.append(part)
+        if not self._response.complete:  # else it is of something that nobody has asked for
+            self._response.pieces.append(part)
 
     def on_message_complete(self) -> None:
         response = self._response
