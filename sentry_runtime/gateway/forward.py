@@ -236,7 +236,7 @@ class Upstream(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         response = self._response
         status = self._parser.get_status_code()
-        if status >= 200 and not response.complete:
+        if status >= 200 and not response.complete and not response.fault:
             response.head = _head(status, response.phrase, response.fields)
             if response.head is None:
                 response.fault = "backend_malformed"
