@@ -215,6 +215,26 @@ def names_of(size: int, mark: str) -> Element:
     return doc(said("UnapprovedInROMApplicationList", *names))
 
 
+def test_lists_in_pieces_among_many_elements_are_one_list() -> None:
+    """Names are forbidden that any piece forbids, hashes approved that every piece approves."""
+    names = [f"{number:03x}" for number in range(4_096)]
+    lists = [
+        said("UnapprovedInROMApplicationList", *(said("ApplicationName", name) for name in names[first : first + 512]))
+        for first in range(0, 4_096, 512)
+    ]
+    hashes = [
+        said("ApprovedApplicationList", said("Hash", b"\x01" * 20), said("Hash", bytes((number,)) * 20))
+        for number in range(2, 200)
+    ]
+    numbers = [said("MinDevicePasswordLength", str(number % 8 + 1)) for number in range(PARTS - len(lists + hashes))]
+    demanded = demand.read(doc(*lists, *hashes, *numbers))
+    assert demanded.policy == Policy(
+        min_device_password_length=8,
+        unapproved_in_rom_application_list=tuple(names),
+        approved_application_list=("01" * 20,),
+    )
+
+
 def test_more_names_than_a_policy_may_have_are_refused() -> None:
     """In one document, and in two that are joined."""
     with pytest.raises(PolicyError, match="16640 bytes; at most 16384"):
