@@ -242,8 +242,11 @@ class Upstream(asyncio.Protocol):
                 response.fault = "backend_malformed"
 
     def on_body(self, part: bytes) -> None:
-        if not self._response.complete:  # else it is of something that nobody has asked for
-            self._response.pieces.append(part)
+        response = self._response
+        if response.head is None:  # an interim response has no body (RFC 9112 6.3); others would read the answer there
+            response.fault = response.fault or "backend_malformed"
+        elif not response.complete:  # else it is of something that nobody has asked for
+            response.pieces.append(part)
 
     def on_message_complete(self) -> None:
         response = self._response
