@@ -150,7 +150,10 @@ async def held() -> tuple[Front, Upstream, Wire, Owner]:
     """A Ping that is at the backend, whole."""
     front, owner, wire = Front(), Owner(), Wire()
     services = cast(
-        Services, SimpleNamespace(limits=Limits(), draining=False, backends=Quiet(), versions=versions_up_to("16.1"))
+        Services,
+        SimpleNamespace(
+            limits=Limits(), draining=False, backends=Quiet(), versions=versions_up_to("16.1"), hidden=frozenset()
+        ),
     )
     relay = Relay(front, services, parse(PING), owner)
     relay.body(b"ping", complete=True)
