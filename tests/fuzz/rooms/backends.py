@@ -169,7 +169,7 @@ def location(data: bytes) -> None:
     assert len(data) <= redirects.LOCATION_BYTES
     try:
         other = urlsplit(data.decode("latin-1"))
-        port = other.port or {"http": 80, "https": 443}[found.scheme]
+        port = {"http": 80, "https": 443}[found.scheme] if other.port is None else other.port
     except ValueError:  # an address that is none, a port beyond the last
         other = None
     if other is not None:
