@@ -12,7 +12,7 @@ from sentry_runtime.devices.store import fits
 from sentry_runtime.eas import query
 from sentry_runtime.gateway import autodiscover, body, identify, proxy_protocol, rewrite
 from sentry_runtime.gateway.gate import forwarded_source, place_of
-from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
+from sentry_runtime.gateway.head import FIELDS_MAX, Head, HeadError, end_of_head, parse
 from sentry_runtime.gateway.identify import DeniedError, Service
 from sentry_runtime.gateway.proxy_protocol import Origin, ProxyHeaderError
 from sentry_runtime.settings import Backend
@@ -22,15 +22,17 @@ from tests.fuzz.target import Target, one_word, refused_in_order
 from tests.gateway.test_smuggling import CORPUS
 
 HEAD_BYTES = 16_384
+OUR_FIELDS = 5  # the most that `rewrite` adds
 BACKEND = Backend(name="mail", host="mail.lab.test", port=80)
 HIDDEN = b"x-client-certificate"
 
 
 def _parsed(data: bytes) -> Head | None:
-    """The head in `data`; None where there is none yet, or none that is taken."""
+    """The head in `data`; None where there is none yet, none that is taken, or one with no room for the fields that we add."""
     try:
         end = end_of_head(data, HEAD_BYTES)
-        return parse(data[:end]) if end else None
+        got = parse(data[:end]) if end else None
+        return got if got is not None and len(got.fields) <= FIELDS_MAX - OUR_FIELDS else None
     except HeadError as error:
         refused_in_order(error.status in (400, 417, 431) and error.reason.isidentifier(), error)
         return None
