@@ -413,7 +413,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(Answer).decode
-decode_request = msgspec.json.Decoder(Request).decode
+_decode_request = msgspec.json.Decoder(Request).decode
+
+
+def decode_request(line: bytes) -> Request:
+    """The request in a line. Raises `msgspec.MsgspecError`."""
+    try:
+        request: Request = _decode_request(line)
+    except UnicodeDecodeError as error:  # msgspec lets that one through
+        raise msgspec.DecodeError(str(error)) from None
+    return request
 
 
 def answer(result: object) -> bytes:

@@ -396,5 +396,5 @@ def parse(text: bytes, path: Path) -> Settings:
     """The settings in the `text` of the file at `path`. Raises `SettingsError`."""
     try:
         return msgspec.json.decode(text, type=Settings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error

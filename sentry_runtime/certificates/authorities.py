@@ -42,8 +42,10 @@ class Authorities:
         try:
             found = tuple(x509.load_pem_x509_certificates(pem))
             for one in found:
+                # The library reads names when they are asked for: both are, so that nobody stumbles over one later.
+                name, _ = one.subject.rfc4514_string(), one.issuer
                 if not _is_authority(one):
-                    raise AuthoritiesError(f"{one.subject.rfc4514_string()} is no authority (CA:TRUE)")
+                    raise AuthoritiesError(f"{name} is no authority (CA:TRUE)")
         except AuthoritiesError:
             raise
         except MALFORMED as error:
@@ -102,11 +104,7 @@ def _signer(one: x509.Certificate, candidates: Iterable[x509.Certificate]) -> x5
         if candidate.subject == one.issuer:
             try:
                 one.verify_directly_issued_by(candidate)
-            except (
-                InvalidSignature,
-                ValueError,
-                TypeError,
-            ):  # another key of the same name; a key or hash we do not take
+            except (InvalidSignature, *MALFORMED):  # another key of the same name; a key or hash we do not take
                 continue
             return candidate
     return None

@@ -74,7 +74,7 @@ def _subject(text: str) -> Subject:
 def _forwarded(text: str) -> Certificate | Subject:
     last = _last_element(text)
     if "cert" in last:
-        return _certificate(last["cert"].encode())
+        return _certificate(last["cert"].encode())  # what is not ASCII is no base64
     if "subject" in last:
         return _subject(last["subject"])
     raise CertificateError("certificate_header_malformed")

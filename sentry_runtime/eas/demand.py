@@ -5,6 +5,7 @@ elements and parameters that `Policy` does not know are kept as they came and st
 read at all is an error, and never left out.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ PARTS = 1_024  # of one document, at each level: a whole one has 42 elements, an
 
 _DIGITS = 11  # of the longest number a document holds: a signed 32-bit one
 _FIELDS = {PROVISION.tokens[tag]: name for name, tag in policies.ELEMENTS.items()}
-_LISTS = {"unapproved_in_rom_application_list": "ApplicationName", "approved_application_list": "Hash"}
+_UNAPPROVED, _APPROVED = "unapproved_in_rom_application_list", "approved_application_list"
+_LISTS = {_UNAPPROVED: "ApplicationName", _APPROVED: "Hash"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Joint:
 
 
 def join(own: Policy, demand: Demand) -> Joint:
-    """Both as one."""
+    """Both as one. Raises `PolicyError` as `stricter` does."""
     return Joint(stricter(own, demand.policy), demand)
 
 
@@ -79,6 +81,8 @@ def read(document: Element | str) -> Demand:
 
 def _read_eas(root: Element) -> Demand:
     policy, said, others = Policy(), set(), []
+    names: dict[str, None] = {}
+    approved: list[Policy] = []
     if len(root.content) > PARTS:
         raise PolicyError(f"{len(root.content)} elements; at most {PARTS} are read")
     for part in root.content:
@@ -89,20 +93,26 @@ def _read_eas(root: Element) -> Demand:
             others.append(part)
             continue
         said.add(name)
-        if part.content:
-            # There are servers that send an element twice: both count.
-            policy = stricter(policy, _one(name, part))
+        if not part.content:
+            continue
+        # There are servers that send an element twice: both count.
+        if name == _UNAPPROVED:
+            names.update(dict.fromkeys(_entries(name, part)))
+        elif name == _APPROVED:
+            approved.append(Policy(approved_application_list=_entries(name, part)))
+        else:
+            policy = stricter(policy, _said(name, _number(policies.ELEMENTS[name], part.text)))
+    # The lists come last, each by itself: to sort long ones anew with every element takes seconds.
+    policy = stricter(policy, Policy(unapproved_in_rom_application_list=tuple(names)))
+    policy = stricter(policy, functools.reduce(stricter, approved, Policy()))
     return Demand(policy, frozenset(said), tuple(others))
 
 
-def _one(name: str, part: Element) -> Policy:
-    """A policy of this element alone."""
-    if name not in _LISTS:
-        return _said(name, _number(policies.ELEMENTS[name], part.text))
+def _entries(name: str, part: Element) -> tuple[str, ...]:
+    """A list of applications."""
     if len(part.content) > PARTS:
         raise PolicyError(f"{len(part.content)} entries in {policies.ELEMENTS[name]}; at most {PARTS} are read")
-    entries = tuple(_entry(one, _LISTS[name]) for one in part.content)
-    return Policy(**{name: entries})  # type: ignore[arg-type]
+    return tuple(_entry(one, _LISTS[name]) for one in part.content)
 
 
 def _entry(part: Element | Fragment | str | bytes, tag: str) -> str:
@@ -160,5 +170,7 @@ def _read_wap(text: str) -> Demand:
             policy = stricter(policy, _said(field, value))
     if any(known.get(_LOCK_TYPE, ())):
         for minutes in known.get(_LOCK_MINUTES, ()):
-            policy = stricter(policy, _said("max_inactivity_time_device_lock", minutes * 60))
+            # Here a long time is a lock; as seconds of a policy it would mean that there is none.
+            seconds = min(minutes * 60, policies.NO_LOCK_SECONDS - 1)
+            policy = stricter(policy, _said("max_inactivity_time_device_lock", seconds))
     return Demand(policy, parameters=tuple(others))

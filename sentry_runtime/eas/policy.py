@@ -34,7 +34,7 @@ _Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40}$")]  # SHA-1, as MS-A
 
 
 class PolicyError(ValueError):
-    """A document that holds what MS-ASPROV does not allow; the message says what was found."""
+    """A policy or a document that holds what MS-ASPROV, or a bound of ours, does not allow; the message says what was found."""
 
 
 class Phase(enum.StrEnum):
@@ -48,7 +48,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The elements of an EASProvisionDoc, by their names in lower case with underscores; None: not said, so not sent.
 
     The numbers are those of MS-ASPROV: lengths in characters, times in seconds, expiration in days, sizes in bytes (-1: no
-    truncation), filters and algorithms by their codes. A hash is 40 lower-case hex digits.
+    truncation), filters and algorithms by their codes. A hash is 40 lower-case hex digits. Raises `PolicyError` for what no type
+    can say.
     """
 
     device_password_enabled: bool = False
@@ -96,10 +97,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         if self.max_calendar_age_filter is not None and self.max_calendar_age_filter not in _CALENDAR_AGES:
-            raise ValueError(f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed")
+            raise PolicyError(
+                f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed"
+            )
         names = sum(len(name.encode()) for name in self.unapproved_in_rom_application_list)
         if names > NAMES_BYTES:
-            raise ValueError(f"names of {names} bytes; at most {NAMES_BYTES} together are allowed")
+            raise PolicyError(f"names of {names} bytes; at most {NAMES_BYTES} together are allowed")
 
 
 TEMPORARY = Policy(

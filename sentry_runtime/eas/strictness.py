@@ -131,7 +131,8 @@ RULES: dict[str, Rule] = {
 
 
 def stricter(one: Policy, other: Policy) -> Policy:
-    """What binds a device to both policies. Lists come out sorted, each entry once."""
+    """What binds a device to both policies. Lists come out sorted, each entry once. Raises `PolicyError` where they get longer
+    than a policy's may be."""
     values: dict[str, Any] = {
         name: _stricter(rule, getattr(one, name), getattr(other, name)) for name, rule in RULES.items()
     }

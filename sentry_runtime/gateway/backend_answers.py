@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass
 
 from sentry_runtime.eas import demand, provision, status
-from sentry_runtime.eas.demand import Demand
-from sentry_runtime.eas.policy import PolicyError
+from sentry_runtime.eas.demand import Demand, Joint
+from sentry_runtime.eas.policy import Policy, PolicyError
 from sentry_runtime.eas.provision import Response
 from sentry_runtime.eas.wbxml import Element
 from sentry_runtime.gateway.backends import BackendsDownError
@@ -82,6 +82,14 @@ def asked(heard: Heard, *, known: bool) -> Demands | Wipes | Refuses | Nothing:
         raise _failure("backend_policy_unreadable", "no key, or no document")
     try:
         return Demands(given.key, demand.read(given.document))
+    except PolicyError as error:
+        raise _failure("backend_policy_unreadable", str(error)) from None
+
+
+def joined(own: Policy, demanded: Demand) -> Joint:
+    """Both policies as one. Raises `BackendsDownError` where together they say more than one policy can."""
+    try:
+        return demand.join(own, demanded)
     except PolicyError as error:
         raise _failure("backend_policy_unreadable", str(error)) from None
 

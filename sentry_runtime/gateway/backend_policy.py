@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import msgspec
 
 from sentry_runtime.devices.enforcement import Directive, Enforcement
-from sentry_runtime.eas import demand, device_information, provision
+from sentry_runtime.eas import device_information, provision
 from sentry_runtime.eas.demand import Demand
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import Acknowledgement, Ask, PolicyAnswer, Request, Response, WipeAcknowledgement
@@ -135,7 +135,7 @@ class Mediation:
         return self._alone(body)
 
     async def _offered(self, ask: Ask, kind: str, key: int, demanded: Demand) -> Reply:
-        joint = demand.join(self.own.policy, demanded)
+        joint = backend_answers.joined(self.own.policy, demanded)
         held = Enforcement(temporary=key, digest=joint.digest)
         await self.keep(held)  # before the device has it: its next request may come by another worker
         if not ask.policy_type:  # it only wanted to know whether it is to be wiped

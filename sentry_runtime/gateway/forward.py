@@ -5,6 +5,7 @@ sent, since a backend may bind what it knows of a client to the connection (NTLM
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ LOGGED_ON_SECONDS = 60.0  # half of what IIS allows: log-ons are dear, and an en
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _NO_BODY = frozenset({204, 304})
+_PHRASE = re.compile(rb"[\t -~\x80-\xff]*")  # RFC 9112 4; llhttp takes any byte in it but line ends
 
 
 @dataclass(slots=True)
@@ -239,13 +241,17 @@ class Upstream(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         response = self._response
         status = self._parser.get_status_code()
-        if status >= 200 and not response.complete:
+        if status >= 200 and not response.complete and not response.fault:
             response.head = _head(status, response.phrase, response.fields)
             if response.head is None:
                 response.fault = "backend_malformed"
 
     def on_body(self, part: bytes) -> None:
-        self._response.pieces.append(part)
+        response = self._response
+        if response.head is None:  # an interim response has no body (RFC 9112 6.3); others would read the answer there
+            response.fault = response.fault or "backend_malformed"
+        elif not response.complete:  # else it is of something that nobody has asked for
+            response.pieces.append(part)
 
     def on_message_complete(self) -> None:
         response = self._response
@@ -306,7 +312,7 @@ def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> Resp
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
         return None
-    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES:
+    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None

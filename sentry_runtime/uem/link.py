@@ -100,7 +100,7 @@ class UemLink:
 
     async def _call(self, method: str, path: str, kind: type[_Message], body: bytes | None = None) -> _Message:
         status, text = await self._sent(method, path, body)
-        return _read(status, text, kind)
+        return read(status, text, kind)
 
     async def _sent(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
@@ -169,7 +169,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(text)
 
 
-def _read(status: int, text: bytes, kind: type[_Message]) -> _Message:
+def read(status: int, text: bytes, kind: type[_Message]) -> _Message:
+    """The message in an answer of this status. Raises `LinkRefusedError`."""
     if status != 200:
         raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
     try:
@@ -181,6 +182,6 @@ def _read(status: int, text: bytes, kind: type[_Message]) -> _Message:
 def _detail(text: bytes) -> str:
     try:
         problem = msgspec.json.decode(text, type=Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # whatever it is, it is no word of the UEM's
         return ""
     return f": {problem.title[:200]} {problem.detail[:200]!r}"

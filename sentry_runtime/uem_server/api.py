@@ -1,6 +1,7 @@
 """The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information` and `POST /v1/wipes`."""
 
 import asyncio
+import re
 import ssl
 
 from aiohttp import web
@@ -18,6 +19,8 @@ from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Wor
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
 SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
 BODY_SECONDS = 10.0  # a contact is one packet
+
+_NUMBER = re.compile(r"[0-9]{1,16}")  # as many digits as `VERSION_MAX` has
 
 
 class Api:
@@ -117,6 +120,6 @@ class Api:
 
 def _number(request: web.Request, name: str, default: int, lowest: int, highest: int) -> int:
     text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and lowest <= int(text[:17]) <= highest):
+    if not (_NUMBER.fullmatch(text) and lowest <= int(text) <= highest):
         raise MessageError(f"`{name}` is {lowest} to {highest}, found {text[:40]!r}")
     return int(text)

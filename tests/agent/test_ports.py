@@ -118,6 +118,8 @@ def test_a_push_beyond_the_bound_is_refused(stage: Stage) -> None:
         ("GET", "/v1/decisions?after=-1", 400, "`after`"),
         ("GET", "/v1/decisions?after=x", 400, "`after`"),
         ("GET", "/v1/decisions?after=99999999999999999999", 400, "`after`"),
+        ("GET", f"/v1/decisions?after={'0' * 17}{'9' * 30}", 400, "`after`"),
+        ("GET", f"/v1/decisions?limit={'0' * 16}1000000000", 400, "`limit`"),
         ("GET", "/v1/decisions?limit=0", 400, "`limit`"),
         ("GET", "/v1/decisions?limit=1001", 400, "`limit`"),
         ("POST", "/v1/contacts", 400, "truncated"),

@@ -476,6 +476,7 @@ class Device:
         async with asyncio.timeout(PATIENCE):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = raw[:-4].decode("latin-1").split("\r\n")
+        assert first.startswith("HTTP/1.1 "), f"bytes of no response: {first[:80]!r}"
         return int(first.split(" ")[1]), {name.lower(): value for name, value in map(parse_line, lines)}
 
     async def response(self) -> Response:

@@ -1,5 +1,6 @@
 """Reading certificates, who has issued them, and whose they are."""
 
+import base64
 import datetime
 import hashlib
 from collections.abc import Iterable
@@ -204,6 +205,18 @@ def test_a_bundle_that_is_none_is_an_error(pem: bytes, message: str) -> None:
     """It says what was found."""
     with pytest.raises(AuthoritiesError, match=message):
         Authorities.of(pem)
+
+
+def test_an_authority_whose_names_cannot_be_read_is_an_error(pki: DevicePki) -> None:
+    """When it is loaded, not when the first device comes."""
+    whole, name = pki.der("root"), b"\x0c\x04root"
+    issuer, subject = whole.index(name), whole.rindex(name)
+    assert issuer < subject
+    for at in (issuer, subject):
+        broken = whole[:at] + b"\x0c\x04\xff\xffot" + whole[at + len(name) :]
+        pem = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(broken).decode()}\n-----END CERTIFICATE-----\n"
+        with pytest.raises(AuthoritiesError, match="error parsing"):
+            Authorities.of(pem.encode())
 
 
 def test_a_devices_certificate_is_no_authority(pki: DevicePki) -> None:

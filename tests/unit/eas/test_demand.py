@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from sentry_runtime.eas import demand
 from sentry_runtime.eas.codepages import PROVISION, SETTINGS
 from sentry_runtime.eas.demand import PARTS
-from sentry_runtime.eas.policy import Parameter, Policy, PolicyError, digest, document, read_document, wap_document
+from sentry_runtime.eas.policy import (
+    NAMES_BYTES,
+    Parameter,
+    Policy,
+    PolicyError,
+    digest,
+    document,
+    read_document,
+    wap_document,
+)
 from sentry_runtime.eas.strictness import stricter
 from sentry_runtime.eas.wap import DEPTH, PARAMETERS
 from sentry_runtime.eas.wbxml import Element, decode, element
@@ -185,6 +194,55 @@ def test_the_lock_of_a_wap_document(kind: int | None, minutes: int, seconds: int
     first = "" if kind is None else f'<parm name="AEFrequencyType" value="{kind}"/>'
     text = wap(f'<characteristic type="a">{first}<parm name="AEFrequencyValue" value="{minutes}"/></characteristic>')
     assert demand.read(text).policy.max_inactivity_time_device_lock == seconds
+
+
+@pytest.mark.parametrize("minutes", [166, 167, 200, 1_440, 99_999_999_999])
+def test_a_long_lock_of_a_wap_document_stays_a_lock(minutes: int) -> None:
+    """9999 seconds mean in a policy that the device never locks: then nobody would demand anything of it any more."""
+    demanded = demand.read(
+        wap(
+            '<characteristic type="Registry"><parm name="AEFrequencyType" value="1"/>'
+            f'<parm name="AEFrequencyValue" value="{minutes}"/></characteristic>'
+        )
+    )
+    joint = demand.join(Policy(device_password_enabled=True), demanded)
+    assert '<parm name="AEFrequencyType" value="1"/><parm name="AEFrequencyValue" value="166"/>' in joint.wap_document()
+
+
+def names_of(size: int, mark: str) -> Element:
+    """A document that forbids applications with names of so many bytes together."""
+    names = [said("ApplicationName", f"{mark}{number:03}" + "x" * 252) for number in range(size // 256)]
+    return doc(said("UnapprovedInROMApplicationList", *names))
+
+
+def test_lists_in_pieces_among_many_elements_are_one_list() -> None:
+    """Names are forbidden that any piece forbids, hashes approved that every piece approves."""
+    names = [f"{number:03x}" for number in range(4_096)]
+    lists = [
+        said("UnapprovedInROMApplicationList", *(said("ApplicationName", name) for name in names[first : first + 512]))
+        for first in range(0, 4_096, 512)
+    ]
+    hashes = [
+        said("ApprovedApplicationList", said("Hash", b"\x01" * 20), said("Hash", bytes((number,)) * 20))
+        for number in range(2, 200)
+    ]
+    numbers = [said("MinDevicePasswordLength", str(number % 8 + 1)) for number in range(PARTS - len(lists + hashes))]
+    demanded = demand.read(doc(*lists, *hashes, *numbers))
+    assert demanded.policy == Policy(
+        min_device_password_length=8,
+        unapproved_in_rom_application_list=tuple(names),
+        approved_application_list=("01" * 20,),
+    )
+
+
+def test_more_names_than_a_policy_may_have_are_refused() -> None:
+    """In one document, and in two that are joined."""
+    with pytest.raises(PolicyError, match="16640 bytes; at most 16384"):
+        demand.read(names_of(NAMES_BYTES + 256, "a"))
+    one, other = (demand.read(names_of(NAMES_BYTES, mark)) for mark in "ab")
+    assert demand.join(one.policy, one).policy == one.policy
+    with pytest.raises(PolicyError, match="32768 bytes; at most 16384"):
+        demand.join(one.policy, other)
 
 
 def test_the_digest_is_that_of_the_policy_where_there_is_nothing_else() -> None:

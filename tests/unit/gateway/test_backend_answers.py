@@ -113,3 +113,16 @@ def test_a_document_of_another_command_is_no_word_on_the_policy() -> None:
     answer = Heard(200, b"\x03\x01\x6a\x00\x45\x4e\x03\x31\x00\x01\x01")
     with pytest.raises(BackendsDownError, match="backend_policy_unreadable"):
         backend_answers.asked(answer, known=False)
+
+
+def test_two_policies_with_more_names_than_one_may_have_are_not_joined() -> None:
+    """The device is to come back, and is told of neither."""
+    own, theirs = (
+        Policy(unapproved_in_rom_application_list=tuple(f"{mark}{number:03}" + "x" * 252 for number in range(64)))
+        for mark in "ab"
+    )
+    answer = backend_answers.asked(policy(1, 7, theirs), known=False)
+    assert isinstance(answer, Demands)
+    assert backend_answers.joined(theirs, answer.demand).policy == theirs
+    with pytest.raises(BackendsDownError, match="backend_policy_unreadable"):
+        backend_answers.joined(own, answer.demand)
