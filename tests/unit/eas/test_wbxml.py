@@ -173,8 +173,10 @@ printable = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")
 
 names = st.sampled_from(KNOWN)
 known = st.recursive(
-    st.builds(lambda name, text: Element(*name, text), names, st.just(()) | st.tuples(printable)),
-    lambda inner: st.builds(lambda name, parts: Element(*name, tuple(parts)), names, st.lists(inner, max_size=4)),
+    st.builds(lambda name, text: Element(name[0], name[1], text), names, st.just(()) | st.tuples(printable)),
+    lambda inner: st.builds(
+        lambda name, parts: Element(name[0], name[1], tuple(parts)), names, st.lists(inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
