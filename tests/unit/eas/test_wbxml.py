@@ -131,8 +131,14 @@ def test_depth_size_and_number_are_bounded() -> None:
     assert decode(wbxml.HEADER + b"\x45" * 32 + b"\x01" * 32).token == 5
     with pytest.raises(WbxmlError, match="at most 1048576"):
         decode(wbxml.HEADER + bytes(wbxml.BYTES))
-    with pytest.raises(WbxmlError, match="more than 65536 elements"):
-        decode(wbxml.HEADER + b"\x45" + b"\x05" * 65_536 + b"\x01")
+    for part in (b"\x05", b"\x03x\0", b"\x00\x07", b"\x45\x01"):
+        many = wbxml.HEADER + b"\x45" + part * wbxml.PARTS + b"\x01"
+        with pytest.raises(WbxmlError, match="more than 131072 parts"):
+            decode(many)
+    few = wbxml.HEADER + b"\x45" + b"\x05" * 8 + b"\x01"
+    assert len(decode(few, 10).content) == 8
+    with pytest.raises(WbxmlError, match="more than 9 parts"):
+        decode(few, 9)
 
 
 @pytest.mark.parametrize("head", [b"", b"\x03", b"\x02\x01\x6a\x00", b"\x03\x01\x03\x00", b"<?xml"])
