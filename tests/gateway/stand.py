@@ -325,6 +325,10 @@ class ScriptedAgent:
         """The entry of this key."""
         return self._writer.get(key)
 
+    def keys(self) -> list[DeviceKey]:
+        """Whom the list has."""
+        return [record.key for record in self._writer.iterate()]
+
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
         self._writer.put([record])
