@@ -7,7 +7,7 @@ from sentry_runtime.eas import policy as policies
 from sentry_runtime.eas.codepages import PROVISION, SETTINGS, Page
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
-from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element, encode
+from sentry_runtime.eas.wbxml import DEVICE_PARTS, PARTS, Element, WbxmlError, decode, element, encode
 
 BYTES = 65_536  # a request with every field of DeviceInformation stays below 4 KiB, a full document below 32 KiB
 TEXT_CHARS = 1_024  # of a policy's type or key; MS-ASPROV allows a key 64
@@ -104,7 +104,7 @@ def policy_answer(policy: Policy, policy_type: str, key: int) -> PolicyAnswer:
 
 def decode_request(data: bytes) -> Request:
     """Read the body of a Provision request. Raises `ProvisionError`."""
-    root = _root(data)
+    root = _root(data, DEVICE_PARTS)
     for name, account_only in (("RemoteWipe", False), ("AccountOnlyRemoteWipe", True)):
         wipe = root.child(PROVISION, name)
         if wipe is not None:
@@ -200,11 +200,11 @@ def _read_policy(found: Element, *, as_sent: bool) -> PolicyAnswer:
 # Parts of both
 
 
-def _root(data: bytes) -> Element:
+def _root(data: bytes, parts: int = PARTS) -> Element:
     if len(data) > BYTES:
         raise ProvisionError(f"{len(data)} bytes; at most {BYTES} are allowed")
     try:
-        root = decode(data)
+        root = decode(data, parts)
     except WbxmlError as error:
         raise ProvisionError(str(error)) from None
     if (root.page, root.token) != (PROVISION.number, PROVISION.tokens["Provision"]):

@@ -170,7 +170,7 @@ def flag(cause: Reason, *, holds: bool) -> control.Flag:
     return control.Flag(device_id=PHONE.device_id, principal=PHONE.principal, cause=cause, holds=holds)
 
 
-@pytest.mark.shows("stig 5a", "core 5", "core breach")
+@pytest.mark.shows("stig 5a", "core 5a", "core breach")
 async def test_two_causes_block_and_clearing_one_keeps_the_block(stage: Stage) -> None:
     """Feature rows 11 and 48: from the UEM through the agent to the gateway, and the explanation names what is left."""
     phone = post(version="12.1")
@@ -226,7 +226,7 @@ async def test_a_posture_that_changes_cuts_what_hangs(stage: Stage, backend: Bac
 NAMES = ("anna@lab.test", "LAB\\anna", "anna", "\\Anna", "anna@lab", "lab.test\\ANNA")
 
 
-@pytest.mark.shows("stig 5b", "core 5")
+@pytest.mark.shows("stig 5b", "core 5b")
 async def test_many_first_contacts_of_one_mailbox_at_once_get_two_places(crowded: Stage, backend: Backend) -> None:
     """Under every form of the name; those beyond are told so in the words of their version."""
     phones = [await device(crowded) for _ in range(12)]
@@ -277,6 +277,7 @@ async def test_every_form_of_a_users_name_is_one_device_in_the_list(crowded: Sta
         assert await status_of(crowded, post(authorization=basic(name), user="anna", version="12.1")) == 403
 
 
+@pytest.mark.shows("core 2", "core 3")
 async def test_a_hundred_first_requests_at_once_are_one_entry_and_one_question(
     crowded: Stage, backend: Backend
 ) -> None:

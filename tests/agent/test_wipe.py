@@ -165,6 +165,7 @@ async def test_a_cancel_in_ignorance_of_the_acknowledgement_comes_too_late(trio:
     assert (final.state, len(backend.seen)) == (State.WIPED, served)
 
 
+@pytest.mark.shows("core resync wipe")
 async def test_a_wipe_ordered_while_the_agent_is_away_comes_with_the_next_resync(trio: Stage) -> None:
     """No push has told it; until then the phone goes on."""
     await say(trio, REGISTER)

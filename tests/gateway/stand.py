@@ -271,6 +271,7 @@ class ScriptedAgent:
         self.marked: list[control.MarkWipe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
         self.keep: Callable[[control.KeepEnforcement], Awaitable[bool]] = self._keep
+        self.describe: Callable[[control.Describe], Awaitable[None]] = self._describe
         self.following = asyncio.Event()
         self._writer = Writer(paths.devices)
         self._followers: set[asyncio.StreamWriter] = set()
@@ -324,6 +325,10 @@ class ScriptedAgent:
         """The entry of this key."""
         return self._writer.get(key)
 
+    def keys(self) -> list[DeviceKey]:
+        """Whom the list has."""
+        return [record.key for record in self._writer.iterate()]
+
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
         self._writer.put([record])
@@ -361,7 +366,7 @@ class ScriptedAgent:
             case control.KeepEnforcement():
                 return await self.keep(request)
             case control.Describe():
-                self.described.append(request)
+                await self.describe(request)
                 return None
             case control.MarkWipe():
                 self.marked.append(request)
@@ -375,6 +380,9 @@ class ScriptedAgent:
         self._writer.write(enforced={request.key: request.enforcement})
         await self._tell(request.key)
         return True
+
+    async def _describe(self, request: control.Describe) -> None:
+        self.described.append(request)
 
     def held(self, key: DeviceKey) -> Enforcement | None:
         """What is kept of a backend's own policy."""

@@ -27,9 +27,10 @@ from sentry_runtime.eas.provision import (
 )
 from sentry_runtime.eas.query import COMMANDS, VERSIONS
 from tests.e2e.mailserver.server import ALICE, Account
+from tests.gateway.backend_guest import SERVER_NAME
 from tests.gateway.conftest import MakeStand
 from tests.gateway.horde import server
-from tests.gateway.horde.server import SERVER_NAME, Horde, Wipe
+from tests.gateway.horde.server import Horde, Wipe
 from tests.gateway.stand import Certificates, Device, Stand, basic, post
 from tests.gateway.stand import Response as Answer
 from tests.gateway.test_provisioning import SECRET, key_in, set_gateway, strict_client

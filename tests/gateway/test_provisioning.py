@@ -416,11 +416,15 @@ async def test_a_policy_without_its_secret_is_no_settings(provisioner: MakeProvi
     assert all(SECRET not in line and SECRET.hex().encode() not in line for line in stand.audit.raw)
 
 
-class ToTheGateway(requests.adapters.HTTPAdapter):
-    """Dials an address and expects the gateway's name."""
+class ToAServer(requests.adapters.HTTPAdapter):
+    """Dials an address and expects a server of this name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        options |= {"assert_hostname": "mail.lab.test", "server_hostname": "mail.lab.test"}
+        options |= {"assert_hostname": self._name, "server_hostname": self._name}
         super().init_poolmanager(*arguments, **options)
 
 
@@ -431,7 +435,7 @@ def strict_client(
     client = Client(f"127.0.0.1:{stand.port}", user, password, device_id=device_id, device_type="iPhone")
     client._transport.session.verify = stand.certificates.ca
     client._transport.session.trust_env = False
-    client._transport.session.mount("https://", ToTheGateway())
+    client._transport.session.mount("https://", ToAServer("mail.lab.test"))
     return client
 
 

@@ -1,10 +1,8 @@
-"""A real mail server that enforces a policy of its own: Horde 5 with ActiveSync, in a guest of its own.
+"""A real mail server that enforces a policy of its own: Horde 5 with ActiveSync, in a guest of its own (see `backend_guest`).
 
-It needs no appliance: the gateway under test runs on this machine and reaches the guest over a network that only the two
-share. Debian 12, because its Horde is the one that is packaged.
+Debian 12, because its Horde is the one that is packaged.
 """
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images import guest as guests
-from images import network, rootfs
+from images import rootfs
 from images.guest import Guest, Spec
-from images.network import Link
 from images.paths import Layout
 from images.rootfs import Tree
 from images.run import run
 from tests.e2e.mailserver import server as sogo
-from tests.e2e.mailserver.server import ALICE
+from tests.gateway import backend_guest
+from tests.gateway.backend_guest import certify
 from tests.gateway.stand import Certificates
 
 NAME = "sentry-horde"
-SERVER_NAME = "backend.lab.test"  # what its certificate says
 FILES = Path(__file__).parent / "files"
 PACKAGES = (
     "dbus", "dovecot-imapd", "iproute2", "nginx-light", "php-cli", "php-fpm", "php-horde", "php-horde-activesync",
@@ -31,10 +28,6 @@ PACKAGES = (
     "systemd-sysv",
 )  # fmt: skip
 READY_SECONDS = 120.0  # PostgreSQL starts and Horde makes its tables: 5 s here, longer on a busy machine
-
-# Several checkouts may run their guests at once: each takes a network of its own, 10.98.16.0/24 to 10.98.255.0/24. The
-# lab's are 10.98.1.0/24 to 10.98.3.0/24.
-_FIRST, _NETWORKS = 16, 240
 
 
 class Wipe:
@@ -102,15 +95,24 @@ def ensure(layout: Layout, certificates: Certificates) -> tuple[Horde, bool]:
     if guest is None:
         tar = rootfs.build(tree, layout.trees)
         guest = guests.boot(
-            Spec(NAME, tar, digest, (_free_link(layout),), lambda root: _prepare(root, certificates)), layout
+            Spec(
+                NAME,
+                tar,
+                digest,
+                (backend_guest.free_link("horde", layout),),
+                lambda root: _prepare(root, certificates),
+            ),
+            layout,
         )
         booted = True
     else:  # its certificate was another session's
-        _certify(guest.root, certificates)
+        certify(guest.root, certificates)
         guest.execute(["systemctl", "restart", "nginx.service"])
-    horde = Horde(guest, _address(guest.interfaces[0]))
+    horde = Horde(guest, backend_guest.address(guest))
     try:
-        guests.wait_for(lambda: _serves(horde, certificates), "Horde to answer OPTIONS", READY_SECONDS)
+        guests.wait_for(
+            lambda: backend_guest.serves(horde.address, certificates), "Horde to answer OPTIONS", READY_SECONDS
+        )
     except BaseException:
         if booted:
             guests.stop(guest, layout)
@@ -129,21 +131,6 @@ def running(layout: Layout, certificates: Certificates) -> Iterator[Horde]:
             guests.stop(horde.guest, layout)
 
 
-def _free_link(layout: Layout) -> Link:
-    """A network that nobody on this machine uses: always the same one for a checkout, unless that is taken."""
-    first = int.from_bytes(hashlib.sha256(str(layout.build.resolve()).encode()).digest()[:4], "big")
-    for step in range(_NETWORKS):
-        number = _FIRST + (first + step) % _NETWORKS
-        link = Link(f"horde{number}", "backend0", f"10.98.{number}.1", _address(f"horde{number}"))
-        if not network.exists(link.host_interface):
-            return link
-    raise guests.GuestError(f"all {_NETWORKS} networks of Horde guests are taken; end those that nobody needs")
-
-
-def _address(interface: str) -> str:
-    return f"10.98.{interface.removeprefix('horde')}.2"
-
-
 def _prepare(root: Path, certificates: Certificates) -> None:
     shutil.copytree(FILES, root, dirs_exist_ok=True)
     shutil.copytree(sogo.FILES / "etc/dovecot", root / "etc/dovecot", dirs_exist_ok=True)
@@ -156,23 +143,7 @@ def _prepare(root: Path, certificates: Certificates) -> None:
     own = ("/var/lib/horde", "/var/lib/horde/tmp", "/var/lib/horde/tmp/horde_dns.cachehorde", "/var/log/horde")
     run([*inside, "install", "--directory", "--owner=www-data", "--group=www-data", *own])
     run([*inside, "install", "--directory", "/etc/mailserver"])
-    _certify(root, certificates)
+    certify(root, certificates)
     units = ("horde-database.service", "php8.2-fpm.service", "dovecot.service", "nginx.service")
     run(["systemctl", f"--root={root}", "enable", *units])
     (root / "etc/php/8.2/fpm/pool.d/www.conf").unlink()
-
-
-def _certify(root: Path, certificates: Certificates) -> None:
-    for path, name in zip(certificates.pair("backend"), ("mail.pem", "mail.key"), strict=True):
-        shutil.copy(path, root / "etc/mailserver" / name)
-
-
-def _serves(horde: Horde, certificates: Certificates) -> bool:
-    code = run(
-        ["curl", "--silent", "--max-time", "20", "--output", "/dev/null", "--write-out", "%{http_code}",
-         "--cacert", certificates.ca, "--resolve", f"{SERVER_NAME}:443:{horde.address}",
-         "--user", f"{ALICE.user}:{ALICE.password}", "--request", "OPTIONS",
-         f"https://{SERVER_NAME}/Microsoft-Server-ActiveSync"],
-        check=False,
-    )  # fmt: skip
-    return code.stdout == "200"

@@ -1,5 +1,6 @@
 """The JSON files of our own daemons: read back by the very code that reads them on the appliance."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,20 @@ def test_every_certificate_that_is_named_is_one_that_is_made(trees: dict[str, Tr
         text = gateway.render(tree)[gateway.RUNTIME].text + portal.render(tree)[portal.FILE].text
         named = {word for word in text.split('"') if word.endswith("/cert.pem")}
         assert named == made
+
+
+def test_each_port_has_a_certificate_and_a_key_of_its_own(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """Row 136: the devices' port, the portal's, the UEM's, and the one that the UEM pushes to."""
+    for tree in trees.values():
+        found = runtime(tree, tmp_path)
+        assert found.uem_server is not None
+        assert found.agent.uem.push_tls is not None
+        shown = json.loads(portal.render(tree)[portal.FILE].text)["tls"]
+        pairs = [
+            (one.certificate, one.key) for one in (found.gateway.tls, found.uem_server.tls, found.agent.uem.push_tls)
+        ]
+        files = [file for pair in (*pairs, (shown["certificate"], shown["key"])) for file in pair]
+        assert len(set(files)) == len(files) == 8
 
 
 def test_settings_that_are_not_said_are_the_data_planes_own_defaults(trees: dict[str, Tree], tmp_path: Path) -> None:
