@@ -22,7 +22,7 @@ RECIPE = 1  # raise it when this module makes another tree from the same inputs
 # Whatever identifies one machine must not be in a tree that many machines are made from.
 _FORGET = 'rm -f "$1"/etc/ssh/ssh_host_*; : >"$1"/etc/machine-id; rm -f "$1"/var/lib/dbus/machine-id'
 
-KEEP = 3  # trees of one suite: the one in use and those of two other branches; each is half a gigabyte
+KEEP = 6  # trees of one suite: two in use (two mail servers) and those of two other branches; each is half a gigabyte
 
 
 class TreeError(RuntimeError):

@@ -43,6 +43,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     device_type: str = ""
     principal: str = ""
     protocol: str = ""
+    certificate: str = ""
     action: str = ""
     reasons: tuple[str, ...] = ()
     decided_by: str = ""
@@ -53,6 +54,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bytes_out: int = 0
     milliseconds: int = 0
     backend: str = ""
+    target: str = ""
     count: int = 0
 
 

@@ -1,19 +1,21 @@
 """Typed messages on the Unix sockets of the data plane, and the client that speaks them.
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
-exist: the agent's (`Ask`, `Follow`, `Describe` from the gateway; `ListDevices`, `ShowDevice`, `ShowDetails` from the management
-plane), the gateway's (`Status`, `Drain`, `Explain`) and the UEM's (`Register`, `SetState`, `Flag`, `Remove`, `AssignPolicy`,
-`ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what is checked by the server from the peer's credentials
-(SO_PEERCRED), never from what the message says.
+exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe`, `CheckCertificate` from the gateway;
+`ListDevices`, `ShowDevice`, `ShowDetails`, `ShowRevocation`, `PurgeRevocation` from the management plane), the gateway's
+(`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's (`Register`, `SetState`,
+`OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send
+what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.devices.enforcement import Enforcement, Key
+from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind, WipeMark
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 
@@ -50,6 +52,27 @@ class Follow(_Request, frozen=True, kw_only=True, tag="follow"):
     """Gateway to agent: from now on send a `Changed` line for each change of the device list on this connection."""
 
 
+class KeepEnforcement(_Request, frozen=True, kw_only=True, tag="enforcement.keep"):
+    """Gateway to agent: what a backend's own policy has come to for a device; None: it has none any more.
+
+    `after` is the backend's key that it has just refused (0: none was sent), where that is the news: then it is kept only if
+    it still is. The answer comes when it is on the disk; its `result` says whether it is kept now.
+    """
+
+    key: DeviceKey
+    enforcement: Enforcement | None
+    after: Key | None = None
+
+
+class MarkWipe(_Request, frozen=True, kw_only=True, tag="wipe.mark"):
+    """Gateway to agent: this has come of the order to wipe the device. The answer comes when it is on the disk; its `result`
+    is the `Record` as it is then, or null. An order that is not the device's present one changes nothing."""
+
+    key: DeviceKey
+    order: int
+    mark: WipeMark
+
+
 class ListDevices(_Request, frozen=True, kw_only=True, tag="devices.list"):
     """Management to agent: a page of the device list in key order; the answer's `result` is a list of `Record`."""
 
@@ -84,12 +107,88 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     information: DeviceInformation | None = None
 
 
+class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
+    """Gateway to agent: may a device with this certificate (DER) pass, as far as revocation goes? The answer's `result` is a
+    `CertificateStatus`, or an error of kind `invalid` or `busy`."""
+
+    certificate: bytes
+
+
+class CertificateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`standing` is one of `certificates.revocation`, `passes` what the site's rules make of it, `until` (seconds since the
+    epoch) when to ask again."""
+
+    standing: Literal["good", "revoked", "stale", "unknown"]
+    passes: bool
+    until: float
+
+
+class ShowRevocation(_Request, frozen=True, kw_only=True, tag="revocation.show"):
+    """Management to agent: what revocation is judged by; the answer's `result` is a list of `RevocationSource`."""
+
+
+class RevocationSource(msgspec.Struct, frozen=True, kw_only=True):
+    """One list or responder: where it comes from, whose it is, how it is, its times (seconds since the epoch, 0: none), how many
+    entries or kept answers it has, and what went wrong last."""
+
+    kind: Literal["crl file", "crl url", "ocsp"]
+    place: str
+    issuer: str = ""
+    state: str = ""
+    made: float = 0.0
+    ends: float = 0.0
+    entries: int = 0
+    problem: str = ""
+
+
+class PurgeRevocation(_Request, frozen=True, kw_only=True, tag="revocation.purge"):
+    """Management to agent: forget every fetched list and every responder's answer, and fetch and ask anew. `by` is the
+    administrator's account, for the audit line."""
+
+    by: str = ""
+
+
 class Status(_Request, frozen=True, kw_only=True, tag="status"):
     """Any of the three: what it is doing, as a flat object of counters and words."""
 
 
+class Quiesce(_Request, frozen=True, kw_only=True, tag="quiesce"):
+    """Management to gateway: tell balancers to send nobody here any more, and go on serving whoever comes."""
+
+
 class Drain(_Request, frozen=True, kw_only=True, tag="drain"):
     """Management to gateway: take no new connection, finish what runs."""
+
+
+class Resume(_Request, frozen=True, kw_only=True, tag="resume"):
+    """Management to gateway: serve as before `Quiesce` or `Drain`."""
+
+
+class ListRedirects(_Request, frozen=True, kw_only=True, tag="redirects.list"):
+    """Management to gateway: a page of the devices that a backend has sent elsewhere (451), in key order; the answer's
+    `result` is a list of `Redirected`."""
+
+    after: DeviceKey | None = None
+
+
+class ClearRedirects(_Request, frozen=True, kw_only=True, tag="redirects.clear"):
+    """Management to gateway: forget where one (device, principal) was sent, or all of them; `result` is how many were known.
+
+    Device id and principal as a person writes them; both or neither.
+    """
+
+    device_id: str = ""
+    principal: str = ""
+
+
+class Redirected(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that is served elsewhere: by which backend's word, where, and for how many seconds that is remembered."""
+
+    key: DeviceKey
+    backend: str
+    host: str
+    port: int
+    seconds: int
 
 
 class Explain(_Request, frozen=True, kw_only=True, tag="explain"):
@@ -124,12 +223,37 @@ class Register(_Request, frozen=True, kw_only=True, tag="uem.register"):
 
 
 class SetState(_Request, frozen=True, kw_only=True, tag="uem.set_state"):
-    """Management to UEM: an administrator allows, blocks or wipes one (device, principal)."""
+    """Management to UEM: an administrator allows or blocks one (device, principal)."""
 
     device_id: str
     principal: str
     state: State
     reasons: tuple[Reason, ...] = (Reason.MANUAL,)
+    note: str = ""
+    by: str = ""
+
+
+class OrderWipe(_Request, frozen=True, kw_only=True, tag="uem.wipe"):
+    """Management to UEM: an administrator has one known device of one principal wiped; the answer's `result` is a `Decision`.
+
+    Ordered again while it is pending it stays the same order.
+    """
+
+    device_id: str
+    principal: str
+    kind: WipeKind = WipeKind.DEVICE
+    note: str = ""
+    by: str = ""
+
+
+class CancelWipe(_Request, frozen=True, kw_only=True, tag="uem.cancel_wipe"):
+    """Management to UEM: take a pending order back; the answer's `result` is the `Wipe`, with what had come of it by then.
+
+    What stood before it stands again, its note too unless there is another one here.
+    """
+
+    device_id: str
+    principal: str
     note: str = ""
     by: str = ""
 
@@ -203,14 +327,25 @@ Request = (
     Ask
     | Follow
     | Describe
+    | KeepEnforcement
+    | MarkWipe
     | ListDevices
     | ShowDevice
     | ShowDetails
+    | CheckCertificate
+    | ShowRevocation
+    | PurgeRevocation
     | Status
+    | Quiesce
     | Drain
+    | Resume
     | Explain
+    | ListRedirects
+    | ClearRedirects
     | Register
     | SetState
+    | OrderWipe
+    | CancelWipe
     | Flag
     | Remove
     | AssignPolicy
@@ -254,6 +389,14 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="ch
     keys: tuple[DeviceKey, ...]
 
 
+class CertificatesChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag="certificates_changed"):
+    """Agent to gateway, after `Follow`: ask again for every certificate; something of what they are judged by has changed."""
+
+
+News = Changed | CertificatesChanged
+"""What comes on a connection that follows."""
+
+
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a request was not served. `kind` is one word a program can branch on."""
 
@@ -270,7 +413,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(Answer).decode
-decode_request = msgspec.json.Decoder(Request).decode
+_decode_request = msgspec.json.Decoder(Request).decode
+
+
+def decode_request(line: bytes) -> Request:
+    """The request in a line. Raises `msgspec.MsgspecError`."""
+    try:
+        request: Request = _decode_request(line)
+    except UnicodeDecodeError as error:  # msgspec lets that one through
+        raise msgspec.DecodeError(str(error)) from None
+    return request
 
 
 def answer(result: object) -> bytes:

@@ -5,6 +5,7 @@ keys are named by path. An unknown key is an error, so that a setting can never 
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,8 @@ SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
 FailMode = Literal["allow", "block"]
+Verify = Literal["strict", "log"]
+Scheduling = Literal["round_robin", "priority"]
 Scheme = Literal["basic", "ntlm", "negotiate", "bearer"]
 Protocol = Literal["2.5", "12.0", "12.1", "14.0", "14.1", "16.0", "16.1"]
 Authority = Annotated[
@@ -29,6 +32,10 @@ OptionalMinute = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]
 """A minute in UTC, or nothing: never."""
 Notice = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z", max_length=400)]
 """One line of plain text."""
+Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?\Z")]
+"""An address or a network as `ipaddress.ip_network` reads it; read there again, where it is used."""
+CertificateField = Literal["upn", "email", "common_name", "table"]
+"""Where a certificate's user is found: SAN user principal name, SAN e-mail, subject CN, or the site's own table."""
 
 
 class SettingsError(ValueError):
@@ -60,20 +67,138 @@ class ClientTls(_Tree, frozen=True, kw_only=True):
 
 
 class Listener(_Tree, frozen=True, kw_only=True):
-    """One bound address of the gateway."""
+    """One bound address of the gateway.
+
+    A plain one (`tls` false) and one that requires the PROXY protocol are for balancers: nobody else is let in. What a
+    balancer says of where a connection or a request comes from is believed of the networks in `balancers` alone, what a front
+    end says of a device's certificate of those in `front_ends` alone: two kinds of trust, two lists.
+    """
 
     address: str
     port: int = 443
+    tls: bool = True
+    proxy: Literal["refused", "required"] = "refused"
+    """The PROXY protocol, version 2, before the first byte of TLS or HTTP. It is never guessed whether it is there."""
+    forwarded_for: bool = False
+    """Whether the last X-Forwarded-For of a balancer's request says where that came from."""
+    balancers: tuple[Network, ...] = ()
+    front_ends: tuple[Network, ...] = ()
+
+
+class MappedCertificate(_Tree, frozen=True, kw_only=True):
+    """Whose one certificate is: known by its issuer's name (RFC 4514) and its serial number in hex."""
+
+    issuer: str
+    serial: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]+(:[0-9A-Fa-f]+)*\Z", max_length=60)]
+    user: str
+
+
+class CertificateHeader(_Tree, frozen=True, kw_only=True):
+    """The header in which a front end tells of the certificate it has checked; the forms are those of `certificates.header`."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")]
+    form: Literal["certificate", "subject", "xfcc"] = "certificate"
+
+
+class Revocation(_Tree, frozen=True, kw_only=True):
+    """How it is known which certificates have been revoked. The agent fetches and asks; the URLs are the site's, never the
+    certificate's. Without proof a certificate is refused, or (`lenient`) passes for a bounded time and is written down."""
+
+    policy: Literal["strict", "lenient"] = "strict"
+    crl_files: tuple[str, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    ocsp_url: str | None = None
+    refresh_seconds: float = 3_600.0  # how long a revocation may go unnoticed; authorities publish daily or more often
+    lenient_seconds: float = 86_400.0  # an authority that is away for longer is not going to be back by itself
+
+
+class DeviceAuthentication(_Tree, frozen=True, kw_only=True):
+    """How a device proves what it is, beside its user's credentials.
+
+    `group_certificate`: with any certificate of the `authorities`. `identity_certificate`: with one that names its user, who must
+    be the one who authenticates. `trusted_front_end`: the same, checked upstream and told in a header.
+    """
+
+    mode: Literal["pass_through", "group_certificate", "identity_certificate", "trusted_front_end"] = "pass_through"
+    authorities: str | None = None
+    """A PEM bundle: the roots, and the authorities below them that issue devices' certificates."""
+    issuers: str | None = None
+    """A PEM bundle of those that may have issued a device's certificate; None: any of the `authorities`."""
+    mapping: tuple[CertificateField, ...] = ("upn", "email")
+    """The first of these that a certificate has names its user."""
+    table: tuple[MappedCertificate, ...] = ()
+    header: CertificateHeader | None = None
+    revocation: Revocation | None = None
 
 
 class Backend(_Tree, frozen=True, kw_only=True):
-    """One ActiveSync server behind the gateway. `tls` None means plain HTTP; `server_name` is what its certificate says."""
+    """One ActiveSync server behind the gateway. `tls` None means plain HTTP; `server_name` is what its certificate says.
+
+    `verify`: `strict` dials nobody whose certificate does not hold; `log` does, and each such connection has an audit line.
+    `priority`: the lowest number is used first, where `Routing.scheduling` says so.
+    """
 
     name: str
     host: str
     port: int = 443
     server_name: str | None = None
     tls: ClientTls | None = None
+    verify: Verify = "strict"
+    priority: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+
+
+class PassiveHealth(_Tree, frozen=True, kw_only=True):
+    """How many failures of dials and requests, within which time, take a backend out of use, and for how long at least."""
+
+    failures: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3  # one or two may be connections that crossed a restart
+    window_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30.0  # older failures say nothing of now
+    dead_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 30.0  # what a mail server takes to restart
+
+
+class ActiveHealth(_Tree, frozen=True, kw_only=True):
+    """The gateway's own checks: an OPTIONS without credentials on a connection of its own, by each worker."""
+
+    interval_seconds: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 10.0  # found down within half a minute
+    timeout_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 5.0  # of all of a check; the answer is a few bytes
+    rise: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2  # good checks in a row: a server that starts may stumble once
+    fall: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3  # bad ones in a row: one lost packet takes nobody's server away
+
+
+class Redirects(_Tree, frozen=True, kw_only=True):
+    """Where a backend may send a device with 451; with nothing in both lists nowhere.
+
+    `hosts` are lower-case names and, with a dot in front, all names below one. The address found for a name must lie in one of
+    the `networks`; the machine's own address, loopback, link-local and the like only where a network says just that.
+    """
+
+    hosts: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+class Routing(_Tree, frozen=True, kw_only=True):
+    """Which backend serves whom.
+
+    `domains`: mail domain to the names of its backends. `default` are those of everybody else; without it, those that no
+    domain names. `active` None: no checks, and a backend that failed is looked at again when its dead time is over.
+    """
+
+    scheduling: Scheduling = "round_robin"
+    default: tuple[str, ...] = ()
+    domains: dict[str, tuple[str, ...]] = {}
+    passive: PassiveHealth = PassiveHealth()
+    active: ActiveHealth | None = ActiveHealth()
+    redirects: Redirects = Redirects()
+
+
+def default_servers(
+    default: Iterable[str], domains: Mapping[str, Iterable[str]], backends: Iterable[str]
+) -> tuple[str, ...]:
+    """The names of the backends for those whom no domain serves: the stated ones, or those that no domain names.
+
+    Not simply all: the password of a stranger to a domain is no business of that domain's server.
+    """
+    taken = {name for names in domains.values() for name in names}
+    return tuple(default) or tuple(name for name in backends if name not in taken)
 
 
 class Limits(_Tree, frozen=True, kw_only=True):
@@ -89,7 +214,13 @@ class Limits(_Tree, frozen=True, kw_only=True):
     backend_connect_seconds: float = 10.0
     backend_answer_seconds: float = 3_700.0  # a held Ping answers only when its heartbeat ends
     decision_seconds: float = 8.0  # a device waits no longer than this for the UEM on first contact
+    proxy_seconds: float = 5.0  # a balancer's PROXY header is its first packet, sent the moment it connects
     drain_seconds: float = 20.0  # how long SIGTERM lets running exchanges finish
+    # Log-ons that a backend refuses, of one address or one name and worker, before it rests; 0 does not count them.
+    logons_refused_per_source: int = 60  # a carrier's NAT always has some phones with an old password
+    logons_refused_per_principal: int = 8  # directories lock an account after ten, as a rule
+    logon_rest_seconds: float = 30.0  # the first time, then twice as long each time ...
+    logon_rest_seconds_max: float = 300.0  # ... up to what somebody waits who has at last typed a new password
     connections_per_worker: int = 8_000
     connections_per_source: int = 2_000  # of one address and worker: a carrier's NAT puts thousands of phones on one
 
@@ -144,10 +275,14 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     authentication: Annotated[tuple[Scheme, ...], msgspec.Meta(min_length=1, max_length=4)] = ("basic",)
     """How devices may authenticate, in the order in which a challenge offers it; what is not listed is refused."""
     pooled_connections: bool = False
-    """Whether a balancer puts requests of several devices on one connection: no request then relies on an earlier log-on."""
+    """Whether a balancer puts requests of several devices on one connection: no request then relies on an earlier log-on.
+
+    Where a listener is told that it has such a balancer (plain HTTP, `forwarded_for`, `front_ends`) that is so without this.
+    """
     newest_protocol: Protocol = "16.1"
     """The newest protocol version that devices are offered."""
     limits: Limits = Limits()
+    device_authentication: DeviceAuthentication = DeviceAuthentication()
     policy: Policy | None = None
     """What a device must apply that the UEM wants no policy on; None: provisioning it is the backend's business."""
     fleet_secret: str | None = None
@@ -162,6 +297,7 @@ class Gateway(_Tree, frozen=True, kw_only=True):
     """None: a device may ask as much as it likes."""
     block_notice: Notice = ""
     """What a device that is refused is told, with the reasons for it; without it, it is told neither."""
+    routing: Routing = Routing()
 
     @property
     def worker_count(self) -> int:
@@ -229,6 +365,7 @@ class Paths(_Tree, frozen=True, kw_only=True):
     gateway_control: str = "/run/sentry-gateway/control.sock"
     uem_admin: str = "/run/sentry-uem/admin.sock"
     audit_socket: str = "/run/sentry-audit/audit.sock"  # rsyslog's datagram socket for audit lines
+    revocation: str = "/var/lib/sentry/revocation"  # where the agent keeps the revocation lists it has fetched
 
 
 class Settings(_Tree, frozen=True, kw_only=True):
@@ -259,5 +396,5 @@ def parse(text: bytes, path: Path) -> Settings:
     """The settings in the `text` of the file at `path`. Raises `SettingsError`."""
     try:
         return msgspec.json.decode(text, type=Settings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error

@@ -16,7 +16,7 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
     _bound(context, tls)
     _load_chain(context, tls.certificate, tls.key)
     if tls.client_ca is not None:
-        _load_trust(context, tls.client_ca)
+        load_trust(context, tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -28,11 +28,22 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _bound(context, tls)
-    _load_trust(context, tls.trust)
+    load_trust(context, tls.trust)
     if tls.certificate is not None and tls.key is not None:
         _load_chain(context, tls.certificate, tls.key)
     elif tls.certificate is not None or tls.key is not None:
         raise SettingsError(f"a client's certificate and key come together; found {tls.certificate} and {tls.key}")
+    return context
+
+
+def unverified_context(tls: ClientTls) -> ssl.SSLContext:
+    """A dialler's context that takes any certificate: for a site that wants to reach a backend all the same, and to be told.
+
+    Raises `SettingsError` like `client_context`.
+    """
+    context = client_context(tls)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
@@ -51,7 +62,8 @@ def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
         raise SettingsError(f"certificate {certificate} with key {key}: {error.strerror or error}") from error
 
 
-def _load_trust(context: ssl.SSLContext, bundle: str) -> None:
+def load_trust(context: ssl.SSLContext, bundle: str) -> None:
+    """Believe the authorities in this PEM bundle, too. Raises `SettingsError`."""
     try:
         context.load_verify_locations(cafile=bundle)
     except OSError as error:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+# The NTLM client and server of the tests compute with RC4, of OpenSSL's legacy provider. It is loaded with the first import of
+# this or never, and the data plane, whose processes the tests start, forbids it.
+import cryptography.hazmat.bindings._rust  # noqa: F401
 import pytest
 
 from images import guest as guests

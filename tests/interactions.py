@@ -5,8 +5,11 @@ errors (`tests/unit/test_interactions.py`). `docs/interactions.md` is made from 
 
 - stig: STIG overview of the product, 3.1.1 "Device first attempt to access the ActiveSync server"
 - core: guide "Core, Standalone Sentry, and device interaction"
-- cloud: guide "Cloud, Standalone Sentry, and device interaction"; its steps 2, 3 and 6 speak of the outbound-only manner of
-  the UEM protocol, which is not built yet
+- cloud: guide "Cloud, Standalone Sentry, and device interaction". Its steps 2, 3 and 6 and the schedules of its periodic
+  check-ins speak of the outbound-only manner of the UEM protocol, which is not built yet; what comes of the rest does not
+  depend on who dials whom
+
+What the guides say of AppTunnels and other resources than ActiveSync is left out, as is "core start 3", which is of those.
 """
 
 STEPS: dict[str, str] = {
@@ -20,43 +23,55 @@ STEPS: dict[str, str] = {
     "stig 6": "The gateway tells the device whether it may pass, with an ActiveSync policy if it may.",
     "stig 7": "If it may: the device applies the policy and goes on with its mail.",
     "stig 8": "If it may not: the gateway tells the device so.",
+    "stig again": "At its next attempt the device is on the list, which has what the UEM has said.",
     "core 1": "A device attempts to reach the ActiveSync server.",
     "core 2": "The gateway adds the device to its list of devices.",
     "core 3": "The gateway tells the UEM about the device.",
     "core 4": "The UEM's view of ActiveSync devices has the device from then on.",
-    "core 5": "The UEM tells the gateway whether it may pass (security policy, devices of the mailbox, unregistered devices).",
+    "core 5a": "The UEM tells the gateway whether it may pass: by the device's security policy,",
+    "core 5b": "... by whether the mailbox has too many devices,",
+    "core 5c": "... by whether unregistered devices are blocked.",
     "core 6": "The gateway tells the device whether it may pass, with an ActiveSync policy if it may.",
-    "core 7": "The device applies the policy and goes on with its mail; or it is told that it may not.",
+    "core 7": "If it may: the device applies the policy and goes on with its mail.",
+    "core 7 not": "If it may not: the gateway tells the device so.",
     "core again": "At its next attempt the device is on the list: the UEM is not asked.",
     "core away 1": "The UEM cannot be reached at a first attempt: the gateway lets the device pass.",
     "core away 2": "It gets a temporary policy that is not the administrator's default one.",
     "core away 3": "The next resync brings the device's proper state and policy, and the gateway gives the policy to the device.",
+    "core away 3 state": "... its proper state may be allowed, blocked or wiped.",
     "core breach": "The UEM sees a breach of the security policy and tells the gateway to block the device.",
     "core policy": "A changed policy goes to the gateway for each affected device, and on to the device.",
     "core start 1": "At its start the gateway gets all registered devices that may pass.",
     "core start 2": "It puts them into its list, each with its policy; so most devices need no question to the UEM.",
     "core start 2b": "A device that is not on the list is treated as at its first attempt.",
-    "core resync": "A periodic resync repairs what got lost: states (allowed, blocked, wiped) and policies, on to the devices.",
+    "core resync state": "A periodic resync repairs what got lost between UEM and gateway: that a device is blocked or allowed,",
+    "core resync wipe": "... that it is to be wiped,",
+    "core resync policy": "... a new or changed policy, which goes on to the device;",
+    "core resync device": "... and what a device missed that was turned off: it gets its policy when it comes back.",
     "cloud 1": "A device attempts to reach the ActiveSync server.",
     "cloud 4": "The gateway adds the device to its list of devices.",
-    "cloud 5": "If it may pass, it goes on with its mail; if not, none of its mail passes the gateway.",
+    "cloud 5": "If it may pass, it goes on with its mail.",
+    "cloud 5 not": "If it may not, none of its mail passes the gateway.",
     "cloud again": "At its next attempt the device is on the list; its compliance is kept up to date.",
     "cloud away 1": "The UEM cannot be reached at a first attempt: the site's setting lets the device pass or blocks it.",
+    "cloud breach": "The UEM sees a breach; with the next periodic word from it the gateway blocks the device.",
+    "cloud periodic": "Periodically the gateway gets the devices' state, and what administrators have done since.",
 }
 
 
 def page(citations: dict[str, set[str]]) -> str:
-    """docs/interactions.md, by the modules that cite each step."""
-    rows = [f"| {step} | {text} | {', '.join(sorted(citations.get(step, ())))} |" for step, text in STEPS.items()]
+    """docs/interactions.md, by the tests that cite each step (`MODULE::NAME`)."""
+    rows = [f"| {step} | {text} | {'<br>'.join(sorted(citations.get(step, ())))} |" for step, text in STEPS.items()]
+    first, _, *guides = (__doc__ or "").split("\n\n")
     return "\n".join(
         (
             "# Interactions",
             "",
             "Made by `python -m tests.interactions > docs/interactions.md`; do not edit.",
             "",
-            *((__doc__ or "").split("\n\n")[0].splitlines()),
+            *first.splitlines(),
             "",
-            *(__doc__ or "").split("\n\n")[2].splitlines(),
+            *"\n\n".join(guides).splitlines(),
             "",
             "| step | what happens | shown by |",
             "|---|---|---|",

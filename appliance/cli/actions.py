@@ -102,10 +102,50 @@ def service(shell: Shell, values: Values) -> Output:
     return output.shown(shell.call(api.ControlService, api.Facts, service=name, action=act))
 
 
+def maintain(shell: Shell, values: Values) -> Output:
+    """Quiesce or drain the gateway, or end both."""
+    return output.shown(shell.call(api.Maintain, api.Facts, action=values["action"]))
+
+
+def purge_revocation(shell: Shell, _values: Values) -> None:
+    """Forget what is known of revocation, and have it fetched anew."""
+    shell.call(api.PurgeRevocation, type(None))
+
+
 def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}
     shell.call(api.DeviceAction, type(None), action=values["action"], **fields)
+
+
+def clear_redirects(shell: Shell, values: Values) -> Output:
+    """Forget where one device, or all of them, has been sent."""
+    fields = {"device_id": values.get("id", ""), "principal": values.get("user", "")}
+    count = shell.call(api.ClearRedirects, int, **fields)
+    return Output((f"{count} forgotten.",), {"forgotten": count})
+
+
+def wipe(action: str) -> Action:
+    """The command that has a device wiped, wholly or but for one account, once the person has said yes."""
+    what = {"wipe": "everything on", "wipe-account": "this user's account and its data on"}[action]
+
+    def run(shell: Shell, values: Values) -> Output:
+        if not shell.confirm(f"Really delete {what} device {output.safe(values['id'])}?"):
+            raise CommandError("Not done.")
+        fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}
+        return _said(shell.call(api.DeviceAction, str, action=action, **fields))
+
+    return run
+
+
+def cancel_wipe(shell: Shell, values: Values) -> Output:
+    """Take a wipe back that no device has acknowledged yet."""
+    fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}
+    return _said(shell.call(api.DeviceAction, str, action="cancel-wipe", **fields))
+
+
+def _said(words: str) -> Output:
+    return Output((words,), {"said": words})
 
 
 def flag(shell: Shell, values: Values) -> None:

@@ -211,13 +211,32 @@ class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.contr
     action: Literal["start", "stop", "restart", "status"]
 
 
-class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
-    """Register, allow, block or remove one (device, principal) in the embedded UEM. Result: None."""
+class Maintain(_SessionVerb, frozen=True, kw_only=True, tag="gateway.maintain"):
+    """`quiesce`: tell balancers to send nobody here, and serve everybody. `drain`: take nobody new and let the rest finish.
+    `resume`: end both. Kept over a commit, not over a restart. Result: Facts."""
 
-    action: Literal["register", "allow", "block", "remove"]
+    action: Literal["quiesce", "drain", "resume"]
+
+
+class PurgeRevocation(_SessionVerb, frozen=True, kw_only=True, tag="revocation.purge"):
+    """Forget the revocation lists and responders' answers, and fetch and ask anew. Result: None."""
+
+
+class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
+    """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
+    administrator should read, or None."""
+
+    action: Literal["register", "allow", "block", "remove", "wipe", "wipe-account", "cancel-wipe"]
     device_id: str
     principal: str
     note: str = ""
+
+
+class ClearRedirects(_SessionVerb, frozen=True, kw_only=True, tag="redirects.clear"):
+    """Forget where a backend has sent one (device, principal), or all of them. Result: how many were known (int)."""
+
+    device_id: str = ""
+    principal: str = ""
 
 
 class FlagDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.flag"):
@@ -299,7 +318,10 @@ Verb = (
     | ListRevisions
     | Show
     | ControlService
+    | Maintain
+    | PurgeRevocation
     | DeviceAction
+    | ClearRedirects
     | FlagDevice
     | Explain
     | DevicePolicy

@@ -274,7 +274,7 @@ def _about(verb: Any) -> str:
     """What decides, beside the verb itself, who may use it."""
     if isinstance(verb, api.Show):
         return verb.topic
-    return verb.action if isinstance(verb, api.ControlService) else ""
+    return verb.action if isinstance(verb, api.ControlService | api.Maintain) else ""
 
 
 _OBJECTS: dict[type, Callable[[Any], str]] = {
@@ -283,7 +283,9 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.DeleteConfig: lambda verb: dotted(verb.path),
     api.Show: lambda verb: f"{verb.topic} {verb.argument}".strip(),
     api.ControlService: lambda verb: f"{verb.action} {verb.service}",
+    api.Maintain: lambda verb: verb.action,
     api.DeviceAction: lambda verb: f"{verb.action} {verb.device_id} {verb.principal}",
+    api.ClearRedirects: lambda verb: f"{verb.device_id} {verb.principal}".strip() or "all",
     api.DevicePolicy: lambda verb: f"{verb.policy or '(default)'} {verb.device_id} {verb.principal}",
     api.Ping: lambda verb: verb.host,
     api.Lookup: lambda verb: verb.host,

@@ -53,7 +53,10 @@ RULES: Final[dict[type, Rule]] = {
     api.ListRevisions: Rule(EVERYBODY, privileged=True),
     api.Show: Rule(EVERYBODY, portal=True),
     api.ControlService: Rule(OPERATORS, privileged=True),
+    api.Maintain: Rule(OPERATORS, privileged=True),
+    api.PurgeRevocation: Rule(OPERATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
+    api.ClearRedirects: Rule(OPERATORS, privileged=True),
     api.FlagDevice: Rule(OPERATORS, privileged=True),
     api.Explain: Rule(EVERYBODY),
     api.DevicePolicy: Rule(OPERATORS, privileged=True),
@@ -70,15 +73,17 @@ PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall"
 
 
 STOPPERS: Final = ADMINISTRATORS
-"""Who may stop a service for good; operators start and restart."""
+"""Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
+ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
+"""What takes the service from devices until somebody gives it back."""
 
 
 def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal | None:
     """Why a session may not use `verb`; None when it may. `about` is the topic of a `Show`, the action of a
-    `ControlService`. A verb that is not in the table is refused."""
+    `ControlService` or `Maintain`. A verb that is not in the table is refused."""
     rule = RULES.get(verb)
     roles = rule.roles if rule else frozenset[api.Role]()
-    if verb is api.ControlService and about == "stop":
+    if (verb, about) in ENDS:
         roles = STOPPERS
     if rule is None or standing.role not in roles:
         allowed = ", ".join(sorted(roles)) or "nobody"

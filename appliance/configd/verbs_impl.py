@@ -7,12 +7,12 @@ from typing import Any
 
 from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, lockout, passwords
+from appliance.configd import accounts, api, facts, lockout, passwords, wipes
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
-from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
 
 COMMENT_CHARACTERS = 200
@@ -58,7 +58,10 @@ class Actions:
             api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
             api.Show: self._show,
             api.ControlService: self._control,
+            api.Maintain: self._maintain,
+            api.PurgeRevocation: self._purge,
             api.DeviceAction: self._device,
+            api.ClearRedirects: self._clear_redirects,
             api.FlagDevice: self._flag,
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
@@ -132,12 +135,48 @@ class Actions:
             title=verb.service, facts=(("unit", unit), ("state", state.active), ("at boot", state.enabled))
         )
 
-    def _device(self, verb: api.DeviceAction, held: Held) -> None:
+    def _clear_redirects(self, verb: api.ClearRedirects, _held: Held) -> int:
+        if verb.device_id or verb.principal:
+            _check_names(verb.device_id, verb.principal)
+        request = control.ClearRedirects(device_id=verb.device_id, principal=verb.principal)
+        return int(self._ask_gateway(request, int))
+
+    def _maintain(self, verb: api.Maintain, _held: Held) -> api.Facts:
+        orders: dict[str, control.Request] = {
+            "quiesce": control.Quiesce(),
+            "drain": control.Drain(),
+            "resume": control.Resume(),
+        }
+        self._call(self._paths.gateway_control, orders[verb.action])
+        status = self._call(self._paths.gateway_control, control.Status(), dict[str, Any])
+        return api.Facts(title="gateway", facts=(("state", str(status["state"])),))
+
+    def _purge(self, _verb: api.PurgeRevocation, held: Held) -> None:
+        self._call(self._paths.agent_socket, control.PurgeRevocation(by=held.user))
+
+    def _device(self, verb: api.DeviceAction, held: Held) -> str | None:
         _check_names(verb.device_id, verb.principal)
         if len(verb.note) > NOTE_CHARACTERS or not verb.note.isprintable():
             raise refused("invalid", f"a note is one line of at most {NOTE_CHARACTERS} printable characters")
         note = verb.note or f"by {held.user}"
+        match verb.action:
+            case "wipe" | "wipe-account":
+                return self._order_wipe(verb, note, held.user)
+            case "cancel-wipe":
+                return self._cancel_wipe(verb, held.user)
         self._tell_uem(_device_request(verb, note, held.user))
+        return None
+
+    def _order_wipe(self, verb: api.DeviceAction, note: str, by: str) -> str:
+        kind = WipeKind.DEVICE if verb.action == "wipe" else WipeKind.ACCOUNT
+        device, who = verb.device_id, verb.principal
+        self._tell_uem(control.OrderWipe(device_id=device, principal=who, kind=kind, note=note, by=by))
+        return wipes.ordered(kind, device)
+
+    def _cancel_wipe(self, verb: api.DeviceAction, by: str) -> str:
+        device, who = verb.device_id, verb.principal
+        back = control.CancelWipe(device_id=device, principal=who, note=verb.note, by=by)
+        return wipes.cancelled(self._tell_uem(back, Wipe))
 
     def _flag(self, verb: api.FlagDevice, held: Held) -> None:
         _check_names(verb.device_id, verb.principal)
@@ -158,9 +197,9 @@ class Actions:
         device, who = verb.device_id, verb.principal
         self._tell_uem(control.AssignPolicy(device_id=device, principal=who, policy=verb.policy, by=held.user))
 
-    def _tell_uem(self, request: control.Request) -> None:
+    def _tell_uem(self, request: control.Request, answer: Any = Any) -> Any:
         try:
-            self._call(self._paths.uem_admin, request)
+            return self._call(self._paths.uem_admin, request, answer)
         except control.ControlError as error:
             if error.kind in ("invalid", "unknown"):  # the request is at fault, not the UEM's health
                 raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
@@ -172,15 +211,16 @@ class Actions:
             if len(word) > PRINCIPAL_CHARACTERS or not word.isprintable():
                 raise refused("invalid", f"a name is one line of at most {PRINCIPAL_CHARACTERS} printable characters")
         fields = {field: getattr(verb, field) for field in control.Explain.__struct_fields__}
+        said: control.Explanation = self._ask_gateway(control.Explain(**fields), control.Explanation)
+        return said
+
+    def _ask_gateway(self, request: control.Request, kind: Any) -> Any:
         try:
-            said: control.Explanation = self._call(
-                self._paths.gateway_control, control.Explain(**fields), control.Explanation
-            )
+            return self._call(self._paths.gateway_control, request, kind)
         except control.ControlError as error:
             if error.kind == "invalid":
                 raise refused("invalid", str(error).removeprefix("invalid: ")) from error
             raise
-        return said
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]

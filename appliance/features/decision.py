@@ -154,7 +154,7 @@ RULE = values.group(
             "meta": {"allowed": NETWORK},
         },
         "Network",
-        "From where the connection comes.",
+        "From where the device comes; behind a listed balancer, as that tells it.",
     ),
     expires=values.described(
         values.MINUTE_KIND, "Expires", "From this minute on the rule has no effect. Without it: never."

@@ -69,7 +69,7 @@ def ruleset(tree: Tree, flows: Iterable[Flow]) -> str:
     return filled(
         "nftables.conf.j2",
         zones={zone: interfaces.in_zone(tree, zone) for zone in interfaces.ZONES},
-        guarded=guarded(tree, listed),
+        guarded=guarded(listed),
         dhcp4=interfaces.dhcp_interfaces(tree, "ipv4"),
         dhcp6=interfaces.dhcp_interfaces(tree, "ipv6"),
         inward=[rule for flow in listed if flow.direction == "in" for rule in rules(flow)],
@@ -86,11 +86,12 @@ class Guarded:
     ports: tuple[int, ...]
 
 
-def guarded(tree: Tree, flows: Iterable[Flow]) -> tuple[Guarded, ...]:
+def guarded(flows: Iterable[Flow]) -> tuple[Guarded, ...]:
     """What keeps a service that was taken over from the management ports and from the UEM: on loopback the management
     networks' rules do not hold. The agent alone calls the UEM, and the UEM alone pushes to the agent."""
-    managed = {flow.port for flow in flows if flow.direction == "in" and flow.zone == "management"}
-    management = tuple(sorted(managed - {tree["gateway"]["port"]}))
+    inward = [flow for flow in flows if flow.direction == "in"]
+    devices = {flow.port for flow in inward if flow.feature == "gateway"}
+    management = tuple(sorted({flow.port for flow in inward if flow.zone == "management"} - devices))
 
     def but(caller: str) -> tuple[str, ...]:
         return tuple(account for account in SERVICE_ACCOUNTS if account != caller)

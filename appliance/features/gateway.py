@@ -12,10 +12,22 @@ from typing import get_args
 import msgspec
 
 from appliance import fleet_secret
-from appliance.features import backends, decision, interfaces, policy, principals, ssh, tls, uem, values
+from appliance.features import (
+    backends,
+    decision,
+    device_certificates,
+    interfaces,
+    listeners,
+    policy,
+    principals,
+    ssh,
+    tls,
+    uem,
+    values,
+)
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
-from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Listener, Protocol, Scheme, ServerTls, Settings
+from sentry_runtime.settings import SETTINGS_PATH, Gateway, Limits, Protocol, Scheme, ServerTls, Settings
 
 RUNTIME = str(SETTINGS_PATH)
 GROUP = "sentry-runtime"
@@ -29,15 +41,17 @@ _SECRET = re.compile(r"[!-~]{32,4096}")
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
-    """Every zone the gateway answers in has an interface, and its port is no other service's."""
+    """Every zone the gateway answers in has an interface, and its ports are no other service's."""
     taken = {ssh.PORT: "SSH", uem.PORT: "the UEM", uem.PUSH_PORT: "the UEM's push"}
-    port = tree["gateway"]["port"]
-    if port in taken:
-        yield Problem("gateway.port", f"{port}, where {taken[port]} listens", "a port of its own")
+    for port, path in listeners.ports(tree).items():
+        if port in taken:
+            yield Problem(path, f"{port}, where {taken[port]} listens", "a port of its own")
     for place, zone in enumerate(tree["gateway"]["zones"]):
         if not interfaces.in_zone(tree, zone):
             yield Problem(f"gateway.zones.{place}", f"{zone}, which no interface carries", "zones of the interfaces")
     yield from tls.verify("gateway.tls", tree["gateway"]["tls"])
+    yield from listeners.verify(tree)
+    yield from device_certificates.verify(tree)
     yield from decision.verify(tree)
     yield from policy.verify("gateway.policy", tree["gateway"].get("policy", {}))
 
@@ -45,10 +59,9 @@ def verify(tree: Tree) -> Iterable[Problem]:
 def settings(tree: Tree) -> Settings:
     """The data plane's settings. Decoded from what will be written, so that a value of a wrong type is seen here."""
     gateway = tree["gateway"]
-    addresses = interfaces.listen_addresses(tree, gateway["zones"])
     whole = Settings(
         gateway=Gateway(
-            listeners=tuple(Listener(address=address, port=gateway["port"]) for address in addresses),
+            listeners=listeners.listeners(tree),
             tls=ServerTls(
                 certificate=certificate_path("gateway"),
                 key=key_path("gateway"),
@@ -62,6 +75,7 @@ def settings(tree: Tree) -> Settings:
             pooled_connections=gateway["pooled_connections"],
             newest_protocol=gateway["newest_protocol"],
             limits=Limits(**gateway["limits"]),
+            device_authentication=device_certificates.authentication(tree),
             rules=decision.rules(tree),
             observe=decision.observe(tree),
             throttle=decision.throttle(tree),
@@ -70,6 +84,7 @@ def settings(tree: Tree) -> Settings:
             policy=policy.made(gateway["policy"]) if gateway.get("policy") else None,
             fleet_secret=fleet_secret.path(tree),
             non_provisionable=gateway["non_provisionable"],
+            routing=backends.routing(tree),
         ),
         agent=uem.agent(tree),
         uem_server=uem.server(tree),
@@ -85,9 +100,9 @@ def _external_host(tree: Tree) -> str:
 
 
 def render(tree: Tree) -> Mapping[str, File]:
-    """The settings file, indented for people, with a line end."""
+    """The settings file, indented for people, with a line end; and the files that it names."""
     text = msgspec.json.format(msgspec.json.encode(settings(tree)), indent=2).decode()
-    return {RUNTIME: File(f"{text}\n", mode=0o640, group=GROUP)}
+    return {RUNTIME: File(f"{text}\n", mode=0o640, group=GROUP), **device_certificates.render(tree)}
 
 
 def reconcile(tree: Tree, system: System) -> bool:
@@ -96,13 +111,8 @@ def reconcile(tree: Tree, system: System) -> bool:
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
-    """The devices' way in, in each of the gateway's zones."""
-    peers = tuple(tree["firewall"]["device_networks"])
-    gateway = tree["gateway"]
-    return tuple(
-        Flow("gateway", "in", "tcp", gateway["port"], zone, peers if zone == "device" else ())
-        for zone in gateway["zones"]
-    )
+    """The ways in, and the agent's ways to what devices' certificates are judged by."""
+    return (*listeners.flows(tree), *device_certificates.flows(tree))
 
 
 LIMITS = values.group(
@@ -138,6 +148,41 @@ LIMITS = values.group(
     connections_per_worker=values.number(
         "Connections", "Of one worker.", low=100, high=100_000, default=DEFAULT.connections_per_worker
     ),
+    connections_per_source=values.number(
+        "Connections of one source",
+        "Of one address (IPv6: /64) and worker; listed balancers have no such bound.",
+        low=10,
+        high=100_000,
+        default=DEFAULT.connections_per_source,
+    ),
+    logons_refused_per_source=values.number(
+        "Refused log-ons of one source",
+        "How many a backend may refuse to one address (IPv6: /64) and worker before it rests; 0: any number.",
+        low=0,
+        high=10_000,
+        default=DEFAULT.logons_refused_per_source,
+    ),
+    logons_refused_per_principal=values.number(
+        "Refused log-ons of one user",
+        "The same for one name; below the number at which the directory locks an account. 0: any number.",
+        low=0,
+        high=1_000,
+        default=DEFAULT.logons_refused_per_principal,
+    ),
+    logon_rest_seconds=values.number(
+        "Rest (seconds)",
+        "How long the first rest is; each further one is twice as long.",
+        low=1,
+        high=3_600,
+        default=int(DEFAULT.logon_rest_seconds),
+    ),
+    logon_rest_seconds_max=values.number(
+        "Longest rest (seconds)",
+        "No rest is longer.",
+        low=1,
+        high=86_400,
+        default=int(DEFAULT.logon_rest_seconds_max),
+    ),
 )
 
 FEATURE = Feature(
@@ -168,8 +213,8 @@ FEATURE = Feature(
         ),
         pooled_connections=values.switch(
             "Pooled connections",
-            "Whether a balancer puts requests of several phones on one connection. Then no request goes by an earlier"
-            " log-on of its connection (ntlm, negotiate): each logs on.",
+            "Whether a balancer of which nothing else is said here puts requests of several phones on one connection. Then"
+            " no request goes by an earlier log-on of its connection (ntlm, negotiate): each logs on.",
             default=False,
         ),
         newest_protocol=values.described(
@@ -179,6 +224,11 @@ FEATURE = Feature(
             default="16.1",
         ),
         tls={**tls.VERSIONS, "default": {}},
+        require_client_tls=listeners.REQUIRE_CLIENT_TLS,
+        **listeners.PLAIN,
+        listeners=listeners.LISTENERS,
+        balancers={**listeners.BALANCERS, "default": {}},
+        device_authentication={**device_certificates.AUTHENTICATION, "default": {}},
         limits={**LIMITS, "default": {}},
         **decision.FIELDS,
         policy=policy.group(
@@ -211,7 +261,11 @@ FEATURE = Feature(
     flows=flows,
     units=(
         Unit("sentry-uem.service", "restart", (RUNTIME,)),
-        Unit("sentry-agent.service", "restart", (RUNTIME,)),
-        Unit("sentry-gateway.service", "reload", (RUNTIME, f"{backends.TRUST}/*.pem")),
+        Unit("sentry-agent.service", "restart", (RUNTIME, f"{device_certificates.FOLDER}/*.pem")),
+        Unit(
+            "sentry-gateway.service",
+            "reload",
+            (RUNTIME, f"{backends.TRUST}/*.pem", f"{device_certificates.FOLDER}/*.pem"),
+        ),
     ),
 )

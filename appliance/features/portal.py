@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from appliance.features import banner, hostname, interfaces, ssh, tls, uem, values
+from appliance.features import banner, hostname, interfaces, listeners, ssh, tls, uem, values
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
 from appliance.portal.settings import SETTINGS_PATH, Settings, Tls
@@ -17,8 +17,8 @@ IDLE_MINUTES = 15  # V-250984
 def verify(tree: Tree) -> Iterable[Problem]:
     """One port for one service, and TLS versions in order."""
     portal = tree["portal"]
-    gateway = tree["gateway"]["port"]
-    others = {ssh.PORT: "SSH", gateway: "the gateway", uem.PORT: "the UEM", uem.PUSH_PORT: "the UEM's push"}
+    gateway = dict.fromkeys(listeners.ports(tree), "the gateway")
+    others = {ssh.PORT: "SSH", **gateway, uem.PORT: "the UEM", uem.PUSH_PORT: "the UEM's push"}
     if portal["port"] in others:
         yield Problem("portal.port", f"{portal['port']}, where {others[portal['port']]} listens", "a port of its own")
     yield from tls.verify("portal.tls", portal["tls"])

@@ -3,11 +3,17 @@
 Whatever the order in which the UEM's decisions arrive, and however often, the list ends the same: under each key stands the
 decision with the highest version. Three things make that so: an entry's own version, the version by which an entry was
 removed, and the cursor, below which all news is old.
+
+What comes of an order to wipe is learnt here before the UEM knows of it. Marks are only added to the order they belong to. A
+device that has acknowledged stays wiped whatever the UEM says in ignorance of that: only its answer to the report, or the
+removal of the device, changes it.
 """
 
 from dataclasses import dataclass
 
-from sentry_runtime.devices.record import DeviceKey, Record
+import msgspec
+
+from sentry_runtime.devices.record import DeviceKey, Record, Wipe, WipeMark
 from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.uem.api import Decision
 
@@ -28,16 +34,35 @@ class Expired:
     key: DeviceKey
 
 
-News = Decision | Admitted | Expired
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The gateway says what has come of an order to wipe."""
+
+    key: DeviceKey
+    order: int
+    mark: WipeMark
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The UEM's answer to the report of what has come of an order: its word in knowledge of that, and of no later mark."""
+
+    decision: Decision
+    told: Wipe
+
+
+News = Decision | Admitted | Expired | Marked | Answered
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the list says of one key before the news. `removed_at` and `cursor` are change numbers, 0 for none."""
+    """What the list says of one key before the news. `removed_at` and `cursor` are change numbers, 0 for none. `policy` is the
+    one that the record names, where it came with news that is yet to be written."""
 
     record: Record | None
     removed_at: int
     cursor: int
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +85,10 @@ def key_of(news: News) -> DeviceKey:
             return DeviceKey(news.device_id, news.principal)
         case Admitted():
             return news.record.key
-        case Expired():
+        case Expired() | Marked():
             return news.key
+        case Answered():
+            return key_of(news.decision)
 
 
 def effect(known: Known, news: News, now: int) -> Effect | None:
@@ -69,6 +96,10 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
     match news:
         case Decision():
             return _decided(known, news, now)
+        case Answered():
+            return _decided(known, news.decision, now, news.told)
+        case Marked():
+            return _marked(known, news, now)
         case Admitted():
             return Effect(news.record, policy=news.policy) if known.record is None else None
         case Expired():
@@ -76,7 +107,7 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
             return Effect(None, known.removed_at) if held else None
 
 
-def _decided(known: Known, decision: Decision, now: int) -> Effect | None:
+def _decided(known: Known, decision: Decision, now: int, told: Wipe | None = None) -> Effect | None:
     entry = known.record
     outranked = max(known.removed_at, known.cursor)
     newest = outranked if entry is None or entry.provisional else entry.version
@@ -84,10 +115,17 @@ def _decided(known: Known, decision: Decision, now: int) -> Effect | None:
         return None
     if decision.removed:
         return Effect(None, decision.version, visible=entry is not None)
+    wipe, unreported = decision.wipe, False
+    if entry is not None and entry.wipe is not None:
+        if wipe is not None and wipe.order == entry.wipe.order:
+            unreported = not _holds(wipe, entry.wipe)
+            wipe = wipe.marked(entry.wipe.marks)
+        elif entry.unreported and entry.wipe.acknowledged and not _holds(told, entry.wipe):
+            return None
     policy = b"" if decision.policy is None else digest(decision.policy)
     record = Record(
         key=DeviceKey(decision.device_id, decision.principal),
-        state=decision.state,
+        state=decision.state if wipe is None else wipe.state,
         version=decision.version,
         reasons=tuple(sorted(set(decision.reasons))),
         device_type=decision.device_type,
@@ -97,6 +135,8 @@ def _decided(known: Known, decision: Decision, now: int) -> Effect | None:
         note=decision.note,
         policy=policy,
         policy_before=_policy_before(entry, policy),
+        wipe=wipe,
+        unreported=unreported,
     )
     return Effect(record, visible=entry is None or _face(entry) != _face(record), policy=decision.policy)
 
@@ -108,7 +148,21 @@ def _policy_before(entry: Record | None, policy: bytes) -> bytes | None:
     return entry.policy_before if entry.policy == policy else entry.policy
 
 
+def _holds(told: Wipe | None, wipe: Wipe) -> bool:
+    """Whether who was told that knows all of this."""
+    return told is not None and told.order == wipe.order and set(told.marks).issuperset(wipe.marks)
+
+
+def _marked(known: Known, news: Marked, now: int) -> Effect | None:
+    entry = known.record
+    if entry is None or entry.wipe is None or entry.wipe.order != news.order or news.mark in entry.wipe.marks:
+        return None
+    wipe = entry.wipe.marked([news.mark])
+    record = msgspec.structs.replace(entry, state=wipe.state, wipe=wipe, unreported=True, updated=now)
+    return Effect(record, policy=known.policy)
+
+
 def _face(record: Record) -> tuple[object, ...]:
     """What of an entry matters to whoever acts on it: all but bookkeeping."""
-    status = (record.state, record.reasons, record.provisional, record.policy)
+    status = (record.state, record.reasons, record.provisional, record.wipe, record.policy)
     return (*status, record.device_type, record.registered, record.note)

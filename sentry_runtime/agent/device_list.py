@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sentry_runtime.agent import policies
+from sentry_runtime.agent.bundler import Bundler
 from sentry_runtime.agent.changes import Effect, Known, News, effect, key_of
+from sentry_runtime.devices.enforcement import Enforcement, applies
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import Saying, Writer
 from sentry_runtime.eas.device_information import DeviceInformation
@@ -47,15 +49,19 @@ class DeviceList:
         self._announce = announce
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device-list")
+        self._enforcements = Bundler(self._thread, self._keep)
         self._waiting: list[_Batch] = []
         self._writing: asyncio.Task[None] | None = None
         self._provisional: set[DeviceKey] = set()
+        self._unreported: set[DeviceKey] = set()
         self._count = 0
         self._policies: Counter[bytes] = Counter()  # only for the writing thread, once it runs
         for record in self._all():
             self._count += 1
             if record.provisional:
                 self._provisional.add(record.key)
+            if record.unreported:
+                self._unreported.add(record.key)
             if record.policy:
                 self._policies[record.policy] += 1
         self._said = sum(1 for _ in store.sayings())  # as the policies
@@ -79,6 +85,11 @@ class DeviceList:
     def provisional_count(self) -> int:
         """How many entries the fail mode admitted."""
         return len(self._provisional)
+
+    @property
+    def unreported(self) -> frozenset[DeviceKey]:
+        """The entries with marks of a wipe that the UEM does not know of."""
+        return frozenset(self._unreported)
 
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key."""
@@ -125,10 +136,19 @@ class DeviceList:
             self._writing = asyncio.create_task(self._drain())
         return await done
 
+    async def keep(self, key: DeviceKey, enforcement: Enforcement | None, after: int | None = None) -> bool:
+        """Keep with an entry what a backend enforces, and announce it; False where there is no such entry, or where the news
+        is none any more (see `applies`). Raises `StoreError`, `ValueError` for a key the list cannot have."""
+        kept = await self._enforcements.put((key, enforcement, after))
+        if kept:
+            self._announce((key,))
+        return kept
+
     async def close(self) -> None:
         """Finish what is being written."""
         if self._writing is not None:
             await self._writing
+        await self._enforcements.finish()
         self._thread.shutdown()
 
     async def sweep(self) -> None:
@@ -157,6 +177,10 @@ class DeviceList:
                 self._provisional.add(key)
             else:
                 self._provisional.discard(key)
+            if change.record is not None and change.record.unreported:
+                self._unreported.add(key)
+            else:
+                self._unreported.discard(key)
         visible = tuple(key for key, (_, change) in effects.items() if change.visible)
         if visible:
             self._announce(visible)
@@ -192,6 +216,20 @@ class DeviceList:
         self._said -= silenced
         return outcomes
 
+    def _keep(self, news: list[tuple[DeviceKey, Enforcement | None, int | None]]) -> list[bool]:
+        """In the writing thread, so that nothing comes between the look and the word."""
+        overlay: dict[DeviceKey, Enforcement | None] = {}
+        outcomes = []
+        for key, enforcement, after in news:
+            held = overlay[key] if key in overlay else self._store.enforcement(key)
+            kept = self._store.get(key) is not None and applies(held, after)
+            outcomes.append(kept)
+            if kept:
+                overlay[key] = enforcement
+        if overlay:
+            self._store.write(enforced=overlay)
+        return outcomes
+
     def _write_saying(self, key: DeviceKey, information: DeviceInformation) -> bool:
         """In the writing thread, so that no entry goes between the look and the word."""
         new = self._store.said(key) is None
@@ -224,7 +262,7 @@ class DeviceList:
 
     def _known(self, key: DeviceKey, overlay: dict[DeviceKey, Effect], cursor: int) -> Known:
         if key in overlay:
-            return Known(overlay[key].record, overlay[key].removed_at, cursor)
+            return Known(overlay[key].record, overlay[key].removed_at, cursor, overlay[key].policy)
         return Known(self._store.get(key), self._store.removed_at(key), cursor)
 
     def _all(self) -> Iterable[Record]:

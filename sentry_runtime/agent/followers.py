@@ -34,11 +34,18 @@ class Followers:
     def announce(self, keys: tuple[DeviceKey, ...]) -> None:
         """Tell everybody, without waiting for anybody."""
         for start in range(0, len(keys), KEYS_PER_LINE):
-            line = _encode(control.Changed(keys=keys[start : start + KEYS_PER_LINE])) + b"\n"
-            for writer in self._writers:
-                writer.write(line)
-                if writer.transport.get_write_buffer_size() > BACKLOG_BYTES:
-                    writer.transport.abort()
+            self._say(control.Changed(keys=keys[start : start + KEYS_PER_LINE]))
+
+    def announce_certificates(self) -> None:
+        """Tell everybody that certificates are to be judged anew."""
+        self._say(control.CertificatesChanged())
+
+    def _say(self, news: control.News) -> None:
+        line = _encode(news) + b"\n"
+        for writer in self._writers:
+            writer.write(line)
+            if writer.transport.get_write_buffer_size() > BACKLOG_BYTES:
+                writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)

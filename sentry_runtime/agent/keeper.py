@@ -30,8 +30,8 @@ class Feeds(Protocol):
 
 
 class Keeper:
-    """`run` never ends by itself; every problem of the link is audited, counted and tried again. `linked` is called after each
-    round in which the UEM answered."""
+    """`run` never ends by itself; every problem of the link is audited, counted and tried again. `linked` is called in each
+    round in which the UEM has answered."""
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class Keeper:
             await self._load()
             if self._circuit.succeeded():
                 self._audit("uem_up")
-            await self._questions.correct()
             self._linked()
+            await self._questions.correct()
         except LinkDownError as error:
             if self._circuit.failed():
                 self._audit("uem_down", detail=str(error))

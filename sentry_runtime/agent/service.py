@@ -5,18 +5,25 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sentry_runtime import control
 from sentry_runtime.agent.circuit import Circuit
+from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
+from sentry_runtime.agent.fetch import Fetcher
 from sentry_runtime.agent.followers import Followers
 from sentry_runtime.agent.informer import Informer
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.responder import Responder
+from sentry_runtime.agent.revocation import Revocation
+from sentry_runtime.agent.wipe_reports import WipeReports
+from sentry_runtime.certificates import authorities
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import Record
-from sentry_runtime.devices.store import Writer, fits
+from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
@@ -42,10 +49,12 @@ class Parts:
     devices: DeviceList
     questions: Questions
     informer: Informer
+    wipes: WipeReports
     keeper: Keeper
     circuit: Circuit
     followers: Followers
     push: PushServer
+    revocation: Revocation | None = None
 
 
 class Desk:
@@ -57,11 +66,16 @@ class Desk:
         self._may: dict[type[control.Request], frozenset[int]] = {
             control.Ask: access.gateway,
             control.Follow: access.gateway,
+            control.MarkWipe: access.gateway,
             control.Describe: access.gateway,
+            control.KeepEnforcement: access.gateway,
             control.Status: both,
             control.ListDevices: access.management,
             control.ShowDevice: access.management,
             control.ShowDetails: access.management,
+            control.CheckCertificate: access.gateway,
+            control.ShowRevocation: access.management,
+            control.PurgeRevocation: access.management,
         }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
@@ -73,11 +87,22 @@ class Desk:
                 return await self._parts.questions.ask(request)
             case control.Follow():
                 return self._parts.followers.stream()
-            case control.Describe():
-                await self._parts.informer.take(request)
-                return None
+            case control.Describe() | control.KeepEnforcement() | control.MarkWipe():
+                return await self._told(request)
+            case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
+                return await self._revocation(request)
             case _:
                 return self._shown(request)
+
+    async def _told(self, request: control.Describe | control.KeepEnforcement | control.MarkWipe) -> object:
+        """What a gateway has learned of a device."""
+        match request:
+            case control.MarkWipe():
+                return await self._parts.wipes.take(request)
+            case control.KeepEnforcement():
+                return await self._keep(request)
+        await self._parts.informer.take(request)
+        return None
 
     def _shown(self, request: control.Request) -> object:
         match request:
@@ -89,6 +114,19 @@ class Desk:
                 return [self._details(record) for record in self._parts.devices.of_device(request.device_id)]
             case _:
                 return self.status()
+
+    async def _revocation(
+        self, request: control.CheckCertificate | control.ShowRevocation | control.PurgeRevocation
+    ) -> object:
+        revocation = self._parts.revocation
+        if isinstance(request, control.ShowRevocation):
+            return [] if revocation is None else revocation.shown()
+        if revocation is None:
+            raise Refused("unavailable", "the settings do not say how revocation is known")
+        if isinstance(request, control.CheckCertificate):
+            return await revocation.check(request.certificate)
+        await revocation.purge(request.by)
+        return None
 
     def _details(self, record: Record) -> control.Details:
         devices = self._parts.devices
@@ -116,8 +154,18 @@ class Desk:
             "questions_open": parts.questions.open,
             "refused": parts.questions.counters.refused,
             "fail_mode": parts.questions.counters.fail_mode,
+            "wipe_reports": parts.wipes.sent,
+            "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
         }
+
+    async def _keep(self, request: control.KeepEnforcement) -> bool:
+        if not fits(request.key):
+            raise Refused("invalid", "`key` is none that the device list can have")
+        try:
+            return await self._parts.devices.keep(request.key, request.enforcement, request.after)
+        except StoreError as error:
+            raise Refused("unavailable", str(error)) from error
 
     def _list(self, request: control.ListDevices) -> list[object]:
         if request.after is not None and not fits(request.after):
@@ -136,9 +184,12 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         audit("agent_started", count=parts.devices.count)
         background = [
             asyncio.create_task(parts.keeper.run()),
+            asyncio.create_task(parts.wipes.run()),
             asyncio.create_task(parts.informer.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
+        if parts.revocation is not None:
+            background.append(asyncio.create_task(parts.revocation.run()))
         ended = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -170,9 +221,15 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
         await questions.forget_admitted()
         informer = Informer(devices, link, circuit, audit=audit)
+        wipes = WipeReports(devices, link, circuit, questions.link_lost, audit=audit)
+
+        def linked() -> None:
+            informer.retry()
+            wipes.wake()
+
         keeper = Keeper(
             *(devices, link, circuit, questions),
-            linked=informer.retry,
+            linked=linked,
             resync_seconds=uem.resync_seconds,
             audit=audit,
             clock=time.monotonic,
@@ -181,7 +238,29 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
-        yield Parts(devices, questions, informer, keeper, circuit, followers, push)
+        revocation = await _revocation(settings, stack, followers, audit)
+        yield Parts(devices, questions, informer, wipes, keeper, circuit, followers, push, revocation)
+
+
+async def _revocation(
+    settings: Settings, stack: contextlib.AsyncExitStack, followers: Followers, audit: Audit
+) -> Revocation | None:
+    """What devices' certificates are judged by, where the settings want it. Raises `SettingsError`."""
+    auth = settings.gateway.device_authentication
+    rules = auth.revocation
+    if rules is None:
+        return None
+    held = authorities.load(*(path for path in (auth.authorities, auth.issuers) if path is not None))
+    folder = Path(settings.paths.revocation)
+    fetcher = await stack.enter_async_context(Fetcher())
+    crls = Crls(rules, held, folder, fetcher, now=time.time, audit=audit)
+    responder = None
+    if rules.ocsp_url is not None:
+        responder = Responder(rules.ocsp_url, rules, fetcher, folder / "ocsp.json", now=time.time)
+    made = Revocation(rules, held, crls, responder, now=time.time, audit=audit, changed=followers.announce_certificates)
+    await made.load()
+    stack.callback(made.close)
+    return made
 
 
 async def _stay_alive(devices: DeviceList, notifier: Notifier) -> None:

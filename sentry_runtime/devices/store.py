@@ -5,6 +5,7 @@
 | device id, NUL, principal | msgpack of `Record` |
 | NUL `cursor` | the UEM's change number up to which everything is in the list |
 | NUL NUL device id, NUL, principal | the change number by which the entry was removed |
+| NUL `enforced` NUL device id, NUL, principal | msgpack of `Enforcement`: what a backend's own policy has come to for an entry |
 | NUL `policy` NUL, SHA-256 | msgpack of the `Policy` with this digest: once, however many entries name it |
 | NUL `says` NUL device id, NUL, principal | msgpack of `Saying`: what the device of an entry says of itself |
 
@@ -23,12 +24,13 @@ from pathlib import Path
 import lmdb
 import msgspec
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, digest
 
 DEVICE_ID_BYTES = 64  # MS-ASHTTP allows 32 characters in a query; a GUID in hex has 32; real clients stay below 64
-PRINCIPAL_BYTES = 320  # RFC 3696: 64 of local part, "@", 255 of domain. With the id and two marks: below LMDB's 511
+PRINCIPAL_BYTES = 320  # RFC 3696: 64 of local part, "@", 255 of domain. With the id and the marks: below LMDB's 511
 MAP_BYTES = 1 << 30  # address space, not disk: three million entries of 300 bytes; the largest fleet has 100,000
 READERS = 126  # LMDB's own default: far above one slot per worker (one per core) and a few diagnostic readers
 DATA_MODE = 0o640  # the group (the gateway) reads, only the owner (the agent) writes
@@ -36,12 +38,14 @@ LOCK_MODE = 0o660  # a reader registers itself in the lock file, so the group mu
 
 _CURSOR = b"\0cursor"
 _REMOVED = b"\0\0"
+_ENFORCED = b"\0enforced\0"
 _POLICY = b"\0policy\0"
 _SAYS = b"\0says\0"
 _FIRST_DEVICE = b"\1"  # the lowest byte with which a device id can begin
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
+_decode_enforcement = msgspec.msgpack.Decoder(Enforcement).decode
 _decode_policy = msgspec.msgpack.Decoder(Policy).decode
 
 
@@ -120,6 +124,19 @@ class Reader:
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy for the entry of this key. Raises `StoreError`."""
+        if not fits(key):
+            return None
+        try:
+            with self._env.begin(buffers=True) as txn:
+                value = txn.get(_ENFORCED + encode_key(key))
+                return None if value is None else _decode_enforcement(value)
+        except msgspec.MsgspecError as error:
+            raise EntryUnreadableError(f"{self._path}: a backend's keys for {key.device_id}: {error}") from error
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
     def of_device(self, device_id: str) -> list[Record]:
         """All entries of this device id, in the order of their principals. Raises `StoreError`."""
         try:
@@ -143,7 +160,7 @@ class Reader:
         """Whether any entry names a policy. Raises `StoreError`."""
         try:
             with self._env.begin() as txn:
-                return any(place.startswith(_POLICY) for place, _ in _from(txn, _POLICY, 1))
+                return any(True for _ in _under(txn, _POLICY))
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
@@ -182,6 +199,16 @@ class Writer:
             value = txn.get(encode_key(key))
         return None if value is None else _decode(value)
 
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy for this key; nothing that cannot be read. Raises `ValueError` for a key
+        that does not `fits`."""
+        with self._begin() as txn:
+            value = txn.get(_ENFORCED + encode_key(key))
+        try:
+            return None if value is None else _decode_enforcement(value)
+        except msgspec.MsgspecError:
+            return None
+
     def removed_at(self, key: DeviceKey) -> int:
         """The change number by which the UEM removed this entry, 0 if it did not (or the note was no longer needed)."""
         with self._begin() as txn:
@@ -205,13 +232,15 @@ class Writer:
         policies: Iterable[Policy] = (),
         forget: Iterable[bytes] = (),
         says: Mapping[DeviceKey, Saying] | None = None,
+        enforced: Mapping[DeviceKey, Enforcement | None] | None = None,
     ) -> None:
         """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor, policies
-        that entries name, digests of those that none names any more, what devices say.
+        that entries name, digests of those that none names any more, what devices say, what backends enforce (None: nothing
+        any more).
 
         A remembered removal ends when its entry is written again, or when the cursor has reached it. With an entry goes what
-        its device said. Raises `ValueError` (a key that does not `fits`), `StoreFullError` or `StoreError`; then nothing was
-        written.
+        its device said and what is enforced on it, and without one nothing that is enforced is kept. Raises `ValueError` (a
+        key that does not `fits`), `StoreFullError` or `StoreError`; then nothing was written.
         """
         try:
             with self._env.begin(write=True) as txn:
@@ -219,6 +248,7 @@ class Writer:
                     place = encode_key(key)
                     txn.delete(place)
                     txn.delete(_SAYS + place)
+                    txn.delete(_ENFORCED + place)
                 for policy in policies:
                     txn.put(_POLICY + digest(policy), _encode(policy), overwrite=False)
                 for gone in forget:
@@ -232,7 +262,9 @@ class Writer:
                 for key, version in removed_at:
                     place = encode_key(key)
                     txn.delete(place)
+                    txn.delete(_ENFORCED + place)
                     txn.put(_REMOVED + place, b"%d" % version)
+                _enforce(txn, enforced or {})
                 if cursor is not None:
                     txn.put(_CURSOR, b"%d" % cursor)
                     _forget_removals(txn, cursor)
@@ -257,9 +289,7 @@ class Writer:
     def sayings(self) -> Iterator[tuple[DeviceKey, Saying]]:
         """All that devices say, in key order."""
         with self._begin() as txn:
-            for place, value in _from(txn, _SAYS, None):
-                if not place.startswith(_SAYS):
-                    return
+            for place, value in _under(txn, _SAYS):
                 device_id, _, principal = place[len(_SAYS) :].decode().partition("\0")
                 yield DeviceKey(device_id, principal), _decode_saying(value)
 
@@ -299,21 +329,33 @@ def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tu
         yield item
 
 
+def _under(txn: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What lies under keys that begin so, and nothing behind them."""
+    for place, value in _from(txn, prefix, None):
+        if not place.startswith(prefix):
+            return
+        yield place, value
+
+
+def _enforce(txn: lmdb.Transaction, enforced: Mapping[DeviceKey, Enforcement | None]) -> None:
+    for key, held in enforced.items():
+        place = encode_key(key)
+        if held is None or txn.get(place) is None:
+            txn.delete(_ENFORCED + place)
+        else:
+            txn.put(_ENFORCED + place, _encode(held))
+
+
 def _of_device(txn: lmdb.Transaction, device_id: str) -> list[Record]:
     if not _part_fits(device_id, DEVICE_ID_BYTES):
         return []
     prefix = device_id.encode() + b"\0"
-    found = []
-    for place, value in _from(txn, prefix, None):
-        if not place.startswith(prefix):
-            break
-        found.append(_decode(value))
-    return found
+    return [_decode(value) for _, value in _under(txn, prefix)]
 
 
 def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:
     """Drop the removals that the cursor has passed: from there on the cursor itself says that such news is old."""
-    notes = [(place, int(value)) for place, value in _from(txn, _REMOVED, None) if place.startswith(_REMOVED)]
+    notes = [(place, int(value)) for place, value in _under(txn, _REMOVED)]
     for place, version in notes:
         if version <= cursor:
             txn.delete(place)

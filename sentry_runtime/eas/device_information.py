@@ -4,7 +4,7 @@ WBXML."""
 import msgspec
 
 from sentry_runtime.eas.codepages import SETTINGS
-from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element
+from sentry_runtime.eas.wbxml import DEVICE_PARTS, Element, WbxmlError, decode, element
 
 FIELD_CHARS = 64  # of one field that is kept; names of models, systems and mail programs are shorter
 SETTINGS_BYTES = 8_192  # of a Settings request that is listened to: one with every field is below 2 KiB
@@ -55,7 +55,7 @@ def write(device: DeviceInformation) -> Element:
 def in_settings(body: bytes) -> DeviceInformation | None:
     """What the body of a Settings request says; None where it says nothing of this, or is no Settings."""
     try:
-        root = decode(body)
+        root = decode(body, DEVICE_PARTS)
     except WbxmlError:
         return None
     if (root.page, root.token) != (SETTINGS.number, SETTINGS.tokens["Settings"]):

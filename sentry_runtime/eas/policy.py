@@ -8,7 +8,9 @@ import enum
 import functools
 import hashlib
 import hmac
-from typing import Annotated
+from collections.abc import Collection, Iterable
+from typing import Annotated, NamedTuple
+from xml.sax.saxutils import quoteattr
 
 import msgspec
 
@@ -32,7 +34,7 @@ _Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40}$")]  # SHA-1, as MS-A
 
 
 class PolicyError(ValueError):
-    """A document that holds what MS-ASPROV does not allow; the message says what was found."""
+    """A policy or a document that holds what MS-ASPROV, or a bound of ours, does not allow; the message says what was found."""
 
 
 class Phase(enum.StrEnum):
@@ -46,7 +48,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The elements of an EASProvisionDoc, by their names in lower case with underscores; None: not said, so not sent.
 
     The numbers are those of MS-ASPROV: lengths in characters, times in seconds, expiration in days, sizes in bytes (-1: no
-    truncation), filters and algorithms by their codes. A hash is 40 lower-case hex digits.
+    truncation), filters and algorithms by their codes. A hash is 40 lower-case hex digits. Raises `PolicyError` for what no type
+    can say.
     """
 
     device_password_enabled: bool = False
@@ -94,10 +97,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         if self.max_calendar_age_filter is not None and self.max_calendar_age_filter not in _CALENDAR_AGES:
-            raise ValueError(f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed")
+            raise PolicyError(
+                f"max_calendar_age_filter is {self.max_calendar_age_filter}; 0, 4, 5, 6 and 7 are allowed"
+            )
         names = sum(len(name.encode()) for name in self.unapproved_in_rom_application_list)
         if names > NAMES_BYTES:
-            raise ValueError(f"names of {names} bytes; at most {NAMES_BYTES} together are allowed")
+            raise PolicyError(f"names of {names} bytes; at most {NAMES_BYTES} together are allowed")
 
 
 TEMPORARY = Policy(
@@ -122,11 +127,12 @@ def elements_of(protocol: str) -> dict[str, str]:
     return ELEMENTS
 
 
-def document(policy: Policy, protocol: str) -> Element:
-    """The EASProvisionDoc for a client of this version (12.0 and later)."""
+def document(policy: Policy, protocol: str, also: Collection[str] = ()) -> Element:
+    """The EASProvisionDoc for a client of this version (12.0 and later), with the fields `also` whatever the version."""
     parts = []
-    for name, tag in elements_of(protocol).items():
-        value = getattr(policy, name)
+    known = elements_of(protocol)
+    for name, tag in ELEMENTS.items():
+        value = getattr(policy, name) if name in known or name in also else None
         if name == _UNAPPROVED:
             if value:
                 parts.append(element(PROVISION, tag, *(element(PROVISION, "ApplicationName", one) for one in value)))
@@ -187,13 +193,31 @@ def _number(tag: str, text: str) -> int:
 _AE = r"HKLM\Comm\Security\Policy\LASSD\AE\{50C13377-C66D-400C-889E-C316FC4AB374}"
 _LASSD = r"HKLM\Comm\Security\Policy\LASSD"
 _PASSWORD = r"HKLM\Comm\Security\Policy\LASSD\LAP\lap_pw"  # noqa: S105 - a registry path
+_SECURITY, _REGISTRY = "SecurityPolicy", "Registry"
 
 
-def wap_document(policy: Policy) -> str:
+class Parameter(NamedTuple):
+    """A parameter of a WAP provisioning document: the types of the characteristics around it, and its attributes."""
+
+    path: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """Its name; "" where it has none."""
+        return dict(self.attributes).get("name", "")
+
+    @property
+    def value(self) -> str:
+        """Its value; "" where it has none."""
+        return dict(self.attributes).get("value", "")
+
+
+def wap_document(policy: Policy, others: Iterable[Parameter] = ()) -> str:
     """The WAP provisioning document for a client of 2.5: of a policy it can say the password's form and the lock.
 
     Security policy 4131 is 0 where a password is required. The lock's time is in whole minutes, rounded towards the
-    stricter side. PasswordComplexity is 0 for letters and digits, 2 for either.
+    stricter side. PasswordComplexity is 0 for letters and digits, 2 for either. `others` stand in it as they are.
     """
     required = policy.device_password_enabled
     registry = ""
@@ -207,15 +231,22 @@ def wap_document(policy: Policy) -> str:
         if policy.min_device_password_length is not None:
             registry += _characteristic(_PASSWORD, ("MinimumPasswordLength", policy.min_device_password_length))
         complexity = 0 if policy.alphanumeric_device_password_required else 2
-        registry = f'<characteristic type="Registry">{registry}'
+        registry = f'<characteristic type="{_REGISTRY}">{registry}'
         registry += _characteristic(_PASSWORD, ("PasswordComplexity", complexity)) + "</characteristic>"
-    security = _characteristic("SecurityPolicy", ("4131", 0 if required else 1))
-    return f"<wap-provisioningdoc>{security}{registry}</wap-provisioningdoc>"
+    security = _characteristic(_SECURITY, ("4131", 0 if required else 1))
+    return f"<wap-provisioningdoc>{security}{registry}{''.join(map(_as_it_is, others))}</wap-provisioningdoc>"
 
 
 def _characteristic(kind: str, *parameters: tuple[str, int]) -> str:
     inner = "".join(f'<parm name="{name}" value="{value}"/>' for name, value in parameters)
     return f'<characteristic type="{kind}">{inner}</characteristic>'
+
+
+def _as_it_is(parameter: Parameter) -> str:
+    inner = "<parm" + "".join(f" {name}={quoteattr(value)}" for name, value in parameter.attributes) + "/>"
+    for kind in reversed(parameter.path):
+        inner = f"<characteristic type={quoteattr(kind)}>{inner}</characteristic>"
+    return inner
 
 
 def digest(policy: Policy) -> bytes:

@@ -17,6 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 PRINCIPAL_BYTES = 320  # as in the device list
+# As it is written: with a domain in front, its letters and their marks apart. To put marks in order takes time by the square
+# of their number, and who sends them has shown no password yet.
+WRITTEN_CHARS = 640
 NETBIOS_CHARS = 15  # MS-NBTE 1.1: sixteen, of which the last says what kind of name it is
 
 _NETBIOS = re.compile(r"[^\s.@\\/:*?\"<>|,=+;\[\]]{1,15}")
@@ -77,6 +80,8 @@ def canonical(name: str) -> str:
     A domain before a user principal name says nothing new (`CORP\\user@corp.example` is `user@corp.example`). Raises
     `PrincipalError`.
     """
+    if len(name) > WRITTEN_CHARS:
+        raise PrincipalError("principal_malformed")
     folded = _folded(name).strip(" ")
     domain, backslash, user = folded.rpartition("\\")
     if backslash and "@" not in user:

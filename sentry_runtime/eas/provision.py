@@ -7,7 +7,7 @@ from sentry_runtime.eas import policy as policies
 from sentry_runtime.eas.codepages import PROVISION, SETTINGS, Page
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
-from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element, encode
+from sentry_runtime.eas.wbxml import DEVICE_PARTS, PARTS, Element, WbxmlError, decode, element, encode
 
 BYTES = 65_536  # a request with every field of DeviceInformation stays below 4 KiB, a full document below 32 KiB
 TEXT_CHARS = 1_024  # of a policy's type or key; MS-ASPROV allows a key 64
@@ -30,7 +30,7 @@ APPLIED_PARTLY = 2
 NOT_APPLIED = 3
 MANAGED_ELSEWHERE = 4
 
-_ACCOUNT_WIPE_VERSIONS = frozenset({"16.1"})
+ACCOUNT_WIPE_VERSIONS = frozenset({"16.1"})  # MS-ASPROV 2.2.2.1
 _UINT32_MAX = 0xFFFF_FFFF
 
 
@@ -68,12 +68,13 @@ Request = Ask | Acknowledgement | WipeAcknowledgement
 
 @dataclass(frozen=True, slots=True)
 class PolicyAnswer:
-    """The Policy of a response. `document` is a `Policy` with `EAS_WBXML`, the text of the document with `WAP_XML`."""
+    """The Policy of a response. `document` is a `Policy` with `EAS_WBXML` (or the EASProvisionDoc itself, as it shall be or
+    was sent), the text of the document with `WAP_XML`."""
 
     policy_type: str
     status: int = SUCCESS
     key: int | None = None
-    document: Policy | str | None = None
+    document: Policy | Element | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def policy_answer(policy: Policy, policy_type: str, key: int) -> PolicyAnswer:
 
 def decode_request(data: bytes) -> Request:
     """Read the body of a Provision request. Raises `ProvisionError`."""
-    root = _root(data)
+    root = _root(data, DEVICE_PARTS)
     for name, account_only in (("RemoteWipe", False), ("AccountOnlyRemoteWipe", True)):
         wipe = root.child(PROVISION, name)
         if wipe is not None:
@@ -152,20 +153,20 @@ def encode_response(response: Response, protocol: str) -> bytes:
     parts.append(_status(response.status))
     if response.policy is not None:
         parts.append(_policies(*_policy_parts(response.policy, protocol)))
-    if response.account_only_remote_wipe and protocol in _ACCOUNT_WIPE_VERSIONS:
+    if response.account_only_remote_wipe and protocol in ACCOUNT_WIPE_VERSIONS:
         parts.append(element(PROVISION, "AccountOnlyRemoteWipe"))
     if response.remote_wipe:
         parts.append(element(PROVISION, "RemoteWipe"))
     return encode(element(PROVISION, "Provision", *parts))
 
 
-def decode_response(data: bytes) -> Response:
-    """Read a server's answer. Raises `ProvisionError`."""
+def decode_response(data: bytes, *, as_sent: bool = False) -> Response:
+    """Read a server's answer; `as_sent`: with its EASProvisionDoc as an element. Raises `ProvisionError`."""
     root = _root(data)
     device, found = root.child(SETTINGS, "DeviceInformation"), _policy(root)
     return Response(
         status=_required(root, "Status"),
-        policy=None if found is None else _read_policy(found),
+        policy=None if found is None else _read_policy(found, as_sent=as_sent),
         device_status=None if device is None else _optional(device, "Status", SETTINGS),
         remote_wipe=root.child(PROVISION, "RemoteWipe") is not None,
         account_only_remote_wipe=root.child(PROVISION, "AccountOnlyRemoteWipe") is not None,
@@ -183,13 +184,13 @@ def _policy_parts(answer: PolicyAnswer, protocol: str) -> list[Element]:
     return parts
 
 
-def _read_policy(found: Element) -> PolicyAnswer:
+def _read_policy(found: Element, *, as_sent: bool) -> PolicyAnswer:
     data = found.child(PROVISION, "Data")
-    whole: Policy | str | None = None
+    whole: Policy | Element | str | None = None
     if data is not None:
         inner = data.child(PROVISION, "EASProvisionDoc")
         try:
-            whole = data.text if inner is None else policies.read_document(inner)
+            whole = data.text if inner is None else inner if as_sent else policies.read_document(inner)
         except policies.PolicyError as error:
             raise ProvisionError(str(error)) from None
     key = _optional(found, "PolicyKey")
@@ -199,11 +200,11 @@ def _read_policy(found: Element) -> PolicyAnswer:
 # Parts of both
 
 
-def _root(data: bytes) -> Element:
+def _root(data: bytes, parts: int = PARTS) -> Element:
     if len(data) > BYTES:
         raise ProvisionError(f"{len(data)} bytes; at most {BYTES} are allowed")
     try:
-        root = decode(data)
+        root = decode(data, parts)
     except WbxmlError as error:
         raise ProvisionError(str(error)) from None
     if (root.page, root.token) != (PROVISION.number, PROVISION.tokens["Provision"]):

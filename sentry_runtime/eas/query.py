@@ -59,6 +59,7 @@ _BASE64_ESCAPE = re.compile(rb"%(2[Bb]|2[Ff]|3[Dd])")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\-_]+={0,2}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_PLAIN_KEY = re.compile(rb"(?i)((?:^|&)policykey=)[^&]*")
 _BASE64_SPECIAL = re.compile(rb"[+/=]")
 _BLOB_DEVICE_ID = 4  # where its size stands, behind version, command and locale
 _POLICY_KEY = re.compile(r"[0-9]{1,10}")
@@ -102,17 +103,32 @@ def parse(query: bytes, version: str | None = None, policy_key: str | None = Non
     return _blob(text, version, policy_key)
 
 
-def without_policy_key(query: bytes) -> bytes:
-    """The query with the policy key of the base64 form set to 0, else byte for byte; it must be one that `parse` took."""
+def is_base64(query: bytes) -> bool:
+    """Whether a query that `parse` took is of the base64 form, which holds the policy key itself."""
+    return b"&" not in query and b"=" not in _BASE64_ESCAPE.sub(_unescape_one, query).rstrip(b"=")
+
+
+def with_policy_key(query: bytes, key: int) -> bytes:
+    """The query with this policy key (0: none) wherever it had one, else byte for byte; it must be one that `parse` took.
+
+    A base64 form gets room for the key where it had none. The plain form has its key in a header, but for some clients'
+    phase 2, which have it in a parameter of their own.
+    """
+    if not is_base64(query):
+        return _PLAIN_KEY.sub(rb"\g<1>%d" % key, query)
     text = _BASE64_ESCAPE.sub(_unescape_one, query)
-    if b"&" in query or b"=" in text.rstrip(b"="):
-        return query
     blob = bytearray(_decode(text))
     at = _BLOB_DEVICE_ID + 1 + blob[_BLOB_DEVICE_ID]  # the size of the key
-    if not any(blob[at + 1 : at + 1 + blob[at]]):
+    size = 4 if key else blob[at]
+    held = bytes((size,)) + key.to_bytes(size, "little")
+    if blob[at : at + 1 + blob[at]] == held:
         return query
-    blob[at + 1 : at + 1 + blob[at]] = bytes(blob[at])
-    digits = base64.b64encode(blob).rstrip(b"=") + text[len(text.rstrip(b"=")) :]
+    blob[at : at + 1 + blob[at]] = held
+    digits, bare = base64.b64encode(blob), text.rstrip(b"=")
+    if len(digits.rstrip(b"=")) == len(bare):
+        digits = digits.rstrip(b"=") + text[len(bare) :]  # as the client wrote it
+    elif bare == text and len(bare) % 4:
+        digits = digits.rstrip(b"=")  # the client does not pad
     if b"-" in text or b"_" in text:
         digits = digits.translate(_TO_URL_SAFE)
     return _BASE64_SPECIAL.sub(_escape_one, digits) if b"%" in query else digits

@@ -12,6 +12,7 @@ from sentry_runtime.eas.codepages import (
     ITEMS,
     MEETING,
     MOVE,
+    PAGES,
     PING,
     PROVISION,
     RESOLVE,
@@ -20,10 +21,11 @@ from sentry_runtime.eas.codepages import (
     VALIDATE,
     Page,
 )
-from sentry_runtime.eas.wbxml import element, encode
+from sentry_runtime.eas.wbxml import Element, WbxmlError, decode, element, encode
 
 # Statuses of MS-ASCMD 2.2.2 ("common status codes", valid from 14.0 on).
 DEVICE_IS_BLOCKED = 129
+REMOTE_WIPE_REQUESTED = 140
 DEVICE_NOT_PROVISIONED = 142
 POLICY_REFRESH = 143
 INVALID_POLICY_KEY = 144
@@ -31,6 +33,8 @@ MAXIMUM_DEVICES_REACHED = 177
 # Statuses of Ping, all versions (MS-ASCMD 2.2.3.177.13).
 PING_NO_CHANGES = 1
 PING_FOLDER_SYNC_NEEDED = 7
+
+_DIGITS = 3  # of a status
 
 _STATUS_VERSIONS = frozenset({"14.0", "14.1", "16.0", "16.1"})
 
@@ -61,6 +65,31 @@ _PLACES: dict[str, tuple[Page, tuple[str, ...]]] = {
 def speaks_status(protocol: str) -> bool:
     """Whether a client of this version reads the common status codes (14.0 and later); older ones know HTTP codes only."""
     return protocol in _STATUS_VERSIONS
+
+
+def stated(body: bytes) -> int | None:
+    """The status by which a whole command fails or not: the first one directly below the document's root, or below its first
+    element. None where there is none, and for what is no document.
+
+    On whatever page it stands: there are servers that have it on that of Sync in the answer to any command.
+    """
+    try:
+        root = decode(body)
+    except WbxmlError:
+        return None
+    elements = [part for part in root.content if isinstance(part, Element)]
+    found = _status_in(elements)
+    if found is None and elements:
+        found = _status_in([part for part in elements[0].content if isinstance(part, Element)])
+    return found
+
+
+def _status_in(elements: list[Element]) -> int | None:
+    for part in elements:
+        page = PAGES.get(part.page)
+        if page is not None and page.tokens.get("Status") == part.token:
+            return int(part.text) if part.text.isascii() and part.text.isdigit() and len(part.text) <= _DIGITS else None
+    return None
 
 
 def status_body(command: str, status: int) -> bytes | None:

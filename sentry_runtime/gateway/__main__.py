@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentry_runtime.gateway.supervisor import Supervisor, prepare
+from sentry_runtime.gateway.generation import prepare
+from sentry_runtime.gateway.supervisor import Supervisor
 from sentry_runtime.settings import SETTINGS_PATH, SettingsError
 from sentry_runtime.systemd import Notifier
 

@@ -2,7 +2,8 @@
 
 A request that could be read has exactly two lines, `request` and `outcome`, joined by `id`. One that could not (malformed,
 too large, too slow) has exactly one, `refused`. A connection that never came to a request has at most one, since anybody
-can make thousands of them: `connection_refused` (not taken), `handshake_failed` or `connection_silent`.
+can make thousands of them: `connection_refused` (not taken), `proxy_refused`, `handshake_failed`, `certificate_refused` or
+`connection_silent`.
 """
 
 import os
@@ -13,8 +14,10 @@ from typing import Protocol
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway.decide import Action, Unreadable, Verdict
+from sentry_runtime.gateway.gate import place_of
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.metrics import Counters
 
 TURNED_AWAY_LINES = 10  # a second, of connections without a request; the counters have all of them
@@ -26,11 +29,17 @@ _NO_VERDICT = Verdict(Action.ALLOW)  # of a request that came to none: nothing o
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where a connection comes from, and the listener that took it."""
+    """Where a connection comes from, and the listener that took it. `shared`: it is a balancer's, and may be anybody's."""
 
     source: str
     port: int
     listener: str
+    shared: bool = False
+
+    @property
+    def place(self) -> str:
+        """What counts as one source (`gate.place_of`); "" where that would be nobody in particular."""
+        return "" if self.shared else place_of(self.source)
 
 
 class Running(Protocol):
@@ -51,7 +60,7 @@ class Running(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """How an exchange ended. `action` is allow, block, provision, throttle, deny (the gateway's own no) or fail; `verdict`
+    """How an exchange ended. `action` is allow, block, provision, wipe, throttle, deny (the gateway's own no) or fail; `verdict`
     is the last that was found on its device, if it came to one."""
 
     action: str
@@ -99,6 +108,7 @@ class Account:
                 device_type=who.device_type,
                 principal=who.principal,
                 protocol=who.protocol,
+                certificate=who.certificate,
             )
         )
         return line_id
@@ -132,10 +142,13 @@ class Account:
                 device_type=who.device_type,
                 principal=who.principal,
                 protocol=who.protocol,
+                certificate=who.certificate,
             )
         )
 
-    def refused(self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0) -> None:
+    def refused(
+        self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0, certificate: str = ""
+    ) -> None:
         """Write the single line of something that was no request we could read."""
         self._count += 1
         self._trail.write(
@@ -150,10 +163,41 @@ class Account:
                 reasons=(reason,),
                 status=status,
                 count=count,
+                certificate=certificate,
             )
         )
 
-    def turned_away(self, peer: Peer, event: str, reason: str) -> None:
+    def backend(self, event: str, backend: str, reasons: tuple[str, ...]) -> None:
+        """Write the single line of something about a backend that belongs to no request."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event=event,
+                reasons=reasons,
+                backend=backend,
+            )
+        )
+
+    def redirected(self, seat: Seat, backend: str, host: str, refusal: str) -> None:
+        """Write the single line of a 451 that was followed or, with a `refusal`, was not."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event="backend_redirect",
+                device_id=seat.device,
+                principal=seat.principal,
+                action="deny" if refusal else "allow",
+                reasons=(refusal,) if refusal else (),
+                backend=backend,
+                target=host,
+            )
+        )
+
+    def turned_away(self, peer: Peer, event: str, reason: str, certificate: str = "") -> None:
         """Write the single line of a connection without a request, unless this second has had its share.
 
         `count` of the next line that is written says how many were left out before it.
@@ -165,8 +209,39 @@ class Account:
         if self._this_second > TURNED_AWAY_LINES:
             self._left_out += 1
             return
-        self.refused(peer, event, 0, reason, count=self._left_out)
+        self.refused(peer, event, 0, reason, count=self._left_out, certificate=certificate)
         self._left_out = 0
+
+    def rests(self, kind: str, place: str, principal: str, seconds: float) -> None:
+        """Write that a source or a principal has had too many log-ons refused, and for how many seconds it has to rest."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event="logons_rest",
+                source=place,
+                principal=principal,
+                action="deny",
+                reasons=(f"refused_{kind}",),
+                count=round(seconds),
+            )
+        )
+
+    def lenient(self, certificate: str, principal: str, reason: str) -> None:
+        """Write that this certificate passes although it is not known whether it has been revoked."""
+        self._count += 1
+        self._trail.write(
+            audit.Line(
+                time=audit.timestamp(self._now()),
+                id=f"{self._prefix}-{self._count:x}",
+                event="certificate_lenient",
+                principal=principal,
+                certificate=certificate,
+                action="allow",
+                reasons=(reason,),
+            )
+        )
 
     def begun(self, exchange: Running) -> None:
         """It has gone to the backend."""

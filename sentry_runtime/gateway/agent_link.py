@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -16,10 +17,13 @@ RETRY_SECONDS_MAX = 2.0
 
 log = logging.getLogger(__name__)
 
+Answered = TypeVar("Answered")
+
 _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(control.Answer).decode
 _decode_record = msgspec.json.Decoder(Record).decode
-_decode_changed = msgspec.json.Decoder(control.Changed).decode
+_decode_status = msgspec.json.Decoder(control.CertificateStatus).decode
+_decode_news = msgspec.json.Decoder(control.News).decode
 
 
 class UndecidedError(Exception):
@@ -56,20 +60,39 @@ class Questions:
             done.exception()  # seen: whoever waited has it, and perhaps nobody does any more
 
     async def _ask(self, question: control.Ask) -> Record:
-        try:
-            async with asyncio.timeout(self._seconds):
-                answer = await roundtrip(self._path, question)
-            if answer.error is not None:
-                raise UndecidedError(
-                    answer.error.kind if answer.error.kind in ("busy", "unavailable") else "agent_error"
-                )
-            return _decode_record(answer.result)
-        except TimeoutError:
-            raise UndecidedError("decision_timeout") from None
-        except OSError:
-            raise UndecidedError("agent_down") from None
-        except (msgspec.MsgspecError, ValueError):
-            raise UndecidedError("agent_error") from None
+        return await _answered(self._path, question, self._seconds, _decode_record)
+
+
+class CertificateQuestions:
+    """Asks the agent about certificates: so many at once, the others wait for their turn."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+
+    async def ask(self, der: bytes) -> control.CertificateStatus:
+        """What the agent says. Raises `UndecidedError`."""
+        async with self._turns:
+            return await _answered(self._path, control.CheckCertificate(certificate=der), self._seconds, _decode_status)
+
+
+async def _answered(
+    path: str, question: control.Request, seconds: float, decode: Callable[[msgspec.Raw], Answered]
+) -> Answered:
+    """The agent's answer to one question. Raises `UndecidedError`."""
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await roundtrip(path, question)
+        if answer.error is not None:
+            raise UndecidedError(answer.error.kind if answer.error.kind in ("busy", "unavailable") else "agent_error")
+        return decode(answer.result)
+    except TimeoutError:
+        raise UndecidedError("decision_timeout") from None
+    except OSError:
+        raise UndecidedError("agent_down") from None
+    except (msgspec.MsgspecError, ValueError):
+        raise UndecidedError("agent_error") from None
 
 
 async def roundtrip(path: str, request: control.Request) -> control.Answer:
@@ -90,8 +113,8 @@ async def roundtrip(path: str, request: control.Request) -> control.Answer:
 class Follower:
     """Keeps a `Follow` connection to the agent.
 
-    `on_begin` is called when the agent has begun to tell of changes, `on_change` with the keys of each change, `on_end` when
-    the connection is gone.
+    `on_begin` is called when the agent has begun to tell of changes, `on_change` with the keys of each change,
+    `on_certificates` when certificates are to be judged anew, `on_end` when the connection is gone.
     """
 
     def __init__(
@@ -100,11 +123,13 @@ class Follower:
         *,
         on_begin: Callable[[], None],
         on_change: Callable[[tuple[DeviceKey, ...]], None],
+        on_certificates: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
         self._path = path
         self._on_begin = on_begin
         self._on_change = on_change
+        self._on_certificates = on_certificates
         self._on_end = on_end
 
     async def run(self) -> None:
@@ -131,7 +156,11 @@ class Follower:
                 raise ConnectionError(f"{answer.error.kind}: {answer.error.message}")
             self._on_begin()
             while line := await reader.readline():
-                self._on_change(_decode_changed(line).keys)
+                news = _decode_news(line)
+                if isinstance(news, control.Changed):
+                    self._on_change(news.keys)
+                else:
+                    self._on_certificates()
         finally:
             self._on_end()
             writer.close()

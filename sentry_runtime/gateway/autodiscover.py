@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sentry_runtime.eas import autodiscover, autodiscover_json
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.credentials import Access, Credentials
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.head import Head
@@ -31,21 +32,22 @@ class Reply:
     reason: str
 
 
-def claim(head: Head, asked: Service, access: Access) -> Claim:
-    """Who asks. The JSON form is public by design and names nobody.
+def claim(head: Head, asked: Service, access: Access, badge: Badge | None = None) -> Claim:
+    """Who asks; `badge` is of the certificate that came with it. The JSON form is public by design and names nobody.
 
     Raises `DeniedError` for the XML form: 401 for missing or unusable credentials, 415 for a body that is not plain XML,
     413 for one that is too large.
     """
     who = Credentials("")
     if asked is Service.AUTODISCOVER_XML:
-        who = authenticated(head, access)
+        who = authenticated(head, access, badge)
         media, _, _ = head.single.get(b"content-type", b"").partition(b";")
         if media.strip(b" \t").lower() not in _XML_TYPES or b"content-encoding" in head.single:
             raise DeniedError(415, "media_type")
         if (head.length or 0) > REQUEST_BYTES:
             raise too_large()
-    return Claim(None, (), "", who.principal, "Autodiscover", "", None, who.logon)
+    shown = "" if badge is None else badge.fingerprint
+    return Claim(None, (), "", who.principal, "Autodiscover", "", None, who.logon, "", shown, who.vouched)
 
 
 def too_large() -> DeniedError:

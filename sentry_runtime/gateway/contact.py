@@ -12,15 +12,24 @@ import httptools
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
-from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
+from sentry_runtime.gateway.backends import ROUNDS, STRANGERS, Backends, BackendsDownError
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import HEAD_BYTES
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.pools import Seat
+from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
+from sentry_runtime.gateway.refusals import Attempt, Refusals
 from sentry_runtime.gateway.rewrite import probe_head
+from sentry_runtime.metrics import Counters
 
 USER_AGENT_CHARS = 256  # of what the UEM is told; real ones stay below 100
 PROBES_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
+
+
+_REFUSED = frozenset({401, 403})
 
 
 class CredentialsRefusedError(Exception):
@@ -32,23 +41,30 @@ class Caller:
     """What of a request the probe and the question need beside the claim."""
 
     authorization: bytes
-    source: str
+    peer: Peer
+    principal: str
     user_agent: str
+    device: str
+    """As `Seat` has it."""
 
     @classmethod
-    def of(cls, head: Head, source: str) -> Self:
-        """Of a request that came from this address."""
+    def of(cls, head: Head, peer: Peer, claim: Claim) -> Self:
+        """Of a request that came from there with this claim."""
         agent = head.single.get(b"user-agent", b"").decode("latin-1")[:USER_AGENT_CHARS]
-        return cls(head.single.get(b"authorization", b""), source, agent)
+        return cls(head.single.get(b"authorization", b""), peer, claim.principal, agent, Seat.of(claim).device)
 
 
 class Contacts:
     """Probes credentials and asks the agent; equal probes and equal questions of this worker are one."""
 
-    def __init__(self, backends: Backends, questions: Questions, seconds: float) -> None:
+    def __init__(
+        self, backends: Backends, questions: Questions, seconds: float, refusals: Refusals, counters: Counters
+    ) -> None:
         self._backends = backends
         self._questions = questions
         self._seconds = seconds
+        self._refusals = refusals
+        self._counters = counters
         self._probes: dict[tuple[DeviceKey | None, bytes], asyncio.Task[int]] = {}
 
     async def learn(self, key: DeviceKey, claim: Claim, caller: Caller) -> Record:
@@ -63,54 +79,91 @@ class Contacts:
             )
         )
 
-    async def vouch(self, caller: Caller, key: DeviceKey | None = None) -> None:
-        """Have a backend say that the credentials hold; nothing of it is kept.
+    async def vouch(self, caller: Caller, claim: Claim) -> None:
+        """Have a backend of theirs say that the credentials hold; nothing of it is kept.
 
         Raises `CredentialsRefusedError`, `BackendsDownError` or `UndecidedError`.
         """
-        status = await self._vouched(key, caller)
-        if status in (401, 403):
+        status = await self._vouched(claim, caller)
+        if status in _REFUSED:
             raise CredentialsRefusedError
         if not 200 <= status < 300:
             raise UndecidedError("backend_undecided")
 
-    async def _vouched(self, key: DeviceKey | None, caller: Caller) -> int:
-        asked = (key, caller.authorization)
+    async def _vouched(self, claim: Claim, caller: Caller) -> int:
+        asked = (claim.key, caller.authorization)
         task = self._probes.get(asked)
         if task is None:
             if len(self._probes) >= PROBES_AT_ONCE:
                 raise UndecidedError("busy")
-            task = asyncio.get_running_loop().create_task(self._probe(caller))
+            attempt = self._refusals.begin(caller.principal, caller.authorization, caller.device)
+            if attempt is None:
+                raise UndecidedError("logons_rest")
+            task = asyncio.get_running_loop().create_task(self._probe(Seat.of(claim), caller))
             self._probes[asked] = task
-            task.add_done_callback(lambda done: self._finished(asked, done))
+            task.add_done_callback(lambda done: self._finished(asked, attempt, done))
         return await asyncio.shield(task)
 
-    def _finished(self, asked: tuple[DeviceKey | None, bytes], done: asyncio.Task[int]) -> None:
+    def _finished(self, asked: tuple[DeviceKey | None, bytes], attempt: Attempt, done: asyncio.Task[int]) -> None:
         del self._probes[asked]
+        attempt.end()
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more
 
-    async def _probe(self, caller: Caller) -> int:
-        probe = await self._backends.connect(lambda target: _Probe(target, caller))
+    async def _probe(self, seat: Seat, caller: Caller) -> int:
+        """The status of a backend's answer, of the one that the device is sent to where it is sent to another."""
+        backends, only, hops = self._backends, None, 0
         try:
-            async with asyncio.timeout(self._seconds):
-                return await probe.status
+            async with asyncio.timeout(ROUNDS * backends.connect_seconds + self._seconds):
+                while True:
+                    probe = await backends.connect(seat, lambda target: Probe.of(target, caller), only)
+                    status = await self._answer(probe)
+                    if status != WRONG_SERVER:
+                        break
+                    only, hops = backends.follow(seat, probe.target, location_of(probe.fields), hops), hops + 1
         except TimeoutError:
             raise BackendsDownError("backend_timeout") from None
+        self._note(status, caller)
+        return status
+
+    async def _answer(self, probe: "Probe") -> int:
+        try:
+            async with asyncio.timeout(self._seconds):
+                status = await probe.status
+        except (TimeoutError, BackendsDownError) as error:
+            reason = error.reason if isinstance(error, BackendsDownError) else "backend_timeout"
+            self._backends.answered_badly(probe.target, STRANGERS, reason)
+            raise BackendsDownError(reason) from None
         finally:
             probe.drop()
+        self._backends.answered(probe.target, STRANGERS, status, probe.fields)
+        return status
+
+    def _note(self, status: int, caller: Caller) -> None:
+        if status in _REFUSED:
+            self._counters.logons_refused += 1
+            self._refusals.refused(caller.peer.place, caller.principal, caller.authorization, caller.device)
+        elif 200 <= status < 300:
+            self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization, caller.device)
 
 
-class _Probe(asyncio.Protocol):
-    """Sends one OPTIONS and has the status of its response as a future."""
+class Probe(asyncio.Protocol):
+    """Sends one OPTIONS and has the status of its response as a future; `fields` are there when that is."""
 
-    def __init__(self, target: Target, caller: Caller) -> None:
+    def __init__(self, target: Target, request: bytes) -> None:
+        self.target = target
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._request = probe_head(target.backend, caller.authorization, caller.source)
+        self.fields: list[tuple[bytes, bytes]] = []
+        self._request = request
         self._transport: asyncio.BaseTransport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._bytes = 0
         self._seen = 0
+
+    @classmethod
+    def of(cls, target: Target, caller: Caller) -> Self:
+        """With the credentials of who calls."""
+        return cls(target, probe_head(target.backend, caller.authorization, caller.peer.source))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -131,10 +184,15 @@ class _Probe(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._fail("backend_closed")
 
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        self.fields.append((name, value or b""))
+
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200:
-            self._seen = status
+            self._seen = self._seen or status
+        else:  # an interim response: its fields are not those of the answer
+            self.fields.clear()
 
     def drop(self) -> None:
         """Close; the status, if it has not come, never will."""

@@ -1,4 +1,4 @@
-"""The gateway's control socket: `Status`, `Drain` and `Explain`, served from the supervisor's `select`.
+"""The gateway's control socket, served from the supervisor's `select`: `Status`, `Explain`, and the supervisor's orders.
 
 `control_server` is for processes with an event loop; the supervisor forks and has none.
 """
@@ -24,13 +24,18 @@ CLIENTS = 32  # configd asks one thing at a time
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
+Orders = Mapping[type[control.Request], Callable[[], str]]
+"""Requests without a field, and what each makes the supervisor do; it says why that could not be done, or ""."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """What the supervisor does for each request; `explain` raises `Refused`."""
+    """What the supervisor does for each request; `explain` raises `Refused`, `redirects` gives the answer's line."""
 
     status: Callable[[], Mapping[str, int | str]]
-    drain: Callable[[], None]
     explain: Callable[[control.Explain], control.Explanation]
+    redirects: Callable[[control.ListRedirects | control.ClearRedirects], bytes]
+    orders: Orders
 
 
 class ControlPort:
@@ -112,16 +117,26 @@ class ControlPort:
             request = control.decode_request(line)
         except msgspec.MsgspecError as error:
             return control.refuse("invalid", str(error))
+        return self._served(request)
+
+    def _served(self, request: control.Request) -> bytes:
         match request:
             case control.Status():
                 return control.answer(self._handlers.status())
-            case control.Drain():
-                self._handlers.drain()
-                return control.answer(None)
             case control.Explain():
                 return self._explained(request)
+            case control.ListRedirects() | control.ClearRedirects():
+                return self._handlers.redirects(request)
             case _:
-                return control.refuse("unknown", "the gateway serves status, drain and explain")
+                return self._ordered(request)
+
+    def _ordered(self, request: control.Request) -> bytes:
+        order = self._handlers.orders.get(type(request))
+        if order is None:
+            served = "status, explain, quiesce, drain, resume and redirections"
+            return control.refuse("unknown", f"the gateway serves {served}")
+        problem = order()
+        return control.refuse("failed", problem) if problem else control.answer(None)
 
     def _explained(self, asked: control.Explain) -> bytes:
         try:

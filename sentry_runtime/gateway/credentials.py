@@ -58,10 +58,12 @@ class Logon:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """`principal` is canonical, "" while a log-on opens; `logon` None where every request carries its credentials."""
+    """`principal` is canonical, "" while a log-on opens; `logon` None where every request carries its credentials. `vouched`: a
+    certificate names the principal, so no backend need say whether the credentials hold."""
 
     principal: str
     logon: Logon | None = None
+    vouched: bool = False
 
 
 class CredentialsError(ValueError):

@@ -6,26 +6,31 @@ The first row that applies decides:
 | row | what is known | verdict |
 |---|---|---|
 | `no_device` | the request names no device (a bare OPTIONS) | allow |
+| `wipe_too_old` | one of the next two, and the request's version has no such wipe as is ordered | wipe (a block is all it gets) |
+| `wipe_pending` | the UEM wants it wiped | wipe |
+| `wipe_unverified` | its wipe was acknowledged, but nobody vouched for who said so | wipe (`wiped`) |
+| `wiped` | it has been wiped | block (`wiped`) |
 | `excess` | the device asks too much, or the same again and again | throttle |
 | `denied_by_rule` | a rule of the site's denies it | block (`local_rule`) |
 | `unreadable` | its entry cannot be read now | wait |
 | `unknown` | there is no entry of exactly this device and principal | ask |
-| `wipe_pending` | the UEM wants it wiped | wipe |
-| `wiped` | it has been wiped | block (`wiped`) |
-| `allowed` | the UEM allows it | allow, or provision where it lacks our policy |
+| `allowed` | the UEM allows it | allow, or provision where it lacks our policy, or wait where nobody can say whether it does |
 | `blocked_by_hand` | an administrator has blocked it by hand | block |
 | `allowed_by_rule` | a rule of the site's allows it, and all its reasons are posture or registration | as if the UEM allowed it |
 | `observed` | the site only observes, and all its reasons are posture or registration | as if the UEM allowed it |
 | `blocked` | everything else, also a state that is yet to be invented | block |
 
 `TABLE` is this table: `decide` goes down it, and `explain` goes down it and writes down what it saw, so the two cannot differ.
+
+A wipe stands above everything: a device that is lost must get the order whatever else is wrong with it, and it lets nobody
+pass.
 """
 
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe
 
 
 class Action(enum.StrEnum):
@@ -74,12 +79,14 @@ class Row(enum.StrEnum):
     """The rows of the table, by the word that the audit trail and `explain` have for them."""
 
     NO_DEVICE = "no_device"
+    WIPE_TOO_OLD = "wipe_too_old"
+    WIPE_PENDING = "wipe_pending"
+    WIPE_UNVERIFIED = "wipe_unverified"
+    WIPED = "wiped"
     EXCESS = "excess"
     DENIED_BY_RULE = "denied_by_rule"
     UNREADABLE = "unreadable"
     UNKNOWN = "unknown"
-    WIPE_PENDING = "wipe_pending"
-    WIPED = "wiped"
     ALLOWED = "allowed"
     BLOCKED_BY_HAND = "blocked_by_hand"
     ALLOWED_BY_RULE = "allowed_by_rule"
@@ -90,28 +97,34 @@ class Row(enum.StrEnum):
 SOFT = frozenset(Reason) - {Reason.MANUAL, Reason.UEM_UNREACHABLE, Reason.LOCAL_RULE, Reason.WIPED}
 """The reasons that are only of posture or registration; nothing softens the others."""
 
+_WIPES = frozenset({State.WIPE_PENDING, State.WIPED})
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """What one request is judged by. `key` is the device it names, `record` what the device list has under that key.
 
-    `need` is what the device lacks of our policy. `rule` is what the site's rules say, `rule_name` which of them says it.
-    `observe`: blocks for posture and registration are written down only.
+    `need` is what the device lacks of our policy; unreadable where that cannot be said now. `rule` is what the site's rules say,
+    `rule_name` which of them says it.
+    `observe`: blocks for posture and registration are written down only. `too_old`: the request's version has no such wipe as
+    is ordered.
     """
 
     key: DeviceKey | None
     record: Record | Unreadable | None
-    need: Need | None = None
+    need: Need | Unreadable | None = None
     rule: Rule | None = None
     excess: Excess | None = None
     observe: bool = False
     rule_name: str = ""
+    too_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An action and the reasons for it: BLOCK has those of the entry or the rule, PROVISION its one `Need`, THROTTLE its
     `Excess`, the others none. `softened` are the reasons that would have blocked a device that may pass all the same.
+    WIPE has the order, and the reason `wiped` where a stranger may have acknowledged it.
 
     `row` of the table decided, by the site's rule called `rule` where it was one; both say how, not what.
     """
@@ -119,6 +132,7 @@ class Verdict:
     action: Action
     reasons: tuple[Reason | Need | Excess, ...] = ()
     softened: tuple[Reason, ...] = ()
+    wipe: Wipe | None = None
     row: Row | None = field(default=None, compare=False)
     rule: str = field(default="", compare=False)
 
@@ -184,6 +198,25 @@ def _no_device(case: Case) -> Verdict | None:
     return _NO_DEVICE if case.key is None else None
 
 
+def _wipe_too_old(case: Case) -> Verdict | None:
+    record = _to_wipe(case) if case.too_old else None
+    return None if record is None else _wipe(record, Row.WIPE_TOO_OLD)
+
+
+def _wipe_pending(case: Case) -> Verdict | None:
+    record = _to_wipe(case)
+    return None if record is None or record.state is State.WIPED else _wipe(record, Row.WIPE_PENDING)
+
+
+def _wipe_unverified(case: Case) -> Verdict | None:
+    record = _to_wipe(case)
+    return None if record is None else _wipe(record, Row.WIPE_UNVERIFIED)
+
+
+def _wiped(case: Case) -> Verdict | None:
+    return None if _wiping(case) is None else _WIPED
+
+
 def _excess(case: Case) -> Verdict | None:
     return None if case.excess is None else Verdict(Action.THROTTLE, (case.excess,), row=Row.EXCESS)
 
@@ -202,18 +235,10 @@ def _unknown(case: Case) -> Verdict | None:
     return None if isinstance(case.record, Record) and case.record.key == case.key else ASK
 
 
-def _wipe_pending(case: Case) -> Verdict | None:
-    return WIPE if _record(case).state is State.WIPE_PENDING else None
-
-
-def _wiped(case: Case) -> Verdict | None:
-    return _WIPED if _record(case).state is State.WIPED else None
-
-
 def _allowed(case: Case) -> Verdict | None:
     if _record(case).state is not State.ALLOWED:
         return None
-    return _ALLOWED if case.need is None else Verdict(Action.PROVISION, (case.need,), row=Row.ALLOWED)
+    return _ALLOWED if case.need is None else _lacking(case.need, Row.ALLOWED)
 
 
 def _blocked_by_hand(case: Case) -> Verdict | None:
@@ -235,6 +260,27 @@ def _blocked(case: Case) -> Verdict | None:
     return Verdict(Action.BLOCK, _record(case).reasons, row=Row.BLOCKED)
 
 
+def _wiping(case: Case) -> Record | None:
+    """Its entry, of exactly this key, where that says that the device is to be wiped or has been."""
+    record = case.record
+    if isinstance(record, Record) and record.state in _WIPES and record.key == case.key:
+        return record
+    return None
+
+
+def _to_wipe(case: Case) -> Record | None:
+    """Its entry, where nobody who was vouched for has said that the device is wiped."""
+    record = _wiping(case)
+    if record is None or record.state is State.WIPE_PENDING:
+        return record
+    return None if record.wipe is None or record.wipe.verified else record
+
+
+def _wipe(record: Record, row: Row) -> Verdict:
+    reasons = (Reason.WIPED,) if record.state is State.WIPED else ()
+    return Verdict(Action.WIPE, reasons, wipe=record.wipe, row=row)
+
+
 def _record(case: Case) -> Record:
     if not isinstance(case.record, Record):
         raise AssertionError("a row behind `unknown` has an entry")
@@ -249,8 +295,15 @@ def _is_soft(case: Case) -> bool:
 def _softened(case: Case, row: Row, rule: str = "") -> Verdict:
     reasons = _record(case).reasons
     if case.need is not None:
-        return Verdict(Action.PROVISION, (case.need,), reasons, row=row, rule=rule)
+        return _lacking(case.need, row, reasons, rule)
     return Verdict(Action.ALLOW, (), reasons, row=row, rule=rule)
+
+
+def _lacking(need: Need | Unreadable, row: Row, softened: tuple[Reason, ...] = (), rule: str = "") -> Verdict:
+    """Of a device that may pass but for this."""
+    if isinstance(need, Unreadable):
+        return Verdict(Action.WAIT, row=row, rule=rule)
+    return Verdict(Action.PROVISION, (need,), softened, row=row, rule=rule)
 
 
 # What each row saw, in words.
@@ -258,6 +311,17 @@ def _softened(case: Case, row: Row, rule: str = "") -> Verdict:
 
 def _saw_key(case: Case) -> str:
     return "no device" if case.key is None else f"{case.key.device_id} of {case.key.principal}"
+
+
+def _saw_wipe(case: Case) -> str:
+    record = case.record
+    if not isinstance(record, Record) or record.key != case.key:
+        return _saw_list(case)
+    if record.wipe is None:
+        return _saw_state(case)
+    come = ", ".join(record.wipe.marks) or "waits for the device"
+    too_old = "; the version has none" if case.too_old else ""
+    return f"{_saw_state(case)}; wipe of the {record.wipe.kind}: {come}{too_old}"
 
 
 def _saw_excess(case: Case) -> str:
@@ -283,6 +347,8 @@ def _saw_state(case: Case) -> str:
 
 
 def _saw_state_and_need(case: Case) -> str:
+    if isinstance(case.need, Unreadable):
+        return f"{_saw_state(case)}; the {case.need.value} cannot be read for what it lacks"
     need = "" if case.need is None else f"; lacks our policy: {case.need.value}"
     return _saw_state(case) + need
 
@@ -302,12 +368,14 @@ def _saw_observing(case: Case) -> str:
 
 TABLE: tuple[Entry, ...] = (
     Entry(Row.NO_DEVICE, "does the request name no device?", _saw_key, _no_device),
+    Entry(Row.WIPE_TOO_OLD, "is it to be wiped in a way that the version does not have?", _saw_wipe, _wipe_too_old),
+    Entry(Row.WIPE_PENDING, "is it to be wiped?", _saw_wipe, _wipe_pending),
+    Entry(Row.WIPE_UNVERIFIED, "did somebody say it was wiped whom nobody vouched for?", _saw_wipe, _wipe_unverified),
+    Entry(Row.WIPED, "has it been wiped?", _saw_wipe, _wiped),
     Entry(Row.EXCESS, "does the device ask too much, or the same again and again?", _saw_excess, _excess),
     Entry(Row.DENIED_BY_RULE, "does a rule of the site's deny it?", _saw_rule, _denied_by_rule),
     Entry(Row.UNREADABLE, "is its entry in the device list unreadable?", _saw_list, _unreadable),
     Entry(Row.UNKNOWN, "is there no entry of exactly this device and user?", _saw_list, _unknown),
-    Entry(Row.WIPE_PENDING, "is it to be wiped?", _saw_state, _wipe_pending),
-    Entry(Row.WIPED, "has it been wiped?", _saw_state, _wiped),
     Entry(Row.ALLOWED, "does the UEM allow it?", _saw_state_and_need, _allowed),
     Entry(Row.BLOCKED_BY_HAND, "has an administrator blocked it by hand?", _saw_state, _blocked_by_hand),
     Entry(Row.ALLOWED_BY_RULE, "does a rule of the site's let it pass?", _saw_rule_and_softness, _allowed_by_rule),

@@ -1,21 +1,24 @@
-"""The door of one listening socket: who may come in, counted from the first packet on, and the TLS handshake.
+"""The door of one listening socket: who may come in, counted from the first packet on, what a balancer says of them (PROXY
+protocol), and the TLS handshake.
 
 Connections are taken here rather than by asyncio's server, which tells of a connection only when its handshake is over:
-those that never finish one must count as well, and leave a trace.
+those that never finish one must count as well, and leave a trace. And a PROXY header must be read before TLS begins, from
+the socket itself and not a byte further.
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
 import ssl
 from collections import Counter
-from ipaddress import IPv6Address
 
+from sentry_runtime.gateway import proxy_protocol
 from sentry_runtime.gateway.account import Peer
-from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection
-from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS
+from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection, Trust
+from sentry_runtime.gateway.gate import Address, Gate, address_of
+from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS, Entrance
+from sentry_runtime.gateway.proxy_protocol import FIXED_BYTES, Origin, ProxyHeaderError
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.settings import Limits
 
@@ -28,45 +31,58 @@ log = logging.getLogger(__name__)
 
 
 class Crowd:
-    """Everybody who is in, handshakes among them, and how many come from one place."""
+    """Everybody who is in, handshakes among them, and how many come from one place (`Peer.place`)."""
 
     def __init__(self, limits: Limits) -> None:
         self.fronts: set[FrontConnection] = set()
         self._limits = limits
         self._places: Counter[str] = Counter()
+        self._placed: dict[FrontConnection, str] = {}
 
-    def refusal(self, source: str) -> str:
-        """Why nobody more from this address may come in, as a word for the audit line; "" when one may."""
+    def refusal(self, place: str = "") -> str:
+        """Why nobody more from this place may come in, as a word for the audit line; "" when one may.
+
+        Without a place: a balancer's connection, which may be anybody's and is held to the bound on all of them only.
+        """
         if len(self.fronts) >= self._limits.connections_per_worker:
             return "too_many_connections"
-        if self._places[_place(source)] >= self._limits.connections_per_source:
-            return "too_many_from_source"
-        return ""
+        return self._crowded(place)
 
-    def enter(self, front: FrontConnection) -> None:
+    def enter(self, front: FrontConnection, place: str = "") -> None:
         """One more."""
         self.fronts.add(front)
-        self._places[_place(front.peer.source)] += 1
+        if place:
+            self._places[place] += 1
+            self._placed[front] = place
+
+    def place(self, front: FrontConnection, place: str) -> str:
+        """It is in, and only now known to come from this place: why it must go again, or ""."""
+        reason = self._crowded(place)
+        if not reason:
+            self.enter(front, place)
+        return reason
 
     def leave(self, front: FrontConnection) -> None:
         """It has gone; a second call does nothing."""
-        if front not in self.fronts:
-            return
         self.fronts.discard(front)
-        place = _place(front.peer.source)
-        self._places[place] -= 1
-        if not self._places[place]:
-            del self._places[place]
+        place = self._placed.pop(front, "")
+        if place:
+            self._places[place] -= 1
+            if not self._places[place]:
+                del self._places[place]
+
+    def _crowded(self, place: str) -> str:
+        return "too_many_from_source" if place and self._places[place] >= self._limits.connections_per_source else ""
 
 
 class Door:
     """Takes connections from one socket while it is open."""
 
-    def __init__(self, one: socket.socket, context: ssl.SSLContext, services: Services, crowd: Crowd) -> None:
+    def __init__(self, one: socket.socket, entrance: Entrance, services: Services, crowd: Crowd) -> None:
         address, port = one.getsockname()[:2]
         self._name = f"{address}:{port}"
         self._socket = one
-        self._context = context
+        self._entrance = entrance
         self._services = services
         self._crowd = crowd
         self._loop = asyncio.get_running_loop()
@@ -103,54 +119,119 @@ class Door:
                 self._loop.remove_reader(self._socket)
                 self._rest = self._loop.call_later(REST_SECONDS, self.open)
                 return
-            self._admit(one, Peer(address[0], address[1], self._name))
+            self._admit(one, address[0], address[1])
 
-    def _admit(self, one: socket.socket, peer: Peer) -> None:
-        account = self._services.account
-        reason = self._crowd.refusal(peer.source)
+    def _admit(self, one: socket.socket, source: str, port: int) -> None:
+        gate, address = self._entrance.gate, address_of(source)
+        # A balancer's connections are as many devices; behind a PROXY header each is counted where it comes from.
+        balancer = gate.is_balancer(address)
+        peer = Peer(source, port, self._name, shared=balancer)
+        reason = gate.refusal(address) or self._crowd.refusal(peer.place)
         if reason:
-            account.counters.connections_refused += 1
-            account.turned_away(peer, "connection_refused", reason)
+            self._turn_away(peer, reason)
             one.close()
             return
         one.settimeout(0)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        front = FrontConnection(self._services, peer, self._crowd.leave)
-        self._crowd.enter(front)
+        trust = _trust(gate, address)
+        front = FrontConnection(self._services, peer, self._crowd.leave, trust)
+        self._crowd.enter(front, peer.place)
         handshake = self._loop.create_task(self._greet(one, front))
         self._handshakes.add(handshake)
         handshake.add_done_callback(self._handshakes.discard)
 
+    def _turn_away(self, peer: Peer, reason: str) -> None:
+        self._services.account.counters.connections_refused += 1
+        self._services.account.turned_away(peer, "connection_refused", reason)
+
     async def _greet(self, one: socket.socket, front: FrontConnection) -> None:
+        await self._welcome(one, front)
+        if self._services.vetting is not None and front.certificate is not None:
+            front.vetted(await self._services.vetting.vet(front.certificate))
+
+    async def _welcome(self, one: socket.socket, front: FrontConnection) -> None:
+        context = self._entrance.devices
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: front,
-                one,
-                ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=CLOSE_SECONDS,
-            )
+            if self._entrance.gate.proxied:
+                origin = await self._origin(one)
+                if origin is None:
+                    context = self._entrance.balancers
+                elif not self._comes_from(front, origin):
+                    one.close()
+                    return
+            await self._receive(one, front, context)
         except OSError as error:  # TimeoutError and every ssl error are OSErrors
-            self._services.account.counters.handshakes_failed += 1
-            self._services.account.turned_away(front.peer, "handshake_failed", _word(error))
-            self._crowd.leave(front)
+            one.close()
+            self._failed(front, "handshake_failed", _word(error))
+        except ProxyHeaderError as error:
+            one.close()
+            self._failed(front, "proxy_refused", str(error))
         except asyncio.CancelledError:
+            one.close()
             self._crowd.leave(front)
             raise
+
+    async def _origin(self, one: socket.socket) -> Origin | None:
+        """Read the PROXY header. Raises `ProxyHeaderError` or `OSError`."""
+        try:
+            async with asyncio.timeout(self._services.limits.proxy_seconds):
+                header = await self._read(one, FIXED_BYTES)
+                header += await self._read(one, proxy_protocol.rest_bytes(header))
+        except TimeoutError:
+            raise ProxyHeaderError("proxy_timeout") from None
+        return proxy_protocol.parse(header)
+
+    async def _read(self, one: socket.socket, size: int) -> bytes:
+        """So many bytes; fewer where no more come, or where they are no beginning of a header."""
+        data = b""
+        while len(data) < size:
+            piece = await self._loop.sock_recv(one, size - len(data))
+            data += piece
+            if not piece or (size == FIXED_BYTES and not proxy_protocol.may_begin(data)):
+                break
+        return data
+
+    def _comes_from(self, front: FrontConnection, origin: Origin) -> bool:
+        """The connection is the origin's from here on; whether it may stay."""
+        front.peer = Peer(origin.source, origin.port, self._name)
+        reason = self._crowd.place(front, front.peer.place)
+        if reason:
+            self._turn_away(front.peer, reason)
+            self._crowd.leave(front)
+        return not reason
+
+    async def _receive(self, one: socket.socket, front: FrontConnection, context: ssl.SSLContext | None) -> None:
+        if context is None:
+            await self._loop.connect_accepted_socket(lambda: front, one)
+            return
+        await self._loop.connect_accepted_socket(
+            lambda: front,
+            one,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=CLOSE_SECONDS,
+        )
+
+    def _failed(self, front: FrontConnection, event: str, word: str) -> None:
+        self._services.account.counters.handshakes_failed += 1
+        self._services.account.turned_away(front.peer, event, word)
+        self._crowd.leave(front)
+
+
+def _trust(gate: Gate, address: Address) -> Trust:
+    forwarded_for, front_end = gate.forwarded_for and gate.is_balancer(address), gate.is_front_end(address)
+    return Trust(forwarded_for, front_end, pooled=forwarded_for or front_end or not gate.tls)
 
 
 def _word(error: OSError) -> str:
     match error:
+        case ssl.SSLCertVerificationError():
+            return "certificate"
+        case ssl.SSLError(reason="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+            return "certificate_missing"
         case ssl.SSLError():
             return "tls"
         case TimeoutError():
             return "timeout"
         case _:
             return "closed"
-
-
-def _place(source: str) -> str:
-    """What counts as one source: an IPv4 address, or the 64-bit network that every IPv6 customer has at least."""
-    with contextlib.suppress(ValueError):
-        return str(IPv6Address(source.partition("%")[0]).packed[:8].hex())
-    return source

@@ -105,13 +105,18 @@ def _told(notice: str, words: str) -> bytes:
 
 
 def unprovisioned(claim: Claim, verdict: Verdict) -> Answer:
-    """The answer of a device that has to provision first: 449, from 14.0 on with the status in the command's document too.
+    """The answer of a device that has to provision first."""
+    code = next((_NEEDS[need] for need in verdict.reasons if isinstance(need, Need)), status.DEVICE_NOT_PROVISIONED)
+    return provision_first(claim, code)
+
+
+def provision_first(claim: Claim, code: int) -> Answer:
+    """What makes a device send a Provision: 449, from 14.0 on with the status in the command's document too.
 
     All clients act on 449; there are some that act on nothing else, and none that minds the document.
     """
     if not status.speaks_status(claim.protocol):
         return Answer(449)
-    code = next((_NEEDS[need] for need in verdict.reasons if isinstance(need, Need)), status.DEVICE_NOT_PROVISIONED)
     body = status.status_body(claim.command, code)
     return Answer(449) if body is None else Answer(449, (_WBXML,), body)
 
@@ -126,10 +131,12 @@ def revoked(claim: Claim, verdict: Verdict, notice: str = "") -> Answer:
 
     A Ping of an older client ends with "do a FolderSync", which it then does, and is refused in the ordinary way.
     """
-    if claim.command == "Ping" and not status.speaks_status(claim.protocol):
-        body = status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED)
-        return Answer(200, (_WBXML,), body or b"")
-    return blocked(claim, verdict, notice)
+    return ping_ended(claim) or blocked(claim, verdict, notice)
+
+
+def ping_ended(claim: Claim) -> Answer | None:
+    """The end of an older client's Ping, after which it sends a FolderSync; None for anything else."""
+    return _folder_sync_needed() if claim.command == "Ping" and not status.speaks_status(claim.protocol) else None
 
 
 def renewed(claim: Claim, verdict: Verdict) -> Answer:
@@ -137,8 +144,10 @@ def renewed(claim: Claim, verdict: Verdict) -> Answer:
 
     What the same Ping would be told now; one without a policy key is told "do a FolderSync", which comes with the key.
     """
-    if verdict.action is Action.PROVISION:
-        return unprovisioned(claim, verdict)
+    return unprovisioned(claim, verdict) if verdict.action is Action.PROVISION else _folder_sync_needed()
+
+
+def _folder_sync_needed() -> Answer:
     return Answer(200, (_WBXML,), status.status_body("Ping", status.PING_FOLDER_SYNC_NEEDED) or b"")
 
 

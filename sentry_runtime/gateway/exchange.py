@@ -1,510 +1,211 @@
-"""One request and its response: identify, decide, then answer or forward, and account for it.
+"""The way of one request, top to bottom: identify, judge, then answer or forward, and account for it.
 
 A known, allowed device on a connection that has its backend already goes from `start` to the backend in one call, without
-a task. Only a first contact and a new backend connection wait for something, in one task.
+a task. Only a first contact and a new backend connection wait for something, in one task (see `steps`).
 """
 
 import asyncio
 import zlib
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
 
-from sentry_runtime.devices.record import DeviceKey, Record
-from sentry_runtime.eas import provision
-from sentry_runtime.eas.device_information import DeviceInformation
-from sentry_runtime.gateway import autodiscover, enforce, overhear, provisioning
-from sentry_runtime.gateway.account import Outcome
-from sentry_runtime.gateway.agent_link import UndecidedError
-from sentry_runtime.gateway.backends import BackendsDownError
-from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
-from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
+from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.gateway import autodiscover, enforce, overhear
+from sentry_runtime.gateway.course import NOT_VOUCHED, Course
+from sentry_runtime.gateway.decide import Action, Verdict
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.enforce import Answer
-from sentry_runtime.gateway.forward import Upstream
-from sentry_runtime.gateway.head import Head
-from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service, unauthorized
-from sentry_runtime.gateway.logon import LogonLostError
-from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
-from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.identify import Claim, DeniedError, Service, service
+from sentry_runtime.gateway.steps import discovering, forwarding, provision, vouching, wiping
 from sentry_runtime.gateway.throttle import SMALL_BYTES, Pause
 
-LOGON_BODY_BYTES = 262_144  # of the request that begins a log-on; clients that know it is in vain send none
-
-_NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, UndecidedError)
 _PASSING = (Action.ALLOW, Action.PROVISION)  # what an exchange does for a device that may pass
+_TRIES_CREDENTIALS = frozenset({Action.ALLOW, Action.ASK})  # what makes a backend look at them
 
 
-class Exchange:
+class Exchange(Course):
     """One request and its response, from the head to the outcome's line."""
 
-    def __init__(self, front: Front, services: Services, head: Head) -> None:
-        self.claim: Claim | None = None
-        self.policy = b""  # the digest of the policy by which the device was judged
-        self._done = False
-        # Set while the body, which is for the gateway itself, has not all come: its bound, the answer beyond, and who takes it.
-        self._gathers: tuple[int, DeniedError, Callable[[bytes], None]] | None = None
-        self._front = front
-        self._services = services
-        self._counters = services.account.counters
-        self._head = head
-        self._relay = Relay(front, services, head, self)
-        self._started = asyncio.get_running_loop().time()
-        self._id = ""
-        self._listener: overhear.Listener | None = None
-        self._told: Record | None = None  # the agent's answer to this exchange's first contact
-        self._verdict: Verdict | None = None  # the last one
-        self._checksum = 0  # of the request body, while it is small
-        self._task: asyncio.Task[None] | None = None
-
-    # From the front.
+    # The way of a request.
 
     def start(self, payload: bytes, *, complete: bool) -> None:
         """Judge the request. `payload` is what came with the head of its body, `complete` that this is all of it.
 
         Raises `HeadError` when the query cannot be read; then nothing has been recorded.
         """
-        self._relay.body(payload, complete=complete)
-        self._checksum = zlib.crc32(payload[:SMALL_BYTES])
+        self.relay.body(payload, complete=complete)
+        self.checksum = zlib.crc32(payload[:SMALL_BYTES])
         try:
-            asked = service(self._head, autodiscover=bool(self._services.external_host))
+            asked = service(self.head, autodiscover=bool(self.services.external_host))
             if asked is Service.ACTIVESYNC:
-                self.claim = self._front.identify(self._head)
+                self.claim = self.front.identify(self.head)
             elif asked is not Service.HEALTH:
-                self.claim = autodiscover.claim(self._head, asked, self._services.access)
-                self._front.note(self.claim)
+                self.claim = autodiscover.claim(self.head, asked, self.services.access, self.front.badge(self.head))
+                self.front.note(self.claim)
         except DeniedError as error:
-            self._open()
-            self._deny(error)
+            self.opened()
+            self.deny(error)
             return
-        self._open()
+        self.opened()
         if self.claim is None:
             self._health()
         elif self.claim.opens:
-            self._open_logon(self.claim)
+            vouching.open_logon(self, self.claim)
         elif asked is Service.ACTIVESYNC:
             self._judge(self.claim)
         else:
-            self._discover(asked)
+            discovering.answer(self, asked, self.claim)
 
-    def body(self, payload: bytes, *, complete: bool) -> None:
-        """More of the request body."""
-        if self._relay.bytes_in < SMALL_BYTES:
-            self._checksum = zlib.crc32(payload[:SMALL_BYTES], self._checksum)
-        if self._listener is not None:
-            self._listener.hear(payload)
-        self._relay.body(payload, complete=complete)
-        self._gathered()
+    def _health(self) -> None:
+        now = asyncio.get_running_loop().time()
+        up = self.services.backends.any_up(now) and not (self.services.stopping or self.services.quiesced)
+        answer = Answer(200, body=b"ok\n") if up else enforce.unavailable(enforce.RETRY_SOON_SECONDS)
+        self.answer(answer, "allow", ("health",))
 
-    def bad_body(self, reason: str) -> None:
-        """The request body's framing is broken: the backend must not see an end of it."""
-        self._counters.malformed += 1
-        self._relay.keep_alive = False
-        self._end(Answer(400), "deny", (reason,))
-
-    def lost(self) -> None:
-        """The device has gone."""
-        if not self._done:
-            self._counters.cut += 1
-            self._relay.drop()
-            self._finish("fail", ("device_gone",))
-
-    def expire(self) -> None:
-        """Nothing has moved for too long."""
-        if self._relay.begun:
-            self._end(Answer(503), "fail", ("stalled",))
-        elif not self._relay.request_done and (self._relay.sent or self._gathers is not None):
-            self._relay.keep_alive = False
-            self._end(Answer(408), "fail", ("request_stalled",))
-        else:
-            self._counters.backend_failures += 1
-            self._end(enforce.unavailable(), "fail", ("backend_timeout",))
-
-    def drain(self) -> None:
-        """The gateway is about to stop: end a Ping that waits, let everything else finish."""
-        self._relay.keep_alive = False
-        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
-            self._end(enforce.ping_over(), "allow", ("draining",))
-
-    def give_up(self) -> None:
-        """The time for finishing is over."""
-        self._relay.keep_alive = False
-        self._end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("draining",))
-
-    def device_full(self) -> None:
-        """The device does not keep up with the response."""
-        self._relay.device_full()
-
-    def device_ready(self) -> None:
-        """The device has caught up."""
-        self._relay.device_ready()
-
-    # From the table of running exchanges.
-
-    def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
-        """The verdict on this request if it came now, with this in the device list for its key."""
-        if self.claim is None:
-            raise AssertionError("only what has a claim is in the table")
-        return decide(self._services.judge.case(self.claim, self._front.peer.source, found))
-
-    def revoke(self, verdict: Verdict) -> None:
-        """The device may no longer pass: what waits at the backend ends now."""
-        if self._done or self.claim is None:
+    def _judge(self, claim: Claim) -> None:
+        key, throttle = claim.key, self.services.throttle
+        pause = None if throttle is None else throttle.pause(claim)
+        excess = None if pause is None else pause.excess
+        verdict = self.judged(claim, None if key is None else self.services.known.get(key), excess)
+        if throttle is not None and pause is not None and verdict.action is Action.THROTTLE:
+            self._throttled(pause, throttle.left(pause))
             return
-        self._counters.revoked += 1
-        self._verdict = verdict
-        self._relay.keep_alive = False
-        if verdict.action is Action.BLOCK:
-            answer = enforce.revoked(self.claim, verdict, self._services.notice)
+        resting = self.services.refusals.resting_until and verdict.action in _TRIES_CREDENTIALS
+        if resting and vouching.rests(self, claim):
+            return
+        if verdict.action is Action.ALLOW and not vouching.may_try(self, claim):
+            return
+        if key is None or verdict.action is not Action.ASK:
+            self.obey(claim, verdict)
         else:
-            answer = enforce.unavailable(enforce.RETRY_SOON_SECONDS)
-        self._end(answer, "block", ("revoked", *verdict.reasons))
+            self.wait_for(self._first_contact(key, claim))
 
-    def renew(self, verdict: Verdict) -> None:
-        """The device has another policy now: a held Ping ends, so that it hears of it; everything else runs to its end."""
-        if self.claim is not None and self.claim.command == "Ping" and self._relay.waits_for_answer:
-            self._end(enforce.renewed(self.claim, verdict), "provision", ("policy_changed",))
+    def _throttled(self, pause: Pause, left: float) -> None:
+        self.counters.throttled += 1
+        self.answer(enforce.throttled(pause.excess, left), "throttle", (pause.excess,))
+
+    async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
+        self.counters.first_contacts += 1
+        try:
+            await vouching.vouch(self, claim)
+            self.told = await self.services.contacts.learn(key, claim, self.caller(claim))
+        except NOT_VOUCHED as error:
+            self.not_vouched(error)
+        else:
+            verdict = self.judged(claim, self.told)
+            self.obey(claim, self.judged_again(claim) if verdict.action in _PASSING else verdict)
+
+    def obey(self, claim: Claim, verdict: Verdict) -> None:
+        self.counters.softened += bool(verdict.softened)
+        if verdict.action is Action.ALLOW:
+            self.counters.allowed += 1
+            self._listen(claim)
+            forwarding.forward(self, claim)
+        elif verdict.action is Action.BLOCK:
+            self.counters.blocked += 1
+            self.answer(enforce.blocked(claim, verdict, self.services.notice), "block", tuple(verdict.reasons))
+        elif verdict.action is Action.WIPE:
+            wiping.answer(self, claim, verdict)
+        elif verdict.action is Action.PROVISION and claim.command == "Provision":
+            provision.read(self, claim)
+        elif verdict.action is Action.PROVISION:
+            self.counters.unprovisioned += 1
+            self.answer(enforce.unprovisioned(claim, verdict), "provision", tuple(verdict.reasons))
+        else:
+            self.undecided("undecided")
+
+    def _listen(self, claim: Claim) -> None:
+        self.listener = overhear.listener(claim, self.head)
+        if self.listener is not None:
+            self.listener.hear(self.relay.gathered)
 
     # From the relay.
 
     def relayed(self) -> None:
-        """The device has the backend's whole answer."""
-        if self._relay.served:
-            self._served()
-        if self._listener is not None and self._relay.served:
-            self._tell(self._listener.understood())
-        self._finish("allow", ())
-        keep_alive = self._relay.keep_alive and not self._services.draining
-        self._front.finished(self, keep_alive=keep_alive, vouched=self._relay.served)
+        if self.relay.served or self.relay.refused:
+            vouching.note_relayed(self)
+        if self.relay.served:
+            self.served()
+        if self.listener is not None and self.relay.served:
+            self.tell(self.listener.understood())
+        self.finish("allow", ())
+        keep_alive = self.relay.keep_alive and not self.services.draining
+        self.front.finished(self, keep_alive=keep_alive, vouched=self.relay.served)
 
     def relay_failed(self, reason: str) -> None:
-        """The backend has failed."""
-        self._counters.backend_failures += 1
-        self._end(enforce.unavailable(), "fail", (reason,))
+        self.counters.backend_failures += 1
+        self.end(enforce.unavailable(), "fail", (reason,))
 
-    # The way of a request.
+    def relay_called(self, code: int) -> None:
+        claim = self._forwarded()
+        self.services.account.ended(self)  # it waits no longer: what is kept now is no news to it
+        self.wait_for(provision.send_to_provision(self, claim, code))
 
-    def _open(self) -> None:
-        self._id = self._services.account.request(self._front.peer, self._head, self.claim)
+    def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
+        forwarding.follow(self, self._forwarded(), sender, location, whole=whole)
 
-    def _health(self) -> None:
-        now = asyncio.get_running_loop().time()
-        up = self._services.backends.any_up(now) and not self._services.stopping
-        answer = Answer(200, body=b"ok\n") if up else enforce.unavailable(enforce.RETRY_SOON_SECONDS)
-        self._answer(answer, "allow", ("health",))
+    def _forwarded(self) -> Claim:
+        if self.claim is None:
+            raise AssertionError("only a claim is forwarded")
+        return self.claim
 
-    def _judge(self, claim: Claim) -> None:
-        key, throttle = claim.key, self._services.throttle
-        pause = None if throttle is None else throttle.pause(claim)
-        if throttle is not None and pause is not None:
-            self._throttled(claim, pause, throttle.left(pause))
-            return
-        verdict = self._decide(claim, None if key is None else self._services.known.get(key))
-        if key is None or verdict.action is not Action.ASK:
-            self._obey(claim, verdict)
+    # From the front.
+
+    def body(self, payload: bytes, *, complete: bool) -> None:
+        """More of the request body."""
+        if self.relay.bytes_in < SMALL_BYTES:
+            self.checksum = zlib.crc32(payload[:SMALL_BYTES], self.checksum)
+        if self.listener is not None:
+            self.listener.hear(payload)
+        self.relay.body(payload, complete=complete)
+        self.gathered()
+
+    def bad_body(self, reason: str) -> None:
+        """The request body's framing is broken: the backend must not see an end of it."""
+        self.counters.malformed += 1
+        self.relay.keep_alive = False
+        vouching.not_waited_for(self)
+        self.end(Answer(400), "deny", (reason,))
+
+    def device_full(self) -> None:
+        """The device does not keep up with the response."""
+        self.relay.device_full()
+
+    def device_ready(self) -> None:
+        """The device has caught up."""
+        self.relay.device_ready()
+
+    def lost(self) -> None:
+        """The device has gone."""
+        if not self.done:
+            self.counters.cut += 1
+            vouching.not_waited_for(self)
+            self.relay.drop()
+            self.finish("fail", ("device_gone",))
+
+    def expire(self) -> None:
+        """Nothing has moved for too long."""
+        if self.relay.begun:
+            self.end(Answer(503), "fail", ("stalled",))
+        elif not self.relay.request_done and (self.relay.sent or self.gathering):
+            self.relay.keep_alive = False
+            vouching.not_waited_for(self)
+            self.end(Answer(408), "fail", ("request_stalled",))
         else:
-            self._wait_for(self._first_contact(key, claim))
+            self.counters.backend_failures += 1
+            self.relay.blame("backend_timeout")
+            self.end(enforce.unavailable(), "fail", ("backend_timeout",))
 
-    def _decide(self, claim: Claim, found: Record | Unreadable | None, excess: Excess | None = None) -> Verdict:
-        judge = self._services.judge
-        self.policy = judge.policies.digest_of(found)
-        self._relay.provisions = bool(self.policy) if claim.key is not None else judge.policies.owns_any()
-        self._verdict = decide(judge.case(claim, self._front.peer.source, found, excess))
-        return self._verdict
+    def drain(self) -> None:
+        """The gateway is about to stop: end a Ping that waits, let everything else finish."""
+        self.relay.keep_alive = False
+        if self.claim is not None and self.claim.command == "Ping" and self.relay.waits_for_answer:
+            self.end(enforce.ping_over(), "allow", ("draining",))
 
-    def _throttled(self, claim: Claim, pause: Pause, left: float) -> None:
-        verdict = self._decide(claim, None, pause.excess)
-        self._counters.throttled += 1
-        self._answer(enforce.throttled(pause.excess, left), "throttle", tuple(verdict.reasons))
+    def give_up(self) -> None:
+        """The time for finishing is over."""
+        self.relay.keep_alive = False
+        self.end(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("draining",))
 
-    def _served(self) -> None:
-        """A backend has served the device, or vouched for it: that counts towards what it may ask."""
-        throttle, relay = self._services.throttle, self._relay
-        if throttle is None or self.claim is None:
-            return
-        made = None
-        if relay.bytes_in <= SMALL_BYTES:
-            made = (self._head.query, self._checksum, relay.bytes_in, relay.status, relay.bytes_out)
-        throttle.served(self.claim, asyncio.get_running_loop().time() - self._started, made)
-
-    def _obey(self, claim: Claim, verdict: Verdict) -> None:
-        self._counters.softened += bool(verdict.softened)
-        if verdict.action is Action.ALLOW:
-            self._counters.allowed += 1
-            self._listen(claim)
-            self._forward(claim)
-        elif verdict.action in (Action.BLOCK, Action.WIPE):
-            self._counters.blocked += 1
-            self._answer(enforce.blocked(claim, verdict, self._services.notice), "block", tuple(verdict.reasons))
-        elif verdict.action is Action.PROVISION and claim.command == "Provision":
-            too_large = DeniedError(413, "provision_too_large")
-            self._gather(provision.BYTES, too_large, lambda body: self._wait_for(self._provision(claim, body)))
-        elif verdict.action is Action.PROVISION:
-            self._counters.unprovisioned += 1
-            self._answer(enforce.unprovisioned(claim, verdict), "provision", tuple(verdict.reasons))
-        else:
-            self._counters.undecided += 1
-            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("undecided",))
-
-    async def _first_contact(self, key: DeviceKey, claim: Claim) -> None:
-        self._counters.first_contacts += 1
-        try:
-            await self._vouch(claim)
-            self._told = await self._services.contacts.learn(key, claim, self._caller())
-        except _NOT_VOUCHED as error:
-            self._not_vouched(error)
-        else:
-            verdict = self._decide(claim, self._told)
-            self._obey(claim, self._last_look(claim) if verdict.action in _PASSING else verdict)
-
-    def _last_look(self, claim: Claim) -> Verdict:
-        """The verdict after a wait, in which the device may have been blocked or forgotten.
-
-        The list has the last word; what the agent told this exchange counts only where the list cannot be read.
-        """
-        return self._decide(claim, self._found(claim))
-
-    def _found(self, claim: Claim) -> Record | Unreadable | None:
-        found = None if claim.key is None else self._services.known.get(claim.key)
-        return self._told if found is Unreadable.LIST else found
-
-    def _caller(self) -> Caller:
-        return Caller.of(self._head, self._front.peer.source)
-
-    async def _vouch(self, claim: Claim) -> None:
-        """Have a backend say that the credentials hold. Raises `_NOT_VOUCHED`."""
-        if claim.logon is None:
-            await self._services.contacts.vouch(self._caller(), claim.key)
-        elif self._at_hand(claim) is None:
-            await self._log_on(claim)
-
-    def _open_logon(self, claim: Claim) -> None:
-        """The first message of a log-on that belongs to the connection. What comes with it is not for the backend yet."""
-        self._relay.disregard()
-        too_large = DeniedError(413, "logon_body_too_large")
-        self._gather(LOGON_BODY_BYTES, too_large, lambda _: self._wait_for(self._challenge(claim)))
-
-    async def _challenge(self, claim: Claim) -> None:
-        caller = self._caller()
-        try:
-            challenge = await self._front.logons.begin(claim, caller.authorization, caller.source)
-        except _NOT_VOUCHED as error:
-            self._not_vouched(error)
-        else:
-            self._answer(Answer(401, ((b"WWW-Authenticate", challenge),)), "deny", ("logon_begun",))
-
-    async def _log_on(self, claim: Claim) -> None:
-        """The last message of a log-on. Raises `_NOT_VOUCHED`; else the backend connection in use has logged on."""
-        caller = self._caller()
-        upstream, self._relay.last_word = await self._front.logons.prove(claim, caller.authorization, caller.source)
-        self._front.adopt(upstream)
-
-    def _not_vouched(
-        self, error: CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
-    ) -> None:
-        if isinstance(error, CredentialsRefusedError):
-            self._deny(unauthorized("credentials_refused"))
-        elif isinstance(error, LogonLostError):
-            self._deny(unauthorized(error.reason))
-        elif isinstance(error, BackendsDownError):
-            self._counters.backend_failures += 1
-            self._answer(enforce.unavailable(), "fail", (error.reason,))
-        else:
-            self._counters.undecided += 1
-            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", (error.reason,))
-
-    def _discover(self, asked: Service) -> None:
-        if asked is Service.AUTODISCOVER_JSON:
-            self._reply(autodiscover.of_query(self._head.query, self._services.external_host))
-            return
-        self._gather(autodiscover.REQUEST_BYTES, autodiscover.too_large(), self._discover_document)
-
-    def _discover_document(self, body: bytes) -> None:
-        reply = autodiscover.of_document(body, self._services.external_host)
-        if reply.action == "allow" and self.claim is not None:
-            self._wait_for(self._reply_if_vouched(self.claim, reply))
-        else:
-            self._reply(reply)
-
-    async def _provision(self, claim: Claim, body: bytes) -> None:
-        """Answer a Provision; a backend vouches for the credentials, since it sees no other part of this."""
-        if claim.key is None:
-            raise AssertionError("only a device is provisioned")
-        try:
-            if self._told is None:
-                await self._vouch(claim)
-        except _NOT_VOUCHED as error:
-            self._not_vouched(error)
-            return
-        record = self._found(claim)
-        verdict = self._decide(claim, record)
-        if verdict.action is not Action.PROVISION or not isinstance(record, Record):
-            self._obey(claim, verdict)
-            return
-        terms = self._services.judge.policies.terms(claim, record)
-        if terms is None:
-            self._counters.undecided += 1
-            self._answer(enforce.unavailable(enforce.RETRY_SOON_SECONDS), "fail", ("policy_unreadable",))
-            return
-        reply = provisioning.reply(claim, terms, body, self._head.single.get(b"content-encoding", b""))
-        self._counters.provisioned += reply.granted
-        self._tell(reply.says)
-        self._reply(reply)
-        self._served()
-
-    def _listen(self, claim: Claim) -> None:
-        self._listener = overhear.listener(claim, self._head)
-        if self._listener is not None:
-            self._listener.hear(self._relay.gathered)
-
-    def _tell(self, says: DeviceInformation | None) -> None:
-        if says is not None and self.claim is not None and self.claim.key is not None:
-            self._services.teller.tell(self.claim.key, says)
-
-    def _gather(self, bound: int, too_large: DeniedError, then: Callable[[bytes], None]) -> None:
-        """Read the whole request body for the gateway itself, and give it to `then`; refuse one of more than `bound` bytes."""
-        self._gathers = bound, too_large, then
-        self._front.release()
-        if (self._head.length or 0) <= bound:
-            self._relay.invite()
-        self._front.set_deadline(REQUEST_STALL_SECONDS)  # for all of it: such a body is one packet
-        self._gathered()
-
-    def _gathered(self) -> None:
-        if self._gathers is None:
-            return
-        bound, too_large, then = self._gathers
-        if max(self._relay.bytes_in, self._head.length or 0) > bound:
-            self._gathers = None
-            self._relay.keep_alive = False
-            self._deny(too_large)
-        elif self._relay.request_done:
-            self._gathers = None
-            then(self._relay.gathered)
-
-    async def _reply_if_vouched(self, claim: Claim, reply: autodiscover.Reply) -> None:
-        try:
-            await self._vouch(claim)
-        except _NOT_VOUCHED as error:
-            self._not_vouched(error)
-        else:
-            self._reply(reply)
-
-    def _reply(self, reply: autodiscover.Reply | provisioning.Reply) -> None:
-        if reply.action == "deny":
-            self._counters.denied += 1
-        self._answer(reply.answer, reply.action, (reply.reason,))
-
-    def _deny(self, error: DeniedError) -> None:
-        self._counters.denied += 1
-        answer = enforce.denied(error)
-        if error.status == 401:
-            answer = replace(answer, headers=(*answer.headers, *self._services.access.challenges))
-        self._answer(answer, "deny", (error.reason,))
-
-    def _forward(self, claim: Claim) -> None:
-        upstream = self._at_hand(claim)
-        if upstream is not None:
-            self._send(upstream)
-        elif claim.logon is None:
-            self._wait_for(self._connect(claim))
-        else:
-            self._wait_for(self._log_on_and_forward(claim))
-
-    def _at_hand(self, claim: Claim) -> Upstream | None:
-        """The backend connection of this front connection that the request may go over; then it is the one in use."""
-        front, now = self._front, asyncio.get_running_loop().time()
-        credentials = self._head.single.get(b"authorization", b"")
-        upstream = front.upstream
-        if upstream is not None and upstream.fits(claim, credentials, now):
-            return upstream
-        front.upstream = front.upstreams.take(claim, credentials, now)
-        if upstream is not None:
-            front.upstreams.put(upstream, now)
-        return front.upstream
-
-    async def _connect(self, claim: Claim) -> None:
-        credentials = self._head.single.get(b"authorization", b"")
-        try:
-            upstream = await self._services.backends.connect(lambda target: Upstream(target, claim, credentials))
-        except BackendsDownError as error:
-            self._counters.backend_failures += 1
-            self._answer(enforce.unavailable(), "fail", (error.reason,))
-            return
-        self._front.upstream = upstream
-        self._send_if_allowed(claim, upstream)
-
-    async def _log_on_and_forward(self, claim: Claim) -> None:
-        try:
-            await self._log_on(claim)
-            upstream = self._at_hand(claim)
-            if upstream is None:
-                raise LogonLostError
-        except _NOT_VOUCHED as error:
-            self._not_vouched(error)
-        else:
-            self._send_if_allowed(claim, upstream)
-
-    def _send_if_allowed(self, claim: Claim, upstream: Upstream) -> None:
-        verdict = self._last_look(claim)
-        if verdict.action is Action.ALLOW:
-            self._send(upstream)
-        else:
-            self._obey(claim, verdict)
-
-    def _send(self, upstream: Upstream) -> None:
-        self._services.account.begun(self)
-        self._relay.send(upstream)
-
-    def _wait_for(self, step: Coroutine[None, None, None]) -> None:
-        if not self._relay.request_done:
-            self._front.hold()
-        limits = self._services.limits
-        # The steps have time limits of their own; this one is above their sum and only catches what they would not.
-        self._front.set_deadline(2 * limits.backend_connect_seconds + 2 * limits.decision_seconds + 5)
-        self._task = asyncio.get_running_loop().create_task(step)
-
-    # Ends.
-
-    def _end(self, answer: Answer, action: str, reasons: tuple[str, ...]) -> None:
-        """End an exchange that may be at the backend: with `answer`, or by a cut when a response has begun."""
-        if self._done:
-            return
-        self._relay.drop()
-        if not self._relay.begun:
-            self._answer(answer, action, reasons)
-            return
-        self._counters.cut += 1
-        self._finish(action, reasons)
-        self._front.cut()
-
-    def _answer(self, answer: Answer, action: str, reasons: tuple[str, ...]) -> None:
-        """End the exchange with an answer of our own."""
-        if self._done:
-            return
-        keep_alive = self._relay.keep_alive and not self._services.draining
-        if not self._relay.request_done and self._head.expects_continue:
-            keep_alive = False  # nobody knows whether the client will still send the body
-        if self._relay.last_word and answer.status != 401:
-            answer = replace(answer, headers=(*answer.headers, *self._relay.last_word))
-        self._relay.status = answer.status
-        self._relay.bytes_out += len(answer.body)
-        self._front.write(answer.to_bytes(keep_alive=keep_alive))
-        self._finish(action, reasons)
-        self._front.finished(self, keep_alive=keep_alive, vouched=False)
-
-    def _finish(self, action: str, reasons: tuple[str, ...]) -> None:
-        self._done = True
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-        relay, account = self._relay, self._services.account
-        account.ended(self)
-        outcome = Outcome(
-            action=action,
-            reasons=reasons,
-            status=relay.status,
-            bytes_in=relay.bytes_in,
-            bytes_out=relay.bytes_out,
-            seconds=asyncio.get_running_loop().time() - self._started,
-            backend=relay.backend,
-            verdict=self._verdict,
-        )
-        account.outcome(self._id, self._front.peer, self._head, self.claim, outcome)
+    def expel(self, word: str) -> None:
+        """The certificate that the connection stands on is not taken any more."""
+        self.relay.keep_alive = False
+        self.end(Answer(403), "deny", (word,))

@@ -10,14 +10,16 @@ from dataclasses import replace
 
 from sentry_runtime import control
 from sentry_runtime.control_server import Refused
-from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.enforcement import Enforcement
+from sentry_runtime.devices.record import DeviceKey, Record, Wipe
 from sentry_runtime.devices.store import Reader, StoreError
 from sentry_runtime.eas import device_id, principal, query
-from sentry_runtime.gateway import decide, enforce, throttle
-from sentry_runtime.gateway.decide import Action, Excess, Verdict
-from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway import decide, enforce, wipe
+from sentry_runtime.gateway.decide import Action, Excess, Row, Unreadable, Verdict
+from sentry_runtime.gateway.identify import Claim, device_of
 from sentry_runtime.gateway.judge import Found, Judge
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.policies import Policies
 from sentry_runtime.gateway.site import address_of
 from sentry_runtime.gateway.worker import THROTTLED_TOLD, Life
 
@@ -33,19 +35,25 @@ def explanation(
     """What would become of such a request now. Raises `Refused` (`invalid`) for what no request can say."""
     lives = tuple(lives)
     claim = _claim(asked, judge.site.names)
-    found = _found(open_list, claim)
-    claim, notes = _completed(claim, asked, found)
     excess, told = _throttling(claim, lives)
-    case = judge.case(claim, asked.source, found, excess)
-    if asked.policy_key is None and claim.command != "Provision" and judge.policies.digest_of(found):
-        case = replace(case, need=None)
-        notes.append("no policy key was given: the device is taken to have the right one")
+    known = Known(open_list)
+    try:
+        judge = Judge(judge.policies.read_from(known), judge.site)
+        found = known.get(asked_key(claim))
+        claim, notes = _completed(claim, asked, found, judge.policies)
+        if judge.policies.digest_of(found):
+            notes += _enforced(known.enforcement(asked_key(claim)))
+        case = judge.case(claim, asked.source, found, excess)
+    finally:
+        known.close()
     if not asked.source and judge.site.in_force:
         notes.append("no source was given: rules on networks do not match")
     steps = decide.explain(case)
     verdict = steps[-1].verdict
     if verdict is None:
         raise AssertionError("the table's last row always applies")
+    if verdict.row is Row.WIPE_TOO_OLD:
+        notes.append(f"explained for version {claim.protocol or 'none'}: from 16.1 on a device gets the order")
     return control.Explanation(
         device_id=asked_key(claim).device_id,
         principal=claim.principal,
@@ -91,24 +99,27 @@ def _claim(asked: control.Explain, names: principal.Names) -> Claim:
     return Claim(key, aliases, asked.device_type, who, asked.command, asked.protocol, asked.policy_key)
 
 
-def _found(open_list: OpenList, claim: Claim) -> Found:
-    known = Known(open_list)
-    try:
-        return known.get(asked_key(claim))
-    finally:
-        known.close()
+def _completed(claim: Claim, asked: control.Explain, found: Found, policies: Policies) -> tuple[Claim, list[str]]:
+    """The claim with what was not said of the device taken from its entry, and notes of that."""
+    notes = []
+    if not asked.device_type and isinstance(found, Record) and found.device_type:
+        claim = replace(claim, device_type=found.device_type)
+        notes.append(f"no device type was given: taken from the device list, {found.device_type}")
+    if asked.policy_key is None and claim.command != "Provision" and policies.digest_of(found):
+        claim = replace(claim, policy_key=policies.right_key(claim, found))
+        notes.append("no policy key was given: the device is taken to have the right one")
+    return claim, notes
 
 
-def _completed(claim: Claim, asked: control.Explain, found: Found) -> tuple[Claim, list[str]]:
-    """The claim with what was not said of the device taken from its entry, and a note of that."""
-    if asked.device_type or not isinstance(found, Record) or not found.device_type:
-        return claim, []
-    taken = f"no device type was given: taken from the device list, {found.device_type}"
-    return replace(claim, device_type=found.device_type), [taken]
+def _enforced(held: Enforcement | Unreadable | None) -> list[str]:
+    if not isinstance(held, Enforcement):
+        return []
+    given = "has given its final key" if held.final else "has yet to give its final key: until then no key opens"
+    return [f"a backend enforces a policy of its own on this device, and {given}"]
 
 
 def _throttling(claim: Claim, lives: tuple[Life, ...]) -> tuple[Excess | None, list[str]]:
-    device = throttle.device_of(claim)
+    device = device_of(claim)
     paused = [one for life in lives for one in life.throttled if one.device == device]
     notes = []
     if any(len(life.throttled) >= THROTTLED_TOLD for life in lives):
@@ -144,14 +155,21 @@ def _answer(claim: Claim, verdict: Verdict, notice: str) -> str:
             return "it goes to a backend"
         case Action.ASK:
             return "first contact: a backend has to accept the credentials, then the UEM is asked"
-        case Action.PROVISION if claim.command == "Provision":
-            return "the gateway hands out its policy"
         case Action.PROVISION:
-            return _http(enforce.unprovisioned(claim, verdict))
-        case Action.BLOCK | Action.WIPE:
+            hands_out = claim.command == "Provision"
+            return "the gateway hands out its policy" if hands_out else _http(enforce.unprovisioned(claim, verdict))
+        case Action.WIPE:
+            return _wipe_answer(claim, wipe.order(verdict), notice)
+        case Action.BLOCK:
             return _http(enforce.blocked(claim, verdict, notice))
         case _:
             return _http(enforce.unavailable())
+
+
+def _wipe_answer(claim: Claim, ordered: Wipe, notice: str) -> str:
+    if claim.command == "Provision" and wipe.possible(claim, ordered):
+        return "the gateway hands out the order to wipe"
+    return _http(wipe.refused(claim, ordered, notice).answer)
 
 
 def _http(answer: enforce.Answer) -> str:

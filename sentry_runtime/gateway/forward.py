@@ -5,6 +5,8 @@ sent, since a backend may bind what it knows of a client to the connection (NTLM
 """
 
 import asyncio
+import re
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +14,8 @@ from typing import Protocol, cast
 
 import httptools
 
-from sentry_runtime.gateway.backends import Target
 from sentry_runtime.gateway.credentials import Step
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
@@ -22,6 +24,7 @@ LOGGED_ON_SECONDS = 60.0  # half of what IIS allows: log-ons are dear, and an en
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _NO_BODY = frozenset({204, 304})
+_PHRASE = re.compile(rb"[\t -~\x80-\xff]*")  # RFC 9112 4; llhttp takes any byte in it but line ends
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, target: Target, owner: Claim, credentials: bytes = b"") -> None:
         self.target = target
+        self.generation = 0  # see `Backends.keeps`
         self.served = 0
         self.logged_on = False
         self._owner = (owner.key, owner.principal)
@@ -92,6 +96,7 @@ class Upstream(asyncio.Protocol):
         self._head_bytes = 0
         self._idle_since = 0.0
         self._reusable = True
+        self._reset = False  # it ended by a reset
         self._full = False  # the backend does not take what we write
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -192,6 +197,9 @@ class Upstream(asyncio.Protocol):
         self._deliver(receiver)
 
     def eof_received(self) -> bool:
+        # libuv takes a reset that comes together with the last bytes for an end; the socket knows better.
+        if self._receiver is not None and self._tls is None and self._transport is not None:
+            self._reset = bool(self._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -233,13 +241,17 @@ class Upstream(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         response = self._response
         status = self._parser.get_status_code()
-        if status >= 200 and not response.complete:
+        if status >= 200 and not response.complete and not response.fault:
             response.head = _head(status, response.phrase, response.fields)
             if response.head is None:
                 response.fault = "backend_malformed"
 
     def on_body(self, part: bytes) -> None:
-        self._response.pieces.append(part)
+        response = self._response
+        if response.head is None:  # an interim response has no body (RFC 9112 6.3); others would read the answer there
+            response.fault = response.fault or "backend_malformed"
+        elif not response.complete:  # else it is of something that nobody has asked for
+            response.pieces.append(part)
 
     def on_message_complete(self) -> None:
         response = self._response
@@ -274,9 +286,10 @@ class Upstream(asyncio.Protocol):
             receiver.response_end()
 
     def _ended_on_purpose(self) -> bool:
-        """Over TLS: whether a close_notify came. Without one anybody on the way may have cut the body short (RFC 9112 9.8)."""
+        """Not by a reset; over TLS: whether a close_notify came. Without one anybody on the way may have cut the body short
+        (RFC 9112 9.8)."""
         if self._tls is None:
-            return True
+            return not self._reset
         try:
             return self._tls.read(1) == b""
         except ssl.SSLZeroReturnError:
@@ -299,7 +312,7 @@ def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> Resp
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
         return None
-    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES:
+    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None

@@ -10,19 +10,25 @@ While one of these holds and much waits already, or the exchange cannot take mor
 """
 
 import asyncio
+import hashlib
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 from sentry_runtime.gateway import body, enforce
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
+from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
-from sentry_runtime.gateway.identify import Claim, MemoKey, identify, memo_key
+from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
 from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.upstreams import Upstreams
+from sentry_runtime.gateway.vetting import Vetted
 
 PIPELINE_BYTES = 65_536  # what may be sent ahead of an answer; real clients send nothing ahead
 DISCARD_BYTES = 262_144  # of a body nobody wants: reading so much is cheaper than a new TLS connection
@@ -34,18 +40,47 @@ MEMO_CLAIMS = 8  # different queries on one connection that repeat (Ping, Sync .
 _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is believed of who is at the other end: a balancer's word on where a request comes from, a front end's on a
+    device's certificate. `pooled`: it speaks HTTP itself, so a request is perhaps not of the device of the one before."""
+
+    forwarded_for: bool = False
+    certificates: bool = False
+    pooled: bool = False
+
+
+_NO_TRUST = Trust()
+
+
 class FrontConnection(asyncio.Protocol):
     """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
-    `gone` is called when the connection has been lost.
+    `gone` is called when the connection has been lost. `peer` is who speaks: of a balancer that names them, the client of the
+    request that is running; between two, and for one whose head cannot be read, the balancer itself.
     """
 
-    def __init__(self, services: Services, peer: Peer, gone: "Callable[[FrontConnection], None]") -> None:
+    def __init__(
+        self,
+        services: Services,
+        peer: Peer,
+        gone: "Callable[[FrontConnection], None]",
+        trust: Trust = _NO_TRUST,
+    ) -> None:
         self.peer = peer
+        self._trust = trust
+        self._balancer: Peer | None = None  # whose word on the peer is taken
         self.upstream: Upstream | None = None
         self.upstreams = Upstreams()
         self.logons = Logons(services.backends, services.waiting, services.limits.decision_seconds)
         self.full = False
+        self.accepted = b""
+        self.certificate: bytes | None = None
+        """The device's own (DER), from its handshake."""
+        self.vetted_until = float("inf")
+        """Until when (seconds since the epoch) what is known of it holds."""
+        self._badge: Badge | None = None
+        self._unvetted = False  # nobody has said yet whether the certificate is taken
         self.deadline = float("inf")
         self._services = services
         self._gone = gone
@@ -78,6 +113,10 @@ class FrontConnection(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.set_deadline(self._services.limits.head_seconds)
+        if self._services.vetting is not None:
+            secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+            self.certificate = None if secured is None else secured.getpeercert(binary_form=True)
+            self._unvetted = self.certificate is not None
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -119,15 +158,30 @@ class FrontConnection(asyncio.Protocol):
 
     def identify(self, head: Head) -> Claim:
         """`identify.identify`, remembered by all that it looks at."""
-        key = memo_key(head)
+        badge = self.badge(head)
+        key = memo_key(head, badge)
         claim = self._memo.get(key)
         if claim is None:
-            claim = identify(head, self._services.access, self._holder)
+            claim = identify(head, self._services.access, self._holder, badge)
             self.note(claim)
             if len(self._memo) >= MEMO_CLAIMS:
                 self._memo.clear()
             self._memo[key] = claim
         return claim
+
+    def badge(self, head: Head) -> Badge | None:
+        """The badge of the certificate that the request comes with: the connection's own, or one that a front end tells of.
+
+        Raises `HeadError` or `DeniedError` where there has to be one.
+        """
+        vetting = self._services.vetting
+        if vetting is None:
+            return None
+        if vetting.header and self._trust.certificates:
+            return vetting.presented(head)
+        if self._badge is None:
+            raise DeniedError(403, "certificate_missing")
+        return self._badge
 
     def note(self, claim: Claim) -> None:
         """Somebody has been read on this connection.
@@ -151,6 +205,7 @@ class FrontConnection(asyncio.Protocol):
             self.upstreams.put(self.upstream, now)
         self.upstreams.tidy(now)
         self.upstream = upstream
+        self._memo.clear()  # a certificate names its device without any log-on; from now on that goes by this one
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
@@ -177,6 +232,8 @@ class FrontConnection(asyncio.Protocol):
         """
         if self._exchange is exchange:
             self._exchange = None
+        if self._balancer is not None:
+            self.peer = self._balancer  # until the next head names its own: one that cannot be read names nobody
         self._discarded = 0
         self._held &= ~_HOLD_EXCHANGE  # nobody is left who would; what is still held is set free by `_advance`
         if not keep_alive:
@@ -195,7 +252,32 @@ class FrontConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the worker calls.
+    # What the door and the worker call.
+
+    def vetted(self, found: Vetted) -> None:
+        """What came out for the connection's certificate, the first time or anew."""
+        if self._transport is None or self._closing:
+            return
+        self.vetted_until = found.until
+        if found.badge is None:
+            self._turn_out(found.word)
+            return
+        self._badge = found.badge
+        if self._unvetted:
+            self._unvetted = False
+            self._advance()
+
+    def _turn_out(self, word: str) -> None:
+        """A certificate that is not taken (any more): whatever runs ends, and the connection with it."""
+        account = self._services.account
+        account.counters.certificates_refused += 1
+        mark = hashlib.sha256(self.certificate or b"").hexdigest()
+        account.turned_away(self.peer, "certificate_refused", word, mark)
+        self._asked = True  # it is on record
+        if self._exchange is not None:
+            self._exchange.expel(word)
+        else:
+            self._close()
 
     def tidy(self, now: float) -> None:
         """Let go of backend connections that have lain idle too long to be used again."""
@@ -239,7 +321,7 @@ class FrontConnection(asyncio.Protocol):
     @property
     def _waits(self) -> bool:
         """Whether the next head has to wait."""
-        return self._exchange is not None or self.full or self._turn_over
+        return self._exchange is not None or self.full or self._turn_over or self._unvetted
 
     def _advance(self) -> None:
         if self._advancing:
@@ -289,6 +371,8 @@ class FrontConnection(asyncio.Protocol):
 
     def _start(self, head: Head) -> None:
         self._asked = True
+        if self._trust.forwarded_for:
+            self._named_by_balancer(head)
         reader = body.framing(head.length)
         payload = b""
         if not reader.done and self._input:
@@ -305,6 +389,13 @@ class FrontConnection(asyncio.Protocol):
         except HeadError:
             self._exchange = None
             raise
+
+    def _named_by_balancer(self, head: Head) -> None:
+        if self._balancer is None:
+            self._balancer = self.peer
+        values = [value for name, value in head.fields if name.lower() == b"x-forwarded-for"]
+        source = forwarded_source(values)
+        self.peer = Peer(source, 0, self._balancer.listener) if source else self._balancer
 
     def _take_body(self, data: bytes) -> None:
         reader = self._body
@@ -358,7 +449,7 @@ class FrontConnection(asyncio.Protocol):
 
     def _holder(self, device_id: str) -> str:
         """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
-        if self._shared or self._services.access.pooled:
+        if self._shared or self._trust.pooled or self._services.access.pooled:
             return ""
         now = self._loop.time()
         for upstream in self._all_upstreams():

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas import query
-from sentry_runtime.eas.principal import Names, PrincipalError
+from sentry_runtime.eas.principal import Names, PrincipalError, same_person
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.credentials import Access, Credentials, CredentialsError, Logon, Step
 from sentry_runtime.gateway.head import Head, HeadError
 
@@ -42,7 +43,9 @@ class Claim:
     Autodiscover, which has none.
 
     `logon` is the request's part in a log-on that belongs to its connection; while one opens (`opens`), the principal is not
-    known yet, in the key neither, and there is nothing to decide.
+    known yet, in the key neither, and there is nothing to decide. Of a request with such a part, `user` is whom its query
+    names (`User=`) in the canonical form, "" for nobody: by that a backend is chosen, and nothing else.
+    `certificate` is the SHA-256 of the one that was shown; `vouched`: it names the principal, so nobody need be asked about it.
     """
 
     key: DeviceKey | None
@@ -53,6 +56,9 @@ class Claim:
     protocol: str
     policy_key: int | None
     logon: Logon | None = None
+    user: str = ""
+    certificate: str = ""
+    vouched: bool = False
 
     @property
     def opens(self) -> bool:
@@ -98,11 +104,11 @@ def unauthorized(reason: str) -> DeniedError:
     return DeniedError(401, reason)
 
 
-MemoKey = tuple[str, bytes, bytes | None, bytes | None, bytes | None]
+MemoKey = tuple[str, bytes, bytes | None, bytes | None, bytes | None, Badge | None]
 
 
-def memo_key(head: Head) -> MemoKey:
-    """All of the head that `identify` looks at: equal keys give equal claims."""
+def memo_key(head: Head, badge: Badge | None = None) -> MemoKey:
+    """All that `identify` looks at: equal keys give equal claims."""
     single = head.single
     return (
         head.method,
@@ -110,6 +116,7 @@ def memo_key(head: Head) -> MemoKey:
         single.get(b"authorization"),
         single.get(b"ms-asprotocolversion"),
         single.get(b"x-ms-policykey"),
+        badge,
     )
 
 
@@ -118,28 +125,43 @@ def nobody(_device_id: str) -> str:
     return ""
 
 
-def identify(head: Head, access: Access, holder: Callable[[str], str] = nobody) -> Claim:
-    """Read an ActiveSync request's claim; `holder` says who has logged on on this connection for a device id, or "".
+def identify(head: Head, access: Access, holder: Callable[[str], str] = nobody, badge: Badge | None = None) -> Claim:
+    """Read an ActiveSync request's claim; `holder` says who has logged on on this connection for a device id, or "", and `badge`
+    is of the certificate that came with the request.
 
     Raises `HeadError` (400) for a query that cannot be taken, `DeniedError` for missing or unusable credentials (401) and
-    for a `User=` that names someone else than who authenticates (403).
+    for a `User=` or credentials that name someone else than who authenticates (403).
     """
     asked = _query(head)
     device_id = "" if asked is None else asked.device_id
-    proved = _held(holder(device_id)) if b"authorization" not in head.single else None
-    found = proved or authenticated(head, access)
-    who, logon = found.principal, found.logon
+    found = authenticated(head, access, badge, holder(device_id) if b"authorization" not in head.single else "")
+    who, shown = found.principal, "" if badge is None else badge.fingerprint
     if asked is None:
-        return Claim(None, (), "", who, "OPTIONS", "", None, logon)
-    if asked.user is not None and who and not _agrees(asked.user, who, access.names):
+        return Claim(None, (), "", who, "OPTIONS", "", None, found.logon, "", shown, found.vouched)
+    named = who or ("" if badge is None else badge.principal)
+    if asked.user is not None and named and not _agrees(asked.user, named, access.names):
         raise DeniedError(403, "user_mismatch")
-    command = "OPTIONS" if head.method == "OPTIONS" else asked.command
-    key = DeviceKey(device_id, who)
-    return Claim(key, asked.aliases, asked.device_type, who, command, asked.protocol, asked.policy_key, logon)
+    user = "" if found.logon is None or asked.user is None else _named(asked.user, access.names)
+    return Claim(
+        key=DeviceKey(device_id, who),
+        aliases=asked.aliases,
+        device_type=asked.device_type,
+        principal=who,
+        command="OPTIONS" if head.method == "OPTIONS" else asked.command,
+        protocol=asked.protocol,
+        policy_key=asked.policy_key,
+        logon=found.logon,
+        user=user,
+        certificate=shown,
+        vouched=found.vouched,
+    )
 
 
-def _held(who: str) -> Credentials | None:
-    return Credentials(who, Logon(Step.HOLDS)) if who else None
+def device_of(claim: Claim) -> DeviceKey | None:
+    """The device of a claim in the one form that both forms of the query have: one that changes between them is one device."""
+    if claim.key is None or not claim.aliases:
+        return claim.key
+    return DeviceKey(claim.aliases[0], claim.principal)
 
 
 def _query(head: Head) -> query.ParsedQuery | None:
@@ -156,12 +178,41 @@ def _latin(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def authenticated(head: Head, access: Access) -> Credentials:
-    """The credentials that the request carries. Raises `DeniedError` (401) where they are missing or unusable."""
+def authenticated(head: Head, access: Access, badge: Badge | None = None, held: str = "") -> Credentials:
+    """Who authenticates: who the certificate names, where it names a user; else who the credentials name that the request
+    carries, or who its connection has logged on as (`held`).
+
+    Credentials that come along with such a certificate are for the backend, and must be the same person's; the first message
+    of a log-on is nobody's yet. A domain that they alone name is nothing the certificate vouches for, and a log-on the
+    backend is asked about all the same. Raises `DeniedError`: 401 where nothing names anybody, 403 where two are named.
+    """
+    owner = "" if badge is None else badge.principal
+    if held and (not owner or same_person(owner, held)):
+        return Credentials(held, Logon(Step.HOLDS))
+    if owner and not head.single.get(b"authorization"):
+        return Credentials(owner, vouched=True)
+    said = _carried(head, access)
+    if not owner or not said.principal:
+        return said
+    if not same_person(owner, said.principal):
+        raise DeniedError(403, "certificate_mismatch")
+    if "@" in said.principal and "@" not in owner:
+        return said
+    return Credentials(owner, said.logon, vouched=said.logon is None)
+
+
+def _carried(head: Head, access: Access) -> Credentials:
     try:
         return access.read(head.single.get(b"authorization", b""))
     except CredentialsError as error:
         raise unauthorized(str(error)) from None
+
+
+def _named(user: str, names: Names) -> str:
+    try:
+        return names.canonical(user)
+    except PrincipalError:
+        return ""
 
 
 def _agrees(user: str, who: str, names: Names) -> bool:

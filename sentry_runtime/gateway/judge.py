@@ -4,6 +4,7 @@ all get their `Case` here, so that none of them knows less than the others."""
 from dataclasses import dataclass
 
 from sentry_runtime.devices.record import Record
+from sentry_runtime.gateway import wipe
 from sentry_runtime.gateway.decide import Case, Excess, Unreadable
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.policies import Policies
@@ -25,6 +26,7 @@ class Judge:
         then without `excess`, since what else its device asks meanwhile does not end it."""
         site, need = self.site, self.policies.need(claim, found)
         ruling = site.ruling(claim, source)
-        if ruling is None:
-            return Case(claim.key, found, need, None, excess, site.observing)
-        return Case(claim.key, found, need, ruling.rule, excess, site.observing, ruling.name)
+        rule, name = (None, "") if ruling is None else (ruling.rule, ruling.name)
+        ordered = found.wipe if isinstance(found, Record) else None
+        too_old = ordered is not None and not wipe.possible(claim, ordered)
+        return Case(claim.key, found, need, rule, excess, site.observing, name, too_old)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
 from sentry_runtime.eas.policy import Policy
@@ -24,6 +25,9 @@ class Store(Protocol):
 
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key. Raises `StoreError`, `EntryUnreadableError` when only this one is damaged."""
+
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy for this key. Raises as `get` does."""
 
     def policy(self, wanted: bytes) -> Policy | None:
         """The policy with this digest. Raises `StoreError`."""
@@ -47,6 +51,7 @@ class Known:
         self._store: Store | None = None
         self._next_open = 0.0
         self._records: dict[DeviceKey, Record] = {}
+        self._enforcements: dict[DeviceKey, Enforcement | None] = {}
         self._policies: dict[bytes, Policy] = {}  # by their digests, so none is ever out of date
         self._fresh = False
 
@@ -55,12 +60,29 @@ class Known:
         record = self._records.get(key)
         if record is not None:
             return record
-        found = self._read(key)
+        found = self._read(lambda store: store.get(key))
         if isinstance(found, Record) and self._fresh:
             if len(self._records) >= ENTRIES:
                 self._records.clear()
             self._records[key] = found
         return found
+
+    def enforcement(self, key: DeviceKey, *, anew: bool = False) -> Enforcement | Unreadable | None:
+        """What a backend's own policy has come to for the entry of this key. What is damaged is as good as lost.
+
+        `anew`: as it is on the disk, also where the agent's word of a change may be on its way.
+        """
+        if not anew and key in self._enforcements:
+            return self._enforcements[key]
+        found = self._read(lambda store: store.enforcement(key))
+        if found is Unreadable.LIST:
+            return found
+        held = found if isinstance(found, Enforcement) else None
+        if self._fresh:
+            if len(self._enforcements) >= ENTRIES:
+                self._enforcements.clear()
+            self._enforcements[key] = held
+        return held
 
     def policy(self, wanted: bytes) -> Policy | None:
         """The policy with this digest; None when it cannot be had now."""
@@ -81,11 +103,13 @@ class Known:
         """These entries are to be read again."""
         for key in keys:
             self._records.pop(key, None)
+            self._enforcements.pop(key, None)
 
     def set_fresh(self, *, fresh: bool) -> None:
         """Whether changes are being told from now on; what was kept before does not count any more."""
         self._fresh = fresh
         self._records.clear()
+        self._enforcements.clear()
 
     def close(self) -> None:
         """Give the list back."""
@@ -93,10 +117,10 @@ class Known:
             self._store.close()
             self._store = None
 
-    def _read(self, key: DeviceKey) -> Record | Unreadable | None:
+    def _read(self, question: Callable[[Store], _Answer]) -> _Answer | Unreadable:
         try:
             store = self._opened()
-            return Unreadable.LIST if store is None else store.get(key)
+            return Unreadable.LIST if store is None else question(store)
         except EntryUnreadableError as error:
             log.warning("%s", error)
             return Unreadable.ENTRY
@@ -106,15 +130,8 @@ class Known:
             return Unreadable.LIST
 
     def _ask(self, question: Callable[[Store], _Answer]) -> _Answer | None:
-        try:
-            store = self._opened()
-            return None if store is None else question(store)
-        except EntryUnreadableError as error:
-            log.warning("%s", error)
-        except StoreError as error:
-            log.warning("%s", error)
-            self.close()
-        return None
+        found = self._read(question)
+        return None if isinstance(found, Unreadable) else found
 
     def _opened(self) -> Store | None:
         """The list, if it can be opened; it is not tried too often. Raises `StoreError`."""

@@ -8,6 +8,11 @@
 
 So the backend has vouched for the credentials before anything of the device's reaches it, and nothing but requests of
 that device and principal ever goes over the connection that it has authenticated. When that is gone, the log-on is, too.
+
+Which backend it must be depends on the principal, whom only the last message names. Until then the gateway goes by what the
+device's last message before said (`Waiting.expected`), else by `User=`. Where that turns out to be wrong, or the backend sends
+the device elsewhere (451), the log-on cannot move: the device gets 503 and finds the right server with its next attempt. Not
+401, which to a last message means that the password is wrong.
 """
 
 import asyncio
@@ -18,11 +23,14 @@ from dataclasses import dataclass
 
 from sentry_runtime.gateway import ntlm
 from sentry_runtime.gateway.agent_link import UndecidedError
-from sentry_runtime.gateway.backends import Backends, BackendsDownError, Target
+from sentry_runtime.gateway.backends import STRANGERS, Backends, BackendsDownError
 from sentry_runtime.gateway.contact import CredentialsRefusedError
 from sentry_runtime.gateway.credentials import Logon, Scheme, challenge_token, ntlm_message
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.pools import Seat
+from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.rewrite import logon_head
 from sentry_runtime.gateway.spnego import SpnegoError
 
@@ -31,6 +39,7 @@ OPEN_MOST = 256  # per worker, like the probes of first contact; strangers open 
 STEPS_AT_ONCE = 256  # per worker; a backend that is asked more at once would suffer from strangers
 OPEN_PER_FRONT = 4  # of one front connection, as many as it may keep afterwards
 ANSWER_BYTES = 65_536  # of the body of a backend's 401, which nobody reads; IIS's have 1.3 KB
+NAMES = 20_000  # devices of which it is known whom they log on as: about 5 MB; beyond, the one named longest ago goes
 
 Field = tuple[bytes, bytes]
 
@@ -43,6 +52,10 @@ class LogonLostError(Exception):
         self.reason = reason
 
 
+async def held() -> None:
+    """That the credentials hold is known of the connection."""
+
+
 @dataclass(slots=True, eq=False)
 class Opened:
     """A log-on that waits for its last message. `unicode`: how the backend will read the name in it."""
@@ -53,11 +66,30 @@ class Opened:
 
 
 class Waiting:
-    """The opened log-ons of one worker, at most `OPEN_MOST`: beyond, the oldest goes, since it is a stranger's most likely."""
+    """The opened log-ons of one worker, at most `OPEN_MOST`: beyond, the oldest goes, since it is a stranger's most likely.
+
+    Also whom devices have named last. Nothing is believed of that: it chooses the backend that hears the next first message,
+    and who names somebody else for a device costs it one more attempt.
+    """
 
     def __init__(self) -> None:
         self._opened: OrderedDict[Opened, None] = OrderedDict()
+        self._names: OrderedDict[tuple[str, str], str] = OrderedDict()  # by device id and `User=`
         self._steps = 0
+
+    def expected(self, claim: Claim) -> str:
+        """Whom the last message will name most likely; "" where nothing is known."""
+        return self._names.get(_asking(claim), claim.user)
+
+    def named(self, claim: Claim) -> None:
+        """A last message has been read."""
+        asking = _asking(claim)
+        if asking == ("", ""):  # anybody's
+            return
+        self._names[asking] = claim.principal
+        self._names.move_to_end(asking)
+        if len(self._names) > NAMES:
+            self._names.popitem(last=False)
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
@@ -90,6 +122,7 @@ class Logons:
         self._waiting = waiting
         self._seconds = seconds
         self._opened: OrderedDict[str, Opened] = OrderedDict()
+        self._named = ""  # whom the last message on this connection has named
 
     async def begin(self, claim: Claim, authorization: bytes, source: str) -> bytes:
         """Take the first message to a backend; gives the challenge for the device. One begun before is given up.
@@ -97,9 +130,10 @@ class Logons:
         Raises `CredentialsRefusedError` when the backend does not go on with it, `BackendsDownError` or `UndecidedError`.
         """
         self._forget(claim.device_id)
-        scheme = _logon(claim).scheme
+        scheme, device = _logon(claim).scheme, Seat.of(claim).device
+        seat = Seat(device, self._waiting.expected(claim) or self._named)
         with self._waiting.step():
-            upstream = await self._backends.connect(lambda target: _dialled(target, claim))
+            upstream = await self._backends.connect(seat, lambda target: _dialled(target, claim))
             with _dropped_on_error(upstream):
                 head = await self._ask(upstream, authorization, source)
                 challenge, unicode = _challenge(scheme, head)
@@ -116,18 +150,30 @@ class Logons:
         if opened is None:
             raise LogonLostError
         self._waiting.remove(opened)
-        upstream, logon = opened.upstream, _logon(claim)
+        self._waiting.named(claim)
+        self._named = claim.principal
+        upstream, logon, seat = opened.upstream, _logon(claim), Seat.of(claim)
         with _dropped_on_error(upstream), self._waiting.step():
             if not upstream.usable(asyncio.get_running_loop().time()):
                 raise LogonLostError
             if (logon.scheme, logon.unicode) != (opened.scheme, opened.unicode):
                 raise LogonLostError("logon_contradicts")  # the backend would read another name than we do
+            if not self._backends.serves(upstream.target, seat):
+                raise UndecidedError("logon_elsewhere")
             head = await self._ask(upstream, authorization, source)
+            if head.status == WRONG_SERVER:
+                self._backends.follow(seat, upstream.target, location_of(head.fields), 0)
+                raise UndecidedError("backend_redirected")
             _check_vouched(head)
             _check_open(upstream)
         upstream.log_on(claim, authorization)
         said = challenge_token(opened.scheme, head.fields)
         return upstream, () if said is None else ((b"WWW-Authenticate", said[0]),)
+
+    async def prove_apart(self, claim: Claim, authorization: bytes, source: str) -> None:
+        """As `prove`, but to know no more than that the credentials hold: the connection is for no request."""
+        upstream, _ = await self.prove(claim, authorization, source)
+        upstream.drop()
 
     def tidy(self, now: float) -> None:
         """Give up what has waited too long, or whose backend has gone."""
@@ -142,14 +188,22 @@ class Logons:
             self._forget(device_id)
 
     async def _ask(self, upstream: Upstream, authorization: bytes, source: str) -> ResponseHead:
-        answer = _Answer(upstream)
+        """The answer to an OPTIONS of our own. Its asker counts as a stranger: whether the credentials hold is what it says."""
+        answer, target = _Answer(upstream), upstream.target
         upstream.begin(answer)
-        upstream.write(logon_head(upstream.target.backend, authorization, source))
+        upstream.write(logon_head(target.backend, authorization, source))
         try:
             async with asyncio.timeout(self._seconds):
-                return await answer.head
-        except TimeoutError:
-            raise BackendsDownError("backend_timeout") from None
+                head = await answer.head
+        except (TimeoutError, BackendsDownError) as error:
+            reason = error.reason if isinstance(error, BackendsDownError) else "backend_timeout"
+            if (
+                reason != "backend_closed" or upstream.served == 1
+            ):  # else it may be an end in order that this has crossed
+                self._backends.answered_badly(target, STRANGERS, reason)
+            raise BackendsDownError(reason) from None
+        self._backends.answered(target, STRANGERS, head.status, head.fields)
+        return head
 
     def _keep(self, device_id: str, opened: Opened) -> None:
         self._opened[device_id] = opened
@@ -195,6 +249,10 @@ class _Answer:
 
     def upstream_ready(self) -> None:
         """See `upstream_full`."""
+
+
+def _asking(claim: Claim) -> tuple[str, str]:
+    return Seat.of(claim).device, claim.user
 
 
 def _dialled(target: Target, claim: Claim) -> Upstream:

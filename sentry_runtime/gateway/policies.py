@@ -2,7 +2,8 @@
 
 The UEM says it per device and principal, in the device list; where it says nothing, the site's own policy holds, if there is
 one. A policy key is computed from the fleet's secret: nothing is stored, a changed policy makes its devices provision anew, and
-every gateway with the same secret knows the same keys.
+every gateway with the same secret knows the same keys. Where a backend enforces a policy of its own beside it, the keys are made
+over both, by what is kept of the backend's as an `Enforcement`.
 """
 
 import functools
@@ -10,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sentry_runtime.devices.record import Record
+from sentry_runtime.devices.enforcement import Enforcement, joint_digest
+from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.eas.policy import Phase, Policy, digest, policy_key
 from sentry_runtime.gateway import provisioning
 from sentry_runtime.gateway.decide import Need, Unreadable
@@ -26,13 +28,16 @@ _NO_KEYS = Keys(-1, -1)  # without the secret there is no key that counts: no re
 
 
 class Library(Protocol):
-    """Where the UEM's policies are."""
+    """Where the UEM's policies are, and what has come of the backends' own."""
 
     def policy(self, wanted: bytes) -> Policy | None:
         """The policy with this digest; None when it cannot be read now."""
 
     def has_policies(self) -> bool:
         """Whether the UEM wants any policy on any device."""
+
+    def enforcement(self, key: DeviceKey, *, anew: bool = False) -> Enforcement | Unreadable | None:
+        """What is kept of a backend's own policy for the entry of this key; `anew`: as it is now, whatever has been told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,42 +69,73 @@ class Policies:
         self._library = library
         self._keys = functools.lru_cache(KEYS)(self._computed)
 
+    def read_from(self, library: Library) -> "Policies":
+        """The same, with what another library has."""
+        return Policies(self._site, library)
+
     def digest_of(self, record: Record | Unreadable | None) -> bytes:
         """Of the policy that the device of this entry must apply. Empty: none, provisioning is the backend's business."""
         return record.policy or self._digest if isinstance(record, Record) else b""
 
-    def need(self, claim: Claim, record: Record | Unreadable | None) -> Need | None:
-        """What the device of this request lacks before the request may pass; None: nothing."""
+    def need(self, claim: Claim, record: Record | Unreadable | None) -> Need | Unreadable | None:
+        """What the device of this request lacks before the request may pass; None: nothing. Unreadable: nobody can say.
+
+        Before the device is told so, what is kept of a backend's policy is read anew: the agent's word that the device has just
+        provisioned may be on its way.
+        """
         if claim.key is None or not isinstance(record, Record) or not self.digest_of(record):
             return None
-        return provisioning.need(claim, self.keys(claim, record), lenient=self._site.lenient)
+        found = self._lacks(claim, record, self._library.enforcement(record.key))
+        if found is None or found is Need.PROVISION_ASKED or isinstance(found, Unreadable):
+            return found
+        return self._lacks(claim, record, self._library.enforcement(record.key, anew=True))
+
+    def _lacks(self, claim: Claim, record: Record, held: Enforcement | Unreadable | None) -> Need | Unreadable | None:
+        if isinstance(held, Unreadable):
+            return held
+        unfinished = held is not None and not held.final
+        return provisioning.need(
+            claim, self.keys(claim, record, held), lenient=self._site.lenient, unfinished=unfinished
+        )
 
     def terms(self, claim: Claim, record: Record) -> Terms | None:
-        """What the device of this request has to apply; None where that cannot be said now."""
+        """What the device of this request has to apply, but for what a backend demands; None where that cannot be said now."""
         policy = self._library.policy(record.policy) if record.policy else self._site.policy
         if policy is None or not self._site.secret:
             return None
         return Terms(policy, self.keys(claim, record), self._site.lenient)
 
-    def keys(self, claim: Claim, record: Record) -> Keys:
-        """The policy keys of the claim's device and principal, where it must apply a policy.
+    def keys(self, claim: Claim, record: Record, held: Enforcement | None = None) -> Keys:
+        """The policy keys of the claim's device and principal, where it must apply a policy; `held` is what is kept of a
+        backend's own for it.
 
         By the printable reading of a base64 id where it has one, since that is the same device's id in the plain form.
         """
         device_id = claim.aliases[0] if claim.aliases else record.key.device_id
-        return self._keys(device_id, claim.principal, record.policy, record.policy_before)
+        joint = None if held is None else held.digest
+        return self._keys(device_id, claim.principal, record.policy, record.policy_before, joint)
+
+    def right_key(self, claim: Claim, record: Record | Unreadable | None) -> int | None:
+        """The policy key that the device of this claim has if it has done all that it could do so far."""
+        held = self._library.enforcement(record.key) if isinstance(record, Record) else None
+        if not isinstance(record, Record) or isinstance(held, Unreadable):
+            return None
+        return self.keys(claim, record, held).final
 
     def owns_any(self) -> bool:
         """Whether there are devices that the gateway itself provisions."""
         return self._site.policy is not None or self._library.has_policies()
 
-    def _computed(self, device_id: str, principal: str, policy: bytes, before: bytes | None) -> Keys:
+    def _computed(
+        self, device_id: str, principal: str, policy: bytes, before: bytes | None, joint: bytes | None
+    ) -> Keys:
         if not self._site.secret:
             return _NO_KEYS
         wanted = policy or self._digest
 
         def key(of: bytes, phase: Phase) -> int:
-            return policy_key(self._site.secret, device_id, principal, of, phase)
+            whole = of if joint is None else joint_digest(of, joint)
+            return policy_key(self._site.secret, device_id, principal, whole, phase)
 
         earlier = {self._site.before if not policy else b"", self._digest if before == b"" else before or b""}
         return Keys(

@@ -10,6 +10,9 @@
 | the final key under the policy that it had before | the policy has changed (143) |
 | any other | not a key of this device's (144) |
 
+Where a backend enforces a policy of its own on the device (see `backend_policy`), its keys are those of both policies together,
+and until that backend has given its own final key the device's opens nothing (142), nor may a Ping pass without one.
+
 A client that sends no key at all is one that cannot provision; one that can sends 0 until it has a key (MS-ASPROV 3.1.5.2,
 status 141). So a site that lets those pass hands its policy only to clients that ask for it.
 """
@@ -48,25 +51,30 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and what the outcome's line says of it; `granted` with the final key, `says` what the device said of itself."""
+    """An answer, and what the outcome's line says of it; `granted` with the final key, `says` what the device said of itself;
+    `counter` names one that counts it."""
 
     answer: Answer
     reason: str
     action: str = "provision"
     granted: bool = False
     says: DeviceInformation | None = None
+    counter: str = ""
 
 
-def need(claim: Claim, keys: Keys, *, lenient: bool) -> Need | None:
-    """What the device of this request lacks before the request may pass; None: nothing. See the module's table."""
+def need(claim: Claim, keys: Keys, *, lenient: bool, unfinished: bool = False) -> Need | None:
+    """What the device of this request lacks before the request may pass; None: nothing. See the module's table.
+
+    `unfinished`: a backend that enforces a policy on the device has not given its final key.
+    """
     if claim.command == "Provision":
         return Need.PROVISION_ASKED
     key = claim.policy_key
-    if key == keys.final or claim.command == "OPTIONS":
+    if claim.command == "OPTIONS" or (key == keys.final and not unfinished):
         return None
     if key is None:
-        return None if lenient or claim.command == "Ping" else Need.POLICY_KEY_MISSING
-    if key in (0, keys.temporary):
+        return None if lenient or (claim.command == "Ping" and not unfinished) else Need.POLICY_KEY_MISSING
+    if key in (0, keys.temporary, keys.final):
         return Need.POLICY_KEY_MISSING
     return Need.POLICY_CHANGED if key in keys.before else Need.POLICY_KEY_WRONG
 
@@ -80,22 +88,22 @@ def reply(claim: Claim, terms: Terms, body: bytes, encoding: bytes = b"") -> Rep
     except provision.ProvisionError:
         return Reply(Answer(400), "provision_malformed", "deny")
     if isinstance(asked, WipeAcknowledgement):
-        return _failed(claim, provision.PROTOCOL_ERROR, "wipe_not_asked_for")
+        return failed(claim, provision.PROTOCOL_ERROR, "wipe_not_asked_for")
     return _acknowledged(claim, terms, asked) if isinstance(asked, Acknowledgement) else _asked(claim, terms, asked)
 
 
 def _asked(claim: Claim, terms: Terms, asked: Ask) -> Reply:
     kind, device_status = asked.policy_type, None if asked.device is None else provision.SUCCESS
     if not kind:
-        return _failed(claim, provision.PROTOCOL_ERROR, "policy_type_missing")
+        return failed(claim, provision.PROTOCOL_ERROR, "policy_type_missing")
     if asked.device is None and device_information.belongs_to_provision(claim.protocol):
-        return _failed(claim, provision.DEVICE_INFORMATION_REQUIRED, "device_information_missing")
+        return failed(claim, provision.DEVICE_INFORMATION_REQUIRED, "device_information_missing")
     if kind not in provision.policy_types(claim.protocol):
         unknown = PolicyAnswer(kind, provision.POLICY_UNKNOWN_TYPE)
-        return _answered(claim, Response(policy=unknown, device_status=device_status), "policy_type_unknown")
+        return answered(claim, Response(policy=unknown, device_status=device_status), "policy_type_unknown")
     offered = provision.policy_answer(terms.policy, kind, terms.keys.temporary)
     response = Response(policy=offered, device_status=device_status)
-    return _answered(claim, response, "policy_offered", says=asked.device)
+    return answered(claim, response, "policy_offered", says=asked.device)
 
 
 def _acknowledged(claim: Claim, terms: Terms, asked: Acknowledgement) -> Reply:
@@ -103,25 +111,33 @@ def _acknowledged(claim: Claim, terms: Terms, asked: Acknowledgement) -> Reply:
     key = claim.policy_key if asked.key is None else asked.key
     if key != terms.keys.temporary:
         wrong = PolicyAnswer(asked.policy_type, provision.POLICY_WRONG_KEY)
-        return _answered(claim, Response(policy=wrong), "policy_key_wrong")
+        return answered(claim, Response(policy=wrong), "policy_key_wrong")
     if asked.status != provision.APPLIED and not terms.lenient:
         elsewhere = asked.status == provision.MANAGED_ELSEWHERE
         status = provision.EXTERNALLY_MANAGED if elsewhere else provision.CANNOT_COMPLY
-        return _failed(claim, status, "policy_not_applied")
+        return failed(claim, status, "policy_not_applied")
     granted = PolicyAnswer(asked.policy_type, key=terms.keys.final)
     reason = "policy_applied" if asked.status == provision.APPLIED else "policy_applied_in_part"
-    return _answered(claim, Response(policy=granted), reason, granted=True)
+    return answered(claim, Response(policy=granted), reason, granted=True)
 
 
-def _answered(
-    claim: Claim, response: Response, reason: str, *, granted: bool = False, says: DeviceInformation | None = None
+def answered(
+    claim: Claim,
+    response: Response,
+    reason: str,
+    *,
+    granted: bool = False,
+    says: DeviceInformation | None = None,
+    action: str = "provision",
+    counter: str = "",
 ) -> Reply:
+    """The reply that sends this response."""
     body = provision.encode_response(response, claim.protocol)
-    return Reply(enforce.provisioned(body), reason, granted=granted, says=says)
+    return Reply(enforce.provisioned(body), reason, action, granted, says, counter)
 
 
-def _failed(claim: Claim, status: int, reason: str) -> Reply:
-    """Clients up to 12.1 do not know the common statuses; theirs is 403, as for every refusal."""
+def failed(claim: Claim, status: int, reason: str) -> Reply:
+    """The reply of this status. Clients up to 12.1 do not know the common statuses; theirs is 403, as for every refusal."""
     if status > provision.PROTOCOL_ERROR and not speaks_status(claim.protocol):
         return Reply(Answer(403), reason)
-    return _answered(claim, Response(status=status), reason)
+    return answered(claim, Response(status=status), reason)

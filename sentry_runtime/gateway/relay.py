@@ -4,22 +4,29 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sentry_runtime.eas.offer import offered
-from sentry_runtime.gateway import rewrite
+from sentry_runtime.gateway import peek, rewrite
 from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.backends import STRANGERS
+from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.credentials import backend_challenges
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import ResponseHead, Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.logon import Logons
+from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.upstreams import Upstreams
 
 REQUEST_STALL_SECONDS = 60.0  # a phone that sends nothing of its body for so long has lost its link
 RESPONSE_STALL_SECONDS = 300.0  # a begun response that does not move: the device sleeps or the backend hangs
 
+KEPT_BODY_BYTES = (
+    65_536  # of a request, until its answer begins, so that a 451 can be followed: all but mails with attachments
+)
+
 _UNAUTHORIZED = 401
-_PROVISION_FIRST = 449  # MS-ASHTTP 2.2.2.1.1
-_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308, 451})
+_REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
 
 class Front(Protocol):
@@ -32,9 +39,14 @@ class Front(Protocol):
     logons: Logons
     full: bool
     """The device does not take what we write: no response is read until `Exchange.device_ready`."""
+    accepted: bytes
+    """The credentials that a backend has last accepted on this connection."""
 
     def identify(self, head: Head) -> Claim:
         """The claim of this head; raises what `identify` raises."""
+
+    def badge(self, head: Head) -> Badge | None:
+        """The badge of the certificate that came with this head. Raises `HeadError` or `DeniedError` where one is needed."""
 
     def note(self, claim: Claim) -> None:
         """Somebody has been read on this connection by another way than `identify`."""
@@ -64,11 +76,19 @@ class Front(Protocol):
 class Owner(Protocol):
     """The exchange that this relay is a part of."""
 
+    claim: Claim | None
+
     def relayed(self) -> None:
         """The response is complete."""
 
     def relay_failed(self, reason: str) -> None:
         """There will be no (more of the) response; `reason` is one word for the audit line."""
+
+    def relay_called(self, code: int) -> None:
+        """The backend wants a Provision of the device instead of this request; the status `code` says why (see `peek`)."""
+
+    def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
+        """`sender` does not serve this device and names who does. `whole`: the relay can send the request once more."""
 
 
 class Relay:
@@ -77,6 +97,7 @@ class Relay:
     def __init__(self, front: Front, services: Services, head: Head, owner: Owner) -> None:
         self.request_done = False
         self.begun = False  # a part of the response has gone to the device
+        self.refused = False  # the backend does not accept the credentials
         self.keep_alive = head.keep_alive
         self.provisions = False  # the gateway provisions this device: policy keys are no business of the backend's
         self.status = 0
@@ -89,8 +110,13 @@ class Relay:
         self._head = head
         self._owner = owner
         self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
+        self._kept: list[bytes] | None = None  # all payload that was sent, while it could be sent elsewhere
+        self._kept_bytes = 0
+        self._invited = False
         self._upstream: Upstream | None = None
         self._chunked = False  # the response body is framed by us
+        self._peeked: ResponseHead | None = None  # waits for the beginning of its body
+        self._beginning = b""
         self._disregards = False  # the request body is read for nobody
 
     @property
@@ -121,6 +147,7 @@ class Relay:
             if payload and not self._disregards:
                 self._waiting.append(payload)
             return
+        self._keep(payload)
         data = self._framed(payload)
         if data:
             self._upstream.write(data)
@@ -133,17 +160,24 @@ class Relay:
 
     def invite(self) -> None:
         """Tell a client that waits for it to send its body."""
-        if self._head.expects_continue and not self.request_done:
+        if self._head.expects_continue and not self.request_done and not self._invited:
+            self._invited = True
             self._front.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def send(self, upstream: Upstream) -> None:
-        """Send the head and what has come of the body, and let the rest follow."""
+    def send(self, upstream: Upstream, policy_key: int | None = None) -> None:
+        """Send the head and what has come of the body, and let the rest follow. `policy_key`: see `rewrite.request_head`."""
         backend = upstream.target.backend
         self.backend = backend.name
         self._upstream = upstream
         upstream.begin(self)
-        source, own_keys = self._front.peer.source, self.provisions
-        parts = [rewrite.request_head(self._head, backend, source, own_keys=own_keys, logged_on=upstream.logged_on)]
+        source, hidden, logged_on = self._front.peer.source, self._services.hidden, upstream.logged_on
+        if self._services.backends.follows and not logged_on:
+            self._kept, self._kept_bytes = [], 0
+            for payload in self._waiting:
+                self._keep(payload)
+        parts = [
+            rewrite.request_head(self._head, backend, source, policy_key=policy_key, logged_on=logged_on, hidden=hidden)
+        ]
         if self._waiting or self.request_done:
             parts.append(self._framed(b"".join(self._waiting)))
             self._waiting.clear()
@@ -153,9 +187,19 @@ class Relay:
         upstream.set_reading(reading=not self._front.full)
         self._expect_more()
 
+    def _keep(self, payload: bytes) -> None:
+        if self._kept is None:
+            return
+        self._kept_bytes += len(payload)
+        if self._kept_bytes > KEPT_BODY_BYTES:
+            self._kept = None
+        else:
+            self._kept.append(payload)
+
     def drop(self) -> None:
         """Let go of the backend's connection, whatever is under way on it."""
         self._waiting.clear()
+        self._kept = None
         upstream = self._front.upstream
         if upstream is not None:
             upstream.drop()
@@ -177,16 +221,24 @@ class Relay:
     # What the upstream calls.
 
     def response_head(self, head: ResponseHead) -> None:
-        """The backend answers. A redirection would take the device past the gateway: it counts as a failure."""
+        """The backend answers. A redirection would take the device past the gateway: the gateway follows it, or fails."""
+        self._seen(head)
+        if head.status == WRONG_SERVER:
+            self._redirected(head)
+            return
+        self._kept = None
         if head.status in _REDIRECTS:
             self._owner.relay_failed("backend_redirects")
             return
-        if head.status == _PROVISION_FIRST and self.provisions:
-            # The device has provisioned here; sent on, this would make it do so again and again.
-            self._owner.relay_failed("backend_enforces_policy")
-            return
+        if self.provisions and peek.wants(head):
+            self._peeked = head
+        else:
+            self._begin(head)
+
+    def _begin(self, head: ResponseHead) -> None:
         self.begun = True
         self.status = head.status
+        self.refused = head.status == _UNAUTHORIZED
         until_end = head.has_body and head.length is None
         self._chunked = until_end and self._head.minor == 1
         if not self.request_done or (until_end and not self._chunked):
@@ -194,24 +246,49 @@ class Relay:
         close = not self.keep_alive or self._services.draining
         services, length = self._services, head.length
         fields = offered(head.fields, provisions=self.provisions, versions=services.versions)
-        if head.status == _UNAUTHORIZED:
+        if self.refused:
             fields = backend_challenges(fields, services.access.challenges)
         elif self.last_word:
             fields = [*fields, *self.last_word]
         self._front.write(
             rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
         )
-        self._front.set_deadline(RESPONSE_STALL_SECONDS)
+        self._front.set_deadline(self._services.limits.backend_answer_seconds)  # some send the head and hold the body
 
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """More of the backend's answer."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self._peeked is not None:
+            self._beginning += data
+            if len(self._beginning) <= peek.PEEK_BYTES or self._calls(self._peeked, complete=False):
+                return
+            data = self._beginning
+        self._pass(data)
+
+    def _calls(self, head: ResponseHead, *, complete: bool) -> bool:
+        """Whether the response whose beginning is there has been found to be a call for a Provision; if not, it begins."""
+        called = peek.call(head, self._beginning)
+        self._peeked = None
+        if called is None:
+            self._begin(head)
+            return False
+        if not complete or not self.request_done:
+            self.drop()
+        self._owner.relay_called(called)
+        return True
+
+    def _pass(self, data: bytes) -> None:
         self.bytes_out += len(data)
         self._front.write(rewrite.chunk(data) if self._chunked else data)
         self._front.set_deadline(RESPONSE_STALL_SECONDS)
 
     def response_end(self) -> None:
         """The backend's answer is complete."""
+        if self._peeked is not None:
+            if self._calls(self._peeked, complete=True):
+                return
+            if self._beginning:
+                self._pass(self._beginning)
         if self._chunked:
             self._front.write(rewrite.LAST_CHUNK)
         withdrawn = self.status == _UNAUTHORIZED and self._upstream is not None and self._upstream.logged_on
@@ -222,7 +299,16 @@ class Relay:
     def upstream_lost(self, reason: str) -> None:
         """The backend has gone in mid-exchange."""
         self._front.upstream = None
+        # On a connection that has served before, a request may have crossed an end that was in order.
+        crossed = reason == "backend_closed" and not self.begun
+        if self._upstream is not None and not (crossed and self._upstream.served > 1):
+            self.blame(reason)
         self._owner.relay_failed(reason)
+
+    def blame(self, reason: str) -> None:
+        """The backend owes an answer, and there is none."""
+        if self._upstream is not None:
+            self._services.backends.answered_badly(self._upstream.target, self._asker, reason)
 
     def upstream_full(self) -> None:
         """The backend does not keep up with the request body."""
@@ -231,6 +317,23 @@ class Relay:
     def upstream_ready(self) -> None:
         """It does again."""
         self._front.release()
+
+    @property
+    def _asker(self) -> str:
+        claim = self._owner.claim
+        return STRANGERS if claim is None or claim.key is None else claim.principal
+
+    def _seen(self, head: ResponseHead) -> None:
+        if self._upstream is not None:
+            self._services.backends.answered(self._upstream.target, self._asker, head.status, head.fields)
+
+    def _redirected(self, head: ResponseHead) -> None:
+        if self._upstream is None:
+            return
+        sender, kept = self._upstream.target, self._kept
+        self.drop()
+        self._waiting = kept or []
+        self._owner.relay_redirected(sender, location_of(head.fields), whole=kept is not None)
 
     def _framed(self, payload: bytes) -> bytes:
         """The payload as it goes to the backend, with the end of the body when that is reached."""

@@ -7,7 +7,7 @@ backend behind a gateway believes such headers.
 import re
 from collections.abc import Iterable
 
-from sentry_runtime.eas.query import without_policy_key
+from sentry_runtime.eas.query import is_base64, with_policy_key
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import ACTIVESYNC_PATH
 from sentry_runtime.settings import Backend
@@ -33,16 +33,20 @@ _WRITTEN_BY_US = frozenset({b"host", b"content-length", b"expect"})
 # ActiveSync needs none (MS-ASHTTP 2.2.1.1.2 has them optional), so neither direction carries any.
 _SESSION = frozenset({b"cookie", b"cookie2"})
 _SESSION_BEGINS = frozenset({b"set-cookie", b"set-cookie2"})
-# Names that servers take an identity, an address or a path from: RFC 7239 and its forerunners, certificate headers of
-# common front ends, Exchange's and Azure's own, WebObjects' (SOGo believes x-webobjects-remote-user), and names with "_",
-# which a CGI-like server cannot tell from the same with "-".
+# Names that servers take an identity, an address or a path from: RFC 7239 and its forerunners, certificate headers of common
+# front ends (RFC 9440 among them), what proxies and access gateways vouch with (Amazon, Google, Azure, Cloudflare, Akamai,
+# Envoy, WebSEAL, Kubernetes, SAML and OpenID modules), Exchange's own, WebObjects' (SOGo believes x-webobjects-remote-user),
+# `Proxy`, which CGI makes the client's proxy of (httpoxy), and names with "_", which a CGI-like server cannot tell from the
+# same with "-".
 _FORGEABLE = re.compile(
-    rb"(?i)forwarded|x-forwarded.*|x-real-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|client-ip|via"
-    rb"|x-original-.*|x-rewrite-url|x-http-method.*|x-method-override"
-    rb"|(?:x-)?remote-user|x-user.*|x-auth.*|x-webauth.*|x-webobjects-.*"
-    rb"|(?:x-)?(?:client-cert|ssl).*|x-arr-.*|x-client-.*|x-tls-.*"
-    rb"|x-ms-client-principal.*|x-ms-proxy|x-ms-forwarded-.*|x-ms-adfs-.*|x-ms-endpoint-.*|x-ms-exchange-.*"
-    rb"|msexch.*|x-commonaccesstoken|x-isfromcafe|x-sourcecafeserver|x-beresource|x-anonresource.*|x-wlid-membername"
+    rb"(?i)forwarded|x-forwarded.*|x-original-.*|x-rewrite-url|x-http-method.*|x-method-override|via|proxy|x-proxy.*"
+    rb"|x-real-ip|x-cluster-client-ip|true-client-ip|cf-.*|(?:x-)?client-.*|fastly-.*|x-akamai-.*|akamai-.*"
+    rb"|(?:x-)?remote-.*|x-user.*|x-auth.*|x-webauth.*|x-webobjects-.*|x-login.*|x-account.*|x-principal.*|x-identity.*"
+    rb"|x-impersonat.*|impersonate-.*|x-act-as.*|x-on-behalf-of|x-saml.*|x-shib.*|shib-.*|mellon-.*|oidc-.*|x-oidc.*"
+    rb"|(?:x-)?ssl.*|x-cert.*|x-tls-.*|x-arr-.*|x-azure-.*|x-amzn-.*|x-goog-.*|x-appengine-.*|x-envoy-.*|iv-.*"
+    rb"|x-ms-client-principal.*|x-ms-token-.*|x-ms-proxy|x-ms-forwarded-.*|x-ms-adfs-.*|x-ms-endpoint-.*"
+    rb"|x-ms-exchange-.*|x-exch.*|x-anchormailbox|x-preferred.*|msexch.*|x-commonaccesstoken|x-isfromcafe"
+    rb"|x-sourcecafeserver|x-beresource|x-anonresource.*|x-wlid-membername"
     rb"|.*_.*"
 )
 # A backend's way of sending the device past the gateway, at any status.
@@ -50,25 +54,37 @@ _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", 
 
 
 def request_head(
-    head: Head, backend: Backend, source: str, *, own_keys: bool = False, logged_on: bool = False
+    head: Head,
+    backend: Backend,
+    source: str,
+    *,
+    policy_key: int | None = None,
+    logged_on: bool = False,
+    hidden: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """The head that goes to `backend` for a device at address `source`; the query byte for byte, the body's framing ours.
 
-    `own_keys`: the policy keys are the gateway's and no business of the backend's; the header is left out, the base64 form's
-    key is 0. `logged_on`: the connection has been authenticated, and the last message of that is not repeated.
+    `policy_key`: the device's keys are the gateway's own and no business of the backend's, which gets this one in their
+    place; 0: none, so the header is left out, and the base64 form's key is 0. None: the keys are the backend's.
+    `logged_on`: the connection has been authenticated, and the last message of that is not repeated.
+    `hidden` are the (lower-case) names of further fields that are not for the backend.
     """
     target = ACTIVESYNC_PATH.encode()
     if head.query:
-        target += b"?" + (without_policy_key(head.query) if own_keys else head.query)
+        target += b"?" + (head.query if policy_key is None else with_policy_key(head.query, policy_key))
     lines = [b"%s %s HTTP/1.1" % (head.method.encode(), target), b"Host: " + _authority(backend)]
     dropped = _HOP_BY_HOP | _WRITTEN_BY_US | _SESSION  # `head` has seen to it that Connection names nothing else
-    if own_keys:
+    if policy_key is not None:
         dropped |= _POLICY_KEY
     if logged_on:
         dropped |= _AUTHORIZATION
+    if hidden:
+        dropped |= hidden
     for name, value in head.fields:
         if name.lower() not in dropped and not _FORGEABLE.fullmatch(name):
             lines.append(name + b": " + value)
+    if policy_key and not is_base64(head.query):
+        lines.append(b"X-MS-PolicyKey: %d" % policy_key)
     lines.append(b"X-Forwarded-For: " + source.encode())
     lines.append(b"X-Forwarded-Proto: https")
     if head.length is None:
@@ -94,6 +110,14 @@ def _options(backend: Backend, authorization: bytes, source: str) -> bytes:
         _authority(backend),
         authorization,
         source.encode(),
+    )
+
+
+def check_head(backend: Backend) -> bytes:
+    """An OPTIONS of the gateway's own for nobody: whether the backend answers."""
+    return b"OPTIONS %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: Sentry\r\nConnection: close\r\n\r\n" % (
+        ACTIVESYNC_PATH.encode(),
+        _authority(backend),
     )
 
 

@@ -8,7 +8,7 @@ in the site's order that matches and has not expired decides; there is no need f
 | device | the canonical id, or its beginning where the rule ends in `*` |
 | user | the one name that `eas.principal` makes of every form |
 | type of device | as the device says it, in any case, or its beginning |
-| source | the address that the connection comes from, in the network |
+| source | the device's address, in the network: of the connection, or as a balancer that is believed tells it |
 
 A rule that denies also means the device under its other spellings (text and hex) and the user under every name that may be
 the same person's, since those would be ways around it. A rule that allows means exactly what it says.
@@ -28,7 +28,9 @@ from functools import lru_cache
 from sentry_runtime import settings
 from sentry_runtime.eas import principal
 from sentry_runtime.eas.device_id import root
+from sentry_runtime.gateway import gate
 from sentry_runtime.gateway.decide import Rule
+from sentry_runtime.gateway.gate import Address
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.settings import SettingsError
 
@@ -41,7 +43,6 @@ _TYPE = re.compile(r"[^*]{1,64}\*?")
 _ANY = principal.Names()  # of a site that says nothing of its domains
 _NEVER = float("inf")
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -256,13 +257,11 @@ def seconds(minute: str, place: str) -> float:
 
 @lru_cache(ADDRESSES)
 def address_of(source: str) -> Address | None:
-    """The address in `source`; an IPv4 one that is written as IPv6 is IPv4. None for what is no address."""
+    """`gate.address_of`, remembered; None for what is no address."""
     try:
-        address = ipaddress.ip_address(source.partition("%")[0])
+        return gate.address_of(source)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
 
 
 def _spellings(claim: Claim) -> set[str]:

@@ -6,32 +6,30 @@ ones are retired: they take no new connection and go when what they hold has end
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from sentry_runtime import control
 from sentry_runtime.devices.store import Reader
-from sentry_runtime.gateway import explain, listener, policies, worker
-from sentry_runtime.gateway.control_port import ControlPort, Handlers
-from sentry_runtime.gateway.judge import Judge
-from sentry_runtime.gateway.known import Known
-from sentry_runtime.gateway.policies import Policies, SitePolicy
-from sentry_runtime.gateway.site import Site
+from sentry_runtime.gateway import explain, listener, worker
+from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
+from sentry_runtime.gateway.desk import RedirectDesk
+from sentry_runtime.gateway.generation import Generation, Place, Running, prepare
+from sentry_runtime.gateway.redirects import Forgotten, Learned, News
+from sentry_runtime.gateway.reports import summed
 from sentry_runtime.metrics import Counters
-from sentry_runtime.settings import Settings, SettingsError, parse, read
+from sentry_runtime.settings import SettingsError
 from sentry_runtime.systemd import Notifier
 
 HANG_SECONDS = 15.0  # without a sign of life (one each second) a worker is taken for hung and killed
+AWAY_SECONDS = 5.0  # between two rounds of half a second: the machine was stopped, or had no time at all for us
 EARLY_SECONDS = 1.0  # a worker that lives no longer than this did not start well
 RESTART_SECONDS_MAX = 2.0  # the longest pause before another attempt; kill -9 must be mended within 3 s
 GRACE_SECONDS = 5.0  # beyond drain_seconds, before a worker that will not end is killed
@@ -40,60 +38,7 @@ SELECT_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class Running:
-    """A worker process as seen from here."""
-
-    pid: int
-    channel: socket.socket
-    started: float
-    seen: float
-    life: worker.Life | None = None
-
-
-@dataclass(slots=True)
-class Place:
-    """What one worker after the other works with: its sockets, and how its last ones fared."""
-
-    sockets: list[socket.socket]
-    running: Running | None = None
-    early_deaths: int = 0
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class Generation:
-    """Everything that comes from one reading of the settings: of a file with this SHA-256, at this time since the epoch."""
-
-    settings: Settings
-    text: bytes
-    digest: str
-    time: float
-    judge: Judge
-    policy: SitePolicy
-    start: Callable[[list[socket.socket], socket.socket], None]
-    places: list[Place] = field(default_factory=list)
-
-
-def prepare(path: Path, now: SitePolicy | None = None) -> Generation:
-    """Read and check the settings at `path`; load keys, certificates, trust and fleet secret. `now` is what is in force.
-
-    Raises `SettingsError`.
-    """
-    text = read(path)
-    settings = parse(text, path)
-    gateway = settings.gateway
-    listener.check(gateway)
-    front, backends = listener.front_context(gateway), listener.backend_contexts(gateway)
-    policy = policies.load(gateway, now)
-    library = Known(lambda: Reader(settings.paths.devices))
-    judge = Judge(Policies(policy, library), Site.of(gateway, names=settings.principals.names()))
-
-    def start(sockets: list[socket.socket], channel: socket.socket) -> None:
-        worker.run(worker.Post(settings, sockets, front, backends, policy, channel))
-
-    return Generation(settings, text, hashlib.sha256(text).hexdigest(), time.time(), judge, policy, start)
+_decode_packet = msgspec.json.Decoder(worker.Life | News).decode
 
 
 class Supervisor:
@@ -109,11 +54,15 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._orders: set[int] = set()
+        self._quiesced = False  # outlives a reload, not a restart; so does `_draining`
         self._draining = False
         self._stop_by = float("inf")
         self._ready = False
+        self._looked = time.monotonic()
         self._reload_error = ""  # why the last reading of the settings changed nothing
-        handlers = Handlers(self.status, self.drain, self.explain)
+        self._redirects = RedirectDesk(self._spread, lambda: self._now.judge.site.names)
+        orders: Orders = {control.Quiesce: self.quiesce, control.Drain: self.drain, control.Resume: self.resume}
+        handlers = Handlers(self.status, self.explain, self._redirects.serve, orders)
         self._control = ControlPort(first.settings.paths.gateway_control, self._selector, handlers)
 
     def run(self) -> None:
@@ -134,7 +83,9 @@ class Supervisor:
         for one in alive:
             if one.life is not None:
                 total.add(one.life.counters)
-        state = "running" if not self._draining else "draining" if alive else "drained"
+        state = "quiesced" if self._quiesced else "running"
+        if self._draining:
+            state = "draining" if alive else "drained"
         words: dict[str, int | str] = {
             "state": state,
             "workers": sum(place.running is not None for place in self._now.places),
@@ -146,7 +97,9 @@ class Supervisor:
             "rules_in_force": self._now.judge.site.in_force,
             "observing_until": self._observing_until(),
         }
-        return words | {name: getattr(total, name) for name in total.__struct_fields__}
+        seen = [place.running.life.backends for place in self._now.places if place.running and place.running.life]
+        names = (backend.name for backend in self._now.settings.gateway.backends)
+        return words | {name: getattr(total, name) for name in total.__struct_fields__} | summed(names, seen)
 
     def _observing_until(self) -> str:
         observe = self._now.settings.gateway.observe
@@ -162,13 +115,35 @@ class Supervisor:
         notice = settings.gateway.block_notice
         return explain.explanation(asked, self._now.judge, lambda: Reader(settings.paths.devices), lives, notice)
 
-    def drain(self) -> None:
-        """Take no new connection and finish what runs; a SIGHUP begins anew."""
+    def quiesce(self) -> str:
+        """Have `/health` say that nobody more should be sent here; everything is served as before."""
+        self._quiesced = True
+        for one in self._all():
+            one.tell(worker.QUIESCE)
+        return ""
+
+    def drain(self) -> str:
+        """Take no new connection and finish what runs, until `resume`."""
         self._draining = True
         for one in self._all():
-            _tell(one, worker.DRAIN)
+            one.tell(worker.DRAIN)
         for place in self._now.places:
             _close_all(place.sockets)
+        return ""
+
+    def resume(self) -> str:
+        """End what `quiesce` and `drain` began. Says why, where the addresses cannot be had any more."""
+        if self._stop_by < float("inf"):
+            return "the gateway is about to end"
+        if self._draining:
+            try:
+                self._begin(self._now, [])
+            except OSError as error:
+                return str(error)
+        self._quiesced = False
+        for one in self._all():
+            one.tell(worker.RESUME)
+        return ""
 
     # One round
 
@@ -197,6 +172,12 @@ class Supervisor:
         return [place.running for place in self._now.places if place.running is not None] + self._retired
 
     def _watch(self, now: float) -> None:
+        if now - self._looked > AWAY_SECONDS:
+            for (
+                one
+            ) in self._all():  # this process has been away itself, with its workers perhaps: they get their time anew
+                one.seen = now
+        self._looked = now
         for one in self._all():
             if now - one.seen > HANG_SECONDS or now > self._stop_by:
                 log.error("worker %d shows no sign of life or does not end: killed", one.pid)
@@ -246,7 +227,7 @@ class Supervisor:
             for other in self._now.places:
                 if other is not place:
                     _close_all(other.sockets)
-            self._now.start(place.sockets, channel)
+            self._now.start(place.sockets, channel, tuple(self._redirects.known), self._quiesced)
             code = 0
         except Exception:  # the process boundary: told to the journal, and the supervisor sees the code
             log.exception("worker %d failed", os.getpid())
@@ -259,10 +240,24 @@ class Supervisor:
         except (BlockingIOError, ConnectionError):
             return
         if packet:
-            one.life = msgspec.json.decode(packet, type=worker.Life)
-            one.seen = time.monotonic()
+            self._take(one, _decode_packet(packet))
         else:  # it has ended or is about to; `_reap` hears of it from the kernel
             self._selector.unregister(one.channel)
+
+    def _take(self, one: Running, packet: worker.Life | News) -> None:
+        match packet:
+            case worker.Life():
+                one.life = packet
+                one.seen = time.monotonic()
+            case Learned() | Forgotten():
+                self._redirects.known.apply(packet)
+                self._spread(packet, but=one)
+
+    def _spread(self, news: News, but: Running | None = None) -> None:
+        """Tell the workers where a device has been sent, or that it has not any more."""
+        for one in self._all():
+            if one is not but:
+                one.pass_on(news)
 
     def _reap(self) -> None:
         while True:
@@ -309,33 +304,51 @@ class Supervisor:
     def _reload(self) -> None:
         if self._stop_by < float("inf"):
             return
+        old = self._now
         try:
-            fresh = prepare(self._path, self._now.policy)
-            gateway, old = fresh.settings.gateway, self._now
-            same = gateway.listeners == old.settings.gateway.listeners and not self._draining
-            kept = [place.sockets for place in old.places[: gateway.worker_count]] if same else []
-            while len(kept) < gateway.worker_count:
-                kept.append(listener.open_sockets(gateway))
-        except (SettingsError, OSError) as error:
+            fresh = prepare(self._path, old.policy)
+            if not self._draining:
+                same = fresh.settings.gateway.listeners == old.settings.gateway.listeners
+                self._begin(fresh, [place.sockets for place in old.places] if same else [])
+        except (SettingsError, OSError, ValueError) as error:  # ValueError: a path that no file can have
             log.error("the settings in force stay: %s", error)
             self._reload_error = str(error)
             self._tell_systemd()
             return
-        fresh.places = [Place(sockets) for sockets in kept]
-        for place in old.places:
-            if place.sockets not in kept:
-                _close_all(place.sockets)
-        self._now = fresh
-        self._draining = False
-        for place in fresh.places:
-            self._start(place)
-        self._retire([place.running for place in old.places if place.running is not None], fresh.text)
+        if self._draining:  # what was drained stays so: the settings are those that `resume` begins with
+            self._retire([place.running for place in old.places if place.running is not None], fresh.text)
+            self._now = fresh
         if not fresh.policy.same_keys(old.policy):
             for one in self._retired:
-                _tell(one, worker.RENEW)
+                one.tell(worker.RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
+
+    def _begin(self, fresh: Generation, kept: list[list[socket.socket]]) -> None:
+        """Start workers of this generation, on the sockets that are kept and on new ones; those that worked so far retire.
+
+        Raises `OSError` naming the address; then everything is as before.
+        """
+        gateway, old = fresh.settings.gateway, self._now.places
+        places = [Place(sockets) for sockets in kept[: gateway.worker_count]]
+        try:
+            while len(places) < gateway.worker_count:
+                places.append(Place(listener.open_sockets(gateway)))
+        except OSError:
+            for place in places[len(kept) :]:
+                _close_all(place.sockets)
+            raise
+        for place in old:
+            if place.sockets not in kept[: len(places)]:
+                _close_all(place.sockets)
+        ended = [place.running for place in old if place.running is not None]
+        fresh.places = places
+        self._now = fresh
+        self._draining = False
+        for place in places:
+            self._start(place)
+        self._retire(ended, fresh.text)
 
     def _retire(self, ended: list[Running], text: bytes) -> None:
         """Let these take no new connection. What the site says now, in the settings' `text`, is for all that still runs."""
@@ -345,12 +358,12 @@ class Supervisor:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(text)
             for one in self._retired:
-                _tell(one, worker.RETIRE, descriptor)
+                one.tell(worker.RETIRE, descriptor)
         finally:
             os.close(descriptor)
         too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
         for one in self._retired[: max(0, too_many)]:
-            _tell(one, worker.DRAIN)
+            one.tell(worker.DRAIN)
 
     # Signals
 
@@ -368,14 +381,6 @@ class Supervisor:
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_in.recv(4_096)
-
-
-def _tell(one: Running, order: bytes, *descriptors: int) -> None:
-    with contextlib.suppress(OSError):  # it has just died: `_reap` sees to it
-        if descriptors:
-            socket.send_fds(one.channel, [order], descriptors)
-        else:
-            one.channel.send(order)
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

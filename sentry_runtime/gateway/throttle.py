@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from sentry_runtime import settings
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.gateway.decide import Excess
-from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.identify import Claim, device_of
 
 DEVICES = 20_000  # about 10 MB; a worker's share of a large fleet, as in `known`
 ROUND = 6  # different requests in one circle; FolderSync, GetItemEstimate, Sync, Ping are four
@@ -34,13 +34,6 @@ NEXT_SECONDS = 5.0  # until the next request; a device that polls waits longer
 
 Print = tuple[bytes, int, int, int, int]
 """By which a request and its answer are known again: query, checksum and size of the body, status and size of the answer."""
-
-
-def device_of(claim: Claim) -> DeviceKey | None:
-    """The device of a claim in the one form that both forms of the query have: one that changes between them is one device."""
-    if claim.key is None or not claim.aliases:
-        return claim.key
-    return DeviceKey(claim.aliases[0], claim.principal)
 
 
 @dataclass(slots=True)

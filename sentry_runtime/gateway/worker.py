@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import math
 import os
+import random
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,19 +19,32 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.eas.offer import versions_up_to
 from sentry_runtime.gateway.account import Account
-from sentry_runtime.gateway.agent_link import Follower, Questions
-from sentry_runtime.gateway.backends import Backends, Target
+from sentry_runtime.gateway.agent_link import CertificateQuestions, Follower, Questions
+from sentry_runtime.gateway.backends import Backends
+from sentry_runtime.gateway.badge import Examiner
+from sentry_runtime.gateway.checks import Checks
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.credentials import Access, Scheme
 from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
+from sentry_runtime.gateway.dial import Target, Trust
 from sentry_runtime.gateway.door import Crowd, Door
+from sentry_runtime.gateway.front import FrontConnection
+from sentry_runtime.gateway.health import Health
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.known import Known
+from sentry_runtime.gateway.listener import Entrance
+from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.policies import Policies, SitePolicy
+from sentry_runtime.gateway.pools import pools
+from sentry_runtime.gateway.redirects import News, Redirect, Redirections
+from sentry_runtime.gateway.refusals import Refusals
+from sentry_runtime.gateway.reports import Reports, Standing
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.site import Site
 from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
+from sentry_runtime.gateway.vetting import Vetting
+from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
 
@@ -41,9 +55,12 @@ LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to 
 
 THROTTLED_TOLD = 50  # devices that a sign of life names: 20 KiB; where there are more, something else is wrong
 
-DRAIN, RETIRE, RENEW = b"D", b"R", b"P"
-"""Orders. With RETIRE comes a descriptor of the new settings' text: their rules hold for what still runs here, too. RENEW: policy
-keys are others now."""
+DRAIN, RETIRE, RENEW, QUIESCE, RESUME = b"D", b"R", b"P", b"Q", b"S"
+"""Orders; any other one is news in JSON. With RETIRE comes a descriptor of the new settings' text: their rules hold for what
+still runs here, too. RENEW: policy keys are others now."""
+ORDER_BYTES = 4_096  # the longest order is news of one device, below 1 KiB
+
+_decode_news = msgspec.json.Decoder(News).decode
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,12 +71,13 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True):
+class Life(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", tag="life"):
     """A worker's sign of life to the supervisor: one packet of JSON each tick."""
 
     state: str
     counters: Counters
     throttled: tuple[Paused, ...] = ()
+    backends: dict[str, Standing] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +86,13 @@ class Post:
 
     settings: Settings
     sockets: list[socket.socket]
-    front: ssl.SSLContext
-    backends: list[ssl.SSLContext | None]
+    entrances: list[Entrance]
+    backends: list[Trust | None]
     policy: SitePolicy
+    examiner: Examiner | None
     channel: socket.socket
+    redirections: tuple[Redirect, ...] = ()
+    quiesced: bool = False
 
 
 def run(post: Post) -> None:
@@ -96,26 +117,35 @@ class _Worker:
         self._crowd = Crowd(limits)
         self._trail = audit.Trail(settings.paths.audit_socket, time.time)
         self._counters = Counters()
-        targets = [Target(one, context) for one, context in zip(settings.gateway.backends, post.backends, strict=True)]
-        backends = Backends(targets, limits.backend_connect_seconds)
+        account = Account(self._trail, self._counters, time.time)
+        self._reports = Reports(account)
+        self._backends = backends = _backends(post, self._reports)
         questions = Questions(settings.paths.agent_socket, limits.decision_seconds)
         throttle = settings.gateway.throttle
         self._throttle = None if throttle is None else Throttle(throttle, time.monotonic)
         known = Known(lambda: Reader(settings.paths.devices))
+        refusals = Refusals(limits, time.monotonic, account.rests)
         self._services = Services(
             limits=limits,
             backends=backends,
             known=known,
-            contacts=Contacts(backends, questions, limits.decision_seconds),
-            account=Account(self._trail, self._counters, time.time),
+            contacts=Contacts(backends, questions, limits.decision_seconds, refusals, self._counters),
+            account=account,
             judge=Judge(Policies(post.policy, known), Site.of(settings.gateway, names=settings.principals.names())),
+            refusals=refusals,
             throttle=self._throttle,
             notice=settings.gateway.block_notice,
             teller=Teller(settings.paths.agent_socket, limits.decision_seconds),
+            notes=Notes(settings.paths.agent_socket, limits.decision_seconds),
+            wipe_marks=WipeMarks(settings.paths.agent_socket, limits.decision_seconds),
             external_host=settings.gateway.external_host,
             access=_access(settings),
             versions=versions_up_to(settings.gateway.newest_protocol),
+            vetting=self._vetting(account),
+            quiesced=post.quiesced,
         )
+        self._checks: asyncio.Task[None] | None = None
+        self._vetting_again: dict[FrontConnection, asyncio.Task[None]] = {}
         self._doors: list[Door] = []
         self._over = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
@@ -128,19 +158,39 @@ class _Worker:
         self._post.channel.settimeout(0)
         loop.add_reader(self._post.channel, self._told)
         follower = loop.create_task(self._follower().run())
-        self._doors = [Door(one, self._post.front, self._services, self._crowd) for one in self._post.sockets]
+        checks = Checks(self._backends, self._post.settings.gateway.routing.active, random.SystemRandom())
+        self._checks = loop.create_task(checks.run())
+        self._checks.add_done_callback(lambda done: None if done.cancelled() else self._over.set())
+        self._doors = [
+            Door(one, entrance, self._services, self._crowd)
+            for one, entrance in zip(self._post.sockets, self._post.entrances, strict=True)
+        ]
         for door in self._doors:
             door.open()
         self._tick()
         over = loop.create_task(self._over.wait())
         await asyncio.wait({over, follower}, return_when=asyncio.FIRST_COMPLETED)
-        if follower.done():
-            follower.result()  # it never returns: an error, and a worker that hears of no changes must not go on
-        follower.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await follower
+        for task in (follower, self._checks):
+            if task.done() and not task.cancelled():
+                task.result()  # it never returns: an error, and a worker that hears or sees no changes must not go on
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         self._trail.close()
         self._services.known.close()
+
+    def _vetting(self, account: Account) -> Vetting | None:
+        examiner, rules = self._post.examiner, self._post.settings.gateway.device_authentication.revocation
+        if examiner is None:
+            return None
+        questions = CertificateQuestions(self._post.settings.paths.agent_socket, self._limits.decision_seconds)
+        return Vetting(
+            examiner,
+            rules,
+            questions.ask,
+            time.time,
+            lambda badge, word: account.lenient(badge.fingerprint, badge.principal, word),
+        )
 
     def _follower(self) -> Follower:
         known = self._services.known
@@ -148,14 +198,39 @@ class _Worker:
         def begin() -> None:
             known.set_fresh(fresh=True)
             self._judge_again(None)
+            self._vet_again(math.inf)
             self._services.teller.retry()
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
             self._judge_again(keys)
 
-        path = self._post.settings.paths.agent_socket
-        return Follower(path, on_begin=begin, on_change=change, on_end=lambda: known.set_fresh(fresh=False))
+        return Follower(
+            self._post.settings.paths.agent_socket,
+            on_begin=begin,
+            on_change=change,
+            on_certificates=lambda: self._vet_again(math.inf),
+            on_end=lambda: known.set_fresh(fresh=False),
+        )
+
+    def _vet_again(self, now: float) -> None:
+        """Vet the certificates of those whose last vetting has run out by `now`. `inf`: of all, since what they are judged by has
+        changed, or may have."""
+        vetting = self._services.vetting
+        if vetting is None:
+            return
+        if now == math.inf:
+            vetting.forget()
+        for front in self._crowd.fronts:
+            if front.certificate is not None and front.vetted_until <= now and front not in self._vetting_again:
+                task = asyncio.get_running_loop().create_task(self._vet_one(vetting, front, front.certificate))
+                self._vetting_again[front] = task
+
+    async def _vet_one(self, vetting: Vetting, front: FrontConnection, certificate: bytes) -> None:
+        try:
+            front.vetted(await vetting.vet(certificate))
+        finally:
+            del self._vetting_again[front]
 
     def _judge_again(self, keys: Iterable[DeviceKey] | None) -> None:
         """End what runs of these devices where it may no longer run.
@@ -168,7 +243,8 @@ class _Worker:
             key = exchange.claim.key if exchange.claim is not None else None
             found = None if key is None else self._services.known.get(key)
             verdict = exchange.judged_anew(found)
-            if keys is None and isinstance(found, Unreadable) and verdict.action is not Action.BLOCK:
+            unread = isinstance(found, Unreadable) or verdict.action is Action.WAIT
+            if keys is None and unread and verdict.action is not Action.BLOCK:
                 continue
             policies = self._services.judge.policies
             if verdict.action not in (Action.ALLOW, Action.PROVISION):
@@ -183,6 +259,7 @@ class _Worker:
         try:
             self._look_at_deadlines(loop.time())
             self._look_at_the_site()
+            self._vet_again(time.time())
             self._tell()
         finally:  # a fault in one connection must not stop the clock of all
             pause = DRAIN_TICK_SECONDS if self._services.draining else TICK_SECONDS
@@ -194,7 +271,8 @@ class _Worker:
             if front.deadline < now:
                 front.expire()
         if self._services.draining:
-            if not self._crowd.fronts or now >= self._end + LAST_WORDS_SECONDS:
+            done = not self._crowd.fronts and not self._services.wipe_marks.busy
+            if done or now >= self._end + LAST_WORDS_SECONDS:
                 self._over.set()
             elif now >= self._end:
                 for front in list(self._crowd.fronts):
@@ -206,14 +284,29 @@ class _Worker:
             self._judge_again(None)
 
     def _tell(self) -> None:
+        self._tell_news()
         counters = self._counters
         counters.connections_now = len(self._crowd.fronts)
         counters.exchanges_now = sum(1 for _ in self._services.account.running())
         counters.audit_lines, counters.audit_dropped = self._trail.written, self._trail.dropped
         state = "draining" if self._services.draining else "running"
-        life = Life(state=state, counters=counters, throttled=self._paused())
+        life = Life(state=state, counters=counters, throttled=self._paused(), backends=self._standings())
         with contextlib.suppress(BlockingIOError, ConnectionError):  # a supervisor that is slow or gone
             self._post.channel.send(msgspec.json.encode(life))
+
+    def _tell_news(self) -> None:
+        waiting = self._reports.waiting
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # the rest goes with the next sign of life
+            while waiting:
+                self._post.channel.send(msgspec.json.encode(waiting[0]))
+                waiting.popleft()
+
+    def _standings(self) -> dict[str, Standing]:
+        return {
+            target.backend.name: Standing(up=target.health.up, reason=target.health.reason)
+            for target in self._backends.targets
+            if target.health is not None
+        }
 
     def _paused(self) -> tuple[Paused, ...]:
         throttle = self._throttle
@@ -227,7 +320,7 @@ class _Worker:
     def _told(self) -> None:
         descriptors: list[int] = []
         try:
-            orders, descriptors, _, _ = socket.recv_fds(self._post.channel, 64, 1)
+            orders, descriptors, _, _ = socket.recv_fds(self._post.channel, ORDER_BYTES, 1)
         except ConnectionError:
             orders = b""
         for descriptor in descriptors:
@@ -235,12 +328,16 @@ class _Worker:
         if not orders:  # the supervisor is gone: its successor takes the sockets over
             asyncio.get_running_loop().remove_reader(self._post.channel)
             self._drain()
-        elif DRAIN in orders:
+        elif orders == DRAIN:
             self._drain()
-        elif RETIRE in orders:
+        elif orders == RETIRE:
             self._stop(RETIRED_SECONDS)
-        elif RENEW in orders:
+        elif orders == RENEW:
             self._renew()
+        elif orders in (QUIESCE, RESUME):
+            self._services.quiesced = orders == QUIESCE
+        else:
+            self._backends.hear(_decode_news(orders))
 
     def _renew(self) -> None:
         """The worker that has come has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""
@@ -274,8 +371,20 @@ class _Worker:
             if not self._services.draining:
                 door.close()
         self._services.draining = True
+        if self._checks is not None:
+            self._checks.cancel()  # nobody new comes for whom it would matter
         loop = asyncio.get_running_loop()
         self._end = min(self._end, loop.time() + seconds)
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = loop.call_later(DRAIN_TICK_SECONDS, self._tick)
+
+
+def _backends(post: Post, reports: Reports) -> Backends:
+    gateway = post.settings.gateway
+    routing, seconds = gateway.routing, gateway.limits.backend_connect_seconds
+    targets = [
+        Target(backend, trust, Health(routing.passive, routing.active))
+        for backend, trust in zip(gateway.backends, post.backends, strict=True)
+    ]
+    return Backends(targets, pools(gateway), routing, seconds, reports, Redirections(post.redirections))

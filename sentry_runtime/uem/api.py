@@ -5,6 +5,7 @@
 | Sentry | `POST /v1/contacts` with `Contact` | `Decision` |
 | Sentry | `GET /v1/decisions?after=N&limit=M` | `DecisionPage` |
 | Sentry | `POST /v1/information` with `Information` | 204 |
+| Sentry | `POST /v1/wipes` with `WipeReport` | `Decision` |
 | UEM | `POST /v1/decisions` (on Sentry's port 9090) with `Push` | 204 |
 
 Every message may be repeated and may arrive late: a decision with a version no newer than the one known has no effect.
@@ -12,7 +13,7 @@ Every message may be repeated and may arrive late: a decision with a version no 
 
 import msgspec
 
-from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.devices.record import Reason, State, Wipe
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 
@@ -38,7 +39,8 @@ class Contact(_Message, frozen=True, kw_only=True):
 class Decision(_Message, frozen=True, kw_only=True, omit_defaults=True):
     """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact.
 
-    `policy` is the ActiveSync policy that the device must apply; None: the Sentry's own, if it has one.
+    `policy` is the ActiveSync policy that the device must apply; None: the Sentry's own, if it has one. `wipe` is the order of
+    a device that is to be wiped or has been, and of no other.
     """
 
     device_id: str
@@ -51,6 +53,7 @@ class Decision(_Message, frozen=True, kw_only=True, omit_defaults=True):
     removed: bool = False
     note: str = ""
     policy: Policy | None = None
+    wipe: Wipe | None = None
 
 
 class Information(_Message, frozen=True, kw_only=True):
@@ -59,6 +62,14 @@ class Information(_Message, frozen=True, kw_only=True):
     device_id: str
     principal: str
     information: DeviceInformation
+
+
+class WipeReport(_Message, frozen=True, kw_only=True):
+    """What has come of an order to wipe, as far as this Sentry knows. Answered with the UEM's word in knowledge of it."""
+
+    device_id: str
+    principal: str
+    wipe: Wipe
 
 
 class DecisionPage(_Message, frozen=True, kw_only=True):

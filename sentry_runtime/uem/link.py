@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem, WipeReport
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
@@ -77,10 +77,15 @@ class UemLink:
     async def contact(self, contact: Contact) -> Decision:
         """Report a first contact. The decision is for exactly the device and principal of the contact."""
         decision = await self._call("POST", "/v1/contacts", Decision, body=msgspec.json.encode(contact))
-        if (decision.device_id, decision.principal) != (contact.device_id, contact.principal):
-            raise LinkRefusedError("the UEM answered for another device or principal than it was asked about")
+        _check_same(decision, contact)
         if decision.removed:
             raise LinkRefusedError("the UEM answered a contact with a removal - at `$.removed`")
+        return decision
+
+    async def report_wipe(self, report: WipeReport) -> Decision:
+        """Report what has come of a wipe. The decision, a removal perhaps, is for exactly the device and principal of it."""
+        decision = await self._call("POST", "/v1/wipes", Decision, body=msgspec.json.encode(report))
+        _check_same(decision, report)
         return decision
 
     async def decisions(self, after: int, limit: int = DECISIONS_PER_PAGE) -> DecisionPage:
@@ -95,7 +100,7 @@ class UemLink:
 
     async def _call(self, method: str, path: str, kind: type[_Message], body: bytes | None = None) -> _Message:
         status, text = await self._sent(method, path, body)
-        return _read(status, text, kind)
+        return read(status, text, kind)
 
     async def _sent(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
@@ -123,6 +128,11 @@ class UemLink:
             raise LinkSlowError(f"{self._url}: no answer within {self._seconds:g} s") from error
         except aiohttp.ClientError as error:
             raise LinkRefusedError(f"{self._url}: {error}") from error
+
+
+def _check_same(decision: Decision, asked: Contact | WipeReport) -> None:
+    if (decision.device_id, decision.principal) != (asked.device_id, asked.principal):
+        raise LinkRefusedError("the UEM answered for another device or principal than it was asked about")
 
 
 def _unconnected(url: str, error: aiohttp.ClientConnectorError) -> LinkError:
@@ -159,7 +169,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(text)
 
 
-def _read(status: int, text: bytes, kind: type[_Message]) -> _Message:
+def read(status: int, text: bytes, kind: type[_Message]) -> _Message:
+    """The message in an answer of this status. Raises `LinkRefusedError`."""
     if status != 200:
         raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
     try:
@@ -171,6 +182,6 @@ def _read(status: int, text: bytes, kind: type[_Message]) -> _Message:
 def _detail(text: bytes) -> str:
     try:
         problem = msgspec.json.decode(text, type=Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # whatever it is, it is no word of the UEM's
         return ""
     return f": {problem.title[:200]} {problem.detail[:200]!r}"

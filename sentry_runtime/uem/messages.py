@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import msgspec
 
-from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.devices.record import DeviceKey, State, Wipe, WipeMark
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
 from sentry_runtime.eas import principal as names
 from sentry_runtime.eas.device_information import FIELD_CHARS, DeviceInformation, cleaned
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, Push
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, Push, WipeReport
 
 MESSAGE_BYTES = 4 * 1_048_576  # a page of `DECISIONS_PER_PAGE` with the longest words in the widest script is 2.6 MiB
 DECISIONS_BYTES = MESSAGE_BYTES - 65_536  # of the decisions in one message; the rest is for the message around them
@@ -27,7 +27,7 @@ _NO_NAME = (
 )
 
 _ANY = names.Names()  # of a site that says nothing of its domains
-_Message = TypeVar("_Message", Contact, Decision, DecisionPage, Information, Push)
+_Message = TypeVar("_Message", Contact, Decision, DecisionPage, Information, Push, WipeReport)
 
 
 class MessageError(ValueError):
@@ -52,6 +52,9 @@ def decode(body: bytes, kind: type[_Message]) -> _Message:
             _check_information(message.information)
         case Push():
             _check_all(message.decisions)
+        case WipeReport():
+            check_key(message.device_id, message.principal)
+            _check_wipe(message.wipe, "$.wipe")
     return message
 
 
@@ -127,6 +130,21 @@ def _check_decision(decision: Decision, place: str) -> None:
     check_words(place, device_type=decision.device_type, note=decision.note)
     if not 1 <= decision.version <= VERSION_MAX:
         raise MessageError(f"1 to {VERSION_MAX} is allowed, found {decision.version} - at `{place}.version`")
+    if decision.removed:
+        return
+    wanted = None if decision.state in (State.ALLOWED, State.BLOCKED) else decision.state
+    if (None if decision.wipe is None else decision.wipe.state) is not wanted:
+        raise MessageError(f"the state is {decision.state}, which is not what `wipe` says - at `{place}.wipe`")
+    if decision.wipe is not None:
+        _check_wipe(decision.wipe, f"{place}.wipe")
+
+
+def _check_wipe(wipe: Wipe, place: str) -> None:
+    check_words(place, by=wipe.by)
+    if not 1 <= wipe.order <= VERSION_MAX:
+        raise MessageError(f"1 to {VERSION_MAX} is allowed, found {wipe.order} - at `{place}.order`")
+    if len(wipe.marks) > len(WipeMark):
+        raise MessageError(f"at most {len(WipeMark)} marks are allowed, found {len(wipe.marks)} - at `{place}.marks`")
 
 
 def _check_all(decisions: tuple[Decision, ...]) -> None:

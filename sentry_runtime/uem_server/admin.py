@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from sentry_runtime import control
-from sentry_runtime.devices.record import State
+from sentry_runtime.devices.record import State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
 from sentry_runtime.uem.api import Decision
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Register, allow, block and remove devices.")
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Register, allow, block, wipe and remove devices.")
     parser.add_argument("--socket", type=Path, default=Path(Paths().uem_admin))
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="what the UEM knows")
@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         ("register", "the device belongs to the principal and may pass"),
         ("allow", "the device may pass, registered or not"),
         ("block", "the device may not pass"),
+        ("wipe", "the device deletes everything on it as soon as it comes"),
+        ("cancel-wipe", "take a wipe back that was not acknowledged yet"),
         ("remove", "forget the device"),
         ("assign-policy", "the device must apply this policy"),
         ("revert-policy", "the device must apply the default policy"),
@@ -47,9 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("principal", metavar="PRINCIPAL", help="who uses it: user@domain or user")
         if verb == "register":
             one.add_argument("--type", default="", help="such as iPhone")
+        if verb == "wipe":
+            one.add_argument("--account-only", action="store_true", help="this account's data alone (ActiveSync 16.1)")
         if verb == "assign-policy":
             one.add_argument("policy", metavar="POLICY", help="the policy's name")
-        if verb in ("register", "allow", "block"):
+        if verb == "revert-policy":
+            one.set_defaults(policy=None)
+        if verb in ("register", "allow", "block", "wipe", "cancel-wipe"):
             one.add_argument("--note", default="", help="why, for people")
     return parser
 
@@ -59,12 +65,15 @@ def _request(given: argparse.Namespace) -> control.Request:
     match given.verb:
         case "register":
             return control.Register(device_id=device, principal=principal, device_type=given.type, note=given.note)
+        case "wipe":
+            kind = WipeKind.ACCOUNT if given.account_only else WipeKind.DEVICE
+            return control.OrderWipe(device_id=device, principal=principal, kind=kind, note=given.note)
+        case "cancel-wipe":
+            return control.CancelWipe(device_id=device, principal=principal, note=given.note)
         case "remove":
             return control.Remove(device_id=device, principal=principal)
-        case "assign-policy":
+        case "assign-policy" | "revert-policy":
             return control.AssignPolicy(device_id=device, principal=principal, policy=given.policy)
-        case "revert-policy":
-            return control.AssignPolicy(device_id=device, principal=principal, policy=None)
         case verb:
             state = State.ALLOWED if verb == "allow" else State.BLOCKED
             return control.SetState(device_id=device, principal=principal, state=state, note=given.note)
@@ -84,6 +93,8 @@ def _lines(given: argparse.Namespace) -> Iterator[str]:
             for known in control.call(given.socket, shown, list[control.Registered]):
                 said = "-" if known.information is None else msgspec.json.encode(known.information).decode()
                 yield "\t".join((known.key.device_id, known.key.principal, known.policy or "-", said)) + "\n"
+        case "cancel-wipe":
+            yield _wipe_words(control.call(given.socket, _request(given), Wipe)) + "\n"
         case _:
             yield _row(control.call(given.socket, _request(given), Decision))
 
@@ -102,11 +113,15 @@ def _row(decision: Decision) -> str:
         decision.principal,
         state,
         "registered" if decision.registered else "-",
-        ",".join(decision.reasons) or "-",
+        _wipe_words(decision.wipe) if decision.wipe is not None else ",".join(decision.reasons) or "-",
         decision.device_type or "-",
         decision.note,
     )
     return "\t".join(words).rstrip("\t") + "\n"
+
+
+def _wipe_words(wipe: Wipe) -> str:
+    return ",".join((wipe.kind, *wipe.marks))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions` and `POST /v1/information`."""
+"""The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information` and `POST /v1/wipes`."""
 
 import asyncio
+import re
 import ssl
 
 from aiohttp import web
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Information
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Information, WipeReport
 from sentry_runtime.uem.http import answer, problem, problems
 from sentry_runtime.uem.messages import VERSION_MAX, MessageError, decode
 from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.pusher import Pusher
+from sentry_runtime.uem_server.registry import UnknownDeviceError
 from sentry_runtime.uem_server.room import NoRoomError
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
@@ -17,18 +20,22 @@ CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is belo
 SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
 BODY_SECONDS = 10.0  # a contact is one packet
 
+_NUMBER = re.compile(r"[0-9]{1,16}")  # as many digits as `VERSION_MAX` has
+
 
 class Api:
     """HTTPS with mutual TLS: who has no certificate of the appliance's authority gets no further than the handshake."""
 
-    def __init__(self, worker: Worker, audit: Audit) -> None:
+    def __init__(self, worker: Worker, pusher: Pusher, audit: Audit) -> None:
         self._worker = worker
+        self._pusher = pusher
         self._audit = audit
         self.contacts = 0
         app = web.Application(client_max_size=CONTACT_BYTES, middlewares=[problems])
         app.router.add_post("/v1/contacts", self._contact)
         app.router.add_get("/v1/decisions", self._decisions, allow_head=False)
         app.router.add_post("/v1/information", self._information)
+        app.router.add_post("/v1/wipes", self._wipes)
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
         )
@@ -62,6 +69,26 @@ class Api:
         self._audit("uem_contact", key=key, action=decision.state, reasons=decision.reasons, version=decision.version)
         return answer(decision)
 
+    async def _wipes(self, request: web.Request) -> web.Response:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+        try:
+            report = decode(body, WipeReport)
+        except MessageError as error:
+            return problem(400, "not a report of a wipe", str(error))
+        try:
+            decision, changed = await self._worker.call(lambda registry: registry.report_wipe(report))
+        except UnknownDeviceError as error:
+            return problem(404, "no such device", str(error))
+        except (OverloadedError, DatabaseError) as error:
+            return self._unavailable(error)
+        if changed:
+            self._pusher.add(changed)
+            key, order = DeviceKey(decision.device_id, decision.principal), report.wipe.order
+            marks = () if decision.wipe is None else decision.wipe.marks
+            self._audit("uem_wipe", key=key, action=decision.state, reasons=marks, version=order)
+        return answer(decision)
+
     async def _decisions(self, request: web.Request) -> web.Response:
         try:
             after = _number(request, "after", 0, 0, VERSION_MAX)
@@ -93,6 +120,6 @@ class Api:
 
 def _number(request: web.Request, name: str, default: int, lowest: int, highest: int) -> int:
     text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and lowest <= int(text[:17]) <= highest):
+    if not (_NUMBER.fullmatch(text) and lowest <= int(text) <= highest):
         raise MessageError(f"`{name}` is {lowest} to {highest}, found {text[:40]!r}")
     return int(text)

@@ -1,10 +1,11 @@
 """Serves the administrators' socket: register, allow, block, wipe, flag, remove, assign a policy, list, status. Root's only."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from sentry_runtime import control
 from sentry_runtime.control_server import Peer, Refused, page_that_fits
-from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.devices.record import DeviceKey, State, Wipe
 from sentry_runtime.eas.principal import Names
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.messages import MessageError, canonical, check_key, check_words
@@ -14,11 +15,13 @@ from sentry_runtime.uem_server.policies import UnknownPolicyError
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
 from sentry_runtime.uem_server.rules import CAUSES
+from sentry_runtime.uem_server.wipes import NotNowError
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 LIST_LIMIT = 5_000  # more than a line holds; the line's bound ends the page
 
 Change = Callable[[Registry], list[Decision]]
+Serve = Callable[[Any], Awaitable[object]]
 
 
 class Desk:
@@ -34,6 +37,19 @@ class Desk:
         self._audit = audit
         self._allowed = allowed
         self._names = names
+        self._serves: dict[type[control.Request], Serve] = {
+            control.Register: self._register,
+            control.SetState: self._set_state,
+            control.OrderWipe: self._order_wipe,
+            control.CancelWipe: self._cancel_wipe,
+            control.Flag: self._flag,
+            control.Remove: self._remove,
+            control.AssignPolicy: self._assign,
+            control.ListRegistered: self._list,
+            control.ShowRegistered: self._show,
+            control.ListPolicies: self._policies,
+            control.Status: self._status,
+        }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
         """The result of one request. Raises `Refused` of kind `forbidden`, `invalid`, `unknown` or `unavailable`."""
@@ -41,7 +57,7 @@ class Desk:
             raise Refused("forbidden", f"uid {peer.uid} may not send {type(request).__name__} here")
         try:
             return await self._serve(request)
-        except (MessageError, UnknownPolicyError) as error:
+        except (MessageError, UnknownPolicyError, NotNowError) as error:
             raise Refused("invalid", str(error)) from error
         except UnknownDeviceError as error:
             raise Refused("unknown", str(error)) from error
@@ -50,34 +66,10 @@ class Desk:
             raise Refused("unavailable", str(error)) from error
 
     async def _serve(self, request: control.Request) -> object:
-        match request:
-            case control.Register():
-                return await self._register(request)
-            case control.SetState():
-                return await self._set_state(request)
-            case control.Flag():
-                return await self._flag(request)
-            case control.Remove():
-                key = self._key(request.device_id, request.principal)
-                return await self._change(lambda registry: registry.remove(key), request.by)
-            case control.AssignPolicy():
-                return await self._assign(request)
-            case _:
-                return await self._show(request)
-
-    async def _show(self, request: control.Request) -> object:
-        match request:
-            case control.ListRegistered():
-                return await self._list(request)
-            case control.ShowRegistered():
-                device_id = request.device_id.upper()
-                return await self._worker.call(lambda registry: registry.of_device(device_id))
-            case control.ListPolicies():
-                return page_that_fits(await self._worker.call(lambda registry: registry.listed_policies()))
-            case control.Status():
-                return await self._status()
-            case _:
-                raise Refused("invalid", f"{type(request).__name__} is not a request for the UEM")
+        serve = self._serves.get(type(request))
+        if serve is None:
+            raise Refused("invalid", f"{type(request).__name__} is not a request for the UEM")
+        return await serve(request)
 
     async def _register(self, request: control.Register) -> Decision:
         key = self._key(request.device_id, request.principal)
@@ -89,17 +81,34 @@ class Desk:
     async def _set_state(self, request: control.SetState) -> Decision:
         key = self._key(request.device_id, request.principal)
         check_words("$", note=request.note)
-        if request.state is State.WIPED:
-            raise MessageError("`wiped` is what a device confirms; an administrator sets `wipe_pending` - at `$.state`")
+        if request.state not in (State.ALLOWED, State.BLOCKED):
+            raise MessageError("`allowed` or `blocked` is set; a wipe is ordered by `uem.wipe` - at `$.state`")
         return await self._change(
             lambda registry: registry.set_state(key, request.state, request.reasons, request.note), request.by
         )
+
+    async def _order_wipe(self, request: control.OrderWipe) -> Decision:
+        key, kind = self._key(request.device_id, request.principal), request.kind
+        note, by = request.note, request.by
+        check_words("$", note=note)
+        return await self._change(lambda registry: registry.order_wipe(key, kind, note, by), by, f"wipe of the {kind}")
+
+    async def _cancel_wipe(self, request: control.CancelWipe) -> Wipe:
+        key, note, by = self._key(request.device_id, request.principal), request.note, request.by
+        check_words("$", note=note, by=by)
+        was, decisions = await self._worker.call(lambda registry: registry.cancel_wipe(key, note))
+        self._made(decisions, by, f"wipe of the {was.kind} cancelled")
+        return was
 
     async def _flag(self, request: control.Flag) -> Decision:
         key, cause, holds = self._key(request.device_id, request.principal), request.cause, request.holds
         if cause not in CAUSES:
             raise MessageError(f"`cause` is one of {', '.join(sorted(CAUSES))}; found {cause.value} - at `$.cause`")
         return await self._change(lambda registry: registry.flag(key, cause, holds=holds), request.by)
+
+    async def _remove(self, request: control.Remove) -> Decision:
+        key = self._key(request.device_id, request.principal)
+        return await self._change(lambda registry: registry.remove(key), request.by)
 
     async def _assign(self, request: control.AssignPolicy) -> Decision:
         key = self._key(request.device_id, request.principal)
@@ -110,13 +119,24 @@ class Desk:
         """Make the change, hand it to the pusher, answer: the push is not waited for."""
         check_words("$", by=by)
         decisions = await self._worker.call(job)
+        self._made(decisions, by, detail)
+        return decisions[0]
+
+    def _made(self, decisions: list[Decision], by: str, detail: str) -> None:
+        """Push the changes; `detail` is for the audit line of the first, the device itself."""
         self._pusher.add(decisions)
         for decision in decisions:
             key = DeviceKey(decision.device_id, decision.principal)
-            action = "removed" if decision.removed else decision.state
-            version, why = decision.version, decision.reasons
-            self._audit("uem_changed", key=key, action=action, reasons=why, version=version, by=by, detail=detail)
-        return decisions[0]
+            action, said = "removed" if decision.removed else decision.state, detail if decision is decisions[0] else ""
+            version, reasons = decision.version, decision.reasons
+            self._audit("uem_changed", key=key, action=action, reasons=reasons, version=version, by=by, detail=said)
+
+    async def _show(self, request: control.ShowRegistered) -> object:
+        device_id = request.device_id.upper()
+        return await self._worker.call(lambda registry: registry.of_device(device_id))
+
+    async def _policies(self, _request: control.ListPolicies) -> list[object]:
+        return page_that_fits(await self._worker.call(lambda registry: registry.listed_policies()))
 
     async def _list(self, request: control.ListRegistered) -> list[object]:
         if request.limit < 1:
@@ -124,7 +144,7 @@ class Desk:
         limit = min(request.limit, LIST_LIMIT)
         return page_that_fits(await self._worker.call(lambda registry: registry.registered(request.after, limit)))
 
-    async def _status(self) -> dict[str, int]:
+    async def _status(self, _request: control.Status) -> dict[str, int]:
         counts = await self._worker.call(lambda registry: registry.counts())
         pushes = {"pushes": self._pusher.sent, "pushes_pending": self._pusher.pending}
         return {**counts, "contacts": self._api.contacts, **pushes}

@@ -13,18 +13,18 @@ from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.control import NamedPolicy, Registered
-from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.principal import Names, user_of
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, WipeReport
 from sentry_runtime.uem.messages import that_fit
-from sentry_runtime.uem_server import kin, mailbox, room
+from sentry_runtime.uem_server import kin, mailbox, room, wipes
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.policies import Policies
 from sentry_runtime.uem_server.rules import Standing, automatic, effective, unregistered
 from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Says
-from sentry_runtime.uem_server.upgrade import find, give_spellings, rename, spelling
+from sentry_runtime.uem_server.upgrade import find, give_orders, give_spellings, rename, spelling
 
 
 class UnknownDeviceError(LookupError):
@@ -56,7 +56,9 @@ class Registry:
             clock = self._clock(session)
             self._opened_at = clock.version
             give_spellings(session, lambda: self._next(clock))
-            self._settle(session, clock, rename(session, names or Names(), lambda: self._next(clock)))
+            give_orders(session, lambda: self._next(clock))
+            renamed = rename(session, names or Names(), self._automatic, lambda: self._next(clock))
+            self._settle(session, clock, renamed)
             named_policies.apply(session, self._policies, lambda: self._next(clock))
         self._apply_auto_block()
         self._apply_limit()
@@ -94,11 +96,16 @@ class Registry:
 
     def register(self, key: DeviceKey, device_type: str, note: str) -> list[Decision]:
         """The device belongs to the principal and may pass, unless something is wrong with it. Returns what changed, the device
-        itself first."""
+        itself first.
+
+        This and the words below raise `wipes.NotNowError` where a wipe does not leave them.
+        """
         return self._change(key, None, note, device_type=device_type, registered=True)
 
     def set_state(self, key: DeviceKey, state: State, reasons: Iterable[Reason], note: str) -> list[Decision]:
-        """An administrator's word on a device, known or not. Returns what changed, the device itself first."""
+        """An administrator allows or blocks a device, known or not. Returns what changed, the device itself first."""
+        if state not in (State.ALLOWED, State.BLOCKED):
+            raise ValueError(f"a device is set to allowed or blocked, not to {state}")
         why = () if state is State.ALLOWED else tuple(sorted(set(reasons)))
         return self._change(key, Standing(state, why), note)
 
@@ -172,11 +179,57 @@ class Registry:
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
             device = self._known(session, key)
+            wipes.check(device, wipes.Word.REMOVE)
             device.removed, device.registered, device.manual = True, False, False
             device.aliases, device.causes, device.note, device.first_seen, device.last_seen = [], [], "", 0, 0
-            device.assignment, device.says = None, None
+            device.assignment, device.says, device.wiping = None, None, None
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
+
+    def order_wipe(self, key: DeviceKey, kind: WipeKind, note: str, by: str) -> list[Decision]:
+        """An administrator has a known device wiped. Returns what changed, the device itself first.
+
+        Raises `UnknownDeviceError`: a misspelt device would else be waited for.
+        """
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = self._known(session, key)
+            version = self._next(clock)
+            if not wipes.order(device, kind, by, version):
+                return [self._decision(session, device)]
+            if device.spelling is not None:
+                device.spelling.spoken = True
+            device.note, device.version = note, version
+            return self._with_those_it_restricts(session, clock, device)
+
+    def cancel_wipe(self, key: DeviceKey, note: str) -> tuple[Wipe, list[Decision]]:
+        """Take a pending order back: the order as it was, and what changed, the device itself first.
+
+        Raises `UnknownDeviceError`. Without a note the one from before the order stands again.
+        """
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = self._known(session, key)
+            was = wipes.cancel(device, self._automatic(device))
+            device.note, device.version = note or device.note, self._next(clock)
+            return was, self._with_those_it_restricts(session, clock, device)
+
+    def report_wipe(self, report: WipeReport) -> tuple[Decision, list[Decision]]:
+        """What a Sentry says has come of an order: the word on the device in knowledge of it, and what changed.
+
+        Raises `UnknownDeviceError` for a device of which there is not even a note that it was removed.
+        """
+        key = DeviceKey(report.device_id, report.principal)
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            device = find(session, key)
+            if device is None:
+                raise _unknown(key)
+            if not wipes.report(device, report.wipe):
+                return self._decision(session, device), []
+            device.version = self._next(clock)
+            changed = self._with_those_it_restricts(session, clock, device)
+            return changed[0], changed
 
     def expire(self) -> list[Decision]:
         """Remove some of the undecided devices that have been kept long enough; what went, empty when none is left."""
@@ -186,7 +239,7 @@ class Registry:
             old = room.expired(session, now)
             for device in old:
                 device.removed, device.aliases, device.first_seen = True, [], 0
-                device.assignment, device.says = None, None
+                device.assignment, device.says, device.wiping = None, None, None
                 device.version = self._next(clock)
             session.flush()
             freed = self._settle(session, clock, [device.principal for device in old])
@@ -229,6 +282,8 @@ class Registry:
             device = find(session, key)
             if device is None or device.removed:
                 device = self._new(session, key, device)
+            else:
+                wipes.check(device, wipes.Word.SET)
             device.registered = registered or device.registered
             device.manual = by_hand is not None
             self._set(device, by_hand or self._automatic(device))
@@ -246,7 +301,7 @@ class Registry:
     def _known(self, session: Session, key: DeviceKey) -> Device:
         device = find(session, key)
         if device is None or device.removed:
-            raise UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+            raise _unknown(key)
         return device
 
     def _new(self, session: Session, key: DeviceKey, removed: Device | None) -> Device:
@@ -291,11 +346,13 @@ class Registry:
         return self._decisions(session, [device])[0]
 
     def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
-        """The decisions on these devices, as restricted by what is said under their other spellings."""
+        """The decisions on these devices, as restricted by what is said under their other spellings. Nothing restricts a removal:
+        under one version it always says the same."""
         restrict, assigned = kin.restrictions(session, devices), named_policies.assigned(session, devices)
 
         def worded(device: Device) -> Decision:
-            word = effective(kin.own(device), restrict.get(device.id, ()))
+            aliases = () if device.removed else restrict.get(device.id, ())
+            word = effective(kin.own(device), aliases)
             standing = mailbox.FULL if mailbox.has_none(device) else word
             return _worded(device, standing, self._policies.of(assigned.get(device.id)))
 
@@ -349,6 +406,10 @@ class Registry:
                 after = users[-1] if users else ""
 
 
+def _unknown(key: DeviceKey) -> UnknownDeviceError:
+    return UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
+
+
 def _registered(device: Device) -> Registered:
     said = None if device.says is None else msgspec.convert(device.says.fields, DeviceInformation)
     return Registered(
@@ -370,4 +431,5 @@ def _worded(device: Device, standing: Standing, policy: Policy | None) -> Decisi
         removed=device.removed,
         note=device.note,
         policy=None if device.removed else policy,
+        wipe=wipes.wipe_of(device),
     )

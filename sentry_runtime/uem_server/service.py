@@ -56,7 +56,7 @@ async def run(
             raise CannotStartError(str(error)) from error
         pusher = Pusher(settings.push_url, push_tls, audit=audit)
         await _push_news(worker, pusher)
-        api = Api(worker, audit)
+        api = Api(worker, pusher, audit)
         stack.push_async_callback(api.stop)
         await api.start(settings.address, settings.port, server_tls)
         server = ControlServer(paths.uem_admin, Desk(worker, pusher, api, audit, allowed, names).handle)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, create_engine, event
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -45,6 +45,7 @@ class Device(Base):
     place: Mapped["Place | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
     assignment: Mapped["Assignment | None"] = relationship(cascade="all, delete-orphan")
     says: Mapped["Says | None"] = relationship(cascade="all, delete-orphan")
+    wiping: Mapped["Wiping | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
 
 
 class Alias(Base):
@@ -120,6 +121,26 @@ class Says(Base):
     __tablename__ = "says"
     device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     fields: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+
+
+class Wiping(Base):
+    """The last order to wipe a device, and what stood before it.
+
+    `number` is the version by which it was ordered. A cancelled order stays, for a Sentry that reports late. A table of its
+    own, as `Spelling` is.
+    """
+
+    __tablename__ = "wipes"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    kind: Mapped[str]
+    number: Mapped[int] = mapped_column(BigInteger)
+    by: Mapped[str] = mapped_column(default="")
+    marks: Mapped[list[str]] = mapped_column(JSON, default=list)
+    cancelled: Mapped[bool] = mapped_column(default=False)
+    before_state: Mapped[str]
+    before_reasons: Mapped[list[str]] = mapped_column(JSON, default=list)
+    before_manual: Mapped[bool] = mapped_column(default=False)
+    before_note: Mapped[str] = mapped_column(default="")
 
 
 def open_engine(url: str) -> Engine:

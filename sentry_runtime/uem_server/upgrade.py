@@ -1,4 +1,5 @@
-"""What a database needs when it is opened: one from before `Spelling`, and one whose site has said more of its names."""
+"""What a database needs when it is opened: one from before `Spelling` or `Wiping`, and one whose site has said more of its
+names."""
 
 from collections.abc import Callable
 
@@ -8,9 +9,9 @@ from sqlalchemy.orm import Session
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.eas import device_id, principal
 from sentry_runtime.uem.messages import MessageError, canonical
-from sentry_runtime.uem_server.tables import Alias, Device, Place, Spelling
-
-_STRICTNESS = (State.ALLOWED, State.BLOCKED, State.WIPED, State.WIPE_PENDING)
+from sentry_runtime.uem_server import wipes
+from sentry_runtime.uem_server.rules import Standing
+from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Device, Place, Says, Spelling, Wiping
 
 
 def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
@@ -31,8 +32,21 @@ def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
         session.flush()
 
 
-def rename(session: Session, names: principal.Names, next_version: Callable[[], int]) -> list[str]:
-    """Give the devices of principals whom the site now knows by another name that name; the new names.
+def give_orders(session: Session, next_version: Callable[[], int]) -> None:
+    """Give every row that is to be wiped, or has been, the order for it; under a new version, since Sentries get to see it."""
+    stands = Device.state.in_((State.WIPE_PENDING, State.WIPED)) & Device.removed.is_(False)
+    missing = select(Device).outerjoin(Wiping, Wiping.device == Device.id).where(stands, Wiping.device.is_(None))
+    for device in session.scalars(missing.order_by(Device.id)).all():
+        device.version = next_version()
+        wipes.give_order(device, device.version)
+        session.flush()
+
+
+def rename(
+    session: Session, names: principal.Names, automatic: Callable[[Device], Standing], next_version: Callable[[], int]
+) -> list[str]:
+    """Give the devices of principals whom the site now knows by another name that name; the new names. `automatic` is the
+    present word on a device of which no administrator has said another by hand.
 
     A Sentry knows the device under the old name, so that is removed like any other. What is said under both names becomes
     one word:
@@ -42,6 +56,9 @@ def rename(session: Session, names: principal.Names, next_version: Callable[[], 
     | registered or said by hand under one | that word |
     | under both | the stricter one |
     | under neither | what is under the new one |
+
+    An order to wipe stands above that, and a pending one above one that was acknowledged. What was found wrong under either
+    name holds.
     """
     short = [Device.principal.endswith(f"@{domain}", autoescape=True) for domain in names.domains]
     bare = [Device.principal.not_like("%@%")] if names.default_domain else []
@@ -56,7 +73,14 @@ def rename(session: Session, names: principal.Names, next_version: Callable[[], 
             fresh = there is None or there.removed
             new = there or Device(device_id=key.device_id, principal=key.principal)
             new.version = next_version()
+            orders = [lifted for one in (new, device) if (lifted := wipes.lift(one)) is not None]
             _merge(device, new, fresh=fresh)
+            _merge_findings(device, new)
+            if not new.manual:
+                standing = automatic(new)
+                new.state, new.reasons = standing.state, list(standing.reasons)
+            if orders:
+                wipes.lay(new, max(orders, key=lambda one: not one.wipe.acknowledged))
             new.spelling = new.spelling or spelling(key, spoken=device.spelling is not None and device.spelling.spoken)
             session.add(new)
             device.version = next_version()
@@ -80,14 +104,25 @@ def _merge(old: Device, new: Device, *, fresh: bool) -> None:
     if old.place is not None and (new.place is None or new.place.waits):
         new.place = new.place or Place()
         new.place.rank, new.place.waits = old.place.rank, old.place.waits
-    old.removed, old.registered, old.manual = True, False, False
+    old.removed, old.registered, old.manual, old.wiping = True, False, False, None
     old.aliases, old.note, old.first_seen = [], "", 0
+
+
+def _merge_findings(old: Device, new: Device) -> None:
+    """What was found of the device, what it says of itself and what it is to apply; what `new` has of the latter stays."""
+    known = {cause.reason for cause in new.causes}
+    new.causes += [Cause(reason=cause.reason) for cause in old.causes if cause.reason not in known]
+    if old.assignment is not None and new.assignment is None:
+        new.assignment = Assignment(policy=old.assignment.policy)
+    if old.says is not None and new.says is None:
+        new.says = Says(fields=dict(old.says.fields))
+    old.causes, old.assignment, old.says = [], None, None
 
 
 def _strength(device: Device) -> int:
     """How much a word counts: nobody's least, then the stricter one."""
     decided = device.registered or device.manual
-    return 1 + _STRICTNESS.index(State(device.state)) if decided else 0
+    return 1 + (device.state == State.BLOCKED) if decided else 0
 
 
 def spelling(key: DeviceKey, *, spoken: bool = False) -> Spelling:

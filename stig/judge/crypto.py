@@ -82,11 +82,19 @@ class Range(msgspec.Struct, frozen=True):
 class _Backend(msgspec.Struct, frozen=True):
     name: str
     tls: Range | None = None
+    verify: str = "strict"
+
+
+class _Listener(msgspec.Struct, frozen=True):
+    address: str
+    port: int
+    tls: bool = True
 
 
 class _Gateway(msgspec.Struct, frozen=True):
     tls: Range
     backends: tuple[_Backend, ...]
+    listeners: tuple[_Listener, ...] = ()
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -144,9 +152,19 @@ def tls_versions(facts: Tls) -> Verdict:
     )
 
 
+def _leniency(backend: _Backend) -> str:
+    """What whoever reads the report should know beside the versions: the rule itself asks for these alone."""
+    return "" if backend.verify == "strict" else f" (verify: {backend.verify}; its certificate need not hold)"
+
+
 def _configured(runtime: Runtime) -> list[Point]:
+    gateway = runtime.gateway
+    # Those with TLS are asked themselves; one without would not even understand.
     rows: list[tuple[str, Range | None]] = [
-        (f"outgoing, to the backend {backend.name}", backend.tls) for backend in runtime.gateway.backends
+        (f"incoming, the gateway on {one.address} port {one.port}", None) for one in gateway.listeners if not one.tls
+    ]
+    rows += [
+        (f"outgoing, to the backend {backend.name}{_leniency(backend)}", backend.tls) for backend in gateway.backends
     ]
     rows.append(("the UEM link, dialling", runtime.agent.uem.tls))
     if runtime.agent.uem.push_tls is not None:

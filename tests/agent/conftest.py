@@ -1,12 +1,16 @@
 """Certificates of a throw-away authority, and stages on which the real processes run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pytest
 
-from tests.agent.stage import Pki, Stage
+from sentry_runtime.settings import Backend as BackendSettings
+from sentry_runtime.settings import Gateway, Listener
+from tests.agent.stage import Pki, Stage, free_port
+from tests.gateway.stand import Backend
 
 MakeStage = Callable[..., Stage]
 
@@ -45,3 +49,36 @@ def make_stage(tmp_path: Path, pki: Pki) -> Iterator[MakeStage]:
 def stage(make_stage: MakeStage) -> Stage:
     """A stage with fail mode `block`."""
     return make_stage()
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[Backend]:
+    """A mail server that says yes to all credentials."""
+    made = Backend("mail", None)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def trio(make_stage: MakeStage, backend: Backend) -> Stage:
+    """UEM, agent and gateway run, in this order; nothing is registered."""
+    return start_three(make_stage(), backend)
+
+
+def start_three(made: Stage, backend: Backend) -> Stage:
+    """Start UEM, agent and gateway in front of this mail server."""
+    listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
+    made.settings = msgspec.structs.replace(
+        made.settings,
+        gateway=Gateway(
+            listeners=(Listener(address="127.0.0.1", port=free_port()),),
+            tls=listener,
+            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
+        ),
+        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
+    )
+    made.uem()
+    made.agent()
+    made.start("gateway")
+    return made

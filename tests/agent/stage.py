@@ -1,5 +1,6 @@
 """The agent and the embedded UEM as real processes, with certificates of a throw-away authority, on loopback."""
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -294,3 +295,13 @@ class AuditTrail:
             assert data.startswith(b"<134>sentry-audit: {")
             lines.append(msgspec.json.decode(data.partition(b": ")[2]))
         return lines
+
+    @contextlib.contextmanager
+    def kept(self, loop: asyncio.AbstractEventLoop) -> Iterator[list[bytes]]:
+        """All lines as they come; they are read beside whatever else the loop does, since the kernel's queue is short."""
+        lines: list[bytes] = []
+        loop.add_reader(self._socket, lambda: lines.append(self._socket.recv(65_536)))
+        try:
+            yield lines
+        finally:
+            loop.remove_reader(self._socket)

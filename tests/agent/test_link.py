@@ -118,6 +118,8 @@ async def test_what_a_device_says_is_confirmed_without_words(uem: ScriptedUem, l
         (msgspec.json.encode({**msgspec.to_builtins(GOOD), "removed": True}), 200, "$.removed"),
         (b'{"title": "not a contact", "detail": "`seen` is missing"}', 400, "answered 400: not a contact"),
         (b"gone", 500, "answered 500"),
+        (b'{"title": "stra\xdfe"}', 502, "answered 502"),
+        (b'{"device_id": "stra\xdfe"}', 200, "not of the protocol"),
         (b"", 204, "answered 204"),
         (b"x" * (MESSAGE_BYTES + 1), 200, f"more than {MESSAGE_BYTES} bytes"),
     ],

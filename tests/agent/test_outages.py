@@ -52,6 +52,7 @@ def test_fail_mode_block_blocks_while_the_uem_is_gone_and_keeps_nothing_of_it(st
     follower.close()
 
 
+@pytest.mark.shows("core away 1", "core away 3 state", "cloud away 1")
 def test_fail_mode_allow_admits_and_the_returned_uem_corrects_at_once(make_stage: MakeStage) -> None:
     """The follower hears of the correction, so that a worker can cut what the guess let in."""
     stage = make_stage("allow")
@@ -115,6 +116,7 @@ def test_invented_device_ids_of_one_account_are_bounded_at_agent_and_uem(stage: 
     assert control.call(stage.paths.uem_admin, control.Status())["devices"] == PER_PRINCIPAL + 1
 
 
+@pytest.mark.shows("stig again", "core again")
 def test_known_devices_go_on_while_the_uem_is_gone(stage: Stage) -> None:
     """And its return is noticed without anybody asking."""
     uem = stage.uem()
@@ -127,6 +129,7 @@ def test_known_devices_go_on_while_the_uem_is_gone(stage: Stage) -> None:
     assert stage.ask(ANNA) == known
 
 
+@pytest.mark.shows("core start 1", "core start 2")
 def test_decisions_from_before_the_agents_start_are_loaded_page_by_page(stage: Stage) -> None:
     """More than a page of them; then no question is needed for any."""
     keys = [DeviceKey(f"D{number:04}", "anna@lab.test") for number in range(2_100)]
@@ -152,7 +155,7 @@ def walk(stage: Stage) -> list[DeviceKey]:
     return keys
 
 
-@pytest.mark.shows("core resync")
+@pytest.mark.shows("core resync state")
 def test_a_push_that_never_arrives_is_repaired_by_the_feed(make_stage: MakeStage) -> None:
     """The UEM's push certificate is not accepted here: only the resync can bring the block."""
     stage = make_stage(resync_seconds=0.2)

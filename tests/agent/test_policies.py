@@ -130,7 +130,7 @@ def test_a_policy_that_changes_in_the_settings_is_pushed_when_the_uem_is_back(st
     assert stage.status()["rounds"] == rounds
 
 
-@pytest.mark.shows("core away 3", "core resync")
+@pytest.mark.shows("core away 3", "core away 2", "core resync policy")
 def test_while_the_uem_is_away_a_device_has_the_temporary_policy_until_the_resync(make_stage: MakeStage) -> None:
     """Neither the site's nor the UEM's default; in fail mode `allow`."""
     stage = make_stage("allow")

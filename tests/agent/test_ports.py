@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime import control
+from sentry_runtime.devices.record import DeviceKey, State, WipeMark
 from sentry_runtime.tls import client_context
-from sentry_runtime.uem.api import DecisionPage, Problem
+from sentry_runtime.uem.api import Decision, DecisionPage, Problem
 from tests.agent.stage import Pki, Stage
 
 GOOD: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "state": "allowed", "version": 7}
@@ -117,9 +118,13 @@ def test_a_push_beyond_the_bound_is_refused(stage: Stage) -> None:
         ("GET", "/v1/decisions?after=-1", 400, "`after`"),
         ("GET", "/v1/decisions?after=x", 400, "`after`"),
         ("GET", "/v1/decisions?after=99999999999999999999", 400, "`after`"),
+        ("GET", f"/v1/decisions?after={'0' * 17}{'9' * 30}", 400, "`after`"),
+        ("GET", f"/v1/decisions?limit={'0' * 16}1000000000", 400, "`limit`"),
         ("GET", "/v1/decisions?limit=0", 400, "`limit`"),
         ("GET", "/v1/decisions?limit=1001", 400, "`limit`"),
         ("POST", "/v1/contacts", 400, "truncated"),
+        ("POST", "/v1/wipes", 400, "truncated"),
+        ("GET", "/v1/wipes", 405, ""),
         ("GET", "/v1/contacts", 405, ""),
         ("POST", "/v1/information", 400, "truncated"),
         ("GET", "/v1/information", 405, ""),
@@ -154,3 +159,27 @@ def test_the_feed_of_a_new_uem_is_empty(stage: Stage) -> None:
         200,
         DecisionPage(decisions=(), next=0, more=False),
     )
+
+
+def test_a_report_of_a_wipe_is_answered_with_the_word_in_knowledge_of_it(stage: Stage) -> None:
+    """Repeated, it gives the same answer; about an unknown device, or from who is not the appliance, there is none."""
+    stage.uem()
+    control.call(stage.paths.uem_admin, control.Register(device_id="C1", principal="anna@lab.test"))
+    ordered = control.call(
+        stage.paths.uem_admin, control.OrderWipe(device_id="C1", principal="anna@lab.test"), Decision
+    )
+    wipe = {"kind": "device", "order": ordered.version, "marks": ["unverified", "handed_out"]}
+    report = {"device_id": "C1", "principal": "anna@lab.test", "wipe": wipe}
+    body = msgspec.json.encode(report)
+    status, answer = call(stage.pki, "agent", stage.uem_port, "POST", "/v1/wipes", body)
+    wiped = msgspec.json.decode(answer, type=Decision)
+    assert (status, wiped.state, wiped.wipe) == (
+        200,
+        State.WIPED,
+        ordered.wipe.marked([WipeMark.UNVERIFIED, WipeMark.HANDED_OUT]),
+    )
+    assert call(stage.pki, "agent", stage.uem_port, "POST", "/v1/wipes", body) == (200, answer)
+    unknown = msgspec.json.encode(report | {"device_id": "C9"})
+    assert call(stage.pki, "agent", stage.uem_port, "POST", "/v1/wipes", unknown)[0] == 404
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        call(stage.pki, "stranger", stage.uem_port, "POST", "/v1/wipes", body)

@@ -11,7 +11,7 @@ import pytest
 
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
-from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.record import DeviceKey, Record, State, WipeMark
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem_server import admin
@@ -112,8 +112,8 @@ def test_the_sockets_are_for_owner_and_group_only(stage: Stage) -> None:
     ("gateway", "management", "forbidden"),
     [
         (ME, NOBODY, {"ListDevices", "ShowDevice", "Register"}),
-        (NOBODY, ME, {"Ask", "Follow", "Register"}),
-        (NOBODY, NOBODY, {"Ask", "Follow", "Status", "ListDevices", "ShowDevice", "Register"}),
+        (NOBODY, ME, {"Ask", "Follow", "MarkWipe", "Register"}),
+        (NOBODY, NOBODY, {"Ask", "Follow", "MarkWipe", "Status", "ListDevices", "ShowDevice", "Register"}),
     ],
 )
 @pytest.mark.skipif(ME == NOBODY, reason="the peer must not be the stranger")
@@ -125,6 +125,7 @@ def test_the_agent_serves_each_peer_only_its_own_requests(
     requests: list[control.Request] = [
         control.Ask(key=ANNA, device_type="iPhone"),
         control.Follow(),
+        control.MarkWipe(key=ANNA, order=1, mark=WipeMark.VERIFIED),
         control.Status(),
         control.ListDevices(),
         control.ShowDevice(device_id="C1"),
@@ -226,6 +227,14 @@ def test_the_administrators_command_registers_blocks_allows_removes_and_lists(
         (["allow", "c2", "CORP\\Bert"], "C2 bert@corp allowed - - -"),
         (["remove", "c2", "bert@corp"], "C2 bert@corp removed - - -"),
         (["list"], "C1 anna@lab.test blocked registered manual iPhone lost"),
+        (
+            ["wipe", "c1", "anna@lab.test", "--note", "gone"],
+            "C1 anna@lab.test wipe_pending registered device iPhone gone",
+        ),
+        (["cancel-wipe", "c1", "anna@lab.test"], "device"),
+        (["wipe", "c1", "anna@lab.test", "--account-only"], "C1 anna@lab.test wipe_pending registered account iPhone"),
+        (["cancel-wipe", "c1", "anna@lab.test", "--note", "found"], "account"),
+        (["list"], "C1 anna@lab.test blocked registered manual iPhone found"),
     ):
         assert admin.main([*socket, *arguments]) == 0
         assert capsys.readouterr().out == row.replace(" ", "\t") + "\n"
@@ -235,6 +244,7 @@ def test_the_administrators_command_registers_blocks_allows_removes_and_lists(
     ("arguments", "words"),
     [
         (["remove", "C9", "anna"], "unknown: device C9 of anna is not known"),
+        (["wipe", "C9", "anna"], "unknown: device C9 of anna is not known"),
         (["block", "C1", "anna smith"], r"invalid: a principal is `user`, `user@domain` or `DOMAIN\user`"),
         (["block", "C" * 65, "anna"], "invalid: `device_id` of 1 to 64 bytes"),
         (["allow", "C1", "anna", "--note", "x" * 257], "invalid: at most 256 characters are allowed, found 257"),

@@ -1,7 +1,6 @@
 """Gateway, agent and UEM together, all of them real processes: from an administrator's word to a device's connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -9,28 +8,18 @@ import pytest
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, Reason, State
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener, Principals
+from sentry_runtime.settings import Principals
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
-from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage, free_port
+from tests.agent.conftest import MakeStage, start_three
+from tests.agent.stage import Stage
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, basic, post
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[Backend]:
-    """A mail server that says yes to all credentials."""
-    made = Backend("mail", None)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-def stage(make_stage: MakeStage, backend: Backend) -> Stage:
+def stage(trio: Stage) -> Stage:
     """UEM, agent and gateway run; nothing is registered."""
-    return start(make_stage(), backend)
+    return trio
 
 
 @pytest.fixture
@@ -45,25 +34,7 @@ def crowded(make_stage: MakeStage, backend: Backend) -> Stage:
         ),
         principals=Principals(domains={"lab": "lab.test"}, default_domain="lab.test"),
     )
-    return start(made, backend)
-
-
-def start(made: Stage, backend: Backend) -> Stage:
-    """Start the three processes in front of this mail server."""
-    listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
-    made.settings = msgspec.structs.replace(
-        made.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=listener,
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-        ),
-        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
-    )
-    made.uem()
-    made.agent()
-    made.start("gateway")
-    return made
+    return start_three(made, backend)
 
 
 async def device(stage: Stage) -> Device:
@@ -199,7 +170,7 @@ def flag(cause: Reason, *, holds: bool) -> control.Flag:
     return control.Flag(device_id=PHONE.device_id, principal=PHONE.principal, cause=cause, holds=holds)
 
 
-@pytest.mark.shows("stig 5a", "core 5", "core breach")
+@pytest.mark.shows("stig 5a", "core 5a", "core breach")
 async def test_two_causes_block_and_clearing_one_keeps_the_block(stage: Stage) -> None:
     """Feature rows 11 and 48: from the UEM through the agent to the gateway, and the explanation names what is left."""
     phone = post(version="12.1")
@@ -255,7 +226,7 @@ async def test_a_posture_that_changes_cuts_what_hangs(stage: Stage, backend: Bac
 NAMES = ("anna@lab.test", "LAB\\anna", "anna", "\\Anna", "anna@lab", "lab.test\\ANNA")
 
 
-@pytest.mark.shows("stig 5b", "core 5")
+@pytest.mark.shows("stig 5b", "core 5b")
 async def test_many_first_contacts_of_one_mailbox_at_once_get_two_places(crowded: Stage, backend: Backend) -> None:
     """Under every form of the name; those beyond are told so in the words of their version."""
     phones = [await device(crowded) for _ in range(12)]
@@ -306,6 +277,7 @@ async def test_every_form_of_a_users_name_is_one_device_in_the_list(crowded: Sta
         assert await status_of(crowded, post(authorization=basic(name), user="anna", version="12.1")) == 403
 
 
+@pytest.mark.shows("core 2", "core 3")
 async def test_a_hundred_first_requests_at_once_are_one_entry_and_one_question(
     crowded: Stage, backend: Backend
 ) -> None:

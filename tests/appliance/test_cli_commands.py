@@ -14,6 +14,7 @@ pytestmark = pytest.mark.appliance
 TOPICS = (
     "version", "clock", "uptime", "hostname", "banner", "interfaces", "ip route", "ip name-server", "ip arp", "ssh",
     "ports", "fips", "service", "portal", "gateway", "agent", "backends", "uem", "sentry devices", "sentry policies",
+    "sentry redirects",
     "sentry emm-source-verify", "sentry emm-ips", "memory", "tcp", "timeout", "confirmation",
 )  # fmt: skip
 NO_COMMANDS = (

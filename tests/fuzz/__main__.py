@@ -4,13 +4,13 @@ Finds are written as files below `build/fuzz/TARGET/`, with what it has learnt; 
 """
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["sentry_runtime"]):
-    from tests.fuzz.seeds import SEEDS
     from tests.fuzz.targets import TARGETS
 
 FOLDER = Path("build/fuzz")
@@ -30,20 +30,21 @@ def main() -> None:
     folder = FOLDER / given.target
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(SEEDS[given.target]):
+    target = TARGETS[given.target]
+    for number, seed in enumerate(target.seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
-    run = TARGETS[given.target]
+    logging.disable()  # a line for each refusal would be most of the work
     if given.again:
         for name in given.again:
-            run(Path(name).read_bytes())
+            target.run(Path(name).read_bytes())
         return
     options = [
         f"-max_total_time={given.seconds}",
         f"-artifact_prefix={folder}/",
-        "-max_len=4096",
+        f"-max_len={target.longest}",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], run)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], target.run)
     atheris.Fuzz()
 
 

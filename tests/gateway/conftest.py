@@ -13,6 +13,7 @@ from tests.gateway.stand import AuditSink, Backend, Certificates, ScriptedAgent,
 
 MakeStand = Callable[..., Awaitable[Stand]]
 
+UNCHECKED = settings.Routing(active=None)  # a backend sees nothing that no device has caused
 LIMITS = settings.Limits(drain_seconds=3.0, decision_seconds=3.0, backend_connect_seconds=3.0)
 
 
@@ -86,7 +87,7 @@ async def make_stand(tmp_path: Path, certificates: Certificates) -> AsyncIterato
             external_host=external_host,
             limits=limits,
         )
-        gateway = msgspec.structs.replace(gateway, **gateway_settings)
+        gateway = msgspec.structs.replace(gateway, **{"routing": UNCHECKED, **gateway_settings})
         link = settings.UemLink(mode="embedded", url="https://127.0.0.1:9443", tls=trust)
         whole = settings.Settings(gateway=gateway, agent=settings.Agent(uem=link), paths=paths)
         agent = ScriptedAgent(paths)

@@ -19,13 +19,15 @@ SITE = Principals(domains={"lab": "lab.test"}, default_domain="lab.test")
 class NtlmServer:
     """Binds what it knows to the connection, as IIS does: once a user has logged on there, every request is theirs.
 
-    Basic binds, too, which is worse than any real server. Each request is answered by who the server takes it for.
+    Basic binds, too, which is worse than any real server. Each request is answered by who the server takes it for, or by 451
+    where it has a `location` to send everybody to.
     """
 
     def __init__(self, *, challenges: tuple[str, ...] = ("NTLM", "Negotiate", 'Basic realm="mail"')) -> None:
         self.users: dict[int, str] = {}  # by number of the connection
         self.authorizations: dict[int, list[str]] = {}  # what each connection was sent
         self.devices: dict[int, set[str]] = {}
+        self.location = ""
         self._contexts: dict[int, spnego.ContextProxy] = {}
         self._challenges = challenges
 
@@ -40,6 +42,9 @@ class NtlmServer:
         said = self._take(number, sent[0]) if sent else ""
         if number in self.users:
             extra = f"WWW-Authenticate: {said}\r\n" if said else ""
+            if self.location:
+                await turn.ok(b"moved", f"{extra}X-MS-Location: {self.location}\r\n", "451 Redirect")
+                return
             await turn.ok(self.users[number].encode(), extra)
             return
         offers = (said,) if said else self._challenges

@@ -19,13 +19,16 @@ import msgspec
 
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import ControlServer, Peer, Refused, Stream
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.enforcement import Enforcement, applies
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Writer, encode_key
+from sentry_runtime.eas import query
 from sentry_runtime.eas.policy import Policy, digest
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
 PASSWORD = "canary-pa55word"
+ORDER = 7  # the version by which the stand's wipes are ordered
 WBXML = "application/vnd.ms-sync.wbxml"
 
 Headers = dict[str, str]
@@ -92,6 +95,13 @@ class Seen:
     complete: bool = False
     connection: int = 0
 
+    @property
+    def query(self) -> query.ParsedQuery:
+        """The query, with the headers that belong to it."""
+        version, key = self.values("MS-ASProtocolVersion"), self.values("X-MS-PolicyKey")
+        text = self.target.partition("?")[2].encode()
+        return query.parse(text, version[0] if version else None, key[0] if key else None)
+
     def values(self, name: str) -> list[str]:
         """All values of a field."""
         return [value for one, value in self.headers if one.lower() == name.lower()]
@@ -135,15 +145,25 @@ async def say_yes(turn: Turn) -> None:
     await turn.ok(extra="MS-ASProtocolVersions: 2.5,12.1,14.1\r\n" if turn.seen.method == "OPTIONS" else "")
 
 
+async def challenge(turn: Turn) -> None:
+    """Answer as a server that wants credentials."""
+    await turn.ok(status="401 Unauthorized", extra='WWW-Authenticate: Basic realm="mail"\r\n')
+
+
 class Backend:
-    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`."""
+    """An HTTP/1.1 server that keeps what it got. `script` answers; the probes (OPTIONS of Sentry's own) by `probe`, its health
+    checks (those without credentials) by `check`, and, where it is set, each Provision by `provision`."""
 
     def __init__(self, name: str, context: ssl.SSLContext | None) -> None:
         self.name = name
         self.seen: list[Seen] = []
         self.probes: list[Seen] = []
+        self.provisions: list[Seen] = []
         self.script: Script = say_yes
         self.probe: Script = say_yes
+        self.provision: Script | None = None
+        self.checks: list[Seen] = []
+        self.check: Script = challenge
         self.connections = 0
         self.open = 0  # of them now
         self.lost = asyncio.Event()
@@ -154,8 +174,8 @@ class Backend:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port, ssl=self._context)
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._server = await asyncio.start_server(self._accept, host, port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -189,17 +209,24 @@ class Backend:
         try:
             while (seen := await read_request(reader)) is not None:
                 seen.connection = number
-                is_probe = seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]
+                kept, script = self._place(seen)
                 async with self.arrived:
-                    (self.probes if is_probe else self.seen).append(seen)
+                    kept.append(seen)
                     self.arrived.notify_all()
-                await (self.probe if is_probe else self.script)(Turn(seen, reader, writer))
+                await script(Turn(seen, reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self.open -= 1
             self.lost.set()
             writer.close()
+
+    def _place(self, seen: Seen) -> tuple[list[Seen], Script]:
+        if seen.method == "OPTIONS" and seen.values("user-agent") == ["Sentry"]:
+            return (self.probes, self.probe) if seen.values("authorization") else (self.checks, self.check)
+        if self.provision is not None and seen.method == "POST" and seen.query.command == "Provision":
+            return self.provisions, self.provision
+        return self.seen, self.script
 
 
 async def read_request(reader: asyncio.StreamReader) -> Seen | None:
@@ -241,7 +268,10 @@ class ScriptedAgent:
     def __init__(self, paths: settings.Paths) -> None:
         self.asked: list[control.Ask] = []
         self.described: list[control.Describe] = []
+        self.marked: list[control.MarkWipe] = []
         self.answer: Callable[[control.Ask], Awaitable[Record]] = self._unregistered
+        self.keep: Callable[[control.KeepEnforcement], Awaitable[bool]] = self._keep
+        self.describe: Callable[[control.Describe], Awaitable[None]] = self._describe
         self.following = asyncio.Event()
         self._writer = Writer(paths.devices)
         self._followers: set[asyncio.StreamWriter] = set()
@@ -283,6 +313,22 @@ class ScriptedAgent:
         """As if its last entry had gone."""
         self._writer.write(forget=[digest(policy)])
 
+    async def order_wipe(self, key: DeviceKey, kind: WipeKind = WipeKind.DEVICE, *marks: WipeMark) -> Record:
+        """Write that the device is to be wiped, with what has come of it, and tell the followers."""
+        wipe = Wipe(kind=kind, order=ORDER, marks=tuple(sorted(marks)))
+        record = Record(key=key, state=wipe.state, version=ORDER, registered=True, wipe=wipe)
+        self.put_silently(record)
+        await self._tell(key)
+        return record
+
+    def get(self, key: DeviceKey) -> Record | None:
+        """The entry of this key."""
+        return self._writer.get(key)
+
+    def keys(self) -> list[DeviceKey]:
+        """Whom the list has."""
+        return [record.key for record in self._writer.iterate()]
+
     def put_silently(self, record: Record) -> None:
         """Write an entry and tell nobody."""
         self._writer.put([record])
@@ -295,6 +341,10 @@ class ScriptedAgent:
     def remove_silently(self, key: DeviceKey) -> None:
         """Take an entry out and tell nobody."""
         self._writer.remove([key])
+
+    def forget_silently(self, key: DeviceKey) -> None:
+        """Lose what is kept of a backend's own policy, and tell nobody."""
+        self._writer.write(enforced={key: None})
 
     def damage_silently(self, key: DeviceKey) -> None:
         """Make an entry unreadable, as no program of ours would, and tell nobody."""
@@ -313,11 +363,39 @@ class ScriptedAgent:
                 return await self.answer(request)
             case control.Follow():
                 return Stream(self._follow)
+            case control.KeepEnforcement():
+                return await self.keep(request)
             case control.Describe():
-                self.described.append(request)
+                await self.describe(request)
                 return None
+            case control.MarkWipe():
+                self.marked.append(request)
+                return await self._mark(request)
             case _:
                 raise Refused("unknown", "not scripted")
+
+    async def _keep(self, request: control.KeepEnforcement) -> bool:
+        if self._writer.get(request.key) is None or not applies(self._writer.enforcement(request.key), request.after):
+            return False
+        self._writer.write(enforced={request.key: request.enforcement})
+        await self._tell(request.key)
+        return True
+
+    async def _describe(self, request: control.Describe) -> None:
+        self.described.append(request)
+
+    def held(self, key: DeviceKey) -> Enforcement | None:
+        """What is kept of a backend's own policy."""
+        return self._writer.enforcement(key)
+
+    async def _mark(self, request: control.MarkWipe) -> Record | None:
+        record = self._writer.get(request.key)
+        if record is None or record.wipe is None or record.wipe.order != request.order:
+            return record
+        wipe = record.wipe.marked([request.mark])
+        self.put_silently(msgspec.structs.replace(record, wipe=wipe, state=wipe.state))
+        await self._tell(request.key)
+        return self._writer.get(request.key)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._followers.add(writer)  # before the answer, so that no change falls between
@@ -406,6 +484,7 @@ class Device:
         async with asyncio.timeout(PATIENCE):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = raw[:-4].decode("latin-1").split("\r\n")
+        assert first.startswith("HTTP/1.1 "), f"bytes of no response: {first[:80]!r}"
         return int(first.split(" ")[1]), {name.lower(): value for name, value in map(parse_line, lines)}
 
     async def response(self) -> Response:
@@ -528,6 +607,16 @@ class Stand:
             )
         self.devices.append(Device(reader, writer))
         return self.devices[-1]
+
+    async def until_answered(self, request: bytes, status: int) -> None:
+        """Until this is answered so: the worker has heard of a change. Each time on a connection of its own, since what is at
+        the backend when the change comes ends together with its connection."""
+        async with asyncio.timeout(PATIENCE):
+            answered = 0
+            while answered != status:
+                device = await self.device()
+                answered = (await device.ask(request)).status
+                await device.close()
 
     async def ended(self) -> int:
         """The gateway's exit code."""

@@ -10,7 +10,7 @@ import pytest
 
 from sentry_runtime import control, settings
 from sentry_runtime.devices.record import DeviceKey, Reason, State
-from tests.gateway.conftest import MakeStand
+from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, Turn, basic, post, until
 
 OTHER = DeviceKey("PHONE2", PHONE.principal)
@@ -253,7 +253,8 @@ async def test_a_device_whose_requests_get_on_is_not_throttled(make_stand: MakeS
 
 async def test_who_does_not_know_the_password_uses_up_nobodys_share(make_stand: MakeStand) -> None:
     """What the backend refuses is not counted."""
-    stand = await make_stand(throttle=THROTTLE)
+    limits = with_limits(logons_refused_per_source=0, logons_refused_per_principal=0)
+    stand = await make_stand(throttle=THROTTLE, limits=limits)
     await stand.agent.put(PHONE, State.ALLOWED)
 
     async def check(turn: Turn) -> None:

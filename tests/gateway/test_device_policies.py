@@ -26,6 +26,7 @@ from tests.gateway.test_provisioning import (
     provision,
     reload,
     say,
+    say_no_policy,
     set_gateway,
     strict_client,
     without_policies,
@@ -51,6 +52,7 @@ def gateway(make_stand: MakeStand) -> MakeGateway:
         path = stand.folder / "fleet.key"
         path.write_bytes(SECRET)
         set_gateway(stand, **{"policy": policy, "fleet_secret": str(path), **changes})
+        stand.backend.provision = say_no_policy
         await stand.start()
         return stand
 
@@ -104,10 +106,11 @@ async def test_without_a_policy_of_the_sites_only_the_uems_devices_are_provision
     for command in ("FolderSync", "Provision"):
         asked = plain(command, "14.1", 77, b"body").replace(b"PHONE1", b"PHONE2")
         assert (await device.ask(asked)).status == 200
-    mine, *others = stand.backend.seen
-    assert mine.values("X-MS-PolicyKey") == []
-    assert [seen.values("X-MS-PolicyKey") for seen in others] == [["77"], ["77"]]
-    assert others[1].body == b"body"
+    mine, sync = stand.backend.seen
+    ours, asked_there = stand.backend.provisions
+    assert [seen.values("X-MS-PolicyKey") for seen in (mine, ours)] == [[], []]
+    assert [seen.values("X-MS-PolicyKey") for seen in (sync, asked_there)] == [["77"], ["77"]]
+    assert asked_there.body == b"body"
 
 
 def options(device: str = "") -> bytes:

@@ -62,9 +62,10 @@ async def _working(stand: Stand, clock: Clock) -> AsyncIterator[_Worker]:
     given = Post(
         settings=stand.settings,
         sockets=listener.open_sockets(gateway),
-        front=listener.front_context(gateway),
-        backends=listener.backend_contexts(gateway),
+        entrances=listener.entrances(gateway),
+        backends=listener.backend_trusts(gateway),
         policy=SitePolicy(),
+        examiner=None,
         channel=theirs,
     )
     worker = _Worker(given)

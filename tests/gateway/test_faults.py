@@ -14,6 +14,7 @@ import pytest
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.gateway.supervisor import HANG_SECONDS
 from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.stand import PATIENCE, PHONE, Stand, Turn, post, until
 from tests.gateway.test_revocation import held
@@ -34,21 +35,6 @@ async def test_a_backend_that_is_down_is_503_with_retry_after(stand: Stand) -> N
     assert [one["reasons"] for one in outcomes] == [["backend_refused"]] * 2
     await stand.backend.start(stand.backend.port)
     assert (await device.ask(post())).status == 200
-
-
-async def test_a_request_goes_to_the_next_backend_when_one_cannot_be_reached(make_stand: MakeStand) -> None:
-    """With its body, since nothing of it had been sent; and both are used in turn while both are up."""
-    stand = await make_stand(backends=2)
-    await stand.agent.put(PHONE, State.ALLOWED)
-    for _ in range(4):
-        device = await stand.device()
-        assert (await device.ask(post("Sync", b"abc"))).status == 200
-    assert [len(one.seen) for one in stand.backends] == [2, 2]
-    await stand.backends[0].stop()
-    for _ in range(4):
-        device = await stand.device()
-        assert (await device.ask(post("Sync", b"abc"))).status == 200
-    assert [seen.body for seen in stand.backends[1].seen] == [b"abc"] * 6
 
 
 @pytest.mark.parametrize(
@@ -313,19 +299,6 @@ async def test_sighup_with_unusable_settings_changes_nothing(stand: Stand) -> No
     assert before["settings_time"] <= stand.status()["settings_time"]
 
 
-async def test_drain_by_the_control_socket_and_back_by_sighup(stand: Stand) -> None:
-    """No new connection is taken until the settings are read again; the process stays and says how it is."""
-    assert stand.status()["state"] == "running"
-    control.call(stand.settings.paths.gateway_control, control.Drain())
-    await until(lambda: stand.status()["state"] == "drained")
-    with pytest.raises(ConnectionRefusedError):
-        await stand.device()
-    assert stand.process is not None
-    stand.process.send_signal(signal.SIGHUP)
-    await until(lambda: stand.status()["state"] == "running" and stand.status()["workers"] == 1)
-    await stand.device()
-
-
 async def test_status_adds_up_the_workers(make_stand: MakeStand) -> None:
     """Counters of all workers, also of those that have ended."""
     stand = await make_stand(workers=2)
@@ -346,7 +319,9 @@ async def test_status_adds_up_the_workers(make_stand: MakeStand) -> None:
 async def test_the_control_socket_refuses_what_it_does_not_serve(stand: Stand) -> None:
     """A word and a sentence, and the next request is still answered."""
     path = stand.settings.paths.gateway_control
-    with pytest.raises(control.ControlError, match="the gateway serves status, drain and explain"):
+    with pytest.raises(
+        control.ControlError, match="the gateway serves status, explain, quiesce, drain, resume and redirections"
+    ):
         control.call(path, control.ShowDevice(device_id="PHONE1"))
     assert stand.status()["state"] == "running"
 
@@ -428,3 +403,19 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(stand: Stand) -> None:
     device = await stand.device()
     assert (await device.ask(post())).status == 200
     assert "shows no sign of life" in stand.log()
+
+
+@pytest.mark.slow
+async def test_a_gateway_that_was_stopped_as_a_whole_kills_none_of_its_workers(stand: Stand) -> None:
+    """As a virtual machine is for a snapshot: nobody could show a sign of life, and nobody hangs."""
+    (first,) = stand.workers()
+    assert stand.process is not None
+    for pid in (stand.process.pid, first):
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(HANG_SECONDS + 1)
+    os.kill(stand.process.pid, signal.SIGCONT)
+    await until(lambda: stand.status()["state"] == "running")  # it has looked at its workers
+    os.kill(first, signal.SIGCONT)
+    assert (await (await stand.device()).ask(post(authorization=None))).status == 401
+    assert stand.workers() == [first]
+    assert "shows no sign of life" not in stand.log()

@@ -179,7 +179,7 @@ async def test_after_an_early_answer_the_next_request_is_answered(stand: Stand) 
         if "Cmd=SendMail" in turn.seen.target:
             turn.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await stuck.wait()
-            await turn.say(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            await turn.say(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             await next_one.wait()
             turn.writer.transport.resume_reading()  # type: ignore[attr-defined]
         await turn.body()
@@ -198,14 +198,14 @@ async def test_after_an_early_answer_the_next_request_is_answered(stand: Stand) 
             left, before = sum(phone.writer.transport.get_write_buffer_size() for phone in phones), left
         stuck.set()
         heads = [await phone.head() for phone in phones]
-        assert {status for status, _ in heads} == {401}
+        assert {status for status, _ in heads} == {403}
         return [phone for phone, (_, headers) in zip(phones, heads, strict=True) if "connection" not in headers]
 
     stand.backend.script = script
     assert await refused([16 * MEGABYTE]) == []
     (outcome,) = await stand.audit.outcomes(1)
     taken = outcome["bytes_in"]  # so much passes until all buffers on the way are full
-    kept = await refused([max(MEGABYTE // 10, taken - number * 300_000) for number in range(16)])
+    kept = await refused([taken * number // 24 for number in range(1, 25)])
     assert kept
     for phone in kept:
         phone.writer.write(post())

@@ -8,15 +8,18 @@ import pytest
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
+from sentry_runtime.eas.provision import EAS_WBXML, Ask, encode_request
 from tests.gateway.conftest import MakeStand
 from tests.gateway.ntlm_server import USERS, Asked, NtlmClient, NtlmServer, log_on, no_canary, start
 from tests.gateway.stand import PHONE, Device, Stand, Turn, basic, post
 from tests.gateway.test_autodiscover import document
-from tests.gateway.test_provisioning import set_gateway
+from tests.gateway.test_provisioning import say_no_policy, set_gateway
 
 FOLDER_SYNC = Asked(post("FolderSync", b"abc", authorization=None, user="anna"))
 OPTIONS = Asked(b"OPTIONS /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: a\r\n\r\n")
+ANNA = basic("LAB\\anna", USERS["LAB\\anna"])
 KERBEROS = base64.b64encode(bytes.fromhex("600b06092a864886f712010202")).decode()
 
 
@@ -384,10 +387,10 @@ async def test_a_policy_of_ours_is_given_to_who_has_logged_on(stand: Stand, monk
     secret.write_bytes(os.urandom(32))
     set_gateway(stand, policy=Policy(), fleet_secret=str(secret))
     await start(stand, monkeypatch, "ntlm")
+    stand.backend.provision = say_no_policy
     await stand.agent.put(PHONE, State.ALLOWED)
-    body = bytes.fromhex("03016a00000e4546474803") + b"MS-EAS-Provisioning-WBXML\x00\x01\x01\x01\x01"
-    # 12.1: from 14.1 on a Provision has to tell of the device, too.
-    provision = Asked(post("Provision", body, authorization=None, user="anna", version="12.1"))
+    body = encode_request(Ask(EAS_WBXML, device=DeviceInformation(model="iPhone10C1")))
+    provision = Asked(post("Provision", body, authorization=None, user="anna"))
     device = await stand.device()
     response, _ = await log_on(device, provision, NtlmClient("LAB\\anna", "wrong"))
     assert response.status == 401

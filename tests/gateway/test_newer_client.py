@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sentry_runtime.devices.record import Reason, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.eas.policy import Policy
 from tests.gateway.stand import PASSWORD, PHONE, Stand
 from tests.gateway.test_provisioning import MakeProvisioner, provisioner, without_policies
@@ -34,16 +34,16 @@ def newer_client() -> Path:
     return INSTALLED
 
 
-async def play(folder: Path, stand: Stand) -> dict[str, Any]:
-    """What the client says of its run."""
+async def play(folder: Path, stand: Stand, key: DeviceKey = PHONE, password: str = PASSWORD) -> dict[str, Any]:
+    """What the client says of its run as this device."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(CLIENTS / "newer.py"), str(folder), str(stand.port), stand.certificates.ca),
-        *(PHONE.device_id, PHONE.principal),
+        *(key.device_id, key.principal),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, complaint = await process.communicate(PASSWORD.encode())
+    out, complaint = await process.communicate(password.encode())
     assert process.returncode == 0, complaint.decode()
     said: dict[str, Any] = json.loads(out)
     return said

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sentry_runtime.devices.record import DeviceKey, State
-from tests.gateway.conftest import MakeStand
+from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.ntlm_server import USERS, Asked, NtlmClient, NtlmServer, start
 from tests.gateway.stand import Device, Response, Stand, basic, post
 from tests.gateway.test_provisioning import set_gateway
@@ -18,8 +18,9 @@ PAIRS = [("PHONE1", ANNA), ("PHONE2", ANNA), ("PHONE1", BERT), ("PHONE3", BERT)]
 
 @pytest.fixture
 async def stand(make_stand: MakeStand) -> Stand:
-    """One that is not started yet."""
-    return await make_stand(started=False)
+    """One that is not started yet. Wrong passwords and many equal requests are a matter of course in it."""
+    limits = with_limits(logons_refused_per_source=0, logons_refused_per_principal=0)
+    return await make_stand(started=False, limits=limits, throttle=None)
 
 
 @pytest.fixture(params=[True, False], ids=["pooled", "a device's own"])

@@ -3,7 +3,9 @@
 import pytest
 
 from sentry_runtime.devices.record import State
+from tests.gateway.conftest import MakeStand
 from tests.gateway.stand import PHONE, Stand, basic, post
+from tests.gateway.test_balancers import PLAIN, behind, connect
 
 TARGET = "/Microsoft-Server-ActiveSync?Cmd=FolderSync&User=anna&DeviceId=PHONE1&DeviceType=iPhone"
 AUTHORIZATION = f"Authorization: {basic()}\r\n"
@@ -23,6 +25,11 @@ CORPUS: dict[str, bytes] = {
     "two equal Hosts": head(HOST, HOST),
     "empty Host": head("Host:\r\n"),
     "Host with a path": head("Host: a/b\r\n"),
+    "Host list": head("Host: a, b\r\n"),
+    "Host in the absolute form and in a field": head(
+        "Host: other\r\n", start=f"POST http://mail.lab.test{TARGET} HTTP/1.1\r\n"
+    ),
+    "HTTP/1.0 without Host": head(start=f"POST {TARGET} HTTP/1.0\r\n"),
     "Host with credentials": head("Host: a@b\r\n"),
     "absolute form": head(HOST, start=f"POST https://mail.lab.test{TARGET} HTTP/1.1\r\n"),
     "authority form": head(HOST, start="CONNECT mail.lab.test:443 HTTP/1.1\r\n"),
@@ -32,6 +39,8 @@ CORPUS: dict[str, bytes] = {
     "two Content-Lengths": head(HOST, "Content-Length: 3\r\n", "Content-Length: 5\r\n") + b"abcde",
     "two equal Content-Lengths": head(HOST, "Content-Length: 3\r\n", "Content-Length: 3\r\n") + b"abc",
     "Content-Length list": head(HOST, "Content-Length: 3, 3\r\n") + b"abc",
+    "Content-Length with a parameter": head(HOST, "Content-Length: 3;q=1\r\n") + b"abc",
+    "Content-Length in digits of another script": head(HOST, "Content-Length: \xb3\r\n") + b"abc",
     "Content-Length with a sign": head(HOST, "Content-Length: +3\r\n") + b"abc",
     "negative Content-Length": head(HOST, "Content-Length: -1\r\n"),
     "hexadecimal Content-Length": head(HOST, "Content-Length: 0x3\r\n") + b"abc",
@@ -42,6 +51,9 @@ CORPUS: dict[str, bytes] = {
     "two Transfer-Encodings": head(HOST, CHUNKED, "Transfer-Encoding: identity\r\n") + b"0\r\n\r\n",
     "identity": head(HOST, "Transfer-Encoding: identity\r\n"),
     "xchunked": head(HOST, "Transfer-Encoding: xchunked\r\n") + b"0\r\n\r\n",
+    "chunked with a comma": head(HOST, "Transfer-Encoding: chunked,\r\n") + b"0\r\n\r\n",
+    "a comma before chunked": head(HOST, "Transfer-Encoding: , chunked\r\n") + b"0\r\n\r\n",
+    "chunked, gzip": head(HOST, "Transfer-Encoding: chunked, gzip\r\n") + b"0\r\n\r\n",
     "chunked in quotes": head(HOST, 'Transfer-Encoding: "chunked"\r\n') + b"0\r\n\r\n",
     "chunked with a parameter": head(HOST, "Transfer-Encoding: chunked;q=1\r\n") + b"0\r\n\r\n",
     "chunked behind a vertical tab": head(HOST, "Transfer-Encoding: \x0bchunked\r\n") + b"0\r\n\r\n",
@@ -120,6 +132,22 @@ async def test_every_form_of_the_corpus_is_refused_with_one_line_and_not_forward
     assert len(CORPUS) >= 80
     device = await stand.device()
     assert (await device.ask(post())).status == 200
+
+
+async def test_on_a_balancers_connection_that_has_served_others_it_is_no_different(make_stand: MakeStand) -> None:
+    """There a request that is read in two ways would be answered to somebody else: each is refused, the connection ends, and the
+    backend's, which is open, sees nothing of it."""
+    stand = await behind(make_stand, PLAIN, throttle=None)
+    await stand.agent.put(PHONE, State.ALLOWED)
+    for number, (name, data) in enumerate(CORPUS.items(), 1):
+        device = await connect(stand, tls=False)
+        assert (await device.ask(post())).status == 200
+        await device.send(data + post("Sync"))
+        response = await device.response()
+        assert (name, response.status, response.headers.get("connection")) == (name, 400, "close")
+        assert (name, await device.ended()) == (name, b"")
+        assert (name, len(stand.backend.seen)) == (name, number)
+    assert {seen.query.command for seen in stand.backend.seen} == {"FolderSync"}
 
 
 async def test_what_follows_a_refused_request_is_not_served(stand: Stand) -> None:

@@ -66,6 +66,59 @@ async def echoed(stand: Stand, device: Device, size: int, worker: int) -> int:
     return most
 
 
+async def test_a_message_of_200_megabytes_adds_less_than_four_to_a_worker(stand: Stand) -> None:
+    """Up to the backend and down to the device, each measured by itself and seen whole at the other end."""
+    await stand.agent.put(PHONE, State.ALLOWED)
+    (worker,) = stand.workers()
+    for pass_through in (passed_up, passed_down):
+        await pass_through(stand, await stand.device(), 2 * MEGABYTE, worker)
+        before = resident(worker)
+        most = await pass_through(stand, await stand.device(), 200 * MEGABYTE, worker)
+        assert most - before < GROWTH_BYTES, pass_through.__name__
+
+
+BLOCK = bytes(range(256)) * 256
+
+
+async def passed_up(stand: Stand, device: Device, size: int, worker: int) -> int:
+    """Send a message of `size` bytes; the worker's largest size meanwhile."""
+    count, got, most = size // len(BLOCK), 0, 0
+
+    async def take(turn: Turn) -> None:
+        nonlocal got
+        for _ in range(count):
+            got += await turn.reader.readexactly(len(BLOCK)) == BLOCK
+        await turn.ok()
+
+    stand.backend.script = take
+    await device.send(post("SendMail").replace(b"Content-Length: 0", b"Content-Length: %d" % (count * len(BLOCK))))
+    for _ in range(count):
+        await device.send(BLOCK)
+        most = max(most, resident(worker))
+    assert (await device.response()).status == 200
+    assert got == count
+    return max(most, resident(worker))
+
+
+async def passed_down(stand: Stand, device: Device, size: int, worker: int) -> int:
+    """Get a message of `size` bytes; the worker's largest size meanwhile."""
+    count, most = size // len(BLOCK), 0
+
+    async def give(turn: Turn) -> None:
+        await turn.body()
+        await turn.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (count * len(BLOCK)))
+        for _ in range(count):
+            await turn.say(BLOCK)
+
+    stand.backend.script = give
+    await device.send(post("ItemOperations"))
+    assert (await device.head())[0] == 200
+    for _ in range(count):
+        assert await asyncio.wait_for(device.reader.readexactly(len(BLOCK)), PATIENCE) == BLOCK
+        most = max(most, resident(worker))
+    return most
+
+
 async def test_a_device_that_does_not_read_holds_the_backend_up(stand: Stand, allowed: Device) -> None:
     """The backend can write no more than the buffers on the way take, long before its 50 MB are out."""
     written = 0
@@ -333,6 +386,9 @@ async def test_an_answer_after_the_answer_is_never_given_to_the_next_request(sta
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 199 Soon\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb",
+        b"HTTP/1.1 200 O\0K\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/1.1 200 O\0K\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     ],
 )

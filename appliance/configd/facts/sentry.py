@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from appliance.apply import stamp
+from appliance.configd import wipes
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import Context, Topic, word
@@ -15,6 +16,9 @@ from sentry_runtime.devices.record import DeviceKey, Record
 
 DEVICES = 2_000  # rows of one answer: 400 KiB of JSON; longer lists are searched by device id
 PAGE = 500
+BACKEND_COLUMNS = ("name", "host", "port", "certificate name", "verification", "priority", "domains", "state")
+REDIRECT_COLUMNS = ("device", "user", "server", "sent by", "remembered (s)")
+REVOCATION_COLUMNS = ("kind", "from", "authority", "state", "made", "ends", "entries", "problem")
 RULE_COLUMNS = ("order", "name", "action", "state", "user", "device", "type", "network", "expires", "note")
 COLUMNS = ("device", "user", "state", "reasons", "type", "registered", "last change")
 
@@ -37,8 +41,42 @@ def _status(context: Context, path: str) -> tuple[tuple[str, str], ...]:
 
 
 def gateway(context: Context, _argument: str) -> Facts:
-    """The gateway's own counters."""
-    return Facts(title="gateway", facts=_status(context, context.paths.gateway_control))
+    """How devices and balancers may come in, and the gateway's own counters."""
+    return Facts(title="gateway", facts=(*_ways_in(context), *_status(context, context.paths.gateway_control)))
+
+
+def _ways_in(context: Context) -> tuple[tuple[str, str], ...]:
+    """What of the configuration an auditor asks for first: that TLS is required of clients, or of whom it is not."""
+    settings = context.setting("gateway", default={})
+    if not settings:
+        return ()
+    balancers = word(settings["balancers"]["networks"]) or "none"
+    client_tls = "required"
+    if not settings["require_client_tls"]:
+        plain = [settings["plain_port"], *(one["port"] for one in settings["listeners"].values() if not one["tls"])]
+        client_tls = f"NOT required: plain HTTP on port {word(sorted(plain))} from {balancers}"
+    auth = settings["device_authentication"]
+    return (
+        ("client TLS", client_tls),
+        ("balancers", balancers),
+        ("PROXY protocol", settings["balancers"]["proxy_protocol"]),
+        ("device authentication", auth["mode"]),
+        ("front ends", word(auth["front_ends"]) or "none"),
+    )
+
+
+def revocation(context: Context, _argument: str) -> Table:
+    """What devices' certificates are judged by: each list, and the responder."""
+    found = context.call(context.paths.agent_socket, control.ShowRevocation(), list[control.RevocationSource])
+    rows = tuple(
+        (one.kind, one.place, one.issuer, one.state, _stamp(one.made), _stamp(one.ends), word(one.entries), one.problem)
+        for one in found
+    )
+    return Table(title="revocation", columns=REVOCATION_COLUMNS, rows=rows)
+
+
+def _stamp(seconds: float) -> str:
+    return stamp(seconds) if seconds else ""
 
 
 def agent(context: Context, _argument: str) -> Facts:
@@ -56,13 +94,56 @@ def portal(context: Context, _argument: str) -> Facts:
 
 
 def backends(context: Context, _argument: str) -> Table:
-    """The servers behind the gateway."""
+    """The servers behind the gateway, and how many of its workers have each up or down."""
     held = context.setting("backends", "servers", default={})
+    pools = context.setting("backends", "domains", default={})
+    said = dict(_status(context, context.paths.gateway_control))
     found = tuple(
-        (name, word(one.get("host")), word(one.get("port")), word(one.get("server_name")), word(one.get("tls", "yes")))
+        (
+            name,
+            word(one.get("host")),
+            word(one.get("port")),
+            word(one.get("server_name")),
+            _certificate(one),
+            word(one.get("priority")),
+            word([domain for domain, names in sorted(pools.items()) if name in names]),
+            _health(name, said),
+        )
         for name, one in sorted(held.items())
     )
-    return Table(title="backends", columns=("name", "host", "port", "certificate name", "TLS"), rows=found)
+    return Table(title="backends", columns=BACKEND_COLUMNS, rows=found)
+
+
+def _certificate(server: Mapping[str, Any]) -> str:
+    if not server.get("tls", True):
+        return "no TLS"
+    return "strict" if server.get("verify", "strict") == "strict" else "any, logged"
+
+
+def _health(name: str, said: Mapping[str, str]) -> str:
+    """What the workers say: `up`, `down (why)`, or how many say what."""
+    up, down, reason = (said.get(f"backend.{name}.{what}", "") for what in ("up", "down", "reason"))
+    if not up or (up, down) == ("0", "0"):
+        return "unknown"
+    if down == "0":
+        return "up"
+    return f"down ({reason})" if up == "0" else f"down for {down} of {int(up) + int(down)} workers ({reason})"
+
+
+def redirects(context: Context, _argument: str) -> Table:
+    """The devices that a backend has sent to another server, in key order."""
+    found: list[control.Redirected] = []
+    while len(found) < DEVICES:
+        request = control.ListRedirects(after=found[-1].key if found else None)
+        page = context.call(context.paths.gateway_control, request, list[control.Redirected])
+        if not page:
+            break
+        found += page
+    more = " (the first)" if len(found) >= DEVICES else ""
+    rows = tuple(
+        (one.key.device_id, one.key.principal, f"{one.host}:{one.port}", one.backend, str(one.seconds)) for one in found
+    )
+    return Table(title=f"redirects{more}", columns=REDIRECT_COLUMNS, rows=rows)
 
 
 def uem(context: Context, _argument: str) -> Facts:
@@ -91,7 +172,7 @@ def _row(record: Record) -> tuple[str, ...]:
     return (
         record.key.device_id,
         record.key.principal,
-        record.state.value,
+        wipes.state(record),
         word([reason.value for reason in record.reasons]),
         record.device_type,
         word(record.registered),
@@ -124,6 +205,7 @@ def device(context: Context, argument: str) -> Table:
 def _sheet(record: Record, details: control.Details | None, named: control.Registered | None) -> dict[str, str]:
     """The facts of one entry, by their names."""
     facts = dict(zip(COLUMNS, _row(record), strict=True))
+    facts |= {name: text for name, text in (("wipe", wipes.told(record)), ("note", record.note)) if text}
     facts["policy"] = _policy(record, named)
     said = details.information if details is not None else None
     said = said or (named.information if named is not None else None)
@@ -200,9 +282,11 @@ def emm_ips(context: Context, _argument: str) -> Facts:
 
 TOPICS = {
     "gateway": Topic("the gateway's counters", gateway),
+    "revocation": Topic("revocation lists and responders", revocation),
     "agent": Topic("the agent's counters", agent),
     "portal": Topic("the portal", portal),
     "backends": Topic("servers behind the gateway", backends),
+    "redirects": Topic("devices that a backend has sent elsewhere", redirects),
     "uem": Topic("the UEM and the link to it", uem),
     "devices": Topic("the device list", devices),
     "device": Topic("one device", device, argument="device id"),

@@ -93,7 +93,7 @@ class MailServer:
 def ensure(layout: Layout) -> tuple[MailServer, bool]:
     """The running mail server, booted if it is not there yet; and whether this call booted it."""
     tree = Tree("bookworm", PACKAGES)
-    digest = f"{tree.digest}-{_files_digest(layout)}"
+    digest = f"{tree.digest}-{files_digest(FILES, layout.lab / 'mail.pem')}"
     guest = guests.find(NAME, layout)
     booted = False
     if guest is not None and guest.tree != digest:
@@ -133,9 +133,11 @@ def _prepare(root: Path, layout: Layout) -> None:
     run(["systemctl", f"--root={root}", "enable", *units])
 
 
-def _files_digest(layout: Layout) -> str:
-    digest = hashlib.sha256((layout.lab / "mail.pem").read_bytes())
-    for path in sorted(FILES.rglob("*")):
-        if path.is_file():
-            digest.update(str(path.relative_to(FILES)).encode() + b"\0" + path.read_bytes() + b"\0")
+def files_digest(*places: Path) -> str:
+    """What tells the files at these places, or below them, from others."""
+    digest = hashlib.sha256()
+    for place in places:
+        for path in sorted(place.rglob("*")) if place.is_dir() else (place,):
+            if path.is_file():
+                digest.update(str(path.relative_to(place)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.agent.changes import Admitted, Effect, Expired, Known, News, effect
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.agent.changes import Admitted, Answered, Effect, Expired, Known, Marked, News, effect
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
 from sentry_runtime.uem.api import Decision
 
@@ -160,3 +160,112 @@ def test_any_order_and_repetition_of_one_devices_history_ends_in_its_last_word(
     before = None if record is None else record.policy_before
     expected = entry(last.version, last.state, last.policy, policy_before=before)
     assert record == (None if last.removed else expected)
+
+
+HANDED_OUT, UNVERIFIED, VERIFIED = WipeMark.HANDED_OUT, WipeMark.UNVERIFIED, WipeMark.VERIFIED
+ORDER = 3
+
+
+def wipe(*marks: WipeMark, order: int = ORDER) -> Wipe:
+    """An order with what has come of it."""
+    return Wipe(kind=WipeKind.DEVICE, order=order, marks=marks)
+
+
+def wiping(version: int, *marks: WipeMark, order: int = ORDER, unreported: bool = False) -> Record:
+    """What stands in the list of a device with an order."""
+    known = wipe(*marks, order=order)
+    stands = {"state": known.state, "wipe": known, "first_seen": NOW, "updated": NOW}
+    return Record(key=KEY, version=version, unreported=unreported, **stands)  # type: ignore[arg-type]
+
+
+def ordered(version: int, *marks: WipeMark, order: int = ORDER) -> Decision:
+    """The UEM's word on such a device."""
+    known = wipe(*marks, order=order)
+    return Decision(device_id=KEY.device_id, principal=KEY.principal, state=known.state, version=version, wipe=known)
+
+
+@pytest.mark.parametrize(
+    ("entry_before", "news", "then"),
+    [
+        pytest.param(entry(2), ordered(3), Effect(wiping(3)), id="an order is written"),
+        pytest.param(wiping(3), decision(4), Effect(entry(4)), id="a cancelled one is gone"),
+        pytest.param(
+            wiping(3),
+            Marked(KEY, ORDER, HANDED_OUT),
+            Effect(wiping(3, HANDED_OUT, unreported=True)),
+            id="what comes of it is kept, and the UEM does not know",
+        ),
+        pytest.param(
+            wiping(3),
+            Marked(KEY, ORDER, UNVERIFIED),
+            Effect(wiping(3, UNVERIFIED, unreported=True)),
+            id="who has acknowledged is wiped at once",
+        ),
+        pytest.param(wiping(3, HANDED_OUT), Marked(KEY, ORDER, HANDED_OUT), None, id="the same again is no news"),
+        pytest.param(wiping(3), Marked(KEY, ORDER - 1, VERIFIED), None, id="nor is a mark of another order"),
+        pytest.param(entry(3), Marked(KEY, ORDER, VERIFIED), None, id="nor of one that is not there"),
+        pytest.param(None, Marked(KEY, ORDER, VERIFIED), None, id="nor of a device that is not there"),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True),
+            ordered(4, HANDED_OUT),
+            Effect(wiping(4, HANDED_OUT, UNVERIFIED, unreported=True)),
+            id="a word in ignorance of a mark adds its own",
+        ),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True),
+            ordered(4, UNVERIFIED, VERIFIED),
+            Effect(wiping(4, UNVERIFIED, VERIFIED)),
+            id="a word in knowledge of all ends what is unreported",
+        ),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True), decision(4), None, id="who has acknowledged is not let in"
+        ),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True), ordered(4, order=4), None, id="nor asked by another order for now"
+        ),
+        pytest.param(
+            wiping(3, HANDED_OUT, unreported=True), decision(4), Effect(entry(4)), id="who has not acknowledged is"
+        ),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True), decision(4, removed=True), Effect(None, 4), id="a removal is one"
+        ),
+        pytest.param(wiping(3, UNVERIFIED), decision(4), Effect(entry(4)), id="what the UEM says knowingly holds"),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True),
+            Answered(decision(4), wipe(UNVERIFIED)),
+            Effect(entry(4)),
+            id="so does its answer to the report",
+        ),
+        pytest.param(
+            wiping(3, HANDED_OUT, UNVERIFIED, unreported=True),
+            Answered(decision(4), wipe(HANDED_OUT)),
+            None,
+            id="but not an answer to what was reported before the acknowledgement",
+        ),
+        pytest.param(
+            wiping(9, UNVERIFIED, order=8, unreported=True),
+            Answered(decision(10), wipe(UNVERIFIED)),
+            None,
+            id="nor an answer about another order",
+        ),
+        pytest.param(
+            wiping(3, UNVERIFIED, unreported=True),
+            Answered(ordered(4, order=4), wipe(UNVERIFIED)),
+            Effect(wiping(4, order=4)),
+            id="a new order that was given knowingly holds",
+        ),
+    ],
+)
+def test_what_comes_of_a_wipe(entry_before: Record | None, news: News, then: Effect | None) -> None:
+    """One row each, as above."""
+    assert effect(Known(entry_before, 0, 0), news, NOW) == then
+
+
+def test_every_mark_is_announced() -> None:
+    """The workers answer by them."""
+    change = effect(Known(wiping(3, UNVERIFIED), 0, 0), Marked(KEY, ORDER, VERIFIED), NOW)
+    assert change is not None
+    assert change.visible
+    silent = effect(Known(wiping(3, UNVERIFIED, unreported=True), 0, 0), ordered(4, UNVERIFIED), NOW)
+    assert silent is not None
+    assert not silent.visible

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentry_runtime.agent import device_list, policies
-from sentry_runtime.agent.changes import Admitted, Expired
+from sentry_runtime.agent.changes import Admitted, Expired, Marked
 from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
-from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.enforcement import Enforcement
+from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Saying, StoreFullError, Writer
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, digest
@@ -199,6 +200,74 @@ async def test_any_order_and_repetition_of_pushes_and_pages_gives_the_same_list(
     store.close()
 
 
+async def test_what_a_backend_enforces_is_kept_announced_and_gone_with_the_entry(tmp_path: Path) -> None:
+    """On the disk before anybody hears of it."""
+    store = Writer(tmp_path)
+    seen: list[Enforcement | None] = []
+    devices = DeviceList(store, lambda keys: seen.extend(store.enforcement(key) for key in keys))
+    first, second = Enforcement(temporary=5, digest=b"d"), Enforcement(final=6, digest=b"d")
+    assert not await devices.keep(ANNA, first)
+    await devices.take([decision(ANNA, 1)])
+    assert await devices.keep(ANNA, first)
+    assert await devices.keep(ANNA, second)
+    await devices.take([decision(ANNA, 2, removed=True)])
+    assert seen == [None, first, second, None]
+    assert store.enforcement(ANNA) is None
+    await devices.close()
+    store.close()
+
+
+async def test_words_on_backends_that_come_together_are_written_together_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused key that has been overtaken in the same breath is no news."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, unheard)
+    await devices.take([decision(ANNA, 1), decision(BERT, 2)])
+    writes: list[int] = []
+    write = store.write
+
+    def counted(**what: object) -> None:
+        writes.append(len(what["enforced"]))  # type: ignore[arg-type]
+        write(**what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "write", counted)
+    kept = await asyncio.gather(
+        devices.keep(BERT, Enforcement(final=1)),
+        devices.keep(ANNA, Enforcement(final=6)),
+        devices.keep(ANNA, Enforcement(), after=6),
+        devices.keep(ANNA, Enforcement(temporary=7)),
+        devices.keep(ANNA, Enforcement(), after=6),
+        devices.keep(DeviceKey("C9", "nobody"), Enforcement()),
+    )
+    assert [*kept] == [True, True, True, True, False, False]
+    assert store.enforcement(ANNA) == Enforcement(temporary=7)
+    assert sum(writes) <= 3
+    assert len(writes) <= 2
+    await devices.close()
+    store.close()
+
+
+async def test_a_disk_that_refuses_a_backends_keys_is_told_to_whoever_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next one is written."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, unheard)
+    await devices.take([decision(ANNA, 1)])
+
+    def full(**_: object) -> None:
+        raise StoreFullError("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write", full)
+        with pytest.raises(StoreFullError):
+            await devices.keep(ANNA, Enforcement(final=6))
+    assert await devices.keep(ANNA, Enforcement(final=6))
+    await devices.close()
+    store.close()
+
+
 async def test_a_policy_is_there_as_long_as_an_entry_names_it(devices: DeviceList) -> None:
     """The first that names it brings it, the last takes it along."""
     await devices.take([decision(ANNA, 1, policy=STRICT), decision(BERT, 2, policy=STRICT)])
@@ -211,6 +280,28 @@ async def test_a_policy_is_there_as_long_as_an_entry_names_it(devices: DeviceLis
     assert [devices.policy(digest(one)) for one in (STRICT, LAX)] == [None, LAX]
     await devices.take([decision(ANNA, 5)])
     assert devices.policy(digest(LAX)) is None
+
+
+async def test_a_policy_and_a_mark_of_a_wipe_in_one_commit_are_both_kept(tmp_path: Path) -> None:
+    """The mark's entry names the policy that the word before it brought; so it is after a restart."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, unheard)
+    order = Wipe(kind=WipeKind.DEVICE, order=1)
+    word = decision(ANNA, 1, State.WIPE_PENDING, wipe=order, policy=STRICT)
+    await asyncio.gather(devices.take([word]), devices.take([Marked(ANNA, 1, WipeMark.HANDED_OUT)]))
+    assert devices.policy(digest(STRICT)) == STRICT
+    await devices.take([Marked(ANNA, 1, WipeMark.UNVERIFIED)])
+    assert devices.policy(digest(STRICT)) == STRICT
+    await devices.close()
+    again = DeviceList(store, unheard)
+    entry = again.get(ANNA)
+    assert entry is not None
+    assert (entry.policy, entry.state, again.unreported) == (digest(STRICT), State.WIPED, frozenset({ANNA}))
+    await again.take([decision(ANNA, 2, policy=LAX, removed=True)])
+    assert again.policy(digest(STRICT)) is None
+    assert again.unreported == frozenset()
+    await again.close()
+    store.close()
 
 
 async def test_a_restart_forgets_no_policy_and_counts_on(tmp_path: Path) -> None:

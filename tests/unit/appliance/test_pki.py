@@ -107,6 +107,12 @@ def test_every_service_gets_a_certificate_that_the_authority_signed(made: Box) -
         assert done.returncode == 0, f"{leaf.name}: {done.stderr}"
 
 
+def test_no_two_services_share_a_certificate_or_a_key(made: Box) -> None:
+    """Row 136: 443, 8443 and the UEM's ports each have their own."""
+    for asked in ("-fingerprint", "-pubkey", "-serial"):
+        assert len({made.shown(leaf.name, asked) for leaf in LEAVES}) == len(LEAVES) >= 6
+
+
 def test_a_client_certificate_is_no_servers(made: Box) -> None:
     """The agent's key cannot be used to play the UEM."""
     paths = [str(made.place(AUTHORITY)), str(made.place(certificate_path("agent")))]

@@ -327,6 +327,8 @@ class Daemon(Bench):
         self.sessions = Sessions(clock=self.ticks)
         self.engine.in_use = self.sessions.candidates
         self.asked: list[Any] = []
+        self.told: dict[type, Any] = {}
+        """What the data plane answers, by the request's type."""
         self.actions = Actions(self.engine, self.sessions, context=self.context, call=self._call)
         self.gate = Gate(
             self.actions,
@@ -344,7 +346,7 @@ class Daemon(Bench):
 
     def _call(self, path: str, request: Any, result_type: Any = Any) -> Any:
         self.asked.append((path, request))
-        return None
+        return self.told.get(type(request), 0 if result_type is int else None)
 
     def context(self) -> Context:
         """What `show` is answered from; commands are answered by `commands`."""

@@ -88,6 +88,15 @@ async def test_a_request_longer_than_the_bound_is_refused_and_ends_the_connectio
     writer.close()
 
 
+async def test_a_request_that_is_no_text_is_refused(path: Path) -> None:
+    """Like any other that cannot be read; the connection stays."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"do": "stat\xff"}\n' + STATUS)
+    assert json.loads(await reader.readline())["error"]["kind"] == "invalid"
+    assert json.loads(await reader.readline()) == {"result": 1}
+    writer.close()
+
+
 async def test_an_unfinished_request_is_not_served(path: Path, service: Service) -> None:
     """A client that died in the middle of a line asked for nothing."""
     reader, writer = await asyncio.open_unix_connection(path)

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentry_runtime.devices.enforcement import Directive, Enforcement, applies
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import (
     DEVICE_ID_BYTES,
     PRINCIPAL_BYTES,
+    EntryUnreadableError,
     Reader,
     Saying,
     StoreError,
@@ -373,3 +375,83 @@ def test_the_list_is_a_sorted_map(
         pages += page
     store.close()
     assert pages == [model[key] for key in sorted(model)]
+
+
+ENFORCED = Enforcement(temporary=2**32 - 1, final=7, digest=bytes(range(32)), wipe=Directive.ACCOUNT)
+
+
+def test_what_a_backend_enforces_is_kept_beside_its_entry(store: Writer, tmp_path: Path) -> None:
+    """It is read by whoever reads the list, and is no entry of it."""
+    store.write(put=[allowed(ANNA), allowed(BERT)], enforced={ANNA: ENFORCED})
+    store.close()
+    reader = Reader(tmp_path)
+    assert (reader.enforcement(ANNA), reader.enforcement(BERT)) == (ENFORCED, None)
+    assert reader.enforcement(DeviceKey("", "")) is None
+    reader.close()
+    again = Writer(tmp_path)
+    assert again.enforcement(ANNA) == ENFORCED
+    assert [record.key for record in again.iterate()] == [ANNA, BERT]
+    assert again.of_device("C1") == [allowed(ANNA), allowed(BERT)]
+    again.write(enforced={ANNA: None})
+    assert again.enforcement(ANNA) is None
+    again.close()
+
+
+def test_what_a_backend_enforces_goes_with_its_entry(store: Writer) -> None:
+    """However that goes; and without an entry it is not kept."""
+    for gone in ({"remove": [ANNA]}, {"removed_at": [(ANNA, 9)]}):
+        store.write(put=[allowed(ANNA)], enforced={ANNA: ENFORCED})
+        store.write(put=[allowed(ANNA, 2)])
+        assert store.enforcement(ANNA) == ENFORCED
+        store.write(**gone)
+        assert store.enforcement(ANNA) is None
+        store.write(enforced={ANNA: ENFORCED})
+        assert store.enforcement(ANNA) is None
+    store.write(put=[allowed(ANNA)], enforced={ANNA: ENFORCED})
+    store.write(remove=[ANNA], enforced={ANNA: ENFORCED})
+    assert store.enforcement(ANNA) is None
+
+
+def test_damaged_words_on_a_backend_damage_nothing_else(store: Writer, tmp_path: Path) -> None:
+    """The reader says so, the writer writes over them."""
+    store.write(put=[allowed(ANNA)], enforced={ANNA: ENFORCED})
+    with store._env.begin(write=True) as txn:
+        txn.put(b"\0enforced\0" + encode_key(ANNA), b"\xc1")
+    assert store.enforcement(ANNA) is None
+    store.close()
+    reader = Reader(tmp_path)
+    with pytest.raises(EntryUnreadableError, match="a backend's keys for C1"):
+        reader.enforcement(ANNA)
+    assert reader.get(ANNA) == allowed(ANNA)
+    reader.close()
+
+
+def test_removals_are_forgotten_beside_what_backends_enforce(store: Writer) -> None:
+    """The kinds of keys do not run into each other."""
+    store.write(put=[allowed(ANNA)], enforced={ANNA: ENFORCED}, removed_at=[(BERT, 5)])
+    store.write(cursor=5)
+    assert (store.removed_at(BERT), store.cursor, store.enforcement(ANNA)) == (0, 5, ENFORCED)
+
+
+@pytest.mark.parametrize(
+    ("held", "after", "news"),
+    [
+        (None, None, True),
+        (Enforcement(final=7), None, True),
+        (None, 0, True),
+        (None, 7, False),
+        (Enforcement(final=7), 7, True),
+        (Enforcement(final=8), 7, False),
+        (Enforcement(final=8), 0, False),
+        (Enforcement(temporary=9), 0, False),
+        (Enforcement(temporary=9), 9, False),
+        (Enforcement(), 0, False),
+    ],
+)
+def test_a_refused_key_is_news_only_while_it_is_the_present_one(
+    held: Enforcement | None,
+    after: int | None,
+    news: bool,  # noqa: FBT001 - a table
+) -> None:
+    """A device that has begun to provision anew loses nothing by a request that was on its way."""
+    assert applies(held, after) is news

@@ -1,12 +1,14 @@
 """One canonical name for one person."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.devices import store
 from sentry_runtime.eas import principal
-from sentry_runtime.eas.principal import Names, PrincipalError, canonical, same_person, user_of
+from sentry_runtime.eas.principal import WRITTEN_CHARS, Names, PrincipalError, canonical, same_person, user_of
 
 
 @pytest.mark.parametrize(
@@ -190,3 +192,12 @@ def test_two_names_become_one_only_by_the_sites_word(one: str, other: str) -> No
 def test_the_bound_is_that_of_the_device_list() -> None:
     """A principal that was read can always be looked up."""
     assert principal.PRINCIPAL_BYTES == store.PRINCIPAL_BYTES
+
+
+def test_what_is_written_is_bounded_before_anything_is_made_of_it() -> None:
+    """A run of marks on one letter takes time by the square, and comes from anybody."""
+    assert canonical(" " * (WRITTEN_CHARS - 4) + "anna") == "anna"
+    with pytest.raises(PrincipalError, match="principal_malformed"):
+        canonical(" " * (WRITTEN_CHARS - 3) + "anna")
+    apart = unicodedata.normalize("NFD", "\ud55c" * 50 + "@" + "\u00e4" * 40)
+    assert Names().canonical(apart) == "\ud55c" * 50 + "@" + "\u00e4" * 40

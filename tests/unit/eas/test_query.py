@@ -201,10 +201,62 @@ def test_a_policy_key_is_taken_out_and_nothing_else(
         whole = encoded(blob(device=device, key=held, rest=bytes((8, len(user))) + user))
         return escape(spell(whole.translate(table)))
 
-    assert query.without_policy_key(query_of(key)) == query_of(bytes(4))
+    assert query.with_policy_key(query_of(key), 0) == query_of(bytes(4))
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("url_safe", [False, True])
+@given(
+    device=st.binary(min_size=1, max_size=16),
+    before=st.just(b"") | st.binary(min_size=4, max_size=4),
+    key=st.integers(1, 2**32 - 1),
+    user=st.binary(max_size=8),
+)
+def test_another_policy_key_takes_the_place_of_the_clients(
+    padded: bool,  # noqa: FBT001 - a table
+    escaped: bool,  # noqa: FBT001 - a table
+    url_safe: bool,  # noqa: FBT001 - a table
+    device: bytes,
+    before: bytes,
+    key: int,
+    user: bytes,
+) -> None:
+    """Whether it had one or not: the query is read as the same but for the key, and padded as before."""
+    rest = bytes((8, len(user))) + user
+    text = encoded(blob(device=device, key=before, rest=rest)).translate(
+        bytes.maketrans(b"+/", b"-_") if url_safe else None
+    )
+    text = text if padded else text.rstrip(b"=")
+    sent = text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D") if escaped else text
+    got = query.with_policy_key(sent, key)
+    assert query.is_base64(got)
+    read = got.replace(b"%2B", b"+").replace(b"%2F", b"/").replace(b"%3D", b"=")
+    bare = read.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    wanted = blob(device=device, key=key.to_bytes(4, "little"), rest=rest)
+    assert base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True) == wanted
+    assert query.with_policy_key(got, key) == got
+    if padded:
+        assert len(read) % 4 == 0
+    elif len(text) % 4:  # else nothing tells what the client does
+        assert not read.endswith(b"=")
+
+
+@pytest.mark.parametrize(
+    ("sent", "key", "got"),
+    [
+        (b"Cmd=Sync&PolicyKey=77&DeviceId=A", 5, b"Cmd=Sync&PolicyKey=5&DeviceId=A"),
+        (b"policykey=77&Cmd=Sync", 5, b"policykey=5&Cmd=Sync"),
+        (b"Cmd=Sync&PolicyKey=", 0, b"Cmd=Sync&PolicyKey=0"),
+        (b"Cmd=Sync&NoPolicyKey=77", 5, b"Cmd=Sync&NoPolicyKey=77"),
+    ],
+)
+def test_a_key_in_a_parameter_of_the_plain_form_is_replaced(sent: bytes, key: int, got: bytes) -> None:
+    """pyactivesync has it there in phase 2, and servers read it."""
+    assert query.with_policy_key(sent, key) == got
 
 
 def test_a_query_without_a_policy_key_stays_as_it_is() -> None:
     """Also one that is odd in its escapes, and the plain form."""
     for text in (PLAIN, encoded(blob()), encoded(blob(key=bytes(4))), b"jQkJBAp2MTQwRGV2aWNlAApTbWFydFBob25l"):
-        assert query.without_policy_key(text) == text
+        assert query.with_policy_key(text, 0) == text

@@ -2,8 +2,10 @@
 
 import pytest
 
+from sentry_runtime.eas.codepages import AIRSYNC, FOLDERS
 from sentry_runtime.eas.query import COMMANDS
-from sentry_runtime.eas.status import DEVICE_IS_BLOCKED, speaks_status, status_body
+from sentry_runtime.eas.status import DEVICE_IS_BLOCKED, speaks_status, stated, status_body
+from sentry_runtime.eas.wbxml import element, encode
 
 # Checked with libwbxml's wbxml2xml (Find by hand: newer than libwbxml).
 BODIES = {
@@ -55,3 +57,33 @@ def test_which_versions_read_a_status() -> None:
         version: speaks_status(version) for version in ("", "2.5", "12.0", "12.1", "14.0", "14.1", "16.0", "16.1")
     }
     assert [version for version, yes in spoken.items() if yes] == ["14.0", "14.1", "16.0", "16.1"]
+
+
+@pytest.mark.parametrize("command", sorted(BODIES))
+def test_the_status_of_a_document_is_read_back(command: str) -> None:
+    """Wherever the command has it."""
+    assert stated(status_body(command, 143) or b"") == 143
+
+
+def test_a_status_on_another_page_counts_and_one_inside_the_document_does_not() -> None:
+    """Horde has it on the page of Sync; those of single items are no business of the whole command."""
+    assert stated(encode(element(FOLDERS, "FolderSync", element(AIRSYNC, "Status", "142")))) == 142
+    item = element(AIRSYNC, "Collection", element(AIRSYNC, "Status", "142"))
+    assert stated(encode(element(AIRSYNC, "Sync", element(AIRSYNC, "Collections", item)))) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"\x03\x01\x6a\x00",
+        encode(element(FOLDERS, "FolderSync")),
+        encode(element(FOLDERS, "FolderSync", element(FOLDERS, "Status", "many"))),
+        encode(element(FOLDERS, "FolderSync", element(FOLDERS, "Status", "1420"))),
+        encode(element(FOLDERS, "FolderSync", element(FOLDERS, "Status", "\u0661\u0664\u0662"))),
+    ],
+)
+def test_what_states_nothing(body: bytes) -> None:
+    """No document, none with a status, none with a number."""
+    assert stated(body) is None

@@ -71,3 +71,9 @@ def test_every_scheme_of_the_settings_is_one_that_the_gateway_reads() -> None:
     """And the other way round."""
     gateway = {**msgspec.to_builtins(WHOLE.gateway), "authentication": [scheme.value for scheme in Scheme]}
     assert parse(text(gateway=gateway), FILE).gateway.authentication == tuple(Scheme)
+
+
+def test_a_file_that_is_no_text_is_an_error_of_the_settings() -> None:
+    """As any other that cannot be read: with its path, and no traceback."""
+    with pytest.raises(SettingsError, match=r"^runtime\.json: .*utf-8"):
+        parse(text().replace(b'"mail"', b'"m\xe4il"'), FILE)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sentry_runtime import control, settings
 from sentry_runtime.control_server import Refused
-from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.enforcement import Enforcement
+from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Reader, Writer
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.gateway.decide import Excess, decide
@@ -55,6 +56,9 @@ class NoLibrary:
     def has_policies(self) -> bool:
         return False
 
+    def enforcement(self, key: DeviceKey, *, anew: bool = False) -> None:
+        raise AssertionError(f"explained is what the list says, and not what this has: {key}, {anew}")
+
 
 def judge(*rules: settings.Rule, until: str = "", policy: bool = False) -> Judge:
     """What the gateway goes by at noon."""
@@ -82,12 +86,14 @@ def test_the_chain_ends_with_the_verdict_in_the_words_of_the_audit_trail(folder:
     assert (said.action, said.reasons, said.decided_by) == ("block", ("unregistered", "policy"), "blocked")
     assert [(step.row, step.applies) for step in said.steps] == [
         ("no_device", False),
+        ("wipe_too_old", False),
+        ("wipe_pending", False),
+        ("wipe_unverified", False),
+        ("wiped", False),
         ("excess", False),
         ("denied_by_rule", False),
         ("unreadable", False),
         ("unknown", False),
-        ("wipe_pending", False),
-        ("wiped", False),
         ("allowed", False),
         ("blocked_by_hand", False),
         ("allowed_by_rule", False),
@@ -143,6 +149,45 @@ def test_observing_is_seen(folder: Path) -> None:
     assert (said.action, said.softened, said.decided_by) == ("allow", ("compromised",), "observed")
 
 
+def wiping(kind: WipeKind, *marks: WipeMark) -> Record:
+    """An entry with an order to wipe, of which so much has come."""
+    wipe = Wipe(kind=kind, order=1, marks=marks)
+    return Record(key=PHONE, state=wipe.state, version=1, wipe=wipe)
+
+
+@pytest.mark.parametrize(
+    ("entry", "protocol", "command", "row", "action", "answer"),
+    [
+        (wiping(WipeKind.DEVICE), "14.1", "Sync", "wipe_pending", "wipe", "HTTP 449 with the status in"),
+        (wiping(WipeKind.DEVICE), "2.5", "Sync", "wipe_pending", "wipe", "HTTP 449"),
+        (
+            wiping(WipeKind.DEVICE),
+            "14.1",
+            "Provision",
+            "wipe_pending",
+            "wipe",
+            "the gateway hands out the order to wipe",
+        ),
+        (wiping(WipeKind.DEVICE, WipeMark.UNVERIFIED), "14.1", "Sync", "wipe_unverified", "wipe", "HTTP 449 with"),
+        (wiping(WipeKind.DEVICE, WipeMark.VERIFIED), "12.1", "Provision", "wiped", "block", "HTTP 403"),
+        (wiping(WipeKind.ACCOUNT), "16.1", "Sync", "wipe_pending", "wipe", "HTTP 449 with"),
+        (wiping(WipeKind.ACCOUNT), "12.1", "Sync", "wipe_too_old", "wipe", "HTTP 403"),
+        (wiping(WipeKind.ACCOUNT), "16.0", "Provision", "wipe_too_old", "wipe", "HTTP 200 with the status in"),
+    ],
+)
+def test_a_wipe_is_seen_above_denials_and_throttling(
+    folder: Path, entry: Record, protocol: str, command: str, row: str, action: str, answer: str
+) -> None:
+    """With what such a request gets; of a wipe of the account the version that was explained for is named."""
+    put(folder, entry)
+    paused = Paused(device=PHONE, excess=Excess.SYNC_LOOP, seconds=17)
+    busy = Life(state="running", counters=Counters(), throttled=(paused,))
+    said = ask(folder, judge(rule("mine", "deny", user=PHONE.principal)), (busy,), protocol=protocol, command=command)
+    assert (said.decided_by, said.action, said.rule) == (row, action, "")
+    assert said.answer.startswith(answer)
+    assert any(f"explained for version {protocol}" in note for note in said.notes) == (row == "wipe_too_old")
+
+
 def test_what_the_workers_throttle_is_seen(folder: Path) -> None:
     """Also for the other form of the query, since that is the same device."""
     put(folder, record(PHONE, State.ALLOWED), record(HEX, State.ALLOWED))
@@ -183,6 +228,31 @@ def test_the_policy_key_counts_where_it_is_given(folder: Path) -> None:
     assert (asked.action, asked.answer) == ("provision", "the gateway hands out its policy")
 
 
+@pytest.mark.parametrize(
+    ("held", "action", "words"),
+    [
+        (Enforcement(final=7, digest=b"d" * 32), "allow", "has given its final key"),
+        (Enforcement(temporary=7, digest=b"d" * 32), "provision", "has yet to give its final key"),
+        (Enforcement(), "provision", "has yet to give its final key"),
+    ],
+)
+def test_what_a_backend_enforces_is_seen(folder: Path, held: Enforcement, action: str, words: str) -> None:
+    """As a request would meet it: with the right key, and with the one that our policy alone would have."""
+    put(folder, record(PHONE, State.ALLOWED))
+    by = judge(policy=True)
+    own = by.policies.keys(
+        Claim(PHONE, (), "iPhone", PHONE.principal, "Sync", "14.1", None), record(PHONE, State.ALLOWED)
+    )
+    assert ask(folder, by, policy_key=own.final).action == "allow"
+    writer = Writer(folder)
+    writer.write(enforced={PHONE: held})
+    writer.close()
+    said, alone = ask(folder, by), ask(folder, by, policy_key=own.final)
+    assert said.action == action
+    assert any(f"enforces a policy of its own on this device, and {words}" in note for note in said.notes)
+    assert (alone.action, alone.reasons) == ("provision", ("policy_key_wrong",))
+
+
 def test_a_list_that_is_not_there_is_said(folder: Path) -> None:
     """As it would be for a request."""
     said = ask(folder / "nowhere", judge())
@@ -208,28 +278,31 @@ def test_what_no_request_can_say_is_refused(folder: Path, fields: dict[str, Any]
         ask(folder, judge(), **fields)
 
 
-states = st.sampled_from(State)
 reasons = st.lists(st.sampled_from(Reason), max_size=3).map(tuple)
+marks = st.lists(st.sampled_from(WipeMark), max_size=3, unique=True)
+entries = st.builds(lambda state, why: record(PHONE, state, *why), st.sampled_from(State), reasons) | st.builds(
+    lambda kind, come: wiping(kind, *come), st.sampled_from(WipeKind), marks
+)
+versions = st.sampled_from(["14.1", "16.1"])
 
 
 @settings_of_hypothesis(deadline=None)
-@given(states, reasons, st.sampled_from(["allow", "deny", ""]), st.booleans(), st.sampled_from(["Sync", "Provision"]))
+@given(entries, st.sampled_from(["allow", "deny", ""]), st.booleans(), st.sampled_from(["Sync", "Provision"]), versions)
 def test_the_explanation_is_what_a_request_gets(
     tmp_path_factory: pytest.TempPathFactory,
-    state: State,
-    reasons: tuple[Reason, ...],
+    entry: Record,
     action: str,
     observing: bool,  # noqa: FBT001 - drawn
     command: str,
+    protocol: str,
 ) -> None:
     """The same judge, the same record: the same verdict, row and rule as on a request's way."""
     folder = tmp_path_factory.mktemp("list")
-    entry = record(PHONE, state, *reasons)
     put(folder, entry)
     rules = (rule("mine", action, user="anna@lab.test"),) if action else ()
     by = judge(*rules, until="2026-01-02T12:01Z" if observing else "")
-    said = ask(folder, by, command=command, source="192.0.2.9", device_type="iPhone")
-    claim = Claim(PHONE, (), "iPhone", PHONE.principal, command, "14.1", None)
+    said = ask(folder, by, command=command, protocol=protocol, source="192.0.2.9", device_type="iPhone")
+    claim = Claim(PHONE, (), "iPhone", PHONE.principal, command, protocol, None)
     verdict = decide(by.case(claim, "192.0.2.9", entry))
     assert (said.action, said.reasons, said.softened) == (verdict.action, verdict.reasons, verdict.softened)
     assert (said.decided_by, said.rule) == (verdict.row, verdict.rule)

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
 
 STRAY = [
@@ -30,9 +29,10 @@ STRAY = [
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_holds_on_each_of_its_seeds(name: str) -> None:
     """Nothing but a parser's own refusal."""
-    assert SEEDS[name]
-    for seed in SEEDS[name]:
-        TARGETS[name](seed)
+    target = TARGETS[name]
+    assert target.seeds
+    for seed in target.seeds:
+        target.run(seed)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -40,7 +40,8 @@ def test_a_target_holds_on_each_of_its_seeds(name: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_a_target_holds_on_what_a_hand_makes_of_its_seeds(name: str, data: st.DataObject) -> None:
     """Pieces of two seeds, put together anew with strays between them."""
-    one, other = (data.draw(st.sampled_from(SEEDS[name])) for _ in range(2))
+    target = TARGETS[name]
+    one, other = (data.draw(st.sampled_from(target.seeds)) for _ in range(2))
     begin, end = data.draw(st.integers(0, len(one))), data.draw(st.integers(0, len(other)))
     stray = data.draw(st.sampled_from(STRAY) | st.binary(max_size=8))
-    TARGETS[name](one[:begin] + stray + other[end:])
+    target.run(one[:begin] + stray + other[end:])

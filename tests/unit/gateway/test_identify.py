@@ -1,14 +1,16 @@
 """Who asks for what, and when that cannot be said."""
 
 import base64
+import struct
 
 import pytest
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas.principal import Names
-from sentry_runtime.gateway.credentials import Access, Logon, Scheme, Step
+from sentry_runtime.gateway.badge import Badge
+from sentry_runtime.gateway.credentials import Access, Credentials, Logon, Scheme, Step
 from sentry_runtime.gateway.head import Head, HeadError, parse
-from sentry_runtime.gateway.identify import Claim, DeniedError, Service, memo_key, nobody, service
+from sentry_runtime.gateway.identify import Claim, DeniedError, Service, authenticated, memo_key, nobody, service
 from sentry_runtime.gateway.identify import identify as identify_by
 
 QUERY = "Cmd=Ping&User=anna&DeviceId=abc&DeviceType=iPhone"
@@ -143,7 +145,7 @@ def test_without_credentials_the_connections_log_on_counts_for_the_device_that_h
         return {"ABC": "anna", "": "bert"}.get(device_id, "")
 
     held = Logon(Step.HOLDS)
-    wanted = Claim(DeviceKey("ABC", "anna"), (), "iPhone", "anna", "Ping", "", None, held)
+    wanted = Claim(DeviceKey("ABC", "anna"), (), "iPhone", "anna", "Ping", "", None, held, "anna")
     assert identify_by(head(), Access(), holder) == wanted
     assert identify_by(head(method="OPTIONS", query=""), Access(), holder).principal == "bert"
     with pytest.raises(DeniedError, match="credentials_missing"):
@@ -161,6 +163,82 @@ def test_while_a_log_on_opens_nobody_is_named() -> None:
     first = "Authorization: NTLM " + base64.b64encode(b"NTLMSSP\0\1\0\0\0" + bytes(4)).decode()
     claim = identify_by(head(first), Access((Scheme.NTLM,)))
     assert (claim.key, claim.principal, claim.opens, claim.device_id) == (DeviceKey("ABC", ""), "", True, "ABC")
+
+
+FIRST = "Authorization: NTLM " + base64.b64encode(b"NTLMSSP\0\1\0\0\0" + bytes(4)).decode()
+
+
+def last(user: str) -> str:
+    """The last message of a log-on of this user of LAB."""
+    domain, name = b"LAB", user.encode()
+    fields = b"".join(
+        struct.pack("<HHI", size, size, place) for size, place in ((0, 64), (0, 64), (3, 64), (len(name), 67))
+    )
+    message = b"NTLMSSP\0\3\0\0\0" + fields + struct.pack("<HHI", 0, 0, 64) * 2 + struct.pack("<I", 2) + domain + name
+    return "Authorization: NTLM " + base64.b64encode(message).decode()
+
+
+OPENS, HOLDS = Logon(Step.OPENS), Logon(Step.HOLDS)
+PROVES = Logon(Step.PROVES)
+
+
+@pytest.mark.parametrize(
+    ("owner", "line", "held", "wanted"),
+    [
+        ("anna@lab.test", "X: y", "", Credentials("anna@lab.test", vouched=True)),
+        ("anna@lab.test", "Authorization:", "", Credentials("anna@lab.test", vouched=True)),
+        ("anna@lab.test", basic(b"LAB\\anna:x"), "", Credentials("anna@lab.test", vouched=True)),
+        ("anna@lab.test", basic(b"bert:x"), "", "certificate_mismatch"),
+        ("anna@lab.test", "Authorization: Basic !", "", "credentials_malformed"),
+        ("anna", basic(b"anna@lab.test:x"), "", Credentials("anna@lab.test")),
+        ("anna@lab.test", FIRST, "", Credentials("", OPENS)),
+        ("anna@lab.test", last("anna"), "", Credentials("anna@lab.test", PROVES)),
+        ("anna@lab.test", last("bert"), "", "certificate_mismatch"),
+        ("anna@lab.test", "X: y", "anna@lab.test", Credentials("anna@lab.test", HOLDS)),
+        ("anna@lab.test", "X: y", "bert@lab.test", Credentials("anna@lab.test", vouched=True)),
+        ("", "X: y", "bert@lab.test", Credentials("bert@lab.test", HOLDS)),
+        ("", "X: y", "", "credentials_missing"),
+        ("", basic(b"bert:x"), "", Credentials("bert@lab.test")),
+    ],
+)
+def test_who_authenticates_beside_a_certificate(owner: str, line: str, held: str, wanted: Credentials | str) -> None:
+    """A certificate that names its user vouches for that user, and for nobody else; one of a group for none."""
+    access = Access((Scheme.BASIC, Scheme.NTLM), SITE.names)
+    if isinstance(wanted, str):
+        with pytest.raises(DeniedError, match=f"^{wanted}$"):
+            authenticated(head(line), access, Badge("00", owner), held)
+    else:
+        assert authenticated(head(line), access, Badge("00", owner), held) == wanted
+
+
+def test_what_a_certificate_says_is_in_the_claim_and_user_must_agree_with_it() -> None:
+    """Also while a log-on opens, which names nobody itself."""
+    badge, access = Badge("ab", "anna@lab.test"), Access((Scheme.NTLM,), SITE.names)
+    claim = identify_by(head(), access, badge=badge)
+    assert (claim.key, claim.certificate, claim.vouched) == (DeviceKey("ABC", "anna@lab.test"), "ab", True)
+    opened = identify_by(head(FIRST), access, badge=badge)
+    assert (opened.principal, opened.certificate, opened.vouched, opened.opens) == ("", "ab", False, True)
+    for line in ("X: y", FIRST):
+        with pytest.raises(DeniedError, match="user_mismatch"):
+            identify_by(head(line, query=QUERY.replace("anna", "bert")), access, badge=badge)
+    assert memo_key(head(), badge) != memo_key(head())
+
+
+@pytest.mark.parametrize(
+    ("query", "user"),
+    [
+        (QUERY, "anna@lab.test"),
+        (QUERY.replace("anna", "LAB%5CBert"), "bert@lab.test"),
+        (QUERY.replace("User=anna&", ""), ""),
+        (QUERY.replace("anna", "a%20b"), ""),
+    ],
+)
+def test_while_a_log_on_opens_it_is_known_whom_the_query_names(query: str, user: str) -> None:
+    """A guess at best, which chooses a backend: one that is no name counts as none."""
+    first = "Authorization: NTLM " + base64.b64encode(b"NTLMSSP\0\1\0\0\0" + bytes(4)).decode()
+    access = Access((Scheme.NTLM, Scheme.BASIC), SITE.names)
+    assert identify_by(head(first, query=query), access).user == user
+    assert identify_by(head(basic(b"LAB\\anna:x")), access).user == ""  # who is known needs no guess
 
 
 @pytest.mark.parametrize(

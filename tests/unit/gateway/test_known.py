@@ -1,5 +1,6 @@
 """The worker's cache over the device list."""
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
 from sentry_runtime.eas.policy import Policy, digest
@@ -15,6 +16,7 @@ class Store:
 
     def __init__(self) -> None:
         self.records = {KEY: RECORD}
+        self.enforced: dict[DeviceKey, Enforcement] = {}
         self.reads = 0
         self.broken = False
         self.damaged: set[DeviceKey] = set()
@@ -29,6 +31,11 @@ class Store:
         if key in self.damaged:
             raise EntryUnreadableError("/nowhere: the entry is damaged")
         return self.records.get(key)
+
+    def enforcement(self, key: DeviceKey) -> Enforcement | None:
+        """As the real one."""
+        self.get(key)
+        return self.enforced.get(key)
 
     def policy(self, wanted: bytes) -> Policy | None:
         """As the real one."""
@@ -121,6 +128,45 @@ def test_the_cache_is_bounded() -> None:
     for key in store.records:
         assert known.get(key) is not None
     assert len(known._records) <= ENTRIES
+
+
+def test_what_a_backend_enforces_is_read_once_too_also_that_it_is_nothing() -> None:
+    """Until it changes, or is wanted as it is on the disk."""
+    store = Store()
+    known = Known(lambda: store)
+    known.set_fresh(fresh=True)
+    assert [known.enforcement(KEY) for _ in range(3)] == [None] * 3
+    assert store.reads == 1
+    store.enforced[KEY] = Enforcement(final=5)
+    assert known.enforcement(KEY) is None
+    assert known.enforcement(KEY, anew=True) == Enforcement(final=5)
+    assert known.enforcement(KEY) == Enforcement(final=5)
+    store.enforced[KEY] = Enforcement(final=6)
+    known.changed([KEY])
+    assert known.enforcement(KEY) == Enforcement(final=6)
+    store.enforced[KEY] = Enforcement(final=7)
+    known.set_fresh(fresh=False)
+    assert known.enforcement(KEY) == Enforcement(final=7)
+
+
+def test_what_a_backend_enforces_is_as_good_as_lost_when_it_is_damaged_and_unknown_without_the_list() -> None:
+    """The one makes the device provision again, the other makes it wait."""
+    store = Store()
+    known = Known(lambda: store)
+    store.damaged.add(KEY)
+    assert known.enforcement(KEY) is None
+    store.broken = True
+    assert known.enforcement(KEY) is Unreadable.LIST
+
+
+def test_what_backends_enforce_is_bounded_in_memory() -> None:
+    """As the entries are."""
+    store = Store()
+    known = Known(lambda: store)
+    known.set_fresh(fresh=True)
+    for number in range(ENTRIES + 1):
+        known.enforcement(DeviceKey(f"P{number}", "anna"))
+    assert len(known._enforcements) == 1
 
 
 def test_a_policy_is_read_once_and_one_that_cannot_be_had_each_time() -> None:

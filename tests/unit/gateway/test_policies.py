@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.gateway.decide import Need, Unreadable
@@ -24,10 +25,13 @@ GATEWAY = Gateway(listeners=(), tls=ServerTls(certificate="/c", key="/k"), backe
 
 
 class Shelf:
-    """The UEM's policies, in memory."""
+    """The UEM's policies, in memory. `enforced`: what is kept of a backend's for PHONE1; `anew`: what has just been kept."""
 
-    def __init__(self, *held: Policy) -> None:
+    def __init__(
+        self, *held: Policy, enforced: Enforcement | Unreadable | None = None, anew: Enforcement | None = None
+    ) -> None:
         self.held = {digest(policy): policy for policy in held}
+        self.enforced, self.anew = enforced, anew
 
     def policy(self, wanted: bytes) -> Policy | None:
         """As the worker's."""
@@ -36,6 +40,11 @@ class Shelf:
     def has_policies(self) -> bool:
         """As the worker's."""
         return bool(self.held)
+
+    def enforcement(self, key: DeviceKey, *, anew: bool = False) -> Enforcement | Unreadable | None:
+        """As the worker's."""
+        assert key.device_id == "PHONE1"
+        return self.anew if anew and self.anew is not None else self.enforced
 
 
 def record(policy: Policy | None = None, before: bytes | None = None, principal: str = "anna") -> Record:
@@ -109,6 +118,75 @@ def test_a_key_of_the_policy_before_is_told_from_any_other(
 ) -> None:
     """`held` is the entry under which the device got its key."""
     assert Policies(site, Shelf(UEMS)).need(claim(final(SITE, held)), entry) is need
+
+
+HELD = Enforcement(final=7, digest=b"d" * 32)
+
+
+def test_where_a_backend_enforces_a_policy_keys_are_made_over_both() -> None:
+    """A change of either side makes another key; which keys the backend has given is no part of it."""
+    policies, entry = Policies(SITE, Shelf()), record()
+    joint = policies.keys(claim(), entry, HELD)
+    others = [
+        policies.keys(claim(), entry),
+        policies.keys(claim(), entry, Enforcement(final=7, digest=b"e" * 32)),
+        policies.keys(claim(), entry, Enforcement()),
+        Policies(SitePolicy(UEMS, SECRET), Shelf()).keys(claim(), entry, HELD),
+        policies.keys(claim(), record(UEMS), HELD),
+    ]
+    assert len({joint.final, joint.temporary, *(other.final for other in others)}) == 2 + len({*others})
+    assert policies.keys(claim(), entry, Enforcement(temporary=9, digest=b"d" * 32)) == joint
+
+
+def test_where_a_backend_enforces_a_policy_only_the_joint_key_opens() -> None:
+    """Not the one of our own policy, nor the temporary one."""
+    policies, entry = Policies(SITE, Shelf(enforced=HELD)), record()
+    joint = policies.keys(claim(), entry, HELD)
+    assert policies.need(claim(joint.final), entry) is None
+    assert policies.need(claim(), entry) is Need.POLICY_KEY_MISSING
+    assert policies.need(claim(joint.temporary), entry) is Need.POLICY_KEY_MISSING
+    assert policies.need(claim(final(SITE, entry)), entry) is Need.POLICY_KEY_WRONG
+    assert policies.need(claim(command="Ping"), entry) is None
+
+
+@pytest.mark.parametrize("held", [Enforcement(temporary=9, digest=b"d" * 32), Enforcement()])
+def test_until_the_backend_has_given_its_own_key_none_opens_anything(held: Enforcement) -> None:
+    """Nor may a Ping go without one; but whoever the site lets pass without a key is the backend's to judge."""
+    entry, lenient = record(), SitePolicy(SITES, SECRET, lenient=True)
+    for site in (SITE, lenient):
+        policies = Policies(site, Shelf(enforced=held))
+        key = policies.keys(claim(), entry, held).final
+        assert policies.need(claim(key), entry) is Need.POLICY_KEY_MISSING
+        assert policies.need(claim(key, command="Provision"), entry) is Need.PROVISION_ASKED
+        assert policies.need(claim(command="OPTIONS"), entry) is None
+        assert policies.right_key(claim(), entry) == key
+    for command in ("Sync", "Ping"):
+        assert Policies(SITE, Shelf(enforced=held)).need(claim(command=command), entry) is Need.POLICY_KEY_MISSING
+        assert Policies(lenient, Shelf(enforced=held)).need(claim(command=command), entry) is None
+
+
+def test_a_changed_policy_is_told_from_a_wrong_key_where_a_backend_enforces_one_too() -> None:
+    """The key of the policy before is one over both, as the device got it."""
+    before, now = record(OLD), record(UEMS, digest(OLD))
+    policies = Policies(SITE, Shelf(UEMS, enforced=HELD))
+    assert policies.need(claim(policies.keys(claim(), before, HELD).final), now) is Need.POLICY_CHANGED
+    assert policies.need(claim(final(SITE, before)), now) is Need.POLICY_KEY_WRONG
+
+
+def test_before_a_device_is_told_to_provision_what_is_kept_is_read_anew() -> None:
+    """Another worker may just have provisioned it."""
+    entry = record()
+    for old in (None, Enforcement(temporary=9, digest=b"d" * 32)):
+        policies = Policies(SITE, Shelf(enforced=old, anew=HELD))
+        assert policies.need(claim(policies.keys(claim(), entry, HELD).final), entry) is None
+
+
+def test_what_cannot_be_read_of_a_backends_policy_cannot_be_judged() -> None:
+    """The device waits; one that must apply no policy of ours does not."""
+    unread = Shelf(UEMS, enforced=Unreadable.LIST)
+    assert Policies(SITE, unread).need(claim(final(SITE, record())), record()) is Unreadable.LIST
+    assert Policies(SitePolicy(secret=SECRET), unread).need(claim(5), record()) is None
+    assert Policies(SITE, unread).right_key(claim(), record()) is None
 
 
 def test_a_gateway_without_the_secret_lets_nobody_pass_whom_the_uem_wants_a_policy_on() -> None:

@@ -63,6 +63,27 @@ def test_of_the_keys_that_are_sent_only_the_final_one_opens(key: int, keys: Keys
     assert (need(claim("Sync", key), keys, lenient=lenient) is None) == (key == keys.final)
 
 
+@pytest.mark.parametrize(
+    ("asked", "strict", "lenient"),
+    [
+        (claim("Sync", FINAL), Need.POLICY_KEY_MISSING, Need.POLICY_KEY_MISSING),
+        (claim("Sync", TEMPORARY), Need.POLICY_KEY_MISSING, Need.POLICY_KEY_MISSING),
+        (claim("Sync", BEFORE), Need.POLICY_CHANGED, Need.POLICY_CHANGED),
+        (claim("Sync", FINAL + 2**31), Need.POLICY_KEY_WRONG, Need.POLICY_KEY_WRONG),
+        (claim("Sync", None), Need.POLICY_KEY_MISSING, None),
+        (claim("Ping", None), Need.POLICY_KEY_MISSING, None),
+        (claim("Provision", FINAL), Need.PROVISION_ASKED, Need.PROVISION_ASKED),
+        (claim("OPTIONS", None), None, None),
+    ],
+)
+def test_the_table_where_a_backend_has_not_given_its_key(
+    asked: Claim, strict: Need | None, lenient: Need | None
+) -> None:
+    """No key opens, and no Ping passes without one."""
+    assert need(asked, KEYS, lenient=False, unfinished=True) == strict
+    assert need(asked, KEYS, lenient=True, unfinished=True) == lenient
+
+
 def test_without_a_secret_no_key_opens() -> None:
     """The keys of such a gateway are negative: nobody can send one, and 0 is none of them."""
     for key in (None, 0, 1, 2**32 - 1):

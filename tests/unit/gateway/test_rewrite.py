@@ -73,9 +73,106 @@ def test_the_gateways_own_policy_key_is_not_forwarded() -> None:
     head = parse(
         b"POST /Microsoft-Server-ActiveSync?" + query + b" HTTP/1.1\r\nHost: a\r\nX-MS-PolicyKey: 67305985\r\n\r\n"
     )
-    sent = request_head(head, BACKEND, "192.0.2.1", own_keys=True)
+    sent = request_head(head, BACKEND, "192.0.2.1", policy_key=0)
     assert sent.startswith(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEEAAAAAAZpUGhvbmU= HTTP/1.1\r\n")
     assert b"PolicyKey" not in sent
     passed = request_head(head, BACKEND, "192.0.2.1")
     assert query in passed
     assert b"X-MS-PolicyKey: 67305985\r\n" in passed
+
+
+def test_the_backends_own_policy_key_takes_the_place_of_the_gateways() -> None:
+    """In the header of the plain form, in the base64 form itself; never in both."""
+    packed = parse(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEABmlQaG9uZQ== HTTP/1.1\r\nHost: a\r\n\r\n")
+    sent = request_head(packed, BACKEND, "192.0.2.1", policy_key=67305985)
+    assert sent.startswith(b"POST /Microsoft-Server-ActiveSync?jQkJBAZQSE9ORTEEAQIDBAZpUGhvbmU= HTTP/1.1\r\n")
+    assert b"PolicyKey" not in sent
+    plain = b"POST /Microsoft-Server-ActiveSync?Cmd=Sync&DeviceId=A&DeviceType=B HTTP/1.1\r\nHost: a\r\n"
+    for field in (b"", b"x-ms-policykey: 1\r\n"):
+        sent = request_head(parse(plain + field + b"\r\n"), BACKEND, "192.0.2.1", policy_key=77)
+        assert sent.lower().count(b"x-ms-policykey: ") == 1
+        assert b"\r\nX-MS-PolicyKey: 77\r\n" in sent
+
+
+FORGED = (
+    *("Forwarded", "X-Forwarded-For", "X-Forwarded-User", "X-Forwarded-Client-Cert", "X-Real-IP", "True-Client-IP"),
+    *(
+        "X-Remote-User",
+        "Remote-User",
+        "Remote-Addr",
+        "X-Remote-Addr",
+        "REMOTE_USER",
+        "X-User",
+        "X-Username",
+        "X-Auth-User",
+    ),
+    *("X-Authenticated-User", "X-WebAuth-User", "X-WebObjects-Remote-User", "SM_USER", "iv-user", "Client-Cert"),
+    *("Client-Cert-Chain", "X-Client-Cert", "SSL-Client-Cert", "X-SSL-Client-S-DN", "X-Cert", "X-ARR-ClientCert"),
+    *(
+        "X-Amzn-Mtls-Clientcert",
+        "X-Amzn-Oidc-Data",
+        "X-Goog-Authenticated-User-Email",
+        "Cf-Access-Authenticated-User-Email",
+    ),
+    *(
+        "CF-Connecting-IP",
+        "X-Azure-ClientIP",
+        "X-Envoy-External-Address",
+        "X-MS-Client-Principal-Name",
+        "X-MS-Token-AAD-Id",
+    ),
+    *(
+        "Impersonate-User",
+        "X-Impersonate-User",
+        "OIDC-Email",
+        "Mellon-Name-Id",
+        "Shib-Identity",
+        "X-SAML-NameID",
+        "Proxy",
+    ),
+    *("X-CommonAccessToken", "X-MS-Exchange-Organization-AuthAs", "X-AnchorMailbox", "X-Original-URL", "X-Rewrite-URL"),
+    *("X-HTTP-Method-Override", "X-Principal", "X-Identity", "X-On-Behalf-Of"),
+)
+GENUINE = (
+    *(
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Authorization",
+        "Content-Type",
+        "User-Agent",
+        "MS-ASProtocolVersion",
+    ),
+    *(
+        "MS-ASAcceptMultiPart",
+        "MS-ASProtocolCommands",
+        "X-MS-PolicyKey",
+        "X-MS-RP",
+        "X-MS-WL",
+        "X-MS-NoPush",
+        "If-Match",
+    ),
+    *("MS-ASDeviceType", "X-Device-Id", "X-OS-Version", "Cache-Control", "Pragma", "Date", "DNT", "X-Note"),
+)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_what_a_server_would_believe_is_not_passed_on(name: str) -> None:
+    """Row 78, in any case of letters."""
+    for written in (name, name.lower(), name.upper()):
+        head = parse(f"POST /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: x\r\n{written}: forged\r\n\r\n".encode())
+        assert b"forged" not in request_head(head, BACKEND, "192.0.2.1")
+
+
+@pytest.mark.parametrize("name", GENUINE)
+def test_what_clients_send_is_passed_on(name: str) -> None:
+    """Byte for byte."""
+    head = parse(f"POST /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: x\r\n{name}: 'as it is'\r\n\r\n".encode())
+    assert f"\r\n{name}: 'as it is'\r\n".encode() in request_head(head, BACKEND, "192.0.2.1")
+
+
+def test_a_front_ends_header_is_not_passed_on_whatever_it_is_called() -> None:
+    """The site has named it."""
+    head = parse(b"POST /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: x\r\nF5-Cert: secret\r\n\r\n")
+    assert b"secret" in request_head(head, BACKEND, "192.0.2.1")
+    assert b"secret" not in request_head(head, BACKEND, "192.0.2.1", hidden=frozenset({b"f5-cert"}))

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.gateway.agent_link import UndecidedError
-from sentry_runtime.gateway.backends import Target
 from sentry_runtime.gateway.credentials import Logon, Scheme, Step
+from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.forward import LOGGED_ON_SECONDS, REUSE_SECONDS, Upstream
 from sentry_runtime.gateway.identify import Claim
-from sentry_runtime.gateway.logon import OPEN_MOST, STEPS_AT_ONCE, Opened, Waiting
+from sentry_runtime.gateway.logon import NAMES, OPEN_MOST, STEPS_AT_ONCE, Opened, Waiting
 from sentry_runtime.gateway.upstreams import KEPT, Upstreams
 from sentry_runtime.settings import Backend
 
@@ -78,6 +79,33 @@ async def test_so_many_steps_at_once_and_no_more() -> None:
     steps[0].__exit__(None, None, None)
     with waiting.step():
         pass
+
+
+def test_whom_a_device_has_named_is_expected_of_it_again() -> None:
+    """In either form of the query, and for each account of one device; without that it is whom `User=` names."""
+    waiting = Waiting()
+    opens, proves = Logon(Step.OPENS), Logon(Step.PROVES)
+    plain = replace(claim(principal="", logon=opens), user="anna@lab.test")
+    assert waiting.expected(plain) == "anna@lab.test"
+    waiting.named(replace(claim(principal="anna@mail.test", logon=proves), user="anna@lab.test"))
+    assert waiting.expected(plain) == "anna@mail.test"
+    assert waiting.expected(replace(plain, user="bert@lab.test")) == "bert@lab.test"
+    assert waiting.expected(claim("PHONE2", "", opens)) == ""
+    waiting.named(replace(claim("504832", "carla", proves), aliases=("PH2",)))
+    assert waiting.expected(claim("PH2", "", opens)) == "carla"
+
+
+def test_of_devices_that_nobody_names_and_of_too_many_nothing_is_known() -> None:
+    """What strangers say is bounded; the one named longest ago goes first."""
+    waiting = Waiting()
+    nobodys = Claim(None, (), "", "anna", "OPTIONS", "", None, Logon(Step.PROVES))
+    waiting.named(nobodys)
+    assert waiting.expected(nobodys) == ""
+    for number in range(NAMES):
+        waiting.named(claim(f"D{number}"))
+    waiting.named(claim("D0", "bert"))
+    waiting.named(claim("ANOTHER"))
+    assert [waiting.expected(claim(device)) for device in ("D0", "D1", "D2", "ANOTHER")] == ["bert", "", "anna", "anna"]
 
 
 async def test_what_is_kept_is_bounded_and_what_went_first_goes_first(ends: Ends) -> None:

@@ -1,7 +1,6 @@
 """A worker's clock and its signs of life."""
 
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -28,12 +27,21 @@ def worker(channel: socket.socket, folder: Path) -> _Worker:
     tls = settings.ServerTls(certificate="", key="")
     link = settings.UemLink(mode="embedded", url="", tls=settings.ClientTls(trust=""))
     whole = settings.Settings(
-        gateway=settings.Gateway(listeners=(), tls=tls, backends=()),
+        gateway=settings.Gateway(listeners=(), tls=tls, backends=(settings.Backend(name="mail", host="192.0.2.1"),)),
         agent=settings.Agent(uem=link),
         paths=settings.Paths(devices=str(folder), audit_socket=str(folder / "audit.sock")),
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    return _Worker(Post(settings=whole, sockets=[], front=context, backends=[], policy=SitePolicy(), channel=channel))
+    return _Worker(
+        Post(
+            settings=whole,
+            sockets=[],
+            entrances=[],
+            backends=[None],
+            policy=SitePolicy(),
+            examiner=None,
+            channel=channel,
+        )
+    )
 
 
 async def test_a_fault_in_one_connection_does_not_stop_the_clock(

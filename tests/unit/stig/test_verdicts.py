@@ -338,6 +338,27 @@ def test_tls_1_3_on_any_outgoing_connection_is_open(recorded: Recorded) -> None:
     assert crypto.tls_versions(tls_of(recorded, "1.2", settings=plain)).status == OPEN
 
 
+def test_a_backend_whose_certificate_need_not_hold_is_named_as_such(recorded: Recorded) -> None:
+    """The rule asks for versions only, so that alone opens nothing; but nobody shall read past it."""
+    tree = msgspec.json.decode(recorded("runtime"))
+    assert "need not hold" not in str(crypto.tls_versions(tls_of(recorded, "1.2")).points)
+    tree["gateway"]["backends"][0]["verify"] = "log"
+    verdict = crypto.tls_versions(tls_of(recorded, "1.2", settings=msgspec.json.encode(tree).decode()))
+    assert verdict.status == GOOD
+    (told,) = [point for point in verdict.points if "need not hold" in str(point)]
+    assert "outgoing, to the backend mail (verify: log" in str(told)
+
+
+def test_a_listener_that_does_not_require_client_tls_is_open(recorded: Recorded) -> None:
+    """It is named with its address and port."""
+    tree = msgspec.json.decode(recorded("runtime"))
+    tree["gateway"]["listeners"].append({"address": "10.98.1.2", "port": 80, "tls": False})
+    verdict = crypto.tls_versions(tls_of(recorded, "1.2", settings=msgspec.json.encode(tree).decode()))
+    assert verdict.status == OPEN
+    (wrong,) = [point for point in verdict.points if not point.met]
+    assert (wrong.found, "the gateway on 10.98.1.2 port 80" in wrong.command) == ("no TLS", True)
+
+
 # --- V-251008, V-251010 ---------------------------------------------------------------------------------------------
 
 STRICT = gatekeeping.Softening("", ())

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.devices.record import DeviceKey, State
+from sentry_runtime.devices.record import DeviceKey, State, Wipe
 from sentry_runtime.eas import principal
 from sentry_runtime.eas.device_information import FIELD_CHARS
 from sentry_runtime.eas.policy import Policy
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Push
+from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Push, WipeReport
 from sentry_runtime.uem.messages import (
     ALIASES,
     MESSAGE_BYTES,
@@ -26,6 +26,7 @@ from sentry_runtime.uem.messages import (
 
 GOOD: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "state": "allowed", "version": 7}
 CONTACT: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "device_type": "iPhone", "seen": 5}
+WIPE: dict[str, Any] = {"kind": "device", "order": 5}
 
 
 def pushed(**changes: Any) -> bytes:
@@ -62,6 +63,15 @@ def pushed(**changes: Any) -> bytes:
         ({"policy": {"max_calendar_age_filter": 2}}, "0, 4, 5, 6 and 7 are allowed - at `$.decisions[1].policy`"),
         ({"policy": {"approved_application_list": ["x"]}}, "$.decisions[1].policy.approved_application_list"),
         ({"policy": "strict"}, "$.decisions[1].policy"),
+        ({"state": "wipe_pending"}, "$.decisions[1].wipe"),
+        ({"wipe": WIPE}, "$.decisions[1].wipe"),
+        ({"state": "wiped", "wipe": WIPE}, "$.decisions[1].wipe"),
+        ({"state": "wipe_pending", "wipe": WIPE | {"marks": ["verified"]}}, "$.decisions[1].wipe"),
+        ({"state": "wipe_pending", "wipe": WIPE | {"order": 0}}, "$.decisions[1].wipe.order"),
+        ({"state": "wipe_pending", "wipe": WIPE | {"kind": "house"}}, "$.decisions[1].wipe.kind"),
+        ({"state": "wipe_pending", "wipe": WIPE | {"marks": ["failed"] * 6}}, "$.decisions[1].wipe.marks"),
+        ({"state": "wipe_pending", "wipe": WIPE | {"by": "x\n"}}, "$.decisions[1].wipe.by"),
+        ({"state": "wipe_pending", "wipe": WIPE | {"surprise": 1}}, "`surprise`"),
     ],
 )
 def test_a_wrong_field_of_a_decision_is_named(changes: dict[str, Any], place: str) -> None:
@@ -191,3 +201,31 @@ def test_any_bytes_are_a_message_or_a_refusal(body: bytes) -> None:
     for kind in (Push, DecisionPage, Decision, Contact, Information):
         with contextlib.suppress(MessageError):
             assert isinstance(decode(body, kind), kind)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize(
+    ("report", "place"),
+    [
+        ({"device_id": "c1", "principal": "x", "wipe": WIPE}, "upper case"),
+        ({"device_id": "C1", "principal": "x"}, "`wipe`"),
+        ({"device_id": "C1", "principal": "x", "wipe": WIPE | {"order": VERSION_MAX + 1}}, "$.wipe.order"),
+        ({"device_id": "C1", "principal": "x", "wipe": WIPE, "state": "wiped"}, "`state`"),
+    ],
+)
+def test_a_wrong_field_of_a_report_is_named(report: dict[str, Any], place: str) -> None:
+    """As of every message."""
+    with pytest.raises(MessageError) as caught:
+        decode(msgspec.json.encode(report), WipeReport)
+    assert place in str(caught.value)
+
+
+def test_orders_and_reports_come_through() -> None:
+    """A removal's state has no meaning, so it needs no order."""
+    pending = Decision(
+        device_id="C1", principal="x", state=State.WIPE_PENDING, version=7, wipe=msgspec.convert(WIPE, Wipe)
+    )
+    removed = msgspec.structs.replace(pending, wipe=None, removed=True)
+    wiped = WipeReport(device_id="C1", principal="x", wipe=msgspec.convert(WIPE | {"marks": ["verified"]}, Wipe))
+    for message in (pending, removed):
+        assert decode(msgspec.json.encode(message), Decision) == message
+    assert decode(msgspec.json.encode(wiped), WipeReport) == wiped

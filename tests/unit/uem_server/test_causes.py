@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from sentry_runtime.devices.record import DeviceKey, Reason, State
+from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind
 from sentry_runtime.uem.api import Contact
 from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
 from sentry_runtime.uem_server.room import KEPT_SECONDS
@@ -105,15 +105,43 @@ def test_an_administrators_leave_stands_above_every_cause(registry: Registry, re
     assert registry.register(ANNA, "", "")[0].reasons == (Reason.COMPROMISED, Reason.POLICY)
 
 
-@pytest.mark.parametrize("state", [State.BLOCKED, State.WIPE_PENDING])
-def test_an_administrators_block_or_wipe_outlasts_every_cause(registry: Registry, state: State) -> None:
+def test_an_administrators_block_outlasts_every_cause(registry: Registry) -> None:
     """That nothing is wrong any more does not lift it."""
     registry.register(ANNA, "", "")
     registry.flag(ANNA, Reason.POLICY, holds=True)
-    registry.set_state(ANNA, state, [Reason.MANUAL], "lost")
+    registry.set_state(ANNA, State.BLOCKED, [Reason.MANUAL], "lost")
     registry.flag(ANNA, Reason.POLICY, holds=False)
-    assert contact(registry) == (state, (Reason.MANUAL,))
+    assert contact(registry) == (State.BLOCKED, (Reason.MANUAL,))
     assert registry.register(ANNA, "", "")[0].state is State.ALLOWED
+
+
+def test_an_administrators_wipe_outlasts_every_cause(registry: Registry) -> None:
+    """Neither does it change that; what is wrong counts again when the order is taken back."""
+    registry.register(ANNA, "", "")
+    registry.flag(ANNA, Reason.POLICY, holds=True)
+    registry.order_wipe(ANNA, WipeKind.DEVICE, "lost", "olga")
+    for cause, holds in ((Reason.POLICY, False), (Reason.OS_VERSION, True)):
+        assert registry.flag(ANNA, cause, holds=holds)[0].state is State.WIPE_PENDING
+    assert contact(registry) == (State.WIPE_PENDING, ())
+    _, (word,) = registry.cancel_wipe(ANNA, "")
+    assert (word.state, word.reasons) == (State.BLOCKED, (Reason.OS_VERSION,))
+    assert registry.flag(ANNA, Reason.OS_VERSION, holds=False)[0].state is State.ALLOWED
+
+
+@pytest.mark.parametrize("state", [State.ALLOWED, State.BLOCKED])
+def test_a_wipe_that_is_taken_back_leaves_an_administrators_word_above_every_cause(
+    registry: Registry, state: State
+) -> None:
+    """In both directions, whatever was found meanwhile."""
+    registry.register(ANNA, "", "")
+    registry.flag(ANNA, Reason.COMPROMISED, holds=True)
+    before = registry.set_state(ANNA, state, [Reason.MANUAL], "by hand")[0]
+    registry.order_wipe(ANNA, WipeKind.DEVICE, "lost", "olga")
+    registry.flag(ANNA, Reason.COMPROMISED, holds=False)
+    registry.flag(ANNA, Reason.POLICY, holds=True)
+    _, (word,) = registry.cancel_wipe(ANNA, "")
+    assert (word.state, word.reasons, word.note) == (before.state, before.reasons, "by hand")
+    assert registry.register(ANNA, "", "")[0].reasons == (Reason.POLICY,)
 
 
 def test_a_cause_of_one_spelling_restricts_the_others(registry: Registry) -> None:

@@ -176,21 +176,20 @@ def test_an_alias_of_another_principal_restricts_nothing(registry: Registry) -> 
 
 
 def test_an_administrators_words_follow_each_other(registry: Registry) -> None:
-    """Block, allow, wipe, register again, remove; each is one new version."""
+    """Block, allow, register, remove; each is one new version."""
     steps = [
         registry.set_state(ANNA, State.BLOCKED, [Reason.MANUAL], "lost"),
         registry.set_state(ANNA, State.ALLOWED, [Reason.MANUAL], "found"),
-        registry.set_state(ANNA, State.WIPE_PENDING, [Reason.MANUAL], "stolen"),
         registry.register(ANNA, "iPhone", "new owner"),
         registry.remove(ANNA),
     ]
     decisions = [changed[0] for changed in steps]
-    assert [decision.state for decision in decisions[:4]] == ["blocked", "allowed", "wipe_pending", "allowed"]
-    assert [decision.reasons for decision in decisions[:4]] == [("manual",), (), ("manual",), ()]
-    assert [decision.note for decision in decisions] == ["lost", "found", "stolen", "new owner", ""]
+    assert [decision.state for decision in decisions[:3]] == ["blocked", "allowed", "allowed"]
+    assert [decision.reasons for decision in decisions[:3]] == [("manual",), (), ()]
+    assert [decision.note for decision in decisions] == ["lost", "found", "new owner", ""]
     versions = [decision.version for decision in decisions]
     assert versions == sorted(set(versions))
-    assert (decisions[3].registered, decisions[4].removed, registry.registered(0, 10)) == (True, True, ())
+    assert (decisions[2].registered, decisions[3].removed, registry.registered(0, 10)) == (True, True, ())
 
 
 def test_a_removed_device_makes_a_first_contact_again(registry: Registry) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from appliance.configd import api
-from sentry_runtime.control import ExplainedStep, Explanation
+from sentry_runtime.control import CancelWipe, ExplainedStep, Explanation, OrderWipe
+from sentry_runtime.devices.record import Wipe, WipeKind, WipeMark
 from tests.unit.appliance.cli.desk import SECRET, Configd, Run, Running
 
 
@@ -265,6 +266,43 @@ def test_devices_are_acted_on(cli: Run, configd: Configd) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (_path, request), *_rest = configd.daemon.asked
     assert (request.device_id, request.principal, request.note) == ("APPL1", "ada@example.test", "lost on a train")
+
+
+def test_redirections_are_forgotten(cli: Run, configd: Configd) -> None:
+    done = cli(stdin=f"enable\n{SECRET}\nclear sentry redirects\ncl sen red PHONE1 ada@example.test\n")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "0 forgotten.\n0 forgotten.\n")
+    asked = [(request.device_id, request.principal) for _path, request in configd.daemon.asked]
+    assert asked == [("", ""), ("PHONE1", "ada@example.test")]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "note"),
+    [
+        ("device wipe APPL1 ada@example.test", WipeKind.DEVICE, "by alice"),
+        ("dev wi APPL1 ada@example.test note left in a taxi", WipeKind.DEVICE, "left in a taxi"),
+        ("device wipe APPL1 ada@example.test account-only", WipeKind.ACCOUNT, "by alice"),
+        ("device wipe APPL1 ada@example.test account-only note she left", WipeKind.ACCOUNT, "she left"),
+    ],
+)
+def test_a_device_is_wiped_when_the_person_says_yes_in_full(
+    cli: Run, configd: Configd, line: str, kind: WipeKind, note: str
+) -> None:
+    assert "Not done." in cli(stdin=f"enable\n{SECRET}\n{line}\ny\n").stderr
+    assert "has no line left to answer it" in cli(stdin=f"enable\n{SECRET}\n{line}\n").stderr
+    assert configd.daemon.asked == []
+    done = cli(stdin=f"enable\n{SECRET}\n{line}\nyes\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "`show sentry device APPL1` says what comes of it." in done.stdout
+    ((_path, request),) = configd.daemon.asked
+    assert request == OrderWipe(device_id="APPL1", principal="ada@example.test", kind=kind, note=note, by="alice")
+
+
+def test_a_wipe_is_cancelled_without_a_question(cli: Run, configd: Configd) -> None:
+    configd.daemon.told[CancelWipe] = Wipe(kind=WipeKind.DEVICE, order=3, marks=(WipeMark.HANDED_OUT,))
+    done = cli(stdin=f"enable\n{SECRET}\ndevice cancel-wipe APPL1 ada@example.test note found it | json\n")
+    assert "the device may wipe itself all the same" in json.loads(done.stdout)["said"]
+    ((_path, request),) = configd.daemon.asked
+    assert request == CancelWipe(device_id="APPL1", principal="ada@example.test", note="found it", by="alice")
 
 
 @pytest.mark.parametrize("verb", ["reload", "poweroff"])

@@ -37,6 +37,18 @@ def test_the_enable_secret_is_not_shown_not_even_its_length(dialogue: Dialogue) 
     assert "*" not in dialogue.raw
 
 
+def test_a_wipe_asks_at_the_terminal_what_it_would_delete(dialogue: Dialogue, configd: Configd) -> None:
+    enter(dialogue)
+    asked = dialogue.do("device wipe APPL1 ada@example.test", QUESTION)
+    assert "Really delete everything on device APPL1? [yes/no]" in asked
+    assert "Not done." in dialogue.answer("y")
+    asked = dialogue.do("device wipe APPL1 ada@example.test account-only", QUESTION)
+    assert "Really delete this user's account and its data on device APPL1? [yes/no]" in asked
+    assert configd.daemon.asked == []
+    assert "a device that comes with an older version is blocked" in dialogue.answer("yes").replace("\n", " ")
+    assert len(configd.daemon.asked) == 1
+
+
 def test_a_wrong_line_gets_a_caret_and_the_candidates(dialogue: Dialogue) -> None:
     dialogue.expect(rf"{HOST}>\s*$")
     assert "      ^\n% Unknown word.\n  Allowed here: route, name-server, arp" in dialogue.do("sh ip nothing").replace(

@@ -18,13 +18,17 @@ from sentry_runtime.control import (
     Details,
     ListDevices,
     ListPolicies,
+    ListRedirects,
     NamedPolicy,
+    Redirected,
     Registered,
+    RevocationSource,
     ShowDetails,
     ShowDevice,
     ShowRegistered,
+    ShowRevocation,
 )
-from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, Daemon
@@ -174,7 +178,7 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     box.files["/proc/uptime"] = "10.0 20.0\n"
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
-    if topic in ("device", "devices", "policies"):
+    if topic in ("device", "devices", "policies", "redirects", "revocation"):
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return
@@ -188,9 +192,8 @@ def _nobody(_path: str, _request: Any, _type: Any = Any) -> Any:
 
 def test_no_topic_shows_a_secret(box: Box, context: Context) -> None:
     box.files["/proc/uptime"] = "10.0 20.0\n"
-    context = replace(
-        context, call=lambda _path, _request, kind=Any: [] if kind in (list[Record], list[NamedPolicy]) else {}
-    )
+    lists = (list[Record], list[NamedPolicy], list[Redirected])
+    context = replace(context, call=lambda _path, _request, kind=Any: [] if kind in lists else {})
     for topic in facts.TOPICS:
         shown = str(facts.show(topic, "ABC" if topic == "device" else "", context))
         assert "secret:" not in shown, topic
@@ -276,6 +279,65 @@ def test_the_device_list_comes_in_pages(context: Context) -> None:
     after = [request.after.device_id if request.after else "" for request in asked]
     assert after == ["", "D0299", "D0599", "D0699"]
     assert asked[1] == ListDevices(after=DeviceKey("D0299", "bob@lab.test"), limit=500)
+
+
+SERVERS = {
+    "a": {"host": "192.0.2.1", "port": 443, "server_name": "a.test", "tls": True, "verify": "strict", "priority": 10},
+    "b": {"host": "192.0.2.2", "port": 443, "tls": True, "verify": "log", "priority": 1},
+    "c": {"host": "192.0.2.3", "port": 80, "tls": False, "verify": "strict", "priority": 10},
+}
+# what the gateway says of "a" | what is shown
+STATES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"up": 2, "down": 0, "reason": ""}, "up"),
+    ({"up": 0, "down": 2, "reason": "backend_refused"}, "down (backend_refused)"),
+    ({"up": 1, "down": 1, "reason": "backend_timeout"}, "down for 1 of 2 workers (backend_timeout)"),
+    ({"up": 0, "down": 0, "reason": ""}, "unknown"),
+    ({}, "unknown"),
+)
+
+
+def with_backends(context: Context, **more: Any) -> Context:
+    """A configuration with these backends."""
+    assert context.running is not None
+    tree = {**context.running.tree, "backends": {"servers": SERVERS, **more}}
+    return replace(context, running=msgspec.structs.replace(context.running, tree=tree))
+
+
+@pytest.mark.parametrize(("said", "shown"), STATES)
+def test_backends_are_shown_with_their_state_over_all_workers(
+    context: Context, said: dict[str, Any], shown: str
+) -> None:
+    status = {f"backend.a.{name}": value for name, value in said.items()}
+    context = replace(with_backends(context), call=lambda _path, _request, _type: status)
+    found = {row[0]: row[-1] for row in rows(facts.show("backends", "", context))}
+    assert found == {"a": shown, "b": "unknown", "c": "unknown"}
+
+
+def test_backends_are_shown_with_their_domains_and_whether_certificates_count(context: Context) -> None:
+    context = replace(with_backends(context, domains={"x.test": ["a", "b"], "y.test": ["b"]}), call=_nobody)
+    assert rows(facts.show("backends", "", context)) == (
+        ("a", "192.0.2.1", "443", "a.test", "strict", "10", "x.test", "unknown"),
+        ("b", "192.0.2.2", "443", "", "any, logged", "1", "x.test, y.test", "unknown"),
+        ("c", "192.0.2.3", "80", "", "no TLS", "10", "", "unknown"),
+    )
+
+
+def test_redirects_are_shown_page_by_page(context: Context) -> None:
+    known = [
+        Redirected(key=DeviceKey(f"D{number:03}", "anna@lab.test"), backend="a", host="b.test", port=443, seconds=60)
+        for number in range(5)
+    ]
+    asked: list[Any] = []
+
+    def call(path: str, request: ListRedirects, _type: Any) -> list[Redirected]:
+        assert path == "/run/sentry-gateway/control.sock"
+        asked.append(request.after)
+        return [one for one in known if request.after is None or one.key > request.after][:3]
+
+    shown = rows(facts.show("redirects", "", replace(context, call=call)))
+    assert [row[0] for row in shown] == ["D000", "D001", "D002", "D003", "D004"]
+    assert shown[0][1:] == ("anna@lab.test", "b.test:443", "a", "60")
+    assert asked == [None, known[2].key, known[4].key]
 
 
 def test_rules_stand_in_their_order_with_those_that_have_expired(context: Context) -> None:
@@ -390,9 +452,112 @@ def test_the_policies_of_the_uem(context: Context) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "marks", "state", "told"),
+    [
+        (WipeKind.DEVICE, (), "wipe_pending", "the whole device, by olga: waits for the device"),
+        (WipeKind.DEVICE, (WipeMark.HANDED_OUT,), "wipe_pending", "the whole device, by olga: handed out"),
+        (
+            WipeKind.DEVICE,
+            (WipeMark.FAILED, WipeMark.HANDED_OUT),
+            "wipe_pending",
+            "the whole device, by olga: handed out; failed, asked again",
+        ),
+        (
+            WipeKind.ACCOUNT,
+            (WipeMark.TOO_OLD,),
+            "wipe_pending",
+            "the account only, by olga: came with a version below 16.1, which has no wipe of an account: blocked",
+        ),
+        (
+            WipeKind.DEVICE,
+            (WipeMark.HANDED_OUT, WipeMark.UNVERIFIED),
+            "wiped, unverified",
+            "the whole device, by olga: handed out; acknowledged, unverified",
+        ),
+        (
+            WipeKind.ACCOUNT,
+            (WipeMark.UNVERIFIED, WipeMark.VERIFIED),
+            "wiped",
+            "the account only, by olga: acknowledged, verified",
+        ),
+    ],
+)
+def test_a_device_shows_what_has_come_of_its_wipe_and_no_more(
+    context: Context, kind: WipeKind, marks: tuple[WipeMark, ...], state: str, told: str
+) -> None:
+    wipe = Wipe(kind=kind, order=3, marks=marks, by="olga")
+    record = Record(key=ANNA, state=wipe.state, version=3, wipe=wipe, note="lost")
+    shown = sheets(context, {ShowDevice: [record], ShowDetails: []})
+    assert (shown["state"], shown["wipe"], shown["note"]) == ((state,), (told,), ("lost",))
+    listed = replace(context, call=lambda _path, request, _type: [] if request.after else [record])
+    assert rows(facts.show("devices", "", listed))[0][2] == state
+
+
+def test_a_device_that_nobody_has_wiped_or_said_anything_of_shows_neither(context: Context) -> None:
+    shown = sheets(context, {ShowDevice: [Record(key=ANNA, state=State.ALLOWED, version=1)], ShowDetails: []})
+    assert shown.keys().isdisjoint({"wipe", "note"})
+
+
 def test_that_the_data_plane_does_not_answer_is_a_fact(context: Context) -> None:
     shown = pairs(facts.show("gateway", "", replace(context, call=_nobody)))
     assert shown == {"status": "does not answer: nobody is there"}
+
+
+def test_what_certificates_are_judged_by_is_a_table(context: Context) -> None:
+    found = [
+        RevocationSource(
+            kind="crl url",
+            place="http://crl.lab.test/a.crl",
+            issuer="CN=Devices",
+            state="in force",
+            made=1_800_000_000.0,
+            ends=1_800_086_400.0,
+            entries=7,
+        ),
+        RevocationSource(kind="ocsp", place="http://ocsp.lab.test/", state="does not answer", problem="silence"),
+    ]
+
+    def call(path: str, request: Any, _type: Any) -> list[RevocationSource]:
+        assert (path, request) == ("/run/sentry-agent/agent.sock", ShowRevocation())
+        return found
+
+    made, ends = "2027-01-15T08:00:00Z", "2027-01-16T08:00:00Z"
+    assert rows(facts.show("revocation", "", replace(context, call=call))) == (
+        ("crl url", "http://crl.lab.test/a.crl", "CN=Devices", "in force", made, ends, "7", ""),
+        ("ocsp", "http://ocsp.lab.test/", "", "does not answer", "", "", "0", "silence"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "required"),
+        ({"require_client_tls": False}, "NOT required: plain HTTP on port 80 from 10.0.0.0/24"),
+        (
+            {
+                "require_client_tls": False,
+                "listeners": {"a": {"port": 8080, "tls": False}, "b": {"port": 8443, "tls": True}},
+            },
+            "NOT required: plain HTTP on port 80, 8080 from 10.0.0.0/24",
+        ),
+    ],
+)
+def test_whether_client_tls_is_required_is_said_first(context: Context, changes: dict[str, Any], said: str) -> None:
+    settings = {
+        "require_client_tls": True,
+        "plain_port": 80,
+        "listeners": {},
+        "balancers": {"networks": ["10.0.0.0/24"], "proxy_protocol": "refused"},
+        "device_authentication": {"mode": "pass_through", "front_ends": []},
+    }
+    assert context.running is not None
+    tree = {**context.running.tree, "gateway": {**settings, **changes}}
+    with_gateway = replace(context, running=msgspec.structs.replace(context.running, tree=tree), call=_nobody)
+    shown = facts.show("gateway", "", with_gateway)
+    assert isinstance(shown, Facts)
+    assert shown.facts[0] == ("client TLS", said)
+    assert dict(shown.facts)["device authentication"] == "pass_through"
 
 
 def test_the_audit_trail_is_bounded(box: Box, context: Context) -> None:

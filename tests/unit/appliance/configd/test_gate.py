@@ -15,8 +15,19 @@ from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
-from sentry_runtime.control import AssignPolicy, ControlError, Explain, ExplainedStep, Explanation, Flag
-from sentry_runtime.devices.record import Reason
+from sentry_runtime import control
+from sentry_runtime.control import (
+    AssignPolicy,
+    CancelWipe,
+    ClearRedirects,
+    ControlError,
+    Explain,
+    ExplainedStep,
+    Explanation,
+    Flag,
+    OrderWipe,
+)
+from sentry_runtime.devices.record import Reason, Wipe, WipeKind, WipeMark
 from tests.unit.appliance.workbench import (
     ACCOUNTS,
     ALBERT,
@@ -350,9 +361,12 @@ READERS = {
 }
 OPERATORS = READERS | {
     api.ControlService,
+    api.Maintain,
+    api.PurgeRevocation,
     api.DeviceAction,
     api.DevicePolicy,
     api.FlagDevice,
+    api.ClearRedirects,
     api.Ping,
     api.Lookup,
 }
@@ -361,7 +375,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 25
+    assert len(SESSION_VERBS) == 28
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -420,6 +434,35 @@ def test_operators_restart_services_and_administrators_stop_them(daemon: Daemon)
     peer, handle = privileged(daemon, ALICE, 2)
     daemon.say(peer, api.ControlService(session=handle, **stop), api.Facts)
     assert daemon.commands.acted()[-1] == "stop -- sentry-gateway.service"
+
+
+def test_operators_quiesce_the_gateway_and_administrators_drain_it(daemon: Daemon) -> None:
+    """Each is an order to the gateway; what it answers is its state."""
+    orders: list[tuple[str, object]] = []
+
+    def call(path: str, request: object, _type: object = None) -> object:
+        orders.append((path, request))
+        return {"state": "quiesced"} if isinstance(request, control.Status) else None
+
+    daemon.actions._call = call
+    peer, handle = privileged(daemon, OLGA, 1)
+    done = daemon.say(peer, api.Maintain(session=handle, action="quiesce"), api.Facts)
+    assert dict(done.facts) == {"state": "quiesced"}
+    drain = api.Maintain(session=handle, action="drain")
+    assert refusal(daemon.say, peer, drain).message == "the role operator may not do this; allowed: administrator"
+    daemon.say(peer, api.Maintain(session=handle, action="resume"), api.Facts)
+    peer, handle = privileged(daemon, ALICE, 2)
+    daemon.say(peer, api.Maintain(session=handle, action="drain"), api.Facts)
+    status = control.Status()
+    sent = [control.Quiesce(), status, control.Resume(), status, control.Drain(), status]
+    assert orders == [("/run/sentry-gateway/control.sock", one) for one in sent]
+
+
+def test_a_purge_of_revocation_names_who_asked_for_it(daemon: Daemon) -> None:
+    """The agent writes it down."""
+    peer, handle = privileged(daemon, OLGA)
+    daemon.say(peer, api.PurgeRevocation(session=handle))
+    assert daemon.asked[-1] == ("/run/sentry-agent/agent.sock", control.PurgeRevocation(by="olga"))
 
 
 def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:
@@ -682,6 +725,70 @@ def test_a_malformed_device_action_is_refused(daemon: Daemon, device: str, princ
     peer, handle = privileged(daemon, OLGA)
     action = api.DeviceAction(session=handle, action="allow", device_id=device, principal=principal, note=note)
     assert refusal(daemon.say, peer, action).kind == "invalid"
+    assert daemon.asked == []
+
+
+def test_redirections_are_cleared_in_the_gateway_one_or_all(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    for device, principal, about in (("PHONE1", "LAB\\anna", "PHONE1 LAB\\anna"), ("", "", "all")):
+        asked = api.ClearRedirects(session=handle, device_id=device, principal=principal)
+        assert daemon.say(peer, asked) == 0
+        path, request = daemon.asked[-1]
+        assert (path, request) == (
+            "/run/sentry-gateway/control.sock",
+            ClearRedirects(device_id=device, principal=principal),
+        )
+        assert (daemon.ledger.entries[-1].event, daemon.ledger.entries[-1].path) == ("redirects.clear", about)
+
+
+@pytest.mark.parametrize(("device", "principal"), [("A", ""), ("", "bob"), ("../x", "bob"), ("A", "b\tc")])
+def test_half_a_device_clears_nothing(daemon: Daemon, device: str, principal: str) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    action = api.ClearRedirects(session=handle, device_id=device, principal=principal)
+    assert refusal(daemon.say, peer, action).kind == "invalid"
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "words"),
+    [
+        ("wipe", WipeKind.DEVICE, "the device is refused until it is removed or the wipe is cancelled"),
+        ("wipe-account", WipeKind.ACCOUNT, "from 16.1 on: a device that comes with an older version is blocked"),
+    ],
+)
+def test_a_wipe_is_ordered_at_the_uem_and_said_in_words(
+    daemon: Daemon, action: Any, kind: WipeKind, words: str
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    order = api.DeviceAction(session=handle, action=action, device_id="ABC123", principal="bob@lab.test", note="lost")
+    said = daemon.say(peer, order, str)
+    assert words in said
+    assert daemon.asked[-1] == (
+        "/run/sentry-uem/admin.sock",
+        OrderWipe(device_id="ABC123", principal="bob@lab.test", kind=kind, note="lost", by="olga"),
+    )
+    line = daemon.ledger.entries[-1]
+    assert (line.event, line.user, line.path) == ("device.action", "olga", f"{action} ABC123 bob@lab.test")
+
+
+@pytest.mark.parametrize(
+    ("marks", "words"),
+    [((), "It had not been handed out."), ((WipeMark.HANDED_OUT,), "the device may wipe itself all the same")],
+)
+def test_a_cancelled_wipe_says_whether_it_may_happen_all_the_same(
+    daemon: Daemon, marks: tuple[WipeMark, ...], words: str
+) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    daemon.told[CancelWipe] = Wipe(kind=WipeKind.DEVICE, order=3, marks=marks)
+    cancel = api.DeviceAction(session=handle, action="cancel-wipe", device_id="ABC123", principal="bob@lab.test")
+    assert words in daemon.say(peer, cancel, str)
+    assert daemon.asked[-1][1] == CancelWipe(device_id="ABC123", principal="bob@lab.test", by="olga")
+
+
+def test_a_wipe_needs_privilege_and_an_operator(daemon: Daemon) -> None:
+    order = {"action": "wipe", "device_id": "ABC123", "principal": "bob@lab.test"}
+    peer, session = daemon.open(OLGA)
+    assert refusal(daemon.say, peer, api.DeviceAction(session=session.handle, **order)).kind == "privilege"  # type: ignore[arg-type]
     assert daemon.asked == []
 
 

@@ -122,6 +122,23 @@ def test_a_named_backend_is_limited_to_its_static_address(lab_with: LabWith) -> 
     assert "@zone_backend ip daddr { 10.98.3.10 } tcp dport 443 meta skuid" in ruleset(tree, flows(tree))
 
 
+def test_redirections_may_lead_into_the_listed_networks_and_nowhere_else(lab_with: LabWith) -> None:
+    """On the usual port and those of the backends, for the gateway's account; without listed hosts there is no such flow."""
+
+    def redirecting(tree: dict[str, Any]) -> None:
+        tree["backends"]["servers"]["other"] = {"host": "10.98.3.11", "port": 8443}
+        tree["backends"] |= {"redirect_hosts": [".lab.test"], "redirect_networks": ["10.98.4.0/24", "10.98.5.0/24"]}
+
+    tree = lab_with(redirecting)
+    found = [line.strip() for line in ruleset(tree, flows(tree)).splitlines() if "10.98.4.0" in line]
+    assert [line.partition(" counter")[0] for line in found] == [
+        f'oifname @zone_backend ip daddr {{ 10.98.4.0/23 }} tcp dport {port} meta skuid "sentry-gateway"'
+        for port in (443, 8443)
+    ]
+    without = lab_with(lambda held: held["backends"].update(redirect_networks=["10.98.4.0/24"]))
+    assert "10.98.4.0" not in ruleset(without, flows(without))
+
+
 def test_management_ports_are_never_open_to_everybody(trees: dict[str, Tree]) -> None:
     """22 and the portal's port come with source networks, in the management zone only (V-250983)."""
     for tree in trees.values():
@@ -184,6 +201,19 @@ def test_nft_accepts_the_ruleset(
 ) -> None:
     """The very check a commit makes."""
     done = nft(ruleset(trees[name], flows(trees[name])), "nft -c -f $RULES")
+    assert done.returncode == 0, done.stderr
+
+
+def test_nft_accepts_everywhere_as_a_network(
+    lab_with: LabWith, nft: Callable[[str, str], subprocess.CompletedProcess[str]]
+) -> None:
+    """A site may list all of the Internet for its provider's servers."""
+
+    def everywhere(tree: dict[str, Any]) -> None:
+        tree["backends"] |= {"redirect_hosts": [".lab.test"], "redirect_networks": ["0.0.0.0/0", "::/0"]}
+
+    tree = lab_with(everywhere)
+    done = nft(ruleset(tree, flows(tree)), "nft -c -f $RULES")
     assert done.returncode == 0, done.stderr
 
 

@@ -86,6 +86,23 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("interfaces", {}, "an empty group of settings", "1 to 16 settings"),
     ("backends.servers.mail.host", "mail lab", "'mail lab'", "address or a DNS name"),
     ("backends.servers.mail.tls", "yes please", "'yes please'", "true or false"),
+    ("backends.servers.mail.verify", "never", "'never'", "strict, log"),
+    ("backends.servers.mail.priority", 0, "0", "from 1 to 100"),
+    ("backends.scheduling", "random", "'random'", "round_robin, priority"),
+    ("backends.default", ["post"], "'post'", "names of backends.servers: mail"),
+    ("backends.default", ["mail", "mail"], "['mail', 'mail']", "every item once"),
+    ("backends.domains", {"lab.test": ["post"]}, "'post'", "names of backends.servers: mail"),
+    ("backends.domains", {"lab.test": []}, "[]", "1 to 32 names"),
+    ("backends.domains", {"no domain": ["mail"]}, "the name 'no domain'", "DNS name"),
+    ("backends.passive_health.failures", 0, "0", "from 1 to 100"),
+    ("backends.passive_health.dead_seconds", 7_200, "7200", "from 1 to 3600"),
+    ("backends.active_health.interval_seconds", 0, "0", "from 1 to 3600"),
+    ("backends.active_health.enabled", "maybe", "'maybe'", "true or false"),
+    ("backends.redirect_hosts", ["*.example.com"], "'*.example.com'", "with a dot in front"),
+    ("backends.redirect_hosts", ["Mail.example.com"], "'Mail.example.com'", "lower-case DNS name"),
+    ("backends.redirect_hosts", ["."], "'.'", "lower-case DNS name"),
+    ("backends.redirect_hosts", ["https://mail.example.com"], "'https://mail.example.com'", "lower-case DNS name"),
+    ("backends.redirect_networks", ["198.51.100.1"], "'198.51.100.1'", "a network such as"),
     ("gateway.authentication", [], "[]", "1 to 4 items"),
     ("gateway.authentication", ["basic", "digest"], "'digest'", "basic, ntlm, negotiate, bearer"),
     ("gateway.authentication", ["basic", "basic"], "['basic', 'basic']", "every item once"),
@@ -207,6 +224,23 @@ ACROSS: tuple[tuple[str, Any, str, str], ...] = (
     ("gateway.port", 22, "gateway.port", "where SSH listens"),
     ("gateway.tls", {"minimum": 1.3, "maximum": 1.2}, "gateway.tls.minimum", "1.3"),
     ("backends.servers.mail.tls", False, "backends.servers.mail.tls", "false together with"),
+    (
+        "backends.servers",
+        {"m": {"host": "192.0.2.1", "tls": False, "verify": "log"}},
+        "backends.servers.m.verify",
+        "tls false",
+    ),
+    ("backends.domains", {"lab.test": ["mail"]}, "backends.default", "every server is some domain's"),
+    (
+        "backends",
+        {
+            "servers": {"a": {"host": "192.0.2.1"}, "b": {"host": "192.0.2.1"}},
+            "domains": {"Lab.test": ["a"], "lab.test": ["a"]},
+        },
+        "backends.domains.lab.test",
+        "a second time",
+    ),
+    ("backends.redirect_hosts", [".example.com"], "backends.redirect_networks", "redirect_hosts names somebody"),
     ("certificates", {"lifetime_days": 30, "renew_days": 30}, "certificates.renew_days", "30"),
 )
 
@@ -220,6 +254,21 @@ def test_settings_that_do_not_fit_together_are_refused(
         lab_with(lambda tree: _put(tree, path, value))
     assert refused.value.problems[0].path == where
     assert found in refused.value.problems[0].found
+
+
+def test_a_pool_for_a_netbios_domain_that_is_a_dns_domain_is_refused(lab_with: LabWith) -> None:
+    """No user's name would end in it: the pool would serve nobody, and nobody would notice."""
+
+    def change(tree: dict[str, Any], domain: str) -> None:
+        tree["principals"] = {"domains": {"CORP": "corp.example"}}
+        tree["backends"]["domains"] = {domain: ["mail"]}
+        tree["backends"]["default"] = ["mail"]
+
+    lab_with(lambda tree: change(tree, "other"))
+    with pytest.raises(InvalidError) as refused:
+        lab_with(lambda tree: change(tree, "Corp"))
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.allowed) == ("backends.domains.Corp", "corp.example")
 
 
 def test_a_second_default_route_is_refused_by_name(lab_with: LabWith) -> None:

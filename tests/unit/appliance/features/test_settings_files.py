@@ -1,5 +1,6 @@
 """The JSON files of our own daemons: read back by the very code that reads them on the appliance."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from appliance.pki import LEAVES
 from appliance.portal import settings as portal_settings
 from sentry_runtime import settings as runtime_settings
 from sentry_runtime.eas.policy import Policy
+from sentry_runtime.settings import ActiveHealth, PassiveHealth
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 
@@ -80,9 +82,25 @@ def test_every_certificate_that_is_named_is_one_that_is_made(trees: dict[str, Tr
         assert named == made
 
 
+def test_each_port_has_a_certificate_and_a_key_of_its_own(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """Row 136: the devices' port, the portal's, the UEM's, and the one that the UEM pushes to."""
+    for tree in trees.values():
+        found = runtime(tree, tmp_path)
+        assert found.uem_server is not None
+        assert found.agent.uem.push_tls is not None
+        shown = json.loads(portal.render(tree)[portal.FILE].text)["tls"]
+        pairs = [
+            (one.certificate, one.key) for one in (found.gateway.tls, found.uem_server.tls, found.agent.uem.push_tls)
+        ]
+        files = [file for pair in (*pairs, (shown["certificate"], shown["key"])) for file in pair]
+        assert len(set(files)) == len(files) == 8
+
+
 def test_settings_that_are_not_said_are_the_data_planes_own_defaults(trees: dict[str, Tree], tmp_path: Path) -> None:
     """Each default is stated once, in `sentry_runtime.settings`."""
-    assert runtime(trees["lab"], tmp_path).gateway.limits == runtime_settings.Limits()
+    gateway_settings = runtime(trees["lab"], tmp_path).gateway
+    assert gateway_settings.limits == runtime_settings.Limits()
+    assert gateway_settings.routing == runtime_settings.Routing()
 
 
 def test_every_optional_setting_reaches_the_data_plane(trees: dict[str, Tree], tmp_path: Path) -> None:
@@ -106,6 +124,24 @@ def test_every_optional_setting_reaches_the_data_plane(trees: dict[str, Tree], t
     assert (exchange.tls.trust, exchange.tls.maximum) == ("/etc/ssl/certs/ca-certificates.crt", "1.3")
     assert (plain.tls, plain.server_name, plain.port) == (None, None, 80)
     assert private.server_name == "mail.internal"
+    assert [(one.verify, one.priority) for one in found.gateway.backends] == [
+        ("log", 1),
+        ("strict", 10),
+        ("strict", 10),
+    ]
+    routing = found.gateway.routing
+    assert (routing.scheduling, routing.default) == ("priority", ("exchange", "plain"))
+    assert routing.domains == {"example.org": ("exchange",), "example.net": ("private", "plain")}
+    assert routing.passive == PassiveHealth(failures=5, window_seconds=60.0, dead_seconds=120.0)
+    assert routing.active == ActiveHealth(interval_seconds=30.0, timeout_seconds=2.0, rise=1, fall=2)
+    assert routing.redirects.hosts == ("mail2.example.org", ".outlook.example")
+    assert routing.redirects.networks == ("198.51.100.0/24", "2001:db8:7::/48")
+
+
+def test_checks_can_be_turned_off(lab_with: LabWith, tmp_path: Path) -> None:
+    """Then there are none, whatever their other settings say."""
+    tree = lab_with(lambda held: held["backends"].update(active_health={"enabled": False, "rise": 5}))
+    assert runtime(tree, tmp_path).gateway.routing.active is None
 
 
 def test_a_policy_is_set_by_the_data_planes_own_fields(trees: dict[str, Tree], tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What the real mail servers of this room have in common: each is a guest on a network that only it and this machine share.
+
+They need no appliance: the gateway under test runs on this machine. Several checkouts may run their guests at once: each takes
+a network of its own, 10.98.16.0/24 to 10.98.255.0/24. The lab's are 10.98.1.0/24 to 10.98.3.0/24.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+from string import ascii_letters
+
+from images import guest as guests
+from images import network
+from images.guest import Guest
+from images.network import Link
+from images.paths import Layout
+from images.run import run
+from tests.e2e.mailserver.server import ALICE
+from tests.gateway.stand import Certificates
+
+SERVER_NAME = "backend.lab.test"  # what their certificate says
+KINDS = ("horde", "sogo")
+INSIDE = "backend0"  # the guest's end
+_FIRST, _NETWORKS = 16, 240
+
+
+def free_link(kind: str, layout: Layout) -> Link:
+    """A network that nobody on this machine uses: always the same one for a checkout, unless that is taken."""
+    said = f"{kind}{layout.build.resolve()}".encode()
+    first = int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
+    for step in range(_NETWORKS):
+        number = _FIRST + (first + step) % _NETWORKS
+        if not any(network.exists(f"{one}{number}") for one in KINDS):
+            return Link(f"{kind}{number}", INSIDE, f"10.98.{number}.1", f"10.98.{number}.2")
+    raise guests.GuestError(f"all {_NETWORKS} networks of mail servers are taken; end those that nobody needs")
+
+
+def address(guest: Guest) -> str:
+    """Where the guest is reached."""
+    (interface,) = guest.interfaces
+    return f"10.98.{interface.lstrip(ascii_letters)}.2"
+
+
+def certify(root: Path, certificates: Certificates) -> None:
+    """Give it the certificate of `SERVER_NAME`."""
+    for path, name in zip(certificates.pair("backend"), ("mail.pem", "mail.key"), strict=True):
+        shutil.copy(path, root / "etc/mailserver" / name)
+
+
+def serves(place: str, certificates: Certificates, port: int = 443) -> bool:
+    """Whether a user can log in over ActiveSync."""
+    code = run(
+        ["curl", "--silent", "--max-time", "20", "--output", "/dev/null", "--write-out", "%{http_code}",
+         "--cacert", certificates.ca, "--resolve", f"{SERVER_NAME}:{port}:{place}",
+         "--user", f"{ALICE.user}:{ALICE.password}", "--request", "OPTIONS",
+         f"https://{SERVER_NAME}:{port}/Microsoft-Server-ActiveSync"],
+        check=False,
+    )  # fmt: skip
+    return code.stdout == "200"
