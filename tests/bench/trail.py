@@ -1,0 +1,50 @@
+"""`python -m tests.bench.trail SOCKET CONTROL`: takes the audit lines of all proxies, as rsyslog would, and counts them."""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tests.bench import remote
+
+DATAGRAM_BYTES = 8_192
+BUFFER_BYTES = 8 * 1_048_576  # a reader that shares its core with the load is late at times
+KEPT_BYTES = 400  # of the last line, for the one that judges whether all write the same
+
+
+class Reader:
+    """Counts; keeps the last line."""
+
+    def __init__(self, path: str) -> None:
+        self.lines = 0
+        self.last = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self._socket.bind(path)
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def handle(self, word: str, number: int) -> int:
+        """How many lines have come."""
+        del word, number
+        return self.lines
+
+    def _read(self) -> None:
+        try:
+            for _ in range(100):
+                self.last = self._socket.recv(DATAGRAM_BYTES)
+                self.lines += 1
+        except BlockingIOError:
+            pass
+
+
+async def main(path: str, control: Path) -> None:
+    """Read until killed."""
+    reader = Reader(path)
+    await remote.serve(control, reader.handle)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], Path(sys.argv[2])))
