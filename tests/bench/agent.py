@@ -104,7 +104,6 @@ async def main(socket: str, folder: str, control_path: Path, known: int, blocked
     desk.fill(known, blocked)
     await desk.server.start()
     await remote.serve(control_path, desk.handle)
-    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

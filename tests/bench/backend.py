@@ -9,6 +9,7 @@ import re
 import ssl
 import sys
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -72,8 +73,7 @@ class Connection(asyncio.Protocol):
         self._command = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._desk.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -130,9 +130,9 @@ async def main(port: int, control: Path, pair: list[str]) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*pair)
     loop = asyncio.get_running_loop()
-    await loop.create_server(lambda: Connection(desk), "127.0.0.1", port, ssl=context, backlog=4_096)
-    await remote.serve(control, desk.handle)
-    await asyncio.Event().wait()
+    server = await loop.create_server(lambda: Connection(desk), "127.0.0.1", port, ssl=context, backlog=4_096)
+    async with server:
+        await remote.serve(control, desk.handle)
 
 
 if __name__ == "__main__":

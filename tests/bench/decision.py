@@ -7,6 +7,7 @@ that stay. A service that did anything of what the gateway does besides would on
 import asyncio
 import sys
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -35,8 +36,7 @@ class Connection(asyncio.Protocol):
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         self._head += data
@@ -47,8 +47,8 @@ class Connection(asyncio.Protocol):
 
 async def main(path: str, allowed: frozenset[bytes]) -> None:
     """Serve until killed."""
-    await asyncio.get_running_loop().create_unix_server(lambda: Connection(allowed), path, backlog=4_096)
-    await asyncio.Event().wait()
+    server = await asyncio.get_running_loop().create_unix_server(lambda: Connection(allowed), path, backlog=4_096)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The peers, as data: which program with which configuration, and what runs beside it."""
 
+import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tests.bench.program import Program
 from tests.bench.proxy import Proxy, new_folder, takes_connections
 from tests.bench.stage import ADDRESS, Stage, free_port
 
+SPARE_DESCRIPTORS = 500  # beside two for each connection: listeners, logs, events
 CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 
@@ -50,6 +52,7 @@ PEERS = {
 
 def configuration(peer: Peer, stage: Stage, proxy: Proxy, workers: int) -> str:
     """The text of its configuration file."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(CONFIGURATIONS),
         undefined=jinja2.StrictUndefined,
@@ -66,6 +69,8 @@ def configuration(peer: Peer, stage: Stage, proxy: Proxy, workers: int) -> str:
         ca=stage.ca,
         certificate=stage.pair.certificate,
         cipher=stage.cipher,
+        connections=(descriptors - SPARE_DESCRIPTORS) // 2,
+        descriptors=descriptors,
         decision=proxy.folder / "decision.sock",
         entries=stage.entries,
         folder=proxy.folder,

@@ -13,10 +13,11 @@ PASSWORD = "bench-pa55word"
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One device and its user."""
+    """One device and its user; `version` of the protocol says in which way it is refused (before 14.0: 403)."""
 
     device: str
     user: str
+    version: str = "14.1"
 
     @property
     def entry(self) -> str:
@@ -36,7 +37,7 @@ class Phone:
         return {
             "Host": HOST,
             "User-Agent": "Apple-iPhone10C1/1501.100",
-            "MS-ASProtocolVersion": "14.1",
+            "MS-ASProtocolVersion": self.version,
             "Content-Type": "application/vnd.ms-sync.wbxml",
             "Authorization": self.authorization,
         }
@@ -54,8 +55,8 @@ def known(number: int) -> Phone:
 
 
 def blocked(number: int) -> Phone:
-    """One that is refused: the gateway knows it as blocked, the peers do not know it."""
-    return Phone(f"BLOCKED{number:07}", f"blocked{number:07}@lab.test")
+    """One that is refused: the gateway knows it as blocked, the peers do not know it. It is of an age that all answer alike."""
+    return Phone(f"BLOCKED{number:07}", f"blocked{number:07}@lab.test", "12.1")
 
 
 def stranger(number: int) -> Phone:

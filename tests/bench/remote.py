@@ -15,7 +15,7 @@ PATIENCE = 120.0
 
 
 async def serve(path: Path, handle: Handler) -> None:
-    """Answer on this socket from now on."""
+    """Answer on this socket until the process is killed."""
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         word, number = json.loads(await reader.readline())
@@ -24,7 +24,8 @@ async def serve(path: Path, handle: Handler) -> None:
         await writer.drain()
         writer.close()
 
-    await asyncio.start_unix_server(one, path, limit=LINE_BYTES)
+    server = await asyncio.start_unix_server(one, path, limit=LINE_BYTES)
+    await server.serve_forever()
 
 
 def ask(path: Path, word: str, number: int = 0) -> int:

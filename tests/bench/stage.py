@@ -3,6 +3,7 @@
 import itertools
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,12 @@ class Stage:
     def lines(self) -> int:
         """How many audit lines have come."""
         return remote.ask(self.reader, "lines")
+
+    def last_line(self) -> str:
+        """The last of them."""
+        time.sleep(0.1)  # the gateway sends them in batches
+        remote.ask(self.reader, "keep")
+        return self.trail.with_suffix(".last").read_text(errors="replace")
 
 
 def free_port() -> int:

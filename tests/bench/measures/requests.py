@@ -5,8 +5,8 @@ import time
 from tests.bench import phones, procfs, wrk
 from tests.bench.contest import Sample, Setting
 
-WARM_SECONDS = 1.5  # handshakes and first contacts with the backend are over
-TAIL_SECONDS = 0.5  # wrk goes on so long, so that the window ends before the load does
+WARM_ANSWERS = 4  # to each connection, before it counts: handshakes and first contacts with the backend are over
+WARM_SECONDS = 60.0  # in which they must have come
 
 
 class UnfairError(RuntimeError):
@@ -16,9 +16,9 @@ class UnfairError(RuntimeError):
 def per_request(setting: Setting, load: wrk.Load) -> Sample:
     """Seconds of CPU time of all of the proxy's processes for one request that the backend has served."""
     stage, proxy = setting.stage, setting.proxy
-    whole = WARM_SECONDS + setting.seconds + TAIL_SECONDS
-    with wrk.running(load, proxy.port, proxy.folder, whole) as outcome:
-        time.sleep(WARM_SECONDS)
+    warm = stage.served() + WARM_ANSWERS * load.connections
+    with wrk.running(load, proxy.port, proxy.folder) as outcome:
+        _until(setting, warm)
         served, cpu, began = stage.served(), proxy.cpu_seconds(), time.monotonic()
         by_process = {pid: procfs.cpu_seconds(pid) for pid in proxy.pids()}
         time.sleep(setting.seconds)
@@ -45,12 +45,20 @@ def refused(setting: Setting) -> Sample:
     stage, proxy = setting.stage, setting.proxy
     load = wrk.Load([phones.blocked(number) for number in range(wrk.CONNECTIONS)])
     served, cpu = stage.served(), proxy.cpu_seconds()
-    with wrk.running(load, proxy.port, proxy.folder, setting.seconds + WARM_SECONDS) as outcome:
-        pass
+    with wrk.running(load, proxy.port, proxy.folder) as outcome:
+        time.sleep(setting.seconds)
     cpu = proxy.cpu_seconds() - cpu
     if outcome.failed or outcome.refused != outcome.requests or stage.served() - served > 5:
         raise UnfairError(f"{proxy.name}: {outcome} of requests that all had to be refused\n{_said(setting)}")
     return Sample(cpu / outcome.requests, {"rate": outcome.rate})
+
+
+def _until(setting: Setting, served: int) -> None:
+    end = time.monotonic() + WARM_SECONDS
+    while setting.stage.served() < served:
+        if time.monotonic() > end:
+            raise UnfairError(f"{setting.proxy.name} did not come up to speed within {WARM_SECONDS:g} s\n{_said(setting)}")
+        time.sleep(0.1)
 
 
 def _said(setting: Setting) -> str:
