@@ -4,7 +4,6 @@ The device list, the socket and the announcements are the agent's own; what a UE
 which the list begins, and of each stranger that it may pass.
 """
 
-import asyncio
 import sys
 import time
 from collections.abc import Iterable

@@ -53,7 +53,9 @@ def visit(port: int, context: ssl.SSLContext, phone: Phone, length: int) -> None
             raise UnexpectedAnswerError(f"200 is expected; found {answer[:80]!r}")
 
 
-def visits(port: int, context: ssl.SSLContext, phones: Sequence[Phone], count: int, *, at_once: int, length: int) -> None:
+def visits(
+    port: int, context: ssl.SSLContext, phones: Sequence[Phone], count: int, *, at_once: int, length: int
+) -> None:
     """So many visits, `at_once` of them at a time."""
     with ThreadPoolExecutor(at_once) as pool:
         for _ in pool.map(lambda number: visit(port, context, phones[number % len(phones)], length), range(count)):
@@ -79,7 +81,9 @@ class Holding:
             events = poll.poll(max(0.0, end - time.monotonic()), 256)
             now = time.monotonic()
             if not events:
-                raise UnexpectedAnswerError(f"{count} devices had to hear something; {len(times)} have within {PATIENCE:g} s")
+                raise UnexpectedAnswerError(
+                    f"{count} devices had to hear something; {len(times)} have within {PATIENCE:g} s"
+                )
             for descriptor, _ in events:
                 poll.unregister(descriptor)
                 times.append(now)

@@ -12,8 +12,12 @@ def split(cores: Iterable[int]) -> tuple[frozenset[int], frozenset[int]]:
     """The proxy's core, and those of load and backend. Raises `TooFewCoresError`."""
     first, *others = sorted(cores)
     if not others:
-        raise TooFewCoresError(f"one core for the proxy and one for the load are needed; this process may run on {first} alone")
+        raise TooFewCoresError(
+            f"one core for the proxy and one for the load are needed; this process may run on {first} alone"
+        )
     return frozenset({first}), frozenset(others)
 
 
-PROXY, LOAD = split(os.sched_getaffinity(0)) if len(os.sched_getaffinity(0)) > 1 else (frozenset[int](), frozenset[int]())
+PROXY, LOAD = (
+    split(os.sched_getaffinity(0)) if len(os.sched_getaffinity(0)) > 1 else (frozenset[int](), frozenset[int]())
+)

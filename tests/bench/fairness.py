@@ -41,4 +41,6 @@ def _expect(stage: Stage, proxy: Proxy, phone: phones.Phone, status: int) -> Non
         peer.sendall(phone.head("Sync", phones.BODY_BYTES) + b"x" * phones.BODY_BYTES)
         found = clients.status(peer.recv(65_536))
         if found != status:
-            raise UnfairError(f"{proxy.name}: {status} is the answer to {phone.device}; found {found}: {stage.last_line()}")
+            raise UnfairError(
+                f"{proxy.name}: {status} is the answer to {phone.device}; found {found}: {stage.last_line()}"
+            )

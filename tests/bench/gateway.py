@@ -62,13 +62,13 @@ def run(stage: Stage, workers: int = 1) -> Iterator[Proxy]:
         file.write_bytes(msgspec.json.encode(whole))
         proxy.agent = agent_control = proxy.folder / "agent.control"
         counts = [str(stage.plan.devices), str(BLOCKED)]
-        arguments = [whole.paths.agent_socket, whole.paths.devices, agent_control, *counts]
+        arguments: list[str | Path] = [whole.paths.agent_socket, whole.paths.devices, agent_control, *counts]
         agent = stack.enter_context(Program.module("tests.bench.agent", arguments, LOAD, proxy.folder))
         agent.until(lambda: remote.is_there(agent_control), "the device list is filled")
         notify = proxy.folder / "notify"
         peer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
         peer.bind(str(notify))
-        argv = [sys.executable, "-m", "sentry_runtime.gateway", "--settings", file]
+        argv: list[str | Path] = [sys.executable, "-m", "sentry_runtime.gateway", "--settings", file]
         environment = {"NOTIFY_SOCKET": str(notify)}
         program = stack.enter_context(Program.start(NAME, argv, PROXY, proxy.folder / "log", environment))
         proxy.programs.append(program)

@@ -27,13 +27,25 @@ def quantile(values: list[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def run(url: str, phone: Phone, length: int, folder: Path, *, connections: int, rate: float, seconds: float) -> list[float]:
+def run(
+    url: str, phone: Phone, length: int, folder: Path, *, connections: int, rate: float, seconds: float
+) -> list[float]:
     """The seconds of each request of a POST at `rate` a second, spread over the connections."""
     body, log = folder / "h2load.body", folder / "h2load.log"
     body.write_bytes(b"x" * length)
     log.unlink(missing_ok=True)
     fields = [word for name, value in phone.headers().items() for word in ("-H", f"{name}: {value}")]
-    argv = ["taskset", "--cpu-list", ",".join(map(str, sorted(LOAD))), "h2load", "--h1", f"-c{connections}", "-t1", "-m1"]
+    argv = [
+        "taskset",
+        "--cpu-list",
+        ",".join(map(str, sorted(LOAD))),
+        "h2load",
+        "--h1",
+        f"-c{connections}",
+        "-t1",
+        "-m1",
+        "--groups=P-256",
+    ]
     argv += [f"--rps={rate / connections:.2f}", f"-D{seconds:g}", f"--log-file={log}", f"-d{body}", *fields]
     ended = subprocess.run(
         [*argv, url + phone.path("Sync")], capture_output=True, text=True, timeout=seconds + GRACE, check=False

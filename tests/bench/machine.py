@@ -35,14 +35,14 @@ def describe() -> dict[str, str]:
     return facts | {name: _package(name) for name in _PACKAGES}
 
 
-def _version(argv: tuple[str, ...], pattern: str) -> str:
-    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
-    found = re.search(pattern, ended.stdout + ended.stderr)
-    return found[1] if found else "unknown"
-
-
 def _package(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _version(argv: tuple[str, ...], pattern: str) -> str:
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
+    found = re.search(pattern, ended.stdout + ended.stderr)
+    return found[1] if found else "unknown"

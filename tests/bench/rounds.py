@@ -43,7 +43,5 @@ def result(measure: Measure, rounds: Sequence[Round]) -> dict[str, object]:
         "ours": middle(rounds, "ours"),
         "peers": {peer: middle(rounds, peer) for peer in peers},
         "ratio": {peer: ratio(rounds, peer) for peer in peers},
-        "rounds": [
-            {name: {"value": sample.value, **sample.notes} for name, sample in one.items()} for one in rounds
-        ],
+        "rounds": [{name: {"value": sample.value, **sample.notes} for name, sample in one.items()} for one in rounds],
     }

@@ -1,40 +1,36 @@
 """`python -m tests.bench.run`: the run itself, inside the tree."""
 
 import argparse
-import json
 import os
 import resource
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.bench import fairness, gateway, machine, peers, pki, rounds
+import msgspec
+
+from tests.bench import fairness, gateway, machine, page, peers, pki, plot, rounds
 from tests.bench.contest import Measure, Sample, Setting
-from tests.bench.cores import LOAD
+from tests.bench.contestants import contestant, workers_of
+from tests.bench.cores import LOAD, split
+from tests.bench.growth import grow
 from tests.bench.measures import requests
-from tests.bench.proxy import Proxy
 from tests.bench.stage import Plan, Stage, stage
-from tests.bench.table import MEASURES, ONE_WORKER
+from tests.bench.table import MEASURES
 
 BUILD = Path("build")
+PAGE = Path("docs/performance.md")
 DESCRIPTORS = 65_536  # 8,000 held Pings are 16,000 of a proxy's; what is allowed may be fewer
+GROWTH = "growth"
+NAMES = ",".join([*(measure.name for measure in MEASURES), GROWTH])
+ROUNDS, SECONDS = 5, 5.0  # of a run that is worth publishing
 
 
-@contextmanager
-def contestant(name: str, on: Stage, workers: int = 1) -> Iterator[Proxy]:
-    """A fresh proxy of this name."""
-    if name in (gateway.NAME, ONE_WORKER):
-        with gateway.run(on, workers) as proxy:
-            yield proxy
-    else:
-        with peers.run(peers.PEERS[name], on, workers) as proxy:
-            yield proxy
-
-
-def workers_of(measure: Measure, name: str) -> int:
-    """Two where the measure compares us with ourselves with one."""
-    return 2 if name == gateway.NAME and ONE_WORKER in measure.bars else 1
+def say(line: str) -> None:
+    """A line for whoever waits, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def sample(measure: Measure, name: str, on: Stage, seconds: float, peak: float) -> Sample:
@@ -42,7 +38,7 @@ def sample(measure: Measure, name: str, on: Stage, seconds: float, peak: float) 
     with contestant(name, on, workers_of(measure, name)) as proxy:
         taken = measure.take(Setting(on, proxy, seconds, peak))
     notes = ", ".join(f"{key} {value:.4g}" for key, value in taken.notes.items())
-    print(f"    {measure.name:10} {name:11} {taken.value:.6g}  ({notes})", flush=True)
+    say(f"    {name:11} {page.shown(taken.value, measure.unit):>10}  {notes}")
     return taken
 
 
@@ -52,51 +48,89 @@ def peak_of(on: Stage, seconds: float) -> float:
         return requests.decided(Setting(on, proxy, seconds, 0.0)).notes["rate"]
 
 
+def compare(on: Stage, chosen: Sequence[Measure], count: int, seconds: float) -> dict[str, Any]:
+    """These measures with the stage's key, each as `build/bench.json` has it."""
+    for name in (gateway.NAME, *peers.PEERS):
+        with contestant(name, on) as proxy:
+            fairness.check(on, proxy)
+    peak = peak_of(on, seconds) if any(measure.needs_peak for measure in chosen) else 0.0
+    results = {}
+    for measure in chosen:
+        say(f"==> {on.plan.key}: {measure.about}")
+        played = rounds.play(
+            measure.contestants,
+            count,
+            lambda name, it=measure: sample(it, name, on, seconds, peak),  # type: ignore[misc]
+        )
+        name = measure.name if on.plan.key == "rsa2048" else f"{measure.name}_{on.plan.key}"
+        results[name] = rounds.result(measure, played)
+        say(f"    ratio: {results[name]['ratio']}")
+    return results
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
-    names = ",".join(measure.name for measure in MEASURES)
     parser = argparse.ArgumentParser(prog="bench", description="The gateway beside its peers.")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each measure (default: 5)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each figure (default: 5)")
-    parser.add_argument("--measures", default=names, help=f"which (default: {names})")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help=f"interleaved rounds of each measure (default: {ROUNDS})"
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of each figure (default: {SECONDS:g})")
+    parser.add_argument("--measures", default=NAMES, help=f"which (default: {NAMES})")
     parser.add_argument("--keys", default=",".join(pki.KEYS), help="of the certificate (default: both)")
-    parser.add_argument("--devices", type=int, default=100_000, help="that are known (default: 100000)")
-    parser.add_argument("--backend-tls", action="store_true", help="the backend speaks TLS too")
+    parser.add_argument("--backend", choices=("plain", "tls"), default="plain", help="how the backend is spoken to")
+    parser.add_argument("--publish", action="store_true", help="into docs/performance.md, though it is not a whole run")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run what is asked for, and write down what came of it."""
     wanted = parse(arguments)
+    split(os.sched_getaffinity(0))
     os.sched_setaffinity(0, LOAD)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, DESCRIPTORS), most))
     BUILD.mkdir(exist_ok=True)
-    results: dict[str, object] = {}
-    for key in wanted.keys.split(","):
-        with stage(Plan(key, wanted.devices, wanted.backend_tls)) as on:
-            results |= compare(on, wanted)
-            (BUILD / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
-    (BUILD / "bench-machine.json").write_text(json.dumps(machine.describe(), indent=1) + "\n")
+    named = wanted.measures.split(",")
+    chosen = [measure for measure in MEASURES if measure.name in named]
+    results: dict[str, Any] = {}
+    for key in pki.KEYS:
+        if key in wanted.keys.split(",") and chosen:
+            with stage(Plan(key, backend_tls=wanted.backend == "tls")) as on:
+                results |= compare(on, chosen, wanted.rounds, wanted.seconds)
+            write("bench.json", results)
+    charts = list(grow(pki.KEYS[0], wanted.seconds, lambda line: say(f"    {line}"))) if GROWTH in named else []
+    write("bench-growth.json", charts)
+    whole = charts and len(chosen) == len(MEASURES) and set(wanted.keys.split(",")) == set(pki.KEYS)
+    published = bool(whole and wanted.rounds >= ROUNDS) or wanted.publish
+    publish(page.Run(command(wanted), machine.describe(), results, charts), PAGE if published else BUILD / PAGE.name)
     return 0
 
 
-def compare(on: Stage, wanted: argparse.Namespace) -> dict[str, object]:
-    """All measures with one key."""
-    chosen = [measure for measure in MEASURES if measure.name in wanted.measures.split(",")]
-    for name in (gateway.NAME, *peers.PEERS):
-        with contestant(name, on) as proxy:
-            fairness.check(on, proxy)
-    peak = peak_of(on, wanted.seconds) if any(measure.needs_peak for measure in chosen) else 0.0
-    results = {}
-    for measure in chosen:
-        print(f"==> {on.plan.key}: {measure.about}", flush=True)
-        played = rounds.play(
-            measure.contestants, wanted.rounds, lambda name, it=measure: sample(it, name, on, wanted.seconds, peak)
-        )
-        name = measure.name if on.plan.key == "rsa2048" else f"{measure.name}_{on.plan.key}"
-        results[name] = rounds.result(measure, played)
-    return results
+def write(name: str, content: object) -> None:
+    """A file below `build/`."""
+    (BUILD / name).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+def command(wanted: argparse.Namespace) -> str:
+    """How to make such a run again."""
+    given = {
+        "ROUNDS": (wanted.rounds, ROUNDS),
+        "SECONDS_OF_EACH": (wanted.seconds, SECONDS),
+        "MEASURES": (wanted.measures, NAMES),
+    }
+    given |= {"KEYS": (wanted.keys, ",".join(pki.KEYS)), "BACKEND": (wanted.backend, "plain")}
+    return " ".join(["make bench", *(f"{name}={value}" for name, (value, usual) in given.items() if value != usual)])
+
+
+def publish(run: page.Run, place: Path) -> None:
+    """Put the run into the page, or a page of its own where it is not to be published; with its pictures."""
+    write("bench-machine.json", {"command": run.command, **run.machine})
+    folder = place.parent / page.PLOTS
+    folder.mkdir(exist_ok=True)
+    for chart in run.charts:
+        (folder / f"{chart.name}.svg").write_text(plot.svg(chart))
+    place.write_text(page.put(PAGE.read_text(), page.page(run, MEASURES)))
+    say(f"==> {place}")
 
 
 if __name__ == "__main__":

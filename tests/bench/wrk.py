@@ -16,7 +16,6 @@ CONNECTIONS = 64
 LONGEST_SECONDS = 600
 GRACE = 30.0  # in which it must have ended when told to
 
-# Each thread has one connection, and so each connection has a device of its own, as it has in life.
 _SCRIPT = """local heads = {{
 {heads}
 }}
@@ -28,7 +27,7 @@ function setup(thread)
 end
 function init(args)
   local mine = {{}}
-  for index = number + 1, #heads, {connections} do mine[#mine + 1] = heads[index] .. body end
+  for index = number + 1, #heads, {threads} do mine[#mine + 1] = heads[index] .. body end
   requests, turn = mine, 0
 end
 function request()
@@ -45,12 +44,21 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked: by whom, what, and with how long a body. With more phones than connections each connection takes turns."""
+    """What is asked: by whom, what, and with how long a body.
+
+    Each of the `threads` takes turns among every so manieth of the phones; without a number there is a thread for each
+    connection, so that each connection has a device of its own, as it has in life.
+    """
 
     phones: Sequence[Phone]
     command: str = "Sync"
     length: int = 200
     connections: int = CONNECTIONS
+    threads: int = 0
+
+    @property
+    def thread_count(self) -> int:
+        return self.threads or self.connections
 
 
 @dataclass(slots=True)
@@ -76,7 +84,7 @@ def lua(text: bytes) -> str:
 def script(load: Load) -> str:
     """wrk's script for this load."""
     heads = ",\n".join(lua(phone.head(load.command, load.length)) for phone in load.phones)
-    return _SCRIPT.format(heads=heads, length=load.length, connections=load.connections)
+    return _SCRIPT.format(heads=heads, length=load.length, threads=load.thread_count)
 
 
 def parse(output: str) -> Outcome:
@@ -93,7 +101,14 @@ def running(load: Load, port: int, folder: Path) -> Iterator[Outcome]:
     path = folder / "wrk.lua"
     path.write_text(script(load))
     outcome = Outcome()
-    argv = ["taskset", "--cpu-list", ",".join(map(str, sorted(LOAD))), "wrk", f"-t{load.connections}", f"-c{load.connections}"]
+    argv = [
+        "taskset",
+        "--cpu-list",
+        ",".join(map(str, sorted(LOAD))),
+        "wrk",
+        f"-t{load.thread_count}",
+        f"-c{load.connections}",
+    ]
     argv += [f"-d{LONGEST_SECONDS}s", "--timeout", "30s", "-s", str(path), f"https://127.0.0.1:{port}/"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:

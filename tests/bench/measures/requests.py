@@ -1,6 +1,7 @@
 """CPU time of one request, on connections that stay."""
 
 import time
+from collections.abc import Callable
 
 from tests.bench import phones, procfs, wrk
 from tests.bench.contest import Sample, Setting
@@ -16,9 +17,8 @@ class UnfairError(RuntimeError):
 def per_request(setting: Setting, load: wrk.Load) -> Sample:
     """Seconds of CPU time of all of the proxy's processes for one request that the backend has served."""
     stage, proxy = setting.stage, setting.proxy
-    warm = stage.served() + WARM_ANSWERS * load.connections
     with wrk.running(load, proxy.port, proxy.folder) as outcome:
-        _until(setting, warm)
+        _warm(setting, load, stage.served)
         served, cpu, began = stage.served(), proxy.cpu_seconds(), time.monotonic()
         by_process = {pid: procfs.cpu_seconds(pid) for pid in proxy.pids()}
         time.sleep(setting.seconds)
@@ -26,7 +26,9 @@ def per_request(setting: Setting, load: wrk.Load) -> Sample:
         spent = {pid: procfs.cpu_seconds(pid) - before for pid, before in by_process.items()}
     if outcome.failed or outcome.refused or not served:
         raise UnfairError(f"{proxy.name}: {outcome} of requests that all had to be answered with 200\n{_said(setting)}")
-    return Sample(cpu / served, {"rate": served / seconds, "busy": cpu / seconds, "spread": spread(list(spent.values()))})
+    return Sample(
+        cpu / served, {"rate": served / seconds, "busy": cpu / seconds, "spread": spread(list(spent.values()))}
+    )
 
 
 def spread(spent: list[float]) -> float:
@@ -46,6 +48,7 @@ def refused(setting: Setting) -> Sample:
     load = wrk.Load([phones.blocked(number) for number in range(wrk.CONNECTIONS)])
     served, cpu = stage.served(), proxy.cpu_seconds()
     with wrk.running(load, proxy.port, proxy.folder) as outcome:
+        _warm(setting, load, stage.lines)
         time.sleep(setting.seconds)
     cpu = proxy.cpu_seconds() - cpu
     if outcome.failed or outcome.refused != outcome.requests or stage.served() - served > 5:
@@ -53,11 +56,14 @@ def refused(setting: Setting) -> Sample:
     return Sample(cpu / outcome.requests, {"rate": outcome.rate})
 
 
-def _until(setting: Setting, served: int) -> None:
+def _warm(setting: Setting, load: wrk.Load, count: Callable[[], int]) -> None:
+    enough = count() + WARM_ANSWERS * load.connections
     end = time.monotonic() + WARM_SECONDS
-    while setting.stage.served() < served:
+    while count() < enough:
         if time.monotonic() > end:
-            raise UnfairError(f"{setting.proxy.name} did not come up to speed within {WARM_SECONDS:g} s\n{_said(setting)}")
+            raise UnfairError(
+                f"{setting.proxy.name} did not come up to speed within {WARM_SECONDS:g} s\n{_said(setting)}"
+            )
         time.sleep(0.1)
 
 
