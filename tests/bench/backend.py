@@ -17,8 +17,9 @@ from tests.bench import phones, remote
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _COMMAND = re.compile(rb"^(?:POST [^ ]*[?&]Cmd=([A-Za-z]+)|OPTIONS)")
+MARK = b"MS-Server-ActiveSync: 15.2"  # by which its answers are told from a proxy's own
 _HEAD = (
-    "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.ms-sync.wbxml\r\nMS-Server-ActiveSync: 15.2\r\n"
+    "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.ms-sync.wbxml\r\n" + MARK.decode() + "\r\n"
     "MS-ASProtocolVersions: 2.5,12.1,14.1,16.1\r\nCache-Control: private\r\nContent-Length: {}\r\n\r\n"
 )
 

@@ -49,14 +49,19 @@ class Phone:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+OLD = (
+    "12.1"  # the last version whose refusals are HTTP errors, as the peers' are; later ones get 200 with a WBXML status
+)
+
+
 def known(number: int) -> Phone:
     """One that is known, and allowed."""
     return Phone(f"KNOWN{number:07}", f"user{number:07}@lab.test")
 
 
 def blocked(number: int) -> Phone:
-    """One that is refused: the gateway knows it as blocked, the peers do not know it. It is of an age that all answer alike."""
-    return Phone(f"BLOCKED{number:07}", f"blocked{number:07}@lab.test", "12.1")
+    """One that is refused: the gateway knows it as blocked, the peers do not know it."""
+    return Phone(f"BLOCKED{number:07}", f"blocked{number:07}@lab.test", OLD)
 
 
 def stranger(number: int) -> Phone:
