@@ -4,6 +4,7 @@ wrk resumes TLS sessions, which devices that come back after hours do not; neith
 each has ended.
 """
 
+import re
 import select
 import socket
 import ssl
@@ -18,6 +19,7 @@ from tests.bench.phones import Phone
 from tests.bench.stage import ADDRESS
 
 PATIENCE = 30.0
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 PER_SOURCE = 1_500  # connections from one address: below the gateway's limit of 2,000, as a carrier's NAT would have
 
 
@@ -44,11 +46,29 @@ def status(answer: bytes) -> int:
     return int(answer[9:12])
 
 
+def response(peer: ssl.SSLSocket) -> bytes:
+    """A whole response: what comes until its body has the length that its head says. Raises `UnexpectedAnswerError`."""
+    got = b""
+    while not complete(got):
+        more = peer.recv(65_536)
+        if not more:
+            raise UnexpectedAnswerError(f"the connection has ended after {got[:80]!r}")
+        got += more
+    return got
+
+
+def complete(got: bytes) -> bool:
+    """Whether this is all of a response with a Content-Length."""
+    head, end, body = got.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return bool(end) and len(body) >= int(length[1] if length else 0)
+
+
 def visit(port: int, context: ssl.SSLContext, phone: Phone, length: int) -> None:
     """Come anew, ask once, go. Raises `UnexpectedAnswerError`."""
     with connect(port, context, source(0)) as peer:
         peer.sendall(phone.head("Sync", length) + b"x" * length)
-        answer = peer.recv(65_536)
+        answer = response(peer)
         if status(answer) != 200:
             raise UnexpectedAnswerError(f"200 is expected; found {answer[:80]!r}")
 

@@ -39,7 +39,7 @@ def _check_tls(stage: Stage, proxy: Proxy) -> None:
 def _expect(stage: Stage, proxy: Proxy, phone: phones.Phone, status: int) -> None:
     with clients.connect(proxy.port, client_context(stage), clients.source(0)) as peer:
         peer.sendall(phone.head("Sync", phones.BODY_BYTES) + b"x" * phones.BODY_BYTES)
-        found = clients.status(peer.recv(65_536))
+        found = clients.status(clients.response(peer))
         if found != status:
             raise UnfairError(
                 f"{proxy.name}: {status} is the answer to {phone.device}; found {found}: {stage.last_line()}"

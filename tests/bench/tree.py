@@ -47,14 +47,14 @@ def prepare(folder: Path) -> Path:
 
 
 def enter(root: Path, arguments: list[str]) -> None:
-    """Become the run inside the tree: its own mounts and processes, which all end with it; the network is the machine's."""
+    """Become the run inside the tree: its own mounts, processes, which all end with it, and loopback."""
     os.execvp("unshare", _argv(root, arguments))  # noqa: S606 - no shell is wanted
 
 
 def _argv(root: Path, arguments: list[str]) -> list[str]:
     python = REPO / ".venv/bin/python"
     inner = [str(python), "-m", "tests.bench.inside", str(root), *arguments]
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--", *inner]
+    return ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL", "--", *inner]
 
 
 def _put_wheel(root: Path, wheels: Path) -> None:

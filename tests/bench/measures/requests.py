@@ -19,10 +19,11 @@ def per_request(setting: Setting, load: wrk.Load) -> Sample:
     stage, proxy = setting.stage, setting.proxy
     with wrk.running(load, proxy.port, proxy.folder) as outcome:
         _warm(setting, load, stage.served)
-        served, cpu, began = stage.served(), proxy.cpu_seconds(), time.monotonic()
+        served, lines, cpu, began = stage.served(), stage.lines(), proxy.cpu_seconds(), time.monotonic()
         by_process = {pid: procfs.cpu_seconds(pid) for pid in proxy.pids()}
         time.sleep(setting.seconds)
-        served, cpu, seconds = stage.served() - served, proxy.cpu_seconds() - cpu, time.monotonic() - began
+        served, lines = stage.served() - served, stage.lines() - lines
+        cpu, seconds = proxy.cpu_seconds() - cpu, time.monotonic() - began
         spent = {pid: procfs.cpu_seconds(pid) - before for pid, before in by_process.items()}
     if outcome.failed or outcome.refused or not served:
         raise UnfairError(f"{proxy.name}: {outcome} of requests that all had to be answered with 200\n{_said(setting)}")
@@ -46,14 +47,14 @@ def refused(setting: Setting) -> Sample:
     """A request that never reaches the backend, so that wrk counts; its handshakes are in it."""
     stage, proxy = setting.stage, setting.proxy
     load = wrk.Load([phones.blocked(number) for number in range(wrk.CONNECTIONS)])
-    served, cpu = stage.served(), proxy.cpu_seconds()
+    served, lines, cpu = stage.served(), stage.lines(), proxy.cpu_seconds()
     with wrk.running(load, proxy.port, proxy.folder) as outcome:
         _warm(setting, load, stage.lines)
         time.sleep(setting.seconds)
     cpu = proxy.cpu_seconds() - cpu
     if outcome.failed or outcome.refused != outcome.requests or stage.served() - served > 5:
         raise UnfairError(f"{proxy.name}: {outcome} of requests that all had to be refused\n{_said(setting)}")
-    return Sample(cpu / outcome.requests, {"rate": outcome.rate})
+    return Sample(cpu / outcome.requests, {"rate": outcome.rate, "lines": (stage.lines() - lines) / outcome.requests})
 
 
 def _warm(setting: Setting, load: wrk.Load, count: Callable[[], int]) -> None:

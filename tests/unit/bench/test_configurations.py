@@ -31,8 +31,10 @@ def test_each_has_the_same_cipher_version_and_backend(name: str) -> None:
 @pytest.mark.parametrize("name", PEERS)
 def test_each_writes_the_fields_of_the_trail(name: str) -> None:
     text = configuration(PEERS[name], stage(), Proxy(name, 4_443, PLACE), 1)
-    fields = "time id event source source_port listener method path command device_id device_type principal protocol action status"
-    assert all(f'"{field}":' in text for field in f"{fields} bytes_in bytes_out milliseconds backend".split())
+    fields = (
+        "time id event source source_port listener method path command device_id device_type principal protocol action"
+    )
+    assert all(f'"{field}":' in text for field in f"{fields} status bytes_in bytes_out milliseconds backend".split())
     assert str(stage().trail) in text
 
 

@@ -93,6 +93,12 @@ def test_the_status_of_an_answer_is_read() -> None:
         clients.status(b"")
 
 
+def test_a_response_is_complete_with_its_body() -> None:
+    whole = backend.response(70)
+    assert [length for length in range(len(whole) + 1) if clients.complete(whole[:length])] == [len(whole)]
+    assert clients.complete(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
 def test_no_address_has_more_connections_than_the_gateway_takes() -> None:
     assert max(Counter(map(clients.source, range(8_000))).values()) <= 1_500
 
