@@ -53,6 +53,8 @@ class Measure:
     """Peers that are shown without a bar."""
     limit: Bar | None = None
     needs_peak: bool = False
+    spread: Bar | None = None
+    """How much of the load the busier of two workers may have, as the median of what `spread` in the samples' notes says."""
 
     @property
     def contestants(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from tests.bench.contest import Bar, Measure, Unit
@@ -51,6 +52,11 @@ def rows(measure: Measure, key: str, result: Mapping[str, Any]) -> list[str]:
         limits = (f"{bar.most:g}", f"{bar.aim:g}", verdict(ratio, bar)) if bar else ("", "", "")
         theirs = f"{peer} {shown(result['peers'][peer], measure.unit)}"
         lines.append(_row(measure.about, key, ours, theirs, f"{ratio:.2f}", *limits))
+    if measure.spread is not None:
+        part = median(one["ours"]["spread"] for one in result["rounds"])
+        about = f"{measure.about}: the part of the busier one"
+        limits = (f"{measure.spread.most:g}", f"{measure.spread.aim:g}", verdict(part, measure.spread))
+        lines.append(_row(about, key, f"{part:.2f}", "", "", *limits))
     return lines
 
 

@@ -55,5 +55,6 @@ MEASURES = (
         "µs",
         requests.decided,
         {ONE_WORKER: Bar(1.1, 1.03)},
+        spread=Bar(0.6, 0.55),
     ),
 )

@@ -55,6 +55,16 @@ def test_the_table_has_a_line_for_each_peer_and_key() -> None:
     ]
 
 
+def test_the_load_of_two_workers_has_a_line_of_its_own() -> None:
+    measure = Measure("workers", "two", "µs", unused, {"one_worker": Bar(1.1, 1.03)}, spread=Bar(0.6, 0.55))
+    seen = [{"ours": {"value": 1.0, "spread": part}} for part in (0.9, 0.58, 0.5)]
+    result = {"ours": 51e-6, "peers": {"one_worker": 50e-6}, "ratio": {"one_worker": 1.02}, "rounds": seen}
+    assert page.rows(measure, "P-256", result) == [
+        "| two | P-256 | 51 µs | one_worker 50 µs | 1.02 | 1.1 | 1.03 | aim |",
+        "| two: the part of the busier one | P-256 | 0.58 |  |  | 0.6 | 0.55 | bar |",
+    ]
+
+
 def test_sizing_follows_from_the_request_and_the_ping() -> None:
     text = "\n".join(page.sizing(RESULTS))
     assert "250,000 devices a core" in text  # half a core, two exchanges of 60 µs a minute
