@@ -19,12 +19,13 @@ MEMORY_PART = 0.7  # of the RAM; the rest is the system's and the kernel's socke
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All that a run has found. `results` and `charts` have the shapes of the files in `build/`."""
+    """All that a run has found. `results` and `charts` have the shapes of the files in `build/`; `whole`: it may be quoted."""
 
     command: str
     machine: Mapping[str, str]
     results: Mapping[str, Any]
     charts: Sequence[Chart]
+    whole: bool = True
 
 
 def shown(value: float, unit: Unit) -> str:
@@ -93,6 +94,8 @@ def page(run: Run, measures: Sequence[Measure]) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in run.machine.items() if name not in ("processor", "memory"))
     lines = [BEGIN, "", "## Results", ""]
     lines += [f"Made with `{run.command}` on {run.machine['processor']}, {run.machine['memory']}; {facts}.", ""]
+    if not run.whole:
+        lines += ["**This was a trial of the bench itself, of too few rounds: its figures are not results.**", ""]
     lines += [*table(measures, run.results), ""]
     if run.charts:
         lines += ["## How cost grows", ""]

@@ -100,9 +100,11 @@ def main(arguments: Sequence[str]) -> int:
             write("bench.json", results)
     charts = list(grow(pki.KEYS[0], wanted.seconds, lambda line: say(f"    {line}"))) if GROWTH in named else []
     write("bench-growth.json", charts)
-    whole = charts and len(chosen) == len(MEASURES) and set(wanted.keys.split(",")) == set(pki.KEYS)
-    published = bool(whole and wanted.rounds >= ROUNDS) or wanted.publish
-    publish(page.Run(command(wanted), machine.describe(), results, charts), PAGE if published else BUILD / PAGE.name)
+    whole = (
+        bool(charts) and len(chosen) == len(MEASURES) and wanted.rounds >= ROUNDS and len(wanted.keys.split(",")) > 1
+    )
+    run = page.Run(command(wanted), machine.describe(), results, charts, whole)
+    publish(run, PAGE if whole or wanted.publish else BUILD / PAGE.name)
     return 0
 
 

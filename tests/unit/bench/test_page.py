@@ -83,6 +83,12 @@ def test_only_the_generated_part_of_the_page_is_replaced() -> None:
     assert page.put(after, page.page(RUN, [REQUEST, BLOCK])) == after
 
 
+def test_a_run_that_is_not_whole_says_so() -> None:
+    trial = page.Run("make bench ROUNDS=1", RUN.machine, RESULTS, [], whole=False)
+    assert "not results" in page.page(trial, [REQUEST])
+    assert "not results" not in page.page(RUN, [REQUEST])
+
+
 @pytest.mark.parametrize("text", ["", page.BEGIN, page.END + page.BEGIN])
 def test_a_page_without_a_place_for_it_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="in this order"):
