@@ -117,8 +117,8 @@ class Connection(asyncio.Protocol):
             self.say(self._desk.large if self._command == b"ItemOperations" else self._desk.small)
 
     def say(self, data: bytes) -> None:
-        """Send a whole response."""
-        self._desk.served += 1
+        """Send a whole response. An OPTIONS is the gateway's own, before a device's first request, and not counted as one."""
+        self._desk.served += self._command != b""
         if self._transport is not None:
             self._transport.write(data)
 
