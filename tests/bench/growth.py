@@ -20,16 +20,20 @@ BOTH = ("ours", "haproxy")
 MICRO, MIB = 1e-6, 1 << 20
 
 
+Curves = dict[str, list[tuple[float, float]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One picture: a curve of (x, y) for each who is shown."""
+    """One picture: a curve of (x, y) for each who is shown. `logarithmic` is of x, `decades` of y."""
 
     name: str
     title: str
     x: str
     y: str
-    curves: dict[str, list[tuple[float, float]]]
+    curves: Curves
     logarithmic: bool = False
+    decades: bool = False
 
 
 def grow(key: pki.Key, seconds: float, say: Callable[[str], None]) -> Iterator[Chart]:
@@ -79,9 +83,8 @@ def by_connections(on: Stage, seconds: float, say: Callable[[str], None]) -> Ite
 
 def by_body(on: Stage, seconds: float, say: Callable[[str], None]) -> Chart:
     """CPU time of a request against the length of its answer."""
-    chart = Chart(
-        "body-cpu", "CPU per request", "bytes of the answer", "µs", {name: [] for name in BOTH}, logarithmic=True
-    )
+    curves: Curves = {name: [] for name in BOTH}
+    chart = Chart("body-cpu", "CPU per request", "bytes of the answer", "µs", curves, logarithmic=True, decades=True)
     for length in BODIES:
         remote.ask(on.backend, "answer", length)
         load = wrk.Load([phones.known(number) for number in range(4)], "ItemOperations", connections=4)

@@ -24,6 +24,12 @@ def ticks(most: float) -> list[float]:
     return [number * step for number in range(math.ceil(most / step - 1e-9) + 1)]
 
 
+def decades(least: float, most: float) -> list[float]:
+    """Powers of ten, from the last that is not above `least` to the first that is not below `most`."""
+    low, high = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    return [10.0**power for power in range(low, max(high, low + 1) + 1)]
+
+
 def short(value: float) -> str:
     """A number as one reads it on an axis."""
     for limit, letter in ((1e6, "M"), (1e3, "k")):
@@ -35,11 +41,12 @@ def short(value: float) -> str:
 def svg(chart: Chart) -> str:
     """The whole file."""
     xs = sorted({x for curve in chart.curves.values() for x, _ in curve})
-    across = _logarithmic(xs) if chart.logarithmic else _linear(xs)
-    rows = ticks(max(y for curve in chart.curves.values() for _, y in curve))
+    ys = [y for curve in chart.curves.values() for _, y in curve]
+    rows = decades(min(ys), max(ys)) if chart.decades else ticks(max(ys))
+    across, up = _Scale(xs, logarithmic=chart.logarithmic), _Scale(rows, logarithmic=chart.decades)
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + across(x) * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y / rows[-1] * (HEIGHT - TOP - BOTTOM)
+        return LEFT + across(x) * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up(y) * (HEIGHT - TOP - BOTTOM)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">'
@@ -50,7 +57,7 @@ def svg(chart: Chart) -> str:
         _, y = place(xs[0], row)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#d0d7de"/>')
         parts.append(_text(LEFT - 8, y + 4, short(row), "end"))
-    parts += [_text(place(x, 0)[0], HEIGHT - BOTTOM + 18, short(x), "middle") for x in xs]
+    parts += [_text(place(x, rows[0])[0], HEIGHT - BOTTOM + 18, short(x), "middle") for x in xs]
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, chart.x, "middle"))
     for number, (name, curve) in enumerate(chart.curves.items()):
         colour = COLOURS.get(name, OTHER)
@@ -61,24 +68,19 @@ def svg(chart: Chart) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _linear(xs: Sequence[float]) -> "_Scale":
-    return _Scale(xs[0], xs[-1])
-
-
-def _logarithmic(xs: Sequence[float]) -> "_Scale":
-    return _Scale(math.log(xs[0]), math.log(xs[-1]), logarithmic=True)
-
-
 class _Scale:
-    """From a value to its part of the way from the lowest to the highest."""
+    """From a value to its part of the way from the first to the last."""
 
-    def __init__(self, lowest: float, highest: float, *, logarithmic: bool = False) -> None:
-        self._lowest = lowest
-        self._span = highest - lowest or 1.0
-        self._log = logarithmic
+    def __init__(self, values: Sequence[float], *, logarithmic: bool) -> None:
+        self._logarithmic = logarithmic
+        self._lowest = self._read(values[0])
+        self._span = self._read(values[-1]) - self._lowest or 1.0
 
     def __call__(self, value: float) -> float:
-        return ((math.log(value) if self._log else value) - self._lowest) / self._span
+        return (self._read(value) - self._lowest) / self._span
+
+    def _read(self, value: float) -> float:
+        return math.log(value) if self._logarithmic else value
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:

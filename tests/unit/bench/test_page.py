@@ -103,6 +103,13 @@ def test_an_axis_has_round_numbers_up_to_the_highest(most: float, found: list[fl
     assert plot.ticks(most) == pytest.approx(found)
 
 
+@pytest.mark.parametrize(
+    ("ends", "found"), [((80, 33_000), [10, 100, 1e3, 1e4, 1e5]), ((100, 100), [100, 1e3]), ((0.2, 3), [0.1, 1, 10])]
+)
+def test_an_axis_of_decades_holds_all_between_its_ends(ends: tuple[float, float], found: list[float]) -> None:
+    assert plot.decades(*ends) == pytest.approx(found)
+
+
 def test_a_chart_has_each_point_where_it_belongs() -> None:
     root = ElementTree.fromstring(plot.svg(CHART))  # noqa: S314 - our own text
     (line,) = root.iter(SVG + "polyline")
