@@ -44,7 +44,6 @@ class Desk:
         self._writer = Writer(folder)
         self._followers = Followers()
         self.server = ControlServer(socket, self._serve)
-        self.asked = 0
 
     def fill(self, known: int, blocked: int) -> None:
         """Write the devices with which a run begins."""
@@ -56,13 +55,11 @@ class Desk:
         match word:
             case "followers":
                 return self._followers.count
-            case "asked":
-                return self.asked
             case "block":
                 return self._turn(number, State.BLOCKED)
             case "allow":
                 return self._turn(number, State.ALLOWED)
-        raise ValueError(f"followers, asked, block and allow are known; found {word!r}")
+        raise ValueError(f"followers, block and allow are known; found {word!r}")
 
     def _turn(self, count: int, state: State) -> int:
         """Give the first so many known devices this state and announce it; the monotonic time, in microseconds, at which that
@@ -88,7 +85,6 @@ class Desk:
             case control.Follow():
                 return self._followers.stream()
             case control.Ask():
-                self.asked += 1
                 record = Record(key=request.key, state=State.ALLOWED, version=1, registered=True)
                 self._writer.put([record])
                 self._followers.announce((request.key,))

@@ -7,8 +7,7 @@ from pathlib import Path
 from images.run import run
 from tests.bench.tree import INSIDE, REPO
 
-# HAProxy and nginx drop the audit lines for which the reader has no room, and so would have less to do.
-LINES_WAITING = 4_096
+LINES_WAITING = 4_096  # HAProxy and nginx drop the audit lines for which the reader has no room
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -20,13 +20,15 @@ CONFIGURATIONS = Path(__file__).parent / "configurations"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`asks`: whether it asks a decision service, whose cost is then its own."""
+    """`asks`: whether it asks a decision service, whose cost is then its own. `pools`: whether devices share its connections to
+    the backend."""
 
     name: str
     about: str
     template: str
     argv: tuple[str, ...]
     asks: bool = False
+    pools: bool = False
 
 
 PEERS = {
@@ -39,12 +41,14 @@ PEERS = {
             "nginx.conf.j2",
             ("nginx", "-g", "daemon off;", "-c", "{configuration}"),
             asks=True,
+            pools=True,
         ),
         Peer(
             "nginx_map",
             "nginx with a map, no authentication",
             "nginx.conf.j2",
             ("nginx", "-g", "daemon off;", "-c", "{configuration}"),
+            pools=True,
         ),
     )
 }
@@ -87,7 +91,7 @@ def configuration(peer: Peer, stage: Stage, proxy: Proxy, workers: int) -> str:
 def run(peer: Peer, stage: Stage, workers: int = 1) -> Iterator[Proxy]:
     """A fresh one, until the end of the context."""
     with ExitStack() as stack:
-        proxy = Proxy(peer.name, free_port(), new_folder(stage, peer.name))
+        proxy = Proxy(peer.name, free_port(), new_folder(stage, peer.name), pools=peer.pools)
         if peer.asks:
             arguments = [proxy.folder / "decision.sock", stage.entries]
             service = stack.enter_context(Program.module("tests.bench.decision", arguments, PROXY, proxy.folder))

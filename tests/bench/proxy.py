@@ -18,6 +18,8 @@ class Proxy:
     port: int
     folder: Path
     programs: list[Program] = field(default_factory=list)
+    pools: bool = False
+    """Whether devices share its connections to the backend."""
     agent: Path | None = None
     """Where our agent is spoken to; it is not on the way of a known device, and no part of the cost."""
 
