@@ -79,3 +79,5 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if error is not None and self.said():
+            sys.stderr.write(f"{self.name} said at the end:\n{self.said()}\n")

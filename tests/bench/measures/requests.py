@@ -28,7 +28,13 @@ def per_request(setting: Setting, load: wrk.Load) -> Sample:
     if outcome.failed or outcome.refused or not served:
         raise UnfairError(f"{proxy.name}: {outcome} of requests that all had to be answered with 200\n{_said(setting)}")
     return Sample(
-        cpu / served, {"rate": served / seconds, "busy": cpu / seconds, "spread": spread(list(spent.values()))}
+        cpu / served,
+        {
+            "rate": served / seconds,
+            "busy": cpu / seconds,
+            "lines": lines / served,
+            "spread": spread(list(spent.values())),
+        },
     )
 
 
