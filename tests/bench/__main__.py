@@ -2,7 +2,13 @@
 
 import sys
 
-from tests.bench.tree import REPO, enter, prepare
+from tests.bench.tree import REPO, BusyError, alone, enter, prepare
+
+FOLDER = REPO / "build/bench"
 
 if __name__ == "__main__":
-    enter(prepare(REPO / "build/bench"), sys.argv[1:])
+    try:
+        alone(FOLDER)
+    except BusyError as error:
+        sys.exit(f"bench: {error}")
+    enter(prepare(FOLDER), sys.argv[1:])

@@ -54,7 +54,7 @@ class Measure:
     limit: Bar | None = None
     needs_peak: bool = False
     spread: Bar | None = None
-    """How much of the load the busier of two workers may have, as the median of what `spread` in the samples' notes says."""
+    """How much of the connections the busier of two workers may have; `spread` in the samples' notes says what it had."""
 
     @property
     def contestants(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def describe() -> dict[str, str]:
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
     facts = {
-        "processor": f"{cpu[1] if cpu else platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "processor": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{int(memory[1]) / 1_048_576:.0f} GiB" if memory else "",
         "kernel": platform.release(),
         "system": platform.freedesktop_os_release()["PRETTY_NAME"],

@@ -60,6 +60,11 @@ def cpu_seconds(pid: int) -> float:
     return parse_stat((PROC / str(pid) / "stat").read_text()).ticks / TICKS_PER_SECOND
 
 
+def descriptors(pid: int) -> int:
+    """How many files, sockets among them, a process has open."""
+    return sum(1 for _ in (PROC / str(pid) / "fd").iterdir())
+
+
 def pss_bytes(pids: Iterable[int]) -> int:
     """The memory of these processes."""
     return sum(parse_pss((PROC / str(pid) / "smaps_rollup").read_text()) for pid in pids)

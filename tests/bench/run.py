@@ -121,7 +121,16 @@ def command(wanted: argparse.Namespace) -> str:
         "MEASURES": (wanted.measures, NAMES),
     }
     given |= {"KEYS": (wanted.keys, ",".join(pki.KEYS)), "BACKEND": (wanted.backend, "plain")}
-    return " ".join(["make bench", *(f"{name}={value}" for name, (value, usual) in given.items() if value != usual)])
+    return " ".join(
+        [
+            "make bench",
+            *(
+                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                for name, (value, usual) in given.items()
+                if value != usual
+            ),
+        ]
+    )
 
 
 def publish(run: page.Run, place: Path) -> None:

@@ -2,6 +2,7 @@
 appliance's OpenSSL configuration. So all speak TLS through the same library and the same FIPS provider, and the figures do not
 depend on what the machine below happens to have installed."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -30,6 +31,10 @@ LOAD = ("wrk", "nghttp2-client", "procps")
 _MODULE = "/usr/lib/x86_64-linux-gnu/ossl-modules/fips.so"
 
 
+class BusyError(RuntimeError):
+    """Another run is at work here."""
+
+
 def prepare(folder: Path) -> Path:
     """The tree, unpacked and ready below `folder`; one that is there already for the same inputs is used again."""
     tree = Tree("trixie", tuple(sorted(GATEWAY + PEERS + LOAD)))
@@ -40,10 +45,24 @@ def prepare(folder: Path) -> Path:
         say(f"    unpacking {tar.name}")
         extract(tar, root)
         (root / INSIDE.relative_to("/")).mkdir()
+        _put_wheel(root, folder.parent / "wheels")
         (root / "ready").touch()
-    _put_wheel(root, folder.parent / "wheels")
     _put_cryptography(root)
     return root
+
+
+def alone(folder: Path) -> None:
+    """Have this machine for one run: no other begins before this one has ended, since each would spoil the other's figures.
+
+    Raises `BusyError`. The lock is this process's, whatever it becomes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError(f"{folder}: another run is at work; two at a time would measure each other") from error
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - the name says it
 
 
 def enter(root: Path, arguments: list[str]) -> None:

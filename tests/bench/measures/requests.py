@@ -1,7 +1,7 @@
 """CPU time of one request, on connections that stay."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.bench import phones, procfs, wrk
 from tests.bench.contest import Sample, Setting
@@ -17,14 +17,14 @@ class UnfairError(RuntimeError):
 def per_request(setting: Setting, load: wrk.Load) -> Sample:
     """Seconds of CPU time of all of the proxy's processes for one request that the backend has served."""
     stage, proxy = setting.stage, setting.proxy
+    idle = {pid: procfs.descriptors(pid) for pid in proxy.pids()}
     with wrk.running(load, proxy.port, proxy.folder) as outcome:
         _warm(setting, load, stage.served)
         served, lines, cpu, began = stage.served(), stage.lines(), proxy.cpu_seconds(), time.monotonic()
-        by_process = {pid: procfs.cpu_seconds(pid) for pid in proxy.pids()}
         time.sleep(setting.seconds)
         served, lines = stage.served() - served, stage.lines() - lines
         cpu, seconds = proxy.cpu_seconds() - cpu, time.monotonic() - began
-        spent = {pid: procfs.cpu_seconds(pid) - before for pid, before in by_process.items()}
+        connections = [procfs.descriptors(pid) - before for pid, before in idle.items()]
     if outcome.failed or outcome.refused or not served:
         raise UnfairError(f"{proxy.name}: {outcome} of requests that all had to be answered with 200\n{_said(setting)}")
     return Sample(
@@ -33,14 +33,17 @@ def per_request(setting: Setting, load: wrk.Load) -> Sample:
             "rate": served / seconds,
             "busy": cpu / seconds,
             "lines": lines / served,
-            "spread": spread(list(spent.values())),
+            "spread": spread(connections),
         },
     )
 
 
-def spread(spent: list[float]) -> float:
-    """The part of the load that the busier of the two busiest processes has: 0.5 where two workers share it evenly."""
-    first, second = ([*sorted(spent, reverse=True), 0.0, 0.0])[:2]
+def spread(connections: Sequence[int]) -> float:
+    """The part of the connections that the busier of the two busiest processes has: 0.5 where two workers share them evenly.
+
+    Not of the CPU time: two that share one core have the same of that, however many requests wait for each.
+    """
+    first, second = ([*sorted(connections, reverse=True), 0, 0])[:2]
     return first / (first + second) if first else 0.0
 
 

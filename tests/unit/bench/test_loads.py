@@ -103,9 +103,9 @@ def test_no_address_has_more_connections_than_the_gateway_takes() -> None:
     assert max(Counter(map(clients.source, range(8_000))).values()) <= 1_500
 
 
-@pytest.mark.parametrize(("spent", "part"), [([2.0, 2.0, 0.1], 0.5), ([3.0, 1.0], 0.75), ([4.0], 1.0), ([], 0.0)])
-def test_the_spread_is_of_the_two_that_work(spent: list[float], part: float) -> None:
-    assert spread(spent) == part
+@pytest.mark.parametrize(("connections", "part"), [([0, 64, 64], 0.5), ([96, 32], 0.75), ([128], 1.0), ([], 0.0)])
+def test_the_spread_is_of_the_two_that_work(connections: list[int], part: float) -> None:
+    assert spread(connections) == part
 
 
 def test_only_the_measure_of_workers_has_two() -> None:

@@ -1,6 +1,7 @@
 """What the kernel says of processes, read."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,10 @@ def test_our_own_processes_are_read() -> None:
     before = procfs.cpu_seconds(os.getpid())
     sum(range(3_000_000))
     assert procfs.cpu_seconds(os.getpid()) >= before
+    with Path(os.devnull).open() as one, Path(os.devnull).open() as other:
+        more = procfs.descriptors(os.getpid())
+        assert one.fileno() != other.fileno()
+    assert procfs.descriptors(os.getpid()) == more - 2
     assert procfs.pss_bytes([os.getpid()]) > 1_000_000
 
 
