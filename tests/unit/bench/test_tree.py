@@ -8,7 +8,14 @@ import pytest
 
 from tests.bench.tree import BusyError, alone
 
-HOLD = "import sys; from pathlib import Path; from tests.bench.tree import alone; alone(Path(sys.argv[1])); print(1, flush=True); input()"
+HOLD = """
+import sys
+from pathlib import Path
+from tests.bench.tree import alone
+alone(Path(sys.argv[1]))
+print(1, flush=True)
+input()
+"""
 
 
 def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
