@@ -93,6 +93,7 @@ class Upstream(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._response = _Response()
         self._parser = httptools.HttpResponseParser(self)
+        self._between = True  # the parser has read a whole response and nothing behind it, or nothing at all
         self._head_bytes = 0
         self._idle_since = 0.0
         self._reusable = True
@@ -152,7 +153,9 @@ class Upstream(asyncio.Protocol):
         """The next response is for `receiver`."""
         self._receiver = receiver
         self._response = _Response()
-        self._parser = httptools.HttpResponseParser(self)
+        if not self._between:
+            self._parser = httptools.HttpResponseParser(self)
+        self._between = False
         self._head_bytes = 0
         self.served += 1
 
@@ -281,7 +284,8 @@ class Upstream(asyncio.Protocol):
             self._receiver = None
             self._idle_since = asyncio.get_running_loop().time()
             # One that is still full of the last request would never tell the next one that it is.
-            self._reusable = response.keeps_alive and not response.fault and not self._full
+            self._between = response.keeps_alive and not response.fault
+            self._reusable = self._between and not self._full
             self.set_reading(reading=True)
             receiver.response_end()
 
@@ -306,13 +310,21 @@ class Upstream(asyncio.Protocol):
 
 def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> ResponseHead | None:
     """The final head; None when its framing is not one we can pass on without changing what it says."""
-    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
-    lengths = [value for name, value in fields if name.lower() == b"content-length"]
+    codings: list[bytes] = []
+    lengths: list[bytes] = []
+    size = 0
+    for name, value in fields:
+        size += len(name) + len(value)
+        lower = name.lower()
+        if lower == b"content-length":
+            lengths.append(value)
+        elif lower == b"transfer-encoding":
+            codings.append(value)
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or lengths):
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
         return None
-    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
+    if size > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None

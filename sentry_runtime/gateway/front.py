@@ -22,7 +22,7 @@ from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.gate import forwarded_source
-from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
+from sentry_runtime.gateway.head import Head, HeadError, Heads
 from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
 from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
@@ -87,6 +87,7 @@ class FrontConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._input = bytearray()
+        self._heads = Heads()
         self._scanned = 0  # bytes of `_input` that hold no end of a head
         self._body: body.Body | None = None  # the request body that is being read
         self._exchange: Exchange | None = None
@@ -353,15 +354,15 @@ class FrontConnection(asyncio.Protocol):
             del self._input[:2]  # RFC 9112 2.2: an empty line before a request is no request
             self._scanned = 0
         try:
-            end = end_of_head(self._input, self._services.limits.head_bytes, self._scanned)
-            if not end:
+            found = self._heads.read(self._input, self._services.limits.head_bytes, self._scanned)
+            if found is None:
                 if self._idle and self._input:
                     self._idle = False  # the clock of a head runs from its first byte, and is not wound up by the next
                     self.set_deadline(self._services.limits.head_seconds)
                 self._scanned = len(self._input)
                 return False
             self._scanned = 0
-            head = parse(bytes(self._input[:end]))
+            head, end = found
             del self._input[:end]
             self._start(head)
         except HeadError as error:
