@@ -41,8 +41,8 @@ class ResponseHead:
 class Receiver(Protocol):
     """Who waits for the response."""
 
-    def response_head(self, head: ResponseHead) -> None:
-        """The head is there; the body follows."""
+    def response_head(self, head: ResponseHead, *, more: bool) -> None:
+        """The head is there; the body follows. `more`: a part of it, or the end, comes at once, with the next call."""
 
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """Parts of the body, none of them empty."""
@@ -276,7 +276,7 @@ class Upstream(asyncio.Protocol):
             return
         if not response.announced:
             response.announced = True
-            receiver.response_head(response.head)
+            receiver.response_head(response.head, more=bool(response.pieces) or response.complete)
         if response.pieces and self._receiver is receiver:
             pieces, response.pieces = response.pieces, []
             receiver.response_body(pieces)
