@@ -14,8 +14,10 @@ from tests.bench.cores import LOAD, PROXY
 from tests.bench.program import Program
 from tests.bench.proxy import Proxy, new_folder
 from tests.bench.stage import ADDRESS, BLOCKED, Stage, free_port
+from tests.bench.tree import REPO
 
 NAME = "ours"
+UNIT = REPO / "roles/sentry/files/sentry-gateway.service"
 
 
 def paths(folder: Path) -> settings.Paths:
@@ -69,12 +71,19 @@ def run(stage: Stage, workers: int = 1) -> Iterator[Proxy]:
         peer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
         peer.bind(str(notify))
         argv: list[str | Path] = [sys.executable, "-m", "sentry_runtime.gateway", "--settings", file]
-        environment = {"NOTIFY_SOCKET": str(notify)}
+        environment = {"NOTIFY_SOCKET": str(notify), **_unit_environment()}
         program = stack.enter_context(Program.start(NAME, argv, PROXY, proxy.folder / "log", environment))
         proxy.programs.append(program)
         program.until(lambda: _is_ready(peer), "it says that it is ready")
         program.until(lambda: remote.ask(agent_control, "followers") == workers, "its workers follow the list")
         yield proxy
+
+
+def _unit_environment() -> dict[str, str]:
+    """What the appliance's unit sets."""
+    lines = UNIT.read_text().splitlines()
+    pairs = [line.removeprefix("Environment=").partition("=") for line in lines if line.startswith("Environment=")]
+    return {name: value for name, _, value in pairs}
 
 
 def _is_ready(peer: socket.socket) -> bool:
