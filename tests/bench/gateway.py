@@ -14,10 +14,9 @@ from tests.bench.cores import LOAD, PROXY
 from tests.bench.program import Program
 from tests.bench.proxy import Proxy, new_folder
 from tests.bench.stage import ADDRESS, BLOCKED, Stage, free_port
-from tests.bench.tree import REPO
 
 NAME = "ours"
-UNIT = REPO / "roles/sentry/files/sentry-gateway.service"
+UNIT = Path(__file__).resolve().parents[2] / "roles/sentry/files/sentry-gateway.service"
 
 
 def paths(folder: Path) -> settings.Paths:
