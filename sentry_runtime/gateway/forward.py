@@ -17,6 +17,7 @@ import httptools
 from sentry_runtime.gateway.credentials import Step
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.intake import Intake
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
 REUSE_SECONDS = 4.0  # Apache closes idle connections after 5 s; a request must not cross its FIN
@@ -74,7 +75,7 @@ class _Response:
     fault: str = ""
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Intake):
     """One connection to a backend. `credentials` are what its owner's requests have in `Authorization`.
 
     `logged_on`: the backend has authenticated the connection itself; such a one serves only requests that rely on that.

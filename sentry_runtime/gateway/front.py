@@ -24,6 +24,7 @@ from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, Heads
 from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
+from sentry_runtime.gateway.intake import Intake
 from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
@@ -53,7 +54,7 @@ class Trust:
 _NO_TRUST = Trust()
 
 
-class FrontConnection(asyncio.Protocol):
+class FrontConnection(Intake):
     """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
     `gone` is called when the connection has been lost. `peer` is who speaks: of a balancer that names them, the client of the
