@@ -42,7 +42,7 @@ _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class Belief:
     """What is believed of who is at the other end: a balancer's word on where a request comes from, a front end's on a
     device's certificate. `pooled`: it speaks HTTP itself, so a request is perhaps not of the device of the one before."""
 
@@ -51,7 +51,7 @@ class Trust:
     pooled: bool = False
 
 
-_NO_TRUST = Trust()
+_NO_BELIEF = Belief()
 
 
 class FrontConnection(Intake):
@@ -66,10 +66,10 @@ class FrontConnection(Intake):
         services: Services,
         peer: Peer,
         gone: "Callable[[FrontConnection], None]",
-        trust: Trust = _NO_TRUST,
+        belief: Belief = _NO_BELIEF,
     ) -> None:
         self.peer = peer
-        self._trust = trust
+        self._belief = belief
         self._balancer: Peer | None = None  # whose word on the peer is taken
         self.upstream: Upstream | None = None
         self.upstreams = Upstreams()
@@ -179,7 +179,7 @@ class FrontConnection(Intake):
         vetting = self._services.vetting
         if vetting is None:
             return None
-        if vetting.header and self._trust.certificates:
+        if vetting.header and self._belief.certificates:
             return vetting.presented(head)
         if self._badge is None:
             raise DeniedError(403, "certificate_missing")
@@ -373,7 +373,7 @@ class FrontConnection(Intake):
 
     def _start(self, head: Head) -> None:
         self._asked = True
-        if self._trust.forwarded_for:
+        if self._belief.forwarded_for:
             self._named_by_balancer(head)
         reader = body.framing(head.length)
         payload = b""
@@ -451,7 +451,7 @@ class FrontConnection(Intake):
 
     def _holder(self, device_id: str) -> str:
         """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
-        if self._shared or self._trust.pooled or self._services.access.pooled:
+        if self._shared or self._belief.pooled or self._services.access.pooled:
             return ""
         now = self._loop.time()
         for upstream in self._all_upstreams():
