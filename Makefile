@@ -3,10 +3,11 @@
 SITE ?= sites/lab.yml
 PYTEST_ARGS ?=
 SECONDS_EACH ?= 60
+BENCH_ARGS = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS_OF_EACH),--seconds $(SECONDS_OF_EACH)) $(if $(MEASURES),--measures $(MEASURES)) $(if $(KEYS),--keys $(KEYS)) $(if $(BACKEND),--backend $(BACKEND)) $(if $(PUBLISH),--publish)
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help appliance test test-all check fuzz scan down lock clean setup
+.PHONY: help appliance test test-all check fuzz bench scan down lock clean setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTHON := .venv/bin/python
@@ -37,6 +38,9 @@ check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell
 
 fuzz: setup ## fuzz what strangers' bytes reach first, each target for SECONDS_EACH=60
 	@set -e; for target in $$($(PYTHON) -m tests.fuzz --list); do $(PYTHON) -m tests.fuzz $$target --seconds $(SECONDS_EACH); done
+
+bench: setup ## the gateway beside HAProxy and nginx: CPU, memory, latency (ROUNDS=5 SECONDS_OF_EACH=5 MEASURES=… KEYS=rsa2048,p256)
+	@$(SUDO) $(PYTHON) -m tests.bench $(BENCH_ARGS)
 
 scan: setup ## scan the running appliance into build/scan/
 	@$(LAB) scan

@@ -3,6 +3,8 @@
 Clients look for the status on the page of the command they sent, so a common form for all commands would not be seen.
 """
 
+from functools import lru_cache
+
 from sentry_runtime.eas.codepages import (
     AIRSYNC,
     COMPOSE,
@@ -92,6 +94,7 @@ def _status_in(elements: list[Element]) -> int | None:
     return None
 
 
+@lru_cache(maxsize=256)  # commands times the few statuses that we answer with
 def status_body(command: str, status: int) -> bytes | None:
     """The smallest document by which this command fails with this status; None for a command whose answer is no WBXML."""
     place = _PLACES.get(command)

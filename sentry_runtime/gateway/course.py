@@ -111,12 +111,15 @@ class Course(ABC):
         return decide(self.services.judge.case(self.claim, self.front.peer.source, found))
 
     def revoke(self, verdict: Verdict) -> None:
-        """The device may no longer pass: what waits at the backend ends now."""
+        """The device may no longer pass: what waits at the backend ends now.
+
+        The connection stays: its next request is judged like any other, and to close thousands of them would hold up the
+        answers of those that have not heard yet.
+        """
         if self.done or self.claim is None:
             return
         self.counters.revoked += 1
         self.verdict = verdict
-        self.relay.keep_alive = False
         if verdict.action is Action.BLOCK:
             answer = enforce.revoked(self.claim, verdict, self.services.notice)
         elif verdict.action is Action.WIPE:

@@ -15,7 +15,7 @@ from collections import Counter
 
 from sentry_runtime.gateway import proxy_protocol
 from sentry_runtime.gateway.account import Peer
-from sentry_runtime.gateway.front import CLOSE_SECONDS, FrontConnection, Trust
+from sentry_runtime.gateway.front import CLOSE_SECONDS, Belief, FrontConnection
 from sentry_runtime.gateway.gate import Address, Gate, address_of
 from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS, Entrance
 from sentry_runtime.gateway.proxy_protocol import FIXED_BYTES, Origin, ProxyHeaderError
@@ -133,8 +133,8 @@ class Door:
             return
         one.settimeout(0)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        trust = _trust(gate, address)
-        front = FrontConnection(self._services, peer, self._crowd.leave, trust)
+        belief = _belief(gate, address)
+        front = FrontConnection(self._services, peer, self._crowd.leave, belief)
         self._crowd.enter(front, peer.place)
         handshake = self._loop.create_task(self._greet(one, front))
         self._handshakes.add(handshake)
@@ -218,9 +218,9 @@ class Door:
         self._crowd.leave(front)
 
 
-def _trust(gate: Gate, address: Address) -> Trust:
+def _belief(gate: Gate, address: Address) -> Belief:
     forwarded_for, front_end = gate.forwarded_for and gate.is_balancer(address), gate.is_front_end(address)
-    return Trust(forwarded_for, front_end, pooled=forwarded_for or front_end or not gate.tls)
+    return Belief(forwarded_for, front_end, pooled=forwarded_for or front_end or not gate.tls)
 
 
 def _word(error: OSError) -> str:

@@ -9,8 +9,10 @@ are words of `Reason` only, the notice is one line without control characters, a
 """
 
 import math
+import time
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
 from sentry_runtime.devices.record import Reason
@@ -39,6 +41,12 @@ _NEEDS = {
     Need.PROVISION_ASKED: status.DEVICE_NOT_PROVISIONED,
 }
 
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return b"Date: " + formatdate(second, usegmt=True).encode()
+
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -54,7 +62,7 @@ class Answer:
         """The answer as it goes over the wire."""
         lines = [b"HTTP/1.1 %d %s" % (self.status, _REASON_PHRASES[self.status])]
         lines += [name + b": " + value for name, value in self.headers]
-        lines.append(b"Date: " + formatdate(usegmt=True).encode())
+        lines.append(_date(int(time.time())))
         lines.append(b"Content-Length: %d" % len(self.body))
         if not keep_alive:
             lines.append(b"Connection: close")

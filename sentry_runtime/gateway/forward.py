@@ -17,6 +17,7 @@ import httptools
 from sentry_runtime.gateway.credentials import Step
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.intake import Intake
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
 REUSE_SECONDS = 4.0  # Apache closes idle connections after 5 s; a request must not cross its FIN
@@ -41,8 +42,8 @@ class ResponseHead:
 class Receiver(Protocol):
     """Who waits for the response."""
 
-    def response_head(self, head: ResponseHead) -> None:
-        """The head is there; the body follows."""
+    def response_head(self, head: ResponseHead, *, more: bool) -> None:
+        """The head is there; the body follows. `more`: a part of it, or the end, comes at once, with the next call."""
 
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """Parts of the body, none of them empty."""
@@ -74,7 +75,7 @@ class _Response:
     fault: str = ""
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Intake):
     """One connection to a backend. `credentials` are what its owner's requests have in `Authorization`.
 
     `logged_on`: the backend has authenticated the connection itself; such a one serves only requests that rely on that.
@@ -93,6 +94,7 @@ class Upstream(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._response = _Response()
         self._parser = httptools.HttpResponseParser(self)
+        self._between = True  # the parser has read a whole response and nothing behind it, or nothing at all
         self._head_bytes = 0
         self._idle_since = 0.0
         self._reusable = True
@@ -152,7 +154,9 @@ class Upstream(asyncio.Protocol):
         """The next response is for `receiver`."""
         self._receiver = receiver
         self._response = _Response()
-        self._parser = httptools.HttpResponseParser(self)
+        if not self._between:
+            self._parser = httptools.HttpResponseParser(self)
+        self._between = False
         self._head_bytes = 0
         self.served += 1
 
@@ -273,7 +277,7 @@ class Upstream(asyncio.Protocol):
             return
         if not response.announced:
             response.announced = True
-            receiver.response_head(response.head)
+            receiver.response_head(response.head, more=bool(response.pieces) or response.complete)
         if response.pieces and self._receiver is receiver:
             pieces, response.pieces = response.pieces, []
             receiver.response_body(pieces)
@@ -281,7 +285,8 @@ class Upstream(asyncio.Protocol):
             self._receiver = None
             self._idle_since = asyncio.get_running_loop().time()
             # One that is still full of the last request would never tell the next one that it is.
-            self._reusable = response.keeps_alive and not response.fault and not self._full
+            self._between = response.keeps_alive and not response.fault
+            self._reusable = self._between and not self._full
             self.set_reading(reading=True)
             receiver.response_end()
 
@@ -306,13 +311,21 @@ class Upstream(asyncio.Protocol):
 
 def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> ResponseHead | None:
     """The final head; None when its framing is not one we can pass on without changing what it says."""
-    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
-    lengths = [value for name, value in fields if name.lower() == b"content-length"]
+    codings: list[bytes] = []
+    lengths: list[bytes] = []
+    size = 0
+    for name, value in fields:
+        size += len(name) + len(value)
+        lower = name.lower()
+        if lower == b"content-length":
+            lengths.append(value)
+        elif lower == b"transfer-encoding":
+            codings.append(value)
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or lengths):
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
         return None
-    if sum(len(name) + len(value) for name, value in fields) > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
+    if size > HEAD_BYTES or not _PHRASE.fullmatch(phrase):
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None

@@ -22,8 +22,9 @@ from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.exchange import Exchange
 from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.gate import forwarded_source
-from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
+from sentry_runtime.gateway.head import Head, HeadError, Heads
 from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
+from sentry_runtime.gateway.intake import Intake
 from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
 from sentry_runtime.gateway.services import Services
@@ -41,7 +42,7 @@ _HOLD_EXCHANGE, _HOLD_PIPELINE = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class Belief:
     """What is believed of who is at the other end: a balancer's word on where a request comes from, a front end's on a
     device's certificate. `pooled`: it speaks HTTP itself, so a request is perhaps not of the device of the one before."""
 
@@ -50,10 +51,10 @@ class Trust:
     pooled: bool = False
 
 
-_NO_TRUST = Trust()
+_NO_BELIEF = Belief()
 
 
-class FrontConnection(asyncio.Protocol):
+class FrontConnection(Intake):
     """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
     `gone` is called when the connection has been lost. `peer` is who speaks: of a balancer that names them, the client of the
@@ -65,10 +66,10 @@ class FrontConnection(asyncio.Protocol):
         services: Services,
         peer: Peer,
         gone: "Callable[[FrontConnection], None]",
-        trust: Trust = _NO_TRUST,
+        belief: Belief = _NO_BELIEF,
     ) -> None:
         self.peer = peer
-        self._trust = trust
+        self._belief = belief
         self._balancer: Peer | None = None  # whose word on the peer is taken
         self.upstream: Upstream | None = None
         self.upstreams = Upstreams()
@@ -87,6 +88,7 @@ class FrontConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._input = bytearray()
+        self._heads = Heads()
         self._scanned = 0  # bytes of `_input` that hold no end of a head
         self._body: body.Body | None = None  # the request body that is being read
         self._exchange: Exchange | None = None
@@ -177,7 +179,7 @@ class FrontConnection(asyncio.Protocol):
         vetting = self._services.vetting
         if vetting is None:
             return None
-        if vetting.header and self._trust.certificates:
+        if vetting.header and self._belief.certificates:
             return vetting.presented(head)
         if self._badge is None:
             raise DeniedError(403, "certificate_missing")
@@ -353,15 +355,15 @@ class FrontConnection(asyncio.Protocol):
             del self._input[:2]  # RFC 9112 2.2: an empty line before a request is no request
             self._scanned = 0
         try:
-            end = end_of_head(self._input, self._services.limits.head_bytes, self._scanned)
-            if not end:
+            found = self._heads.read(self._input, self._services.limits.head_bytes, self._scanned)
+            if found is None:
                 if self._idle and self._input:
                     self._idle = False  # the clock of a head runs from its first byte, and is not wound up by the next
                     self.set_deadline(self._services.limits.head_seconds)
                 self._scanned = len(self._input)
                 return False
             self._scanned = 0
-            head = parse(bytes(self._input[:end]))
+            head, end = found
             del self._input[:end]
             self._start(head)
         except HeadError as error:
@@ -371,7 +373,7 @@ class FrontConnection(asyncio.Protocol):
 
     def _start(self, head: Head) -> None:
         self._asked = True
-        if self._trust.forwarded_for:
+        if self._belief.forwarded_for:
             self._named_by_balancer(head)
         reader = body.framing(head.length)
         payload = b""
@@ -449,7 +451,7 @@ class FrontConnection(asyncio.Protocol):
 
     def _holder(self, device_id: str) -> str:
         """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
-        if self._shared or self._trust.pooled or self._services.access.pooled:
+        if self._shared or self._belief.pooled or self._services.access.pooled:
             return ""
         now = self._loop.time()
         for upstream in self._all_upstreams():

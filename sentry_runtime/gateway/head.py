@@ -8,10 +8,12 @@ something, Content-Length together with Transfer-Encoding, any Transfer-Encoding
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httptools
 
+KEPT_HEADS = 4  # of a connection: Ping, Sync and what goes between them
+KEPT_BYTES = 2_048  # of a head that is kept; longer ones carry the tokens of a log-on, which do not come twice
 FIELDS_MAX = 100  # Apache's default; a phone sends about fifteen
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -19,6 +21,7 @@ _HEAD = re.compile(
     rb"(?:" + _TOKEN + rb") (?P<target>[!-~]+) HTTP/1\.(?P<minor>[01])\r\n"
     rb"(?:" + _TOKEN + rb":[\t -~\x80-\xff]*\r\n)*\r\n"
 )
+_END = b"\r\n\r\n"
 _BAD_LINE_END = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 _PATH = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,=:@/]*")
 _NOT_CANONICAL = re.compile(rb"//|/\.{1,2}(?:/|\Z)")
@@ -70,6 +73,8 @@ class Head:
     length: int | None
     expects_continue: bool
     keep_alive: bool
+    rewritten: tuple[tuple[object, ...], bytes] | None = field(default=None, init=False, compare=False, repr=False)
+    """The last head that `rewrite.request_head` has made of this one, with all else that it was made of."""
 
 
 def end_of_head(data: bytearray | bytes, bound: int, scanned: int = 0) -> int:
@@ -78,7 +83,7 @@ def end_of_head(data: bytearray | bytes, bound: int, scanned: int = 0) -> int:
     `scanned` bytes were looked at by a call before, which found no end: a head that trickles is read once, not anew with
     each byte. Raises `HeadError`: 431 beyond `bound` bytes, 400 as soon as a line ends in anything but CRLF.
     """
-    end = data.find(b"\r\n\r\n", max(0, scanned - 3), bound) + 4
+    end = data.find(_END, max(0, scanned - 3), bound) + 4
     # One byte back: a CR at the end of what was scanned is judged by what follows it.
     if _BAD_LINE_END.search(data, max(0, scanned - 1), end if end > 3 else bound):
         raise HeadError(400, "line_end")
@@ -87,6 +92,31 @@ def end_of_head(data: bytearray | bytes, bound: int, scanned: int = 0) -> int:
     if len(data) >= bound:
         raise HeadError(431, "head_too_large")
     return 0
+
+
+class Heads:
+    """Reads the heads of one connection. A phone says the same few again and again, and equal bytes have one reading: the last
+    ones are kept with it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Head] = {}
+
+    def read(self, data: bytearray, bound: int, scanned: int = 0) -> tuple[Head, int] | None:
+        """The head at the beginning of `data` and where it ends; None while more is needed. As `end_of_head` and `parse`."""
+        end = data.find(_END, max(0, scanned - 3), bound) + 4
+        raw = bytes(data[:end]) if end > 3 else b""
+        head = self._kept.get(raw)
+        if head is not None:
+            return head, end
+        end = end_of_head(data, bound, scanned)
+        if not end:
+            return None
+        head = parse(raw)
+        if end <= KEPT_BYTES:
+            if len(self._kept) >= KEPT_HEADS:
+                self._kept.clear()
+            self._kept[raw] = head
+        return head, end
 
 
 def parse(raw: bytes) -> Head:

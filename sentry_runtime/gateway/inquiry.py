@@ -50,7 +50,7 @@ class _Listener:
         self._head: ResponseHead | None = None
         self._body = bytearray()
 
-    def response_head(self, head: ResponseHead) -> None:
+    def response_head(self, head: ResponseHead, *, more: bool) -> None:  # noqa: ARG002 - the body is not passed on
         self._head = head
 
     def response_body(self, pieces: Sequence[bytes]) -> None:

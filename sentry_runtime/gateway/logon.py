@@ -227,7 +227,7 @@ class _Answer:
         self._seen: ResponseHead | None = None
         self._bytes = 0
 
-    def response_head(self, head: ResponseHead) -> None:
+    def response_head(self, head: ResponseHead, *, more: bool) -> None:  # noqa: ARG002 - the body is not passed on
         self._seen = head
 
     def response_body(self, pieces: Sequence[bytes]) -> None:

@@ -117,6 +117,7 @@ class Relay:
         self._chunked = False  # the response body is framed by us
         self._peeked: ResponseHead | None = None  # waits for the beginning of its body
         self._beginning = b""
+        self._begun = b""  # the response's head, which goes with what follows it in one write, and so in one TLS record
         self._disregards = False  # the request body is read for nobody
 
     @property
@@ -220,7 +221,7 @@ class Relay:
 
     # What the upstream calls.
 
-    def response_head(self, head: ResponseHead) -> None:
+    def response_head(self, head: ResponseHead, *, more: bool) -> None:
         """The backend answers. A redirection would take the device past the gateway: the gateway follows it, or fails."""
         self._seen(head)
         if head.status == WRONG_SERVER:
@@ -233,9 +234,9 @@ class Relay:
         if self.provisions and peek.wants(head):
             self._peeked = head
         else:
-            self._begin(head)
+            self._begin(head, more=more)
 
-    def _begin(self, head: ResponseHead) -> None:
+    def _begin(self, head: ResponseHead, *, more: bool) -> None:
         self.begun = True
         self.status = head.status
         self.refused = head.status == _UNAUTHORIZED
@@ -250,9 +251,11 @@ class Relay:
             fields = backend_challenges(fields, services.access.challenges)
         elif self.last_word:
             fields = [*fields, *self.last_word]
-        self._front.write(
-            rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
-        )
+        begun = rewrite.response_head(head.status, head.phrase, fields, length, chunked=self._chunked, close=close)
+        if more:
+            self._begun = begun
+        else:
+            self._front.write(begun)
         self._front.set_deadline(self._services.limits.backend_answer_seconds)  # some send the head and hold the body
 
     def response_body(self, pieces: Sequence[bytes]) -> None:
@@ -270,7 +273,7 @@ class Relay:
         called = peek.call(head, self._beginning)
         self._peeked = None
         if called is None:
-            self._begin(head)
+            self._begin(head, more=bool(self._beginning) or complete)
             return False
         if not complete or not self.request_done:
             self.drop()
@@ -279,7 +282,8 @@ class Relay:
 
     def _pass(self, data: bytes) -> None:
         self.bytes_out += len(data)
-        self._front.write(rewrite.chunk(data) if self._chunked else data)
+        self._front.write(self._begun + (rewrite.chunk(data) if self._chunked else data))
+        self._begun = b""
         self._front.set_deadline(RESPONSE_STALL_SECONDS)
 
     def response_end(self) -> None:
@@ -289,8 +293,10 @@ class Relay:
                 return
             if self._beginning:
                 self._pass(self._beginning)
-        if self._chunked:
-            self._front.write(rewrite.LAST_CHUNK)
+        last = rewrite.LAST_CHUNK if self._chunked else b""
+        if self._begun or last:
+            self._front.write(self._begun + last)
+            self._begun = b""
         withdrawn = self.status == _UNAUTHORIZED and self._upstream is not None and self._upstream.logged_on
         if not self.request_done or withdrawn:
             self.drop()  # it will not read the rest, so the connection is out of step; or it has logged the device off

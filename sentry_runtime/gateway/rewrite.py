@@ -51,6 +51,8 @@ _FORGEABLE = re.compile(
 )
 # A backend's way of sending the device past the gateway, at any status.
 _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", b"content-location"})
+_NOT_FOR_DEVICES = _HOP_BY_HOP | _LEADS_AWAY | _SESSION_BEGINS | {b"content-length"}
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 def request_head(
@@ -69,6 +71,16 @@ def request_head(
     `logged_on`: the connection has been authenticated, and the last message of that is not repeated.
     `hidden` are the (lower-case) names of further fields that are not for the backend.
     """
+    asked = (backend, source, policy_key, logged_on, hidden)
+    if head.rewritten is None or head.rewritten[0] != asked:
+        made = _request_head(head, backend, source, policy_key=policy_key, logged_on=logged_on, hidden=hidden)
+        head.rewritten = asked, made
+    return head.rewritten[1]
+
+
+def _request_head(
+    head: Head, backend: Backend, source: str, *, policy_key: int | None, logged_on: bool, hidden: frozenset[bytes]
+) -> bytes:
     target = ACTIVESYNC_PATH.encode()
     if head.query:
         target += b"?" + (head.query if policy_key is None else with_policy_key(head.query, policy_key))
@@ -126,11 +138,11 @@ def response_head(
 ) -> bytes:
     """The head that goes to the device. `length` is the backend's Content-Length, `chunked` that we frame the body so."""
     lines = [b"HTTP/1.1 %d %s" % (status, phrase)]
-    dropped = _named_by_connection(fields) | _HOP_BY_HOP | _LEADS_AWAY | _SESSION_BEGINS
+    named = _named_by_connection(fields)
     for name, value in fields:
         lower = name.lower()
-        if lower not in dropped and lower != b"content-length":
-            lines.append(name + b": " + value)
+        if lower not in _NOT_FOR_DEVICES and lower not in named:
+            lines.append(b"%s: %s" % (name, value))
     if length is not None:
         lines.append(b"Content-Length: " + length)
     if chunked:
@@ -149,11 +161,11 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def _named_by_connection(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    named: set[bytes] = set()
+    named = _NOTHING
     for name, value in fields:
         if name.lower() == b"connection":
-            named.update(part.strip(b" \t").lower() for part in value.split(b","))
-    return frozenset(named)
+            named |= {part.strip(b" \t").lower() for part in value.split(b",")}
+    return named
 
 
 def _authority(backend: Backend) -> bytes:

@@ -1,11 +1,17 @@
 """What the two HTTPS servers of the UEM protocol have in common: every error is a `Problem` in JSON."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 from aiohttp import web
 
 from sentry_runtime.uem.api import Problem
+from sentry_runtime.uem.messages import Message, decode
+
+SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
+BODY_SECONDS = 10.0  # the longest message is 2 MiB, at 2 Mbit/s; who asks repeats what did not get through
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,3 +39,33 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return refusal
     except TimeoutError:
         return problem(408, "too slow", "the body did not arrive in time")
+
+
+async def message(request: web.Request, kind: type[Message]) -> Message:
+    """The request's body as a message of this kind. Raises `MessageError`, and `TimeoutError` when it does not come in time."""
+    async with asyncio.timeout(BODY_SECONDS):
+        body = await request.read()
+    return decode(body, kind)
+
+
+class Server:
+    """A port of HTTPS with mutual TLS: who has no certificate of the authority gets no further than the handshake.
+
+    A body has at most `body_bytes`; what is not among the `routes` is 404 or 405.
+    """
+
+    def __init__(self, body_bytes: int, routes: Iterable[web.AbstractRouteDef]) -> None:
+        app = web.Application(client_max_size=body_bytes, middlewares=[problems])
+        app.router.add_routes(routes)
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
+        )
+
+    async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
+        """Bind and listen. Raises `OSError` when the address cannot be had."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
+
+    async def stop(self) -> None:
+        """Finish what runs and close."""
+        await self._runner.cleanup()

@@ -27,14 +27,14 @@ _NO_NAME = (
 )
 
 _ANY = names.Names()  # of a site that says nothing of its domains
-_Message = TypeVar("_Message", Contact, Decision, DecisionPage, Information, Push, WipeReport)
+Message = TypeVar("Message", Contact, Decision, DecisionPage, Information, Push, WipeReport)
 
 
 class MessageError(ValueError):
     """The message is not of the protocol; the text names the place and what was found."""
 
 
-def decode(body: bytes, kind: type[_Message]) -> _Message:
+def decode(body: bytes, kind: type[Message]) -> Message:
     """One checked message of this kind. Raises `MessageError`."""
     try:
         message = msgspec.json.decode(body, type=kind)

@@ -1,15 +1,13 @@
 """The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information` and `POST /v1/wipes`."""
 
-import asyncio
 import re
-import ssl
 
 from aiohttp import web
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Information, WipeReport
-from sentry_runtime.uem.http import answer, problem, problems
-from sentry_runtime.uem.messages import VERSION_MAX, MessageError, decode
+from sentry_runtime.uem.http import Server, answer, message, problem
+from sentry_runtime.uem.messages import VERSION_MAX, MessageError
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import UnknownDeviceError
@@ -17,43 +15,29 @@ from sentry_runtime.uem_server.room import NoRoomError
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
-SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
-BODY_SECONDS = 10.0  # a contact is one packet
 
 _NUMBER = re.compile(r"[0-9]{1,16}")  # as many digits as `VERSION_MAX` has
 
 
-class Api:
-    """HTTPS with mutual TLS: who has no certificate of the appliance's authority gets no further than the handshake."""
+class Api(Server):
+    """What is answered from the registry; `contacts` counts those that were."""
 
     def __init__(self, worker: Worker, pusher: Pusher, audit: Audit) -> None:
         self._worker = worker
         self._pusher = pusher
         self._audit = audit
         self.contacts = 0
-        app = web.Application(client_max_size=CONTACT_BYTES, middlewares=[problems])
-        app.router.add_post("/v1/contacts", self._contact)
-        app.router.add_get("/v1/decisions", self._decisions, allow_head=False)
-        app.router.add_post("/v1/information", self._information)
-        app.router.add_post("/v1/wipes", self._wipes)
-        self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
-        )
-
-    async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
-        """Bind and listen. Raises `OSError` when the address cannot be had."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
-
-    async def stop(self) -> None:
-        """Finish what runs and close."""
-        await self._runner.cleanup()
+        routes = [
+            web.post("/v1/contacts", self._contact),
+            web.get("/v1/decisions", self._decisions, allow_head=False),
+            web.post("/v1/information", self._information),
+            web.post("/v1/wipes", self._wipes),
+        ]
+        super().__init__(CONTACT_BYTES, routes)
 
     async def _contact(self, request: web.Request) -> web.Response:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await request.read()
         try:
-            contact = decode(body, Contact)
+            contact = await message(request, Contact)
         except MessageError as error:
             return problem(400, "not a contact", str(error))
         try:
@@ -70,10 +54,8 @@ class Api:
         return answer(decision)
 
     async def _wipes(self, request: web.Request) -> web.Response:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await request.read()
         try:
-            report = decode(body, WipeReport)
+            report = await message(request, WipeReport)
         except MessageError as error:
             return problem(400, "not a report of a wipe", str(error))
         try:
@@ -101,10 +83,8 @@ class Api:
             return self._unavailable(error)
 
     async def _information(self, request: web.Request) -> web.Response:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await request.read()
         try:
-            told = decode(body, Information)
+            told = await message(request, Information)
         except MessageError as error:
             return problem(400, "not what a device says of itself", str(error))
         try:

@@ -9,11 +9,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from sentry_runtime.agent import push
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.push import PushServer
 from sentry_runtime.devices.store import StoreFullError, Writer
 from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem import http
 from tests.agent.stage import Pki, free_port
 
 GOOD = b'{"decisions": [{"device_id": "C1", "principal": "anna", "state": "allowed", "version": 7}]}'
@@ -59,7 +59,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(
     port: int, pki: Pki, devices: DeviceList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """408 when its time is over."""
-    monkeypatch.setattr(push, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.05)
     text = await answer(port, client_context(pki.client("uem-client")), HEAD % (len(GOOD) + 1) + GOOD)
     assert text.startswith(b"HTTP/1.1 408 ")
     assert devices.count == 0

@@ -52,6 +52,7 @@ async def say(stage: Stage, request: control.Request) -> Decision:
 
 
 REGISTER = control.Register(device_id=PHONE.device_id, principal=PHONE.principal)
+FOLDER_SYNC_NEEDED = "03 01 6a 00 00 0d 45 47 03 37 00 01 01"  # Ping, Status 7
 BLOCK = control.SetState(device_id=PHONE.device_id, principal=PHONE.principal, state=State.BLOCKED)
 
 
@@ -87,13 +88,12 @@ async def test_a_block_cuts_the_ping_that_hangs(stage: Stage, backend: Backend) 
     await phone.send(post("Ping", version="12.1"))
     await backend.wait_seen()
     await say(stage, BLOCK)
-    await phone.ended()
-    await phone.close()
+    assert (await phone.response()).body.hex(" ") == FOLDER_SYNC_NEEDED
     async with asyncio.timeout(PATIENCE):
         await backend.lost.wait()
-    again = await device(stage)
-    assert (await again.ask(post(version="12.1"))).status == 403
-    await again.close()
+    for again in (phone, await device(stage)):
+        assert (await again.ask(post(version="12.1"))).status == 403
+        await again.close()
     assert len(backend.seen) == 1
 
 

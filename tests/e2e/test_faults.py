@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 
 # The promise is 3 s. How long it took is told at the end of the run; a bound here would only test how busy this machine is.
 READY_SECONDS = 20.0
+WATCHDOG_SECONDS = 60.0  # WatchdogSec of the unit, and as long again before systemd gives up on an end in good order
 
 # Runs inside the appliance, with the appliance's own code: the management plane's question to the agent.
 LIST_DEVICES = """
@@ -144,3 +145,22 @@ def test_a_killed_process_is_back_in_time_and_no_device_is_forgotten(
     assert device_list(machine) == known
     assert registry.rows() == registered
     eventually(lambda: passes(phone), "the known device to pass", READY_SECONDS)
+
+
+@pytest.mark.slow
+def test_a_first_process_that_hangs_is_ended_by_systemd_and_comes_back(
+    lab: Lab, alices_device: str, machine: Guest, measured: Measured
+) -> None:
+    """The gateway's, which nobody but the watchdog looks after: half a minute without a sign of life."""
+    phone = Phone(lab, ALICE, alices_device)
+    assert passes(phone)
+    main, _ = processes(machine, "sentry-gateway.service")
+    machine.execute(["kill", "-STOP", str(main)])
+    stopped = time.monotonic()
+
+    def back() -> bool:
+        now, _ = processes(machine, "sentry-gateway.service")
+        return now not in {0, main} and passes(phone)
+
+    eventually(back, "the gateway to serve again", WATCHDOG_SECONDS + READY_SECONDS)
+    measured("from a hang of the gateway's first process to service", time.monotonic() - stopped)

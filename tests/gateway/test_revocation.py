@@ -45,8 +45,8 @@ async def test_a_held_request_ends_at_once_when_its_device_is_blocked(
     await stand.backend.lost.wait()
     (outcome,) = await stand.audit.outcomes(1)
     assert (outcome["action"], outcome["reasons"]) == ("block", ["revoked", "compromised"])
-    again = await stand.device()
-    assert (await again.ask(post("Sync", version="12.1"))).status == 403
+    for again in (device, await stand.device()):  # the connection stays, and nothing gets past on it either
+        assert (await again.ask(post("Sync", version="12.1"))).status == 403
 
 
 async def test_a_response_that_has_begun_is_cut(stand: Stand) -> None:

@@ -62,7 +62,7 @@ class _Waits:
         self.body = b""
         self.over = self.complete = False
 
-    def response_head(self, head: ResponseHead) -> None:
+    def response_head(self, head: ResponseHead, *, more: bool) -> None:
         assert not self.over
         assert self.head is None
         self.head = head

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.gateway.head import Head, HeadError, end_of_head, parse
+from sentry_runtime.gateway.head import KEPT_BYTES, KEPT_HEADS, Head, HeadError, Heads, end_of_head, parse
 
 START = b"POST /Microsoft-Server-ActiveSync?Cmd=Ping HTTP/1.1\r\n"
 
@@ -119,3 +119,60 @@ def test_one_stray_byte_never_makes_a_second_field_of_framing(stray: bytes, at: 
     except HeadError:
         return
     assert got is None or got.length in (0, 3)
+
+
+BOUND = 8_192
+SAID = [
+    head(),
+    head(b"Content-Length: 4"),
+    head(b"X: y"),
+    head(b"X: y" * 1_000),
+    head(b"Connection: X-Forwarded-For"),
+    head(b"Content-Length: 4", b"Transfer-Encoding: chunked"),
+    b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    b"\r\n\r\n",
+]
+
+
+@given(st.lists(st.sampled_from(SAID), max_size=20), st.integers(1, 600))
+def test_heads_that_repeat_are_read_as_if_each_were_the_first(said: list[bytes], size: int) -> None:
+    """In pieces of any size: the same head and the same end, or the same refusal."""
+    heads = Heads()
+    for raw in said:
+        data, scanned = bytearray(), 0
+        wanted: Head | str = ""
+        got: Head | str = ""
+        for at in range(0, len(raw), size):
+            data += raw[at : at + size]
+            try:
+                wanted = parse(bytes(data[:end])) if (end := end_of_head(data, BOUND, scanned)) else ""
+            except HeadError as error:
+                wanted = str(error)
+            try:
+                found = heads.read(data, BOUND, scanned)
+                got = "" if found is None else found[0]
+                assert found is None or found[1] == len(raw)
+            except HeadError as error:
+                got = str(error)
+            assert got == wanted
+            scanned = len(data)
+            if isinstance(got, str) and got:
+                break
+
+
+def test_a_head_that_repeats_is_kept_unless_it_is_long() -> None:
+    """Of a few, and of short ones only: what is kept costs memory on each of thousands of connections."""
+    heads = Heads()
+
+    def read(raw: bytes) -> Head:
+        found = heads.read(bytearray(raw + b"body"), BOUND)
+        assert found is not None
+        return found[0]
+
+    first = read(head(b"X: 0"))
+    assert read(head(b"X: 0")) is first
+    long = head(b"X: " + b"y" * KEPT_BYTES)
+    assert read(long) is not read(long)
+    for number in range(KEPT_HEADS):
+        read(head(b"X: %d" % number))
+    assert len(heads._kept) <= KEPT_HEADS

@@ -1,5 +1,6 @@
 """Heads written anew."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,3 +177,22 @@ def test_a_front_ends_header_is_not_passed_on_whatever_it_is_called() -> None:
     head = parse(b"POST /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: x\r\nF5-Cert: secret\r\n\r\n")
     assert b"secret" in request_head(head, BACKEND, "192.0.2.1")
     assert b"secret" not in request_head(head, BACKEND, "192.0.2.1", hidden=frozenset({b"f5-cert"}))
+
+
+def test_a_head_is_written_anew_for_whatever_it_is_made_of() -> None:
+    """What was written last is kept with the head, and serves only where everything is the same."""
+    head = parse(
+        b"POST /Microsoft-Server-ActiveSync?Cmd=Sync HTTP/1.1\r\nHost: x\r\nAuthorization: Basic eA==\r\nF5: c\r\n\r\n"
+    )
+    plain = request_head(head, BACKEND, "192.0.2.1")
+    assert request_head(head, BACKEND, "192.0.2.1") is plain
+    others = [
+        request_head(head, msgspec.structs.replace(BACKEND, server_name="other.test"), "192.0.2.1"),
+        request_head(head, BACKEND, "192.0.2.2"),
+        request_head(head, BACKEND, "192.0.2.1", policy_key=7),
+        request_head(head, BACKEND, "192.0.2.1", policy_key=8),
+        request_head(head, BACKEND, "192.0.2.1", logged_on=True),
+        request_head(head, BACKEND, "192.0.2.1", hidden=frozenset({b"f5"})),
+    ]
+    assert len({plain, *others}) == 7
+    assert request_head(head, BACKEND, "192.0.2.1") == plain

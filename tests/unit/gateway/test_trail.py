@@ -3,9 +3,12 @@
 import asyncio
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sentry_runtime import audit
 
@@ -114,3 +117,11 @@ async def test_a_line_that_can_never_be_sent_does_not_hold_up_the_others(path: P
     assert sum(one["count"] for one in got if one["event"] == "audit_dropped") == 2
     assert (trail.written, trail.dropped) == (2, 2)
     trail.close()
+
+
+@given(st.integers(0, 4_102_444_800_000))
+def test_a_time_is_spelled_to_the_millisecond(milliseconds: int) -> None:
+    """RFC 3339 in UTC, whichever second was spelled before."""
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    text = audit.timestamp((milliseconds + 0.5) / 1_000)
+    assert text == time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,62 @@
+"""How a measure is taken: what it is given, and what it says of itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tests.bench.proxy import Proxy
+from tests.bench.stage import Stage
+
+Unit = Literal["µs", "KiB", "ms", "s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """How much of a peer's figure ours may be, and how much we want it to be."""
+
+    most: float
+    aim: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of one proxy, with what else was seen on the way."""
+
+    value: float
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A proxy to take a figure of, and what the run knows already."""
+
+    stage: Stage
+    proxy: Proxy
+    seconds: float
+    peak: float
+    """Requests in a second that the gateway itself can do, for measures at half of it; 0 where none of them is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """`take` gives one figure of a running proxy. `bars` names the peers; `limit` is of ours alone, in the unit.
+
+    `workers` is by proxy; where the peer is ourselves with other workers, its name says so.
+    """
+
+    name: str
+    about: str
+    unit: Unit
+    take: Callable[[Setting], Sample]
+    bars: dict[str, Bar] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    """Peers that are shown without a bar."""
+    limit: Bar | None = None
+    needs_peak: bool = False
+    spread: Bar | None = None
+    """How much of the connections the busier of two workers may have; `spread` in the samples' notes says what it had."""
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """Whom it is taken of, ours first."""
+        return ("ours", *self.bars, *self.beside)
