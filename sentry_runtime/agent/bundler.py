@@ -6,16 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Written = TypeVar("Written")
 Outcome = TypeVar("Outcome")
 
 
-class Bundler(Generic[Item, Outcome]):
-    """`write` is called in the thread with all that has arrived, in order, and gives an outcome for each; what it raises, each
-    of them raises."""
+class Bundler(Generic[Item, Written, Outcome]):
+    """`write` is called in the thread with all that has arrived, in order, and says of each what came of it; what it raises, each
+    of them raises. `settle` is then called in the event loop for one after the other, also for those that nobody waits for any
+    more, and gives their outcome."""
 
-    def __init__(self, thread: ThreadPoolExecutor, write: Callable[[list[Item]], list[Outcome]]) -> None:
+    def __init__(
+        self,
+        thread: ThreadPoolExecutor,
+        write: Callable[[list[Item]], list[Written]],
+        settle: Callable[[Item, Written], Outcome],
+    ) -> None:
         self._thread = thread
         self._write = write
+        self._settle = settle
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -37,12 +45,13 @@ class Bundler(Generic[Item, Outcome]):
         while self._waiting:
             bundle, self._waiting = self._waiting, []
             try:
-                outcomes = await loop.run_in_executor(self._thread, self._write, [item for item, _ in bundle])
+                written = await loop.run_in_executor(self._thread, self._write, [item for item, _ in bundle])
             except Exception as error:  # noqa: BLE001 - whatever failed, those who wait for this commit are told
                 for _, done in bundle:
                     if not done.cancelled():
                         done.set_exception(error)
                 continue
-            for (_, done), outcome in zip(bundle, outcomes, strict=True):
+            for (item, done), one in zip(bundle, written, strict=True):
+                outcome = self._settle(item, one)
                 if not done.cancelled():
                     done.set_result(outcome)

@@ -38,7 +38,10 @@ class _Batch:
     news: tuple[News, ...]
     cursor: int | None
     rewind: bool
-    done: "asyncio.Future[tuple[DeviceKey, ...]]"
+
+
+_Effects = dict[DeviceKey, tuple[bool, Effect]]  # whether there was an entry before, and what has become of it
+_Enforced = tuple[DeviceKey, Enforcement | None, int | None]
 
 
 class DeviceList:
@@ -49,9 +52,8 @@ class DeviceList:
         self._announce = announce
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device-list")
-        self._enforcements = Bundler(self._thread, self._keep)
-        self._waiting: list[_Batch] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._news = Bundler(self._thread, self._write, self._settle)
+        self._enforcements = Bundler(self._thread, self._keep, self._settle_kept)
         self._provisional: set[DeviceKey] = set()
         self._unreported: set[DeviceKey] = set()
         self._count = 0
@@ -130,24 +132,16 @@ class DeviceList:
 
         The cursor only moves forward, unless `rewind`. Raises `StoreError` when the disk refuses; then nothing of it stands.
         """
-        done: asyncio.Future[tuple[DeviceKey, ...]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Batch(tuple(news), cursor, rewind, done))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._drain())
-        return await done
+        return await self._news.put(_Batch(tuple(news), cursor, rewind))
 
     async def keep(self, key: DeviceKey, enforcement: Enforcement | None, after: int | None = None) -> bool:
         """Keep with an entry what a backend enforces, and announce it; False where there is no such entry, or where the news
         is none any more (see `applies`). Raises `StoreError`, `ValueError` for a key the list cannot have."""
-        kept = await self._enforcements.put((key, enforcement, after))
-        if kept:
-            self._announce((key,))
-        return kept
+        return await self._enforcements.put((key, enforcement, after))
 
     async def close(self) -> None:
         """Finish what is being written."""
-        if self._writing is not None:
-            await self._writing
+        await self._news.finish()
         await self._enforcements.finish()
         self._thread.shutdown()
 
@@ -155,22 +149,8 @@ class DeviceList:
         """Housekeeping of the store; also shows that the writing thread is alive."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._store.free_dead_readers)
 
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batches, self._waiting = self._waiting, []
-            try:
-                outcomes = await loop.run_in_executor(self._thread, self._write, batches)
-            except Exception as error:  # noqa: BLE001 - whatever failed, those who wait for this commit are told
-                for batch in batches:
-                    if not batch.done.cancelled():
-                        batch.done.set_exception(error)
-                continue
-            for batch, effects in zip(batches, outcomes, strict=True):
-                self._settle(batch, effects)
-
-    def _settle(self, batch: _Batch, effects: dict[DeviceKey, tuple[bool, Effect]]) -> None:
-        """Back in the event loop: count, announce, answer."""
+    def _settle(self, _batch: _Batch, effects: _Effects) -> tuple[DeviceKey, ...]:
+        """Back in the event loop: count and announce; the answer is what changed visibly."""
         for key, (was_there, change) in effects.items():
             self._count += (change.record is not None) - was_there
             if change.record is not None and change.record.provisional:
@@ -184,10 +164,14 @@ class DeviceList:
         visible = tuple(key for key, (_, change) in effects.items() if change.visible)
         if visible:
             self._announce(visible)
-        if not batch.done.cancelled():
-            batch.done.set_result(visible)
+        return visible
 
-    def _write(self, batches: list[_Batch]) -> list[dict[DeviceKey, tuple[bool, Effect]]]:
+    def _settle_kept(self, _news: _Enforced, kept: tuple[DeviceKey, ...]) -> bool:
+        if kept:
+            self._announce(kept)
+        return bool(kept)
+
+    def _write(self, batches: list[_Batch]) -> list[_Effects]:
         """In the writing thread: judge the batches in their order, commit the sum."""
         now = int(self._clock())
         cursor = self._store.cursor
@@ -216,14 +200,14 @@ class DeviceList:
         self._said -= silenced
         return outcomes
 
-    def _keep(self, news: list[tuple[DeviceKey, Enforcement | None, int | None]]) -> list[bool]:
-        """In the writing thread, so that nothing comes between the look and the word."""
+    def _keep(self, news: list[_Enforced]) -> list[tuple[DeviceKey, ...]]:
+        """In the writing thread, so that nothing comes between the look and the word: for each its key, if it is kept."""
         overlay: dict[DeviceKey, Enforcement | None] = {}
-        outcomes = []
+        outcomes: list[tuple[DeviceKey, ...]] = []
         for key, enforcement, after in news:
             held = overlay[key] if key in overlay else self._store.enforcement(key)
             kept = self._store.get(key) is not None and applies(held, after)
-            outcomes.append(kept)
+            outcomes.append((key,) if kept else ())
             if kept:
                 overlay[key] = enforcement
         if overlay:
@@ -243,10 +227,8 @@ class DeviceList:
         if self._store.said(key) == saying:
             self._store.write(says={key: Saying(saying.information, told=True)})
 
-    def _judge(
-        self, news: tuple[News, ...], overlay: dict[DeviceKey, Effect], cursor: int, now: int
-    ) -> dict[DeviceKey, tuple[bool, Effect]]:
-        effects: dict[DeviceKey, tuple[bool, Effect]] = {}
+    def _judge(self, news: tuple[News, ...], overlay: dict[DeviceKey, Effect], cursor: int, now: int) -> _Effects:
+        effects: _Effects = {}
         for item in news:
             key = key_of(item)
             known = self._known(key, overlay, cursor)

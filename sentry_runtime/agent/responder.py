@@ -113,7 +113,7 @@ class Responder:
         rows = [_Row(issuer, f"{serial:x}", known) for (issuer, serial), known in self._answers.items()]
         new = self._path.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(rows))
-        os.replace(new, self._path)  # noqa: PTH105 - the two are the same
+        new.replace(self._path)
 
     async def _renew(self, key: Key, certificate: x509.Certificate, issuer: x509.Certificate) -> None:
         task = self._running.get(key)

@@ -9,6 +9,8 @@ import functools
 import hashlib
 from dataclasses import dataclass
 
+import msgspec
+
 from sentry_runtime.eas import policy as policies
 from sentry_runtime.eas import wap
 from sentry_runtime.eas.codepages import PROVISION
@@ -128,7 +130,7 @@ def _entry(part: Element | Fragment | str | bytes, tag: str) -> str:
 def _said(name: str, number: int) -> Policy:
     """A policy that says this of one field, or nothing where the number demands nothing."""
     value = RULES[name].read(number)
-    return Policy() if value is None else Policy(**{name: value})  # type: ignore[arg-type]
+    return Policy() if value is None else msgspec.structs.replace(Policy(), **{name: value})
 
 
 def _number(tag: str, text: str) -> int:

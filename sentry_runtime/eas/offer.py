@@ -41,7 +41,7 @@ def offered(
             values.setdefault(lower, []).append(value)
     if not values:
         return fields
-    written = {name: _written(name, tuple(found), versions, provisions) for name, found in values.items()}
+    written = {name: _written(name, tuple(found), versions, provisions=provisions) for name, found in values.items()}
     kept: list[tuple[bytes, bytes]] = []
     for name, value in fields:
         lower = name.lower()
@@ -53,7 +53,7 @@ def offered(
 
 
 @lru_cache(maxsize=64)  # a server says the same in each of its answers
-def _written(name: bytes, values: tuple[bytes, ...], versions: frozenset[bytes], provisions: bool) -> bytes:  # noqa: FBT001 - a key
+def _written(name: bytes, values: tuple[bytes, ...], versions: frozenset[bytes], *, provisions: bool) -> bytes:
     said = [part for value in values for one in value.split(b",") if (part := one.strip(b" \t"))]
     if name == COMMANDS_FIELD:
         left = _cut((one, one.upper()) for one in said if one.upper() in _COMMANDS)

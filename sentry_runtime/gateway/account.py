@@ -9,7 +9,7 @@ can make thousands of them: `connection_refused` (not taken), `proxy_refused`, `
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey, Record
@@ -71,6 +71,13 @@ class Outcome:
     bytes_out: int
     seconds: float
     backend: str
+
+
+class _Stamp(TypedDict):
+    """What a line that stands alone begins with."""
+
+    time: str
+    id: str
 
 
 class Account:
@@ -150,11 +157,9 @@ class Account:
         self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0, certificate: str = ""
     ) -> None:
         """Write the single line of something that was no request we could read."""
-        self._count += 1
         self._trail.write(
             audit.Line(
-                time=audit.timestamp(self._now()),
-                id=f"{self._prefix}-{self._count:x}",
+                **self._stamp(),
                 event=event,
                 source=peer.source,
                 source_port=peer.port,
@@ -169,11 +174,9 @@ class Account:
 
     def backend(self, event: str, backend: str, reasons: tuple[str, ...]) -> None:
         """Write the single line of something about a backend that belongs to no request."""
-        self._count += 1
         self._trail.write(
             audit.Line(
-                time=audit.timestamp(self._now()),
-                id=f"{self._prefix}-{self._count:x}",
+                **self._stamp(),
                 event=event,
                 reasons=reasons,
                 backend=backend,
@@ -182,11 +185,9 @@ class Account:
 
     def redirected(self, seat: Seat, backend: str, host: str, refusal: str) -> None:
         """Write the single line of a 451 that was followed or, with a `refusal`, was not."""
-        self._count += 1
         self._trail.write(
             audit.Line(
-                time=audit.timestamp(self._now()),
-                id=f"{self._prefix}-{self._count:x}",
+                **self._stamp(),
                 event="backend_redirect",
                 device_id=seat.device,
                 principal=seat.principal,
@@ -214,11 +215,9 @@ class Account:
 
     def rests(self, kind: str, place: str, principal: str, seconds: float) -> None:
         """Write that a source or a principal has had too many log-ons refused, and for how many seconds it has to rest."""
-        self._count += 1
         self._trail.write(
             audit.Line(
-                time=audit.timestamp(self._now()),
-                id=f"{self._prefix}-{self._count:x}",
+                **self._stamp(),
                 event="logons_rest",
                 source=place,
                 principal=principal,
@@ -230,11 +229,9 @@ class Account:
 
     def lenient(self, certificate: str, principal: str, reason: str) -> None:
         """Write that this certificate passes although it is not known whether it has been revoked."""
-        self._count += 1
         self._trail.write(
             audit.Line(
-                time=audit.timestamp(self._now()),
-                id=f"{self._prefix}-{self._count:x}",
+                **self._stamp(),
                 event="certificate_lenient",
                 principal=principal,
                 certificate=certificate,
@@ -242,6 +239,10 @@ class Account:
                 reasons=(reason,),
             )
         )
+
+    def _stamp(self) -> _Stamp:
+        self._count += 1
+        return {"time": audit.timestamp(self._now()), "id": f"{self._prefix}-{self._count:x}"}
 
     def begun(self, exchange: Running) -> None:
         """It has gone to the backend."""

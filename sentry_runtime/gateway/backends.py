@@ -117,7 +117,8 @@ class Backends:
         sent = self._sent(seat) if self.follows else None
         return sent is not None and sent.backend == target.backend
 
-    def any_up(self, now: float) -> bool:  # noqa: ARG002 - what is up is up until it is seen to fail
+    @property
+    def any_up(self) -> bool:
         """Whether there is one that nothing speaks against."""
         return any(target.up for target in self.targets)
 

@@ -4,7 +4,6 @@ A known, allowed device on a connection that has its backend already goes from `
 a task. Only a first contact and a new backend connection wait for something, in one task (see `steps`).
 """
 
-import asyncio
 import zlib
 
 from sentry_runtime.devices.record import DeviceKey
@@ -55,8 +54,7 @@ class Exchange(Course):
             discovering.answer(self, asked, self.claim)
 
     def _health(self) -> None:
-        now = asyncio.get_running_loop().time()
-        up = self.services.backends.any_up(now) and not (self.services.stopping or self.services.quiesced)
+        up = self.services.backends.any_up and not (self.services.stopping or self.services.quiesced)
         answer = Answer(200, body=b"ok\n") if up else enforce.unavailable(enforce.RETRY_SOON_SECONDS)
         self.answer(answer, "allow", ("health",))
 

@@ -5,13 +5,14 @@ given back at once.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 
 READ_BYTES = 262_144  # what uvloop reads at most at a time
 
 _buffer = memoryview(bytearray(READ_BYTES))
 
 
-class Intake(asyncio.BufferedProtocol):
+class Intake(asyncio.BufferedProtocol, ABC):
     """A protocol with `data_received`, as `asyncio.Protocol` has it."""
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
@@ -20,6 +21,6 @@ class Intake(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(_buffer[:nbytes].tobytes())
 
+    @abstractmethod
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        raise NotImplementedError

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def compare(on: Stage, chosen: Sequence[Measure], count: int, seconds: float) ->
         played = rounds.play(
             measure.contestants,
             count,
-            lambda name, it=measure: sample(it, name, on, seconds, peak),  # type: ignore[misc]
+            partial(sample, measure, on=on, seconds=seconds, peak=peak),
         )
         name = measure.name if on.plan.key == "rsa2048" else f"{measure.name}_{on.plan.key}"
         results[name] = rounds.result(measure, played)

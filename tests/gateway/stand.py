@@ -352,9 +352,10 @@ class ScriptedAgent:
             txn.put(encode_key(key), b"\xc1")  # the one byte that MessagePack never uses
 
     async def _tell(self, key: DeviceKey) -> None:
-        for follower in self._followers:
+        for follower in list(self._followers):  # workers come and go meanwhile
             follower.write(msgspec.json.encode(control.Changed(keys=(key,))) + b"\n")
-            await follower.drain()
+            with contextlib.suppress(ConnectionError):
+                await follower.drain()
 
     async def _handle(self, peer: Peer, request: control.Request) -> object:
         match request:

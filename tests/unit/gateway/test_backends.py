@@ -97,11 +97,11 @@ async def test_where_all_are_down_they_are_tried_all_the_same() -> None:
     """Health chooses; it refuses nobody."""
     backends, _ = made("a", "b")
     before = names(backends)
-    assert backends.any_up(0.0)
+    assert backends.any_up
     for name in "ab":
         check(backends, name, *DOWN)
     assert names(backends) == before
-    assert not backends.any_up(0.0)
+    assert not backends.any_up
 
 
 async def test_a_connection_is_kept_while_it_leads_where_the_device_belongs() -> None:
