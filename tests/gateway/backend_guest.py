@@ -6,14 +6,19 @@ a network of its own, 10.98.16.0/24 to 10.98.255.0/24. The lab's are 10.98.1.0/2
 
 import hashlib
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters
+from typing import TypeVar
 
 from images import guest as guests
-from images import network
-from images.guest import Guest
+from images import network, rootfs
+from images.guest import Guest, Spec
 from images.network import Link
 from images.paths import Layout
+from images.rootfs import Tree
 from images.run import run
 from tests.e2e.mailserver.server import ALICE
 from tests.gateway.stand import Certificates
@@ -22,6 +27,19 @@ SERVER_NAME = "backend.lab.test"  # what their certificate says
 KINDS = ("horde", "sogo")
 INSIDE = "backend0"  # the guest's end
 _FIRST, _NETWORKS = 16, 240
+
+Server = TypeVar("Server")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What such a guest is made of; `digest` is of all of it."""
+
+    name: str
+    kind: str
+    tree: Tree
+    digest: str
+    prepare: Callable[[Path], None]
 
 
 def free_link(kind: str, layout: Layout) -> Link:
@@ -57,3 +75,35 @@ def serves(place: str, certificates: Certificates, port: int = 443) -> bool:
         check=False,
     )  # fmt: skip
     return code.stdout == "200"
+
+
+@contextmanager
+def running(
+    recipe: Recipe,
+    layout: Layout,
+    certificates: Certificates,
+    ready: Callable[[Guest], Server],
+    welcome: Callable[[Server], None] | None = None,
+) -> Iterator[Server]:
+    """The mail server for as long as the block lasts: the one that runs, if it is of this recipe, which then goes on; else a new
+    one. `ready` waits until it serves; `welcome` is for one that has just been booted."""
+    guest = guests.find(recipe.name, layout)
+    if guest is not None and guest.tree != recipe.digest:
+        guests.stop(guest, layout)
+        guest = None
+    booted = guest is None
+    if guest is None:
+        tar = rootfs.build(recipe.tree, layout.trees)
+        link = free_link(recipe.kind, layout)
+        guest = guests.boot(Spec(recipe.name, tar, recipe.digest, (link,), recipe.prepare), layout)
+    else:  # its certificate was another session's
+        certify(guest.root, certificates)
+        guest.execute(["systemctl", "restart", "nginx.service"])
+    try:
+        server = ready(guest)
+        if booted and welcome is not None:
+            welcome(server)
+        yield server
+    finally:
+        if booted:
+            guests.stop(guest, layout)

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images import guest as guests
-from images import rootfs
-from images.guest import Guest, Spec
+from images.guest import Guest
 from images.paths import Layout
 from images.rootfs import Tree
 from images.run import run
 from tests.e2e.mailserver import server as sogo
 from tests.gateway import backend_guest
-from tests.gateway.backend_guest import certify
+from tests.gateway.backend_guest import Recipe, certify
 from tests.gateway.stand import Certificates
 
 NAME = "sentry-horde"
@@ -83,52 +82,21 @@ class Horde:
         self.guest.execute([*php, *words])
 
 
-def ensure(layout: Layout, certificates: Certificates) -> tuple[Horde, bool]:
-    """The running server, booted if it is not there yet; and whether this call booted it."""
-    tree = Tree("bookworm", PACKAGES)
-    digest = f"{tree.digest}-{sogo.files_digest(FILES, sogo.FILES / 'etc/dovecot')}"
-    guest = guests.find(NAME, layout)
-    booted = False
-    if guest is not None and guest.tree != digest:
-        guests.stop(guest, layout)
-        guest = None
-    if guest is None:
-        tar = rootfs.build(tree, layout.trees)
-        guest = guests.boot(
-            Spec(
-                NAME,
-                tar,
-                digest,
-                (backend_guest.free_link("horde", layout),),
-                lambda root: _prepare(root, certificates),
-            ),
-            layout,
-        )
-        booted = True
-    else:  # its certificate was another session's
-        certify(guest.root, certificates)
-        guest.execute(["systemctl", "restart", "nginx.service"])
-    horde = Horde(guest, backend_guest.address(guest))
-    try:
-        guests.wait_for(
-            lambda: backend_guest.serves(horde.address, certificates), "Horde to answer OPTIONS", READY_SECONDS
-        )
-    except BaseException:
-        if booted:
-            guests.stop(guest, layout)
-        raise
-    return horde, booted
-
-
 @contextmanager
 def running(layout: Layout, certificates: Certificates) -> Iterator[Horde]:
     """The server for as long as the block lasts; one that ran before goes on."""
-    horde, booted = ensure(layout, certificates)
-    try:
+    tree = Tree("bookworm", PACKAGES)
+    digest = f"{tree.digest}-{sogo.files_digest(FILES, sogo.FILES / 'etc/dovecot')}"
+    recipe = Recipe(NAME, "horde", tree, digest, lambda root: _prepare(root, certificates))
+
+    def ready(guest: Guest) -> Horde:
+        horde = Horde(guest, backend_guest.address(guest))
+        serves = backend_guest.serves
+        guests.wait_for(lambda: serves(horde.address, certificates), "Horde to answer OPTIONS", READY_SECONDS)
+        return horde
+
+    with backend_guest.running(recipe, layout, certificates, ready) as horde:
         yield horde
-    finally:
-        if booted:
-            guests.stop(horde.guest, layout)
 
 
 def _prepare(root: Path, certificates: Certificates) -> None:

@@ -13,14 +13,14 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 from images import guest as guests
-from images import rootfs
-from images.guest import Guest, Spec
+from images.guest import Guest
 from images.paths import Layout
 from images.rootfs import Tree
 from images.run import run
 from tests.e2e.mailserver import server as lab
 from tests.e2e.mailserver.server import ALICE, BOB
 from tests.gateway import backend_guest
+from tests.gateway.backend_guest import Recipe
 from tests.gateway.stand import Certificates
 
 NAME = "sentry-sogo"
@@ -69,45 +69,21 @@ class Sogo:
         )
 
 
-def ensure(layout: Layout, certificates: Certificates) -> tuple[Sogo, bool]:
-    """The running pool, booted if it is not there yet; and whether this call booted it."""
-    tree = Tree("bookworm", lab.PACKAGES)
-    digest = f"{tree.digest}-{lab.files_digest(FILES, lab.FILES)}"
-    guest = guests.find(NAME, layout)
-    booted = False
-    if guest is not None and guest.tree != digest:
-        guests.stop(guest, layout)
-        guest = None
-    if guest is None:
-        tar = rootfs.build(tree, layout.trees)
-        link = backend_guest.free_link("sogo", layout)
-        guest = guests.boot(Spec(NAME, tar, digest, (link,), lambda root: _prepare(root, certificates)), layout)
-        booted = True
-    else:  # its certificate was another session's
-        backend_guest.certify(guest.root, certificates)
-        guest.execute(["systemctl", "restart", "nginx.service"])
-    sogo = Sogo(guest, backend_guest.address(guest), certificates)
-    try:
-        for port in PORTS:
-            sogo.wait_until_ready(port)
-        if booted:
-            _welcome(sogo)
-    except BaseException:
-        if booted:
-            guests.stop(guest, layout)
-        raise
-    return sogo, booted
-
-
 @contextmanager
 def running(layout: Layout, certificates: Certificates) -> Iterator[Sogo]:
     """The pool for as long as the block lasts; one that ran before goes on."""
-    sogo, booted = ensure(layout, certificates)
-    try:
+    tree = Tree("bookworm", lab.PACKAGES)
+    digest = f"{tree.digest}-{lab.files_digest(FILES, lab.FILES)}"
+    recipe = Recipe(NAME, "sogo", tree, digest, lambda root: _prepare(root, certificates))
+
+    def ready(guest: Guest) -> Sogo:
+        sogo = Sogo(guest, backend_guest.address(guest), certificates)
+        for port in PORTS:
+            sogo.wait_until_ready(port)
+        return sogo
+
+    with backend_guest.running(recipe, layout, certificates, ready, _welcome) as sogo:
         yield sogo
-    finally:
-        if booted:
-            guests.stop(sogo.guest, layout)
 
 
 def _welcome(sogo: Sogo) -> None:
