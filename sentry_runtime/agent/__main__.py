@@ -5,10 +5,11 @@ import asyncio
 import time
 from pathlib import Path
 
-from sentry_runtime import audit, process
+from sentry_runtime import process
 from sentry_runtime.agent import service
 from sentry_runtime.settings import SETTINGS_PATH
 from sentry_runtime.systemd import Notifier
+from sentry_runtime.trail import Trail
 from sentry_runtime.uem.trail import writer
 
 PROGRAM = "sentry-agent"
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
     async def until(stop: asyncio.Event) -> None:
-        trail = audit.Trail(settings.paths.audit_socket, time.time)
+        trail = Trail(settings.paths.audit_socket, time.time)
         try:
             await service.run(settings, access, writer(trail), Notifier(), stop)
         finally:

@@ -7,9 +7,12 @@ can make thousands of them: `connection_refused` (not taken), `proxy_refused`, `
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import TypedDict
+
+import msgspec
 
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey, Record
@@ -19,8 +22,10 @@ from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.metrics import Counters
+from sentry_runtime.trail import Trail
 
 TURNED_AWAY_LINES = 10  # a second, of connections without a request; the counters have all of them
+ENDINGS = 256  # kept ones, each of some 100 bytes: an action, a status and a backend in all ways that occur
 PATH_CHARS = 128  # of a path in an audit line; the one that is served has 28
 
 _NOBODY = Claim(None, (), "", "", "", "", None)
@@ -42,35 +47,23 @@ class Peer:
         return "" if self.shared else place_of(self.source)
 
 
-class Running(Protocol):
+class Running(ABC):
     """An exchange under way, as the table sees it."""
 
     claim: Claim | None
     policy: bytes
 
+    @abstractmethod
     def judged_anew(self, found: Record | Unreadable | None) -> Verdict:
         """The verdict on it if it came now, with this in the device list for its key."""
 
+    @abstractmethod
     def revoke(self, verdict: Verdict) -> None:
         """Its device may no longer pass: end it now."""
 
+    @abstractmethod
     def renew(self, verdict: Verdict) -> None:
         """Its device has another policy now."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How an exchange ended. `action` is allow, block, provision, wipe, throttle, deny (the gateway's own no) or fail; `verdict`
-    is the last that was found on its device, if it came to one."""
-
-    action: str
-    reasons: tuple[str, ...]
-    verdict: Verdict | None
-    status: int
-    bytes_in: int
-    bytes_out: int
-    seconds: float
-    backend: str
 
 
 class _Stamp(TypedDict):
@@ -83,75 +76,81 @@ class _Stamp(TypedDict):
 class Account:
     """One per worker."""
 
-    def __init__(self, trail: audit.Trail, counters: Counters, now: Callable[[], float]) -> None:
+    def __init__(self, trail: Trail, counters: Counters, now: Callable[[], float]) -> None:
         self.counters = counters
         self._trail = trail
         self._now = now
         self._prefix = os.urandom(6).hex()  # tells workers and restarts apart
         self._count = 0
+        self._millisecond, self._timestamp = -1, ""  # the last line's
         self._second = 0  # of the lines of connections without a request: the second, how many it had ...
         self._this_second = 0
         self._left_out = 0  # ... and how many of them were not written
         self._running: dict[DeviceKey, set[Running]] = {}
+        self._endings: dict[tuple[str, int, str], tuple[Verdict, tuple[str, ...], str]] = {}
 
     def request(self, peer: Peer, head: Head, claim: Claim | None) -> str:
         """Write the line of a request that could be read; gives its id."""
         self._count += 1
         line_id = f"{self._prefix}-{self._count:x}"
-        who = claim or _NOBODY
         self.counters.requests += 1
-        self._trail.write(
-            audit.Line(
-                time=audit.timestamp(self._now()),
-                id=line_id,
-                event="request",
-                source=peer.source,
-                source_port=peer.port,
-                listener=peer.listener,
-                method=head.method,
-                path=head.path[:PATH_CHARS],
-                command=who.command,
-                device_id=who.key.device_id if who.key is not None else "",
-                device_type=who.device_type,
-                principal=who.principal,
-                protocol=who.protocol,
-                certificate=who.certificate,
-            )
-        )
+        asks = _asker(peer, head, claim)[2]
+        self._trail.put(f'{{"time":"{self._time()}","id":"{line_id}","event":"request"{asks}}}'.encode())
         return line_id
 
-    def outcome(self, line_id: str, peer: Peer, head: Head, claim: Claim | None, outcome: Outcome) -> None:
-        """Write the line that ends the request of this id."""
-        who, verdict = claim or _NOBODY, outcome.verdict or _NO_VERDICT
-        self.counters.bytes_in += outcome.bytes_in
-        self.counters.bytes_out += outcome.bytes_out
-        self._trail.write(
+    def outcome(
+        self,
+        line_id: str,
+        peer: Peer,
+        head: Head,
+        claim: Claim | None,
+        verdict: Verdict | None,
+        *,
+        action: str,
+        reasons: tuple[str, ...],
+        status: int,
+        bytes_in: int,
+        bytes_out: int,
+        seconds: float,
+        backend: str,
+    ) -> None:
+        """Write the line that ends the request of this id.
+
+        `action` is allow, block, provision, wipe, throttle, deny (the gateway's own no) or fail; `verdict` is the last that was
+        found on its device, if it came to one.
+        """
+        self.counters.bytes_in += bytes_in
+        self.counters.bytes_out += bytes_out
+        asks = _asker(peer, head, claim)[3]
+        ends = self._ending(verdict or _NO_VERDICT, action, reasons, status, backend)
+        self._trail.put(
+            f'{{"time":"{self._time()}","id":"{line_id}","event":"outcome"{asks}{ends}'
+            f',"bytes_in":{bytes_in},"bytes_out":{bytes_out},"milliseconds":{int(seconds * 1000 + 0.5)}}}'.encode()
+        )
+
+    def _ending(self, verdict: Verdict, action: str, reasons: tuple[str, ...], status: int, backend: str) -> str:
+        """How a request ended, as it stands in its line: most end like one before."""
+        known = self._endings.get((action, status, backend))
+        if known is not None and known[0] is verdict and known[1] == reasons:
+            return known[2]
+        text = audit.members(
             audit.Line(
-                time=audit.timestamp(self._now()),
-                id=line_id,
-                event="outcome",
-                source=peer.source,
-                source_port=peer.port,
-                listener=peer.listener,
-                method=head.method,
-                action=outcome.action,
-                reasons=outcome.reasons,
+                time="",
+                id="",
+                event="",
+                action=action,
+                reasons=reasons,
                 decided_by=verdict.row or "",
                 rule=verdict.rule,
                 softened=verdict.softened,
-                status=outcome.status,
-                bytes_in=outcome.bytes_in,
-                bytes_out=outcome.bytes_out,
-                milliseconds=round(outcome.seconds * 1000),
-                backend=outcome.backend,
-                command=who.command,
-                device_id=who.key.device_id if who.key is not None else "",
-                device_type=who.device_type,
-                principal=who.principal,
-                protocol=who.protocol,
-                certificate=who.certificate,
+                status=status,
+                backend=backend,
             )
         )
+        if len(self._endings) >= ENDINGS:
+            self._endings.clear()
+        self._endings[action, status, backend] = verdict, reasons, text
+        return text
 
     def refused(
         self, peer: Peer, event: str, status: int, reason: str, *, count: int = 0, certificate: str = ""
@@ -242,7 +241,15 @@ class Account:
 
     def _stamp(self) -> _Stamp:
         self._count += 1
-        return {"time": audit.timestamp(self._now()), "id": f"{self._prefix}-{self._count:x}"}
+        return {"time": self._time(), "id": f"{self._prefix}-{self._count:x}"}
+
+    def _time(self) -> str:
+        """Now, as a line has it: many lines have the same millisecond."""
+        now = self._now()
+        millisecond = int(now * 1_000)
+        if millisecond != self._millisecond:
+            self._millisecond, self._timestamp = millisecond, audit.timestamp(now)
+        return self._timestamp
 
     def begun(self, exchange: Running) -> None:
         """It has gone to the backend."""
@@ -264,3 +271,30 @@ class Account:
         chosen = list(self._running) if keys is None else keys
         for key in chosen:
             yield from list(self._running.get(key, ()))
+
+
+def _asker(peer: Peer, head: Head, claim: Claim | None) -> tuple[Peer, Claim | None, str, str]:
+    """Who asked for what, as it stands in the two lines of a request: kept with the head, which comes again and again."""
+    kept = head.accounted
+    if kept is not None and kept[0] is peer and kept[1] is claim:
+        return peer, claim, kept[2], kept[3]
+    who = claim or _NOBODY
+    line = audit.Line(
+        time="",
+        id="",
+        event="",
+        source=peer.source,
+        source_port=peer.port,
+        listener=peer.listener,
+        method=head.method,
+        command=who.command,
+        device_id=who.device_id,
+        device_type=who.device_type,
+        principal=who.principal,
+        protocol=who.protocol,
+        certificate=who.certificate,
+    )
+    asks = audit.members(msgspec.structs.replace(line, path=head.path[:PATH_CHARS]))
+    ends = audit.members(line)
+    head.accounted = peer, claim, asks, ends
+    return peer, claim, asks, ends

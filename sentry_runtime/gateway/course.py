@@ -3,26 +3,24 @@ takes more than an answer is done by the functions in `steps`, which work with t
 """
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 from sentry_runtime.devices.record import Record
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.gateway import autodiscover, enforce, overhear, provisioning, wipe
-from sentry_runtime.gateway.account import Outcome
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Caller, CredentialsRefusedError
 from sentry_runtime.gateway.decide import Action, Excess, Unreadable, Verdict, decide
-from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.enforce import Answer
 from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim, DeniedError, unauthorized
 from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.refusals import Attempt
-from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Relay
+from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front, Owner, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.throttle import SMALL_BYTES
 
@@ -32,7 +30,7 @@ NOT_VOUCHED = (CredentialsRefusedError, LogonLostError, BackendsDownError, Undec
 NotVouched = CredentialsRefusedError | LogonLostError | BackendsDownError | UndecidedError
 
 
-class Course(ABC):
+class Course(Owner):
     """The state of one exchange. It ends once, by `answer`, `end` or `finish`; whatever comes later is ignored."""
 
     def __init__(self, front: Front, services: Services, head: Head) -> None:
@@ -61,24 +59,6 @@ class Course(ABC):
     @abstractmethod
     def obey(self, claim: Claim, verdict: Verdict) -> None:
         """Do what the verdict says."""
-
-    # From the relay.
-
-    @abstractmethod
-    def relayed(self) -> None:
-        """The device has the backend's whole answer."""
-
-    @abstractmethod
-    def relay_failed(self, reason: str) -> None:
-        """The backend has failed."""
-
-    @abstractmethod
-    def relay_called(self, code: int) -> None:
-        """The backend wants a Provision of the device instead of this request: because of its policy, or to wipe it."""
-
-    @abstractmethod
-    def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
-        """The device belongs to another server: go there at once, or with its next attempt."""
 
     # Judging.
 
@@ -288,7 +268,12 @@ class Course(ABC):
             self._task.cancel()
         relay, account = self.relay, self.services.account
         account.ended(self)
-        outcome = Outcome(
+        account.outcome(
+            self._id,
+            self.front.peer,
+            self.head,
+            self.claim,
+            self.verdict,
             action=action,
             reasons=reasons,
             status=relay.status,
@@ -296,6 +281,4 @@ class Course(ABC):
             bytes_out=relay.bytes_out,
             seconds=asyncio.get_running_loop().time() - self._started,
             backend=relay.backend,
-            verdict=self.verdict,
         )
-        account.outcome(self._id, self.front.peer, self.head, self.claim, outcome)

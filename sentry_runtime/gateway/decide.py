@@ -97,10 +97,7 @@ class Row(enum.StrEnum):
 SOFT = frozenset(Reason) - {Reason.MANUAL, Reason.UEM_UNREACHABLE, Reason.LOCAL_RULE, Reason.WIPED}
 """The reasons that are only of posture or registration; nothing softens the others."""
 
-_WIPES = frozenset({State.WIPE_PENDING, State.WIPED})
 
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """What one request is judged by. `key` is the device it names, `record` what the device list has under that key.
 
@@ -108,16 +105,30 @@ class Case:
     `rule_name` which of them says it.
     `observe`: blocks for posture and registration are written down only. `too_old`: the request's version has no such wipe as
     is ordered.
+
+    One is made for each request: a plain class, which is cheap where it is compiled.
     """
 
-    key: DeviceKey | None
-    record: Record | Unreadable | None
-    need: Need | Unreadable | None = None
-    rule: Rule | None = None
-    excess: Excess | None = None
-    observe: bool = False
-    rule_name: str = ""
-    too_old: bool = False
+    def __init__(
+        self,
+        key: DeviceKey | None,
+        record: Record | Unreadable | None,
+        need: Need | Unreadable | None = None,
+        rule: Rule | None = None,
+        excess: Excess | None = None,
+        *,
+        observe: bool = False,
+        rule_name: str = "",
+        too_old: bool = False,
+    ) -> None:
+        self.key = key
+        self.record = record
+        self.need = need
+        self.rule = rule
+        self.excess = excess
+        self.observe = observe
+        self.rule_name = rule_name
+        self.too_old = too_old
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +274,11 @@ def _blocked(case: Case) -> Verdict | None:
 def _wiping(case: Case) -> Record | None:
     """Its entry, of exactly this key, where that says that the device is to be wiped or has been."""
     record = case.record
-    if isinstance(record, Record) and record.state in _WIPES and record.key == case.key:
-        return record
-    return None
+    if not isinstance(record, Record):
+        return None
+    state = record.state
+    wipes = state is State.WIPE_PENDING or state is State.WIPED  # no set: an enumeration's members are slow to hash
+    return record if wipes and record.key == case.key else None
 
 
 def _to_wipe(case: Case) -> Record | None:

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from sentry_runtime.gateway.addresses import Network, permitted
 from sentry_runtime.gateway.health import Health
+from sentry_runtime.gateway.intake import Intake, protocol
 from sentry_runtime.settings import Backend
 
-Connection = TypeVar("Connection", bound=asyncio.BaseProtocol)
+Connection = TypeVar("Connection", bound=Intake | asyncio.BaseProtocol)
 
 # OpenSSL's verdicts (x509_vfy.h) by the words of the audit trail; any other is `certificate_<number>`.
 _VERDICTS = {
@@ -91,7 +92,8 @@ async def _dial_host(
 ) -> Connection:
     trust = target.trust
     if trust is None:
-        _, plain = await asyncio.get_running_loop().create_connection(make, host, target.backend.port)
+        plain = make()
+        await asyncio.get_running_loop().create_connection(lambda: protocol(plain), host, target.backend.port)
         return plain
     if trust.lenient is None:
         return await _secured(target, host, make, trust.strict)
@@ -108,9 +110,10 @@ async def _dial_host(
 
 
 async def _secured(target: Target, host: str, make: Callable[[], Connection], context: ssl.SSLContext) -> Connection:
-    backend = target.backend
-    _, secured = await asyncio.get_running_loop().create_connection(
-        make, host, backend.port, ssl=context, server_hostname=backend.server_name or backend.host
+    backend, secured = target.backend, make()
+    name = backend.server_name or backend.host
+    await asyncio.get_running_loop().create_connection(
+        lambda: protocol(secured), host, backend.port, ssl=context, server_hostname=name
     )
     return secured
 

@@ -17,6 +17,7 @@ from sentry_runtime.gateway import proxy_protocol
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.front import CLOSE_SECONDS, Belief, FrontConnection
 from sentry_runtime.gateway.gate import Address, Gate, address_of
+from sentry_runtime.gateway.intake import protocol
 from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS, Entrance
 from sentry_runtime.gateway.proxy_protocol import FIXED_BYTES, Origin, ProxyHeaderError
 from sentry_runtime.gateway.services import Services
@@ -202,10 +203,10 @@ class Door:
 
     async def _receive(self, one: socket.socket, front: FrontConnection, context: ssl.SSLContext | None) -> None:
         if context is None:
-            await self._loop.connect_accepted_socket(lambda: front, one)
+            await self._loop.connect_accepted_socket(lambda: protocol(front), one)
             return
         await self._loop.connect_accepted_socket(
-            lambda: front,
+            lambda: protocol(front),
             one,
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,

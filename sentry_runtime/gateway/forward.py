@@ -8,12 +8,13 @@ import asyncio
 import re
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Final, cast
 
 import httptools
 
+from sentry_runtime.eas.offer import FIELDS as OFFERS
 from sentry_runtime.gateway.credentials import Step
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
@@ -24,55 +25,76 @@ REUSE_SECONDS = 4.0  # Apache closes idle connections after 5 s; a request must 
 LOGGED_ON_SECONDS = 60.0  # half of what IIS allows: log-ons are dear, and an end in good order is noticed when it comes
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
-_NO_BODY = frozenset({204, 304})
+_NO_BODY: Final = frozenset({204, 304})
+_WATCHED: Final = frozenset({b"content-length", b"transfer-encoding"}) | OFFERS
 _PHRASE = re.compile(rb"[\t -~\x80-\xff]*")  # RFC 9112 4; llhttp takes any byte in it but line ends
 
 
-@dataclass(slots=True)
 class ResponseHead:
-    """The head of a backend's final response. `length` is None for a chunked body and for one that ends with the connection."""
+    """The head of a backend's final response. `length` is None for a chunked body and for one that ends with the connection.
+    `offers`: it may have fields that say what the server offers.
 
-    status: int
-    phrase: bytes
-    fields: list[tuple[bytes, bytes]]
-    length: bytes | None = None
-    has_body: bool = True
+    One is made for each response: a plain class, which is cheap where it is compiled.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        phrase: bytes,
+        fields: list[tuple[bytes, bytes]],
+        length: bytes | None = None,
+        *,
+        has_body: bool = True,
+        offers: bool = True,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.fields = fields
+        self.length = length
+        self.has_body = has_body
+        self.offers = offers
 
 
-class Receiver(Protocol):
+class Receiver(ABC):
     """Who waits for the response."""
 
+    @abstractmethod
     def response_head(self, head: ResponseHead, *, more: bool) -> None:
         """The head is there; the body follows. `more`: a part of it, or the end, comes at once, with the next call."""
 
+    @abstractmethod
     def response_body(self, pieces: Sequence[bytes]) -> None:
         """Parts of the body, none of them empty."""
 
+    @abstractmethod
     def response_end(self) -> None:
         """The response is complete."""
 
+    @abstractmethod
     def upstream_lost(self, reason: str) -> None:
         """There will be no (more of the) response."""
 
+    @abstractmethod
     def upstream_full(self) -> None:
         """Send no more of the request body until `upstream_ready`."""
 
+    @abstractmethod
     def upstream_ready(self) -> None:
         """The request body may go on."""
 
 
-@dataclass(slots=True)
 class _Response:
     """What llhttp has seen of the response so far."""
 
-    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
-    phrase: bytes = b""
-    head: ResponseHead | None = None
-    pieces: list[bytes] = field(default_factory=list)
-    announced: bool = False
-    complete: bool = False
-    keeps_alive: bool = False
-    fault: str = ""
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.phrase = b""
+        self.head: ResponseHead | None = None
+        self.pieces: list[bytes] = []
+        self.announced = False
+        self.complete = False
+        self.keeps_alive = False
+        self.fault = ""
 
 
 class Upstream(Intake):
@@ -313,14 +335,18 @@ def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> Resp
     """The final head; None when its framing is not one we can pass on without changing what it says."""
     codings: list[bytes] = []
     lengths: list[bytes] = []
-    size = 0
+    size, offers = 0, False
     for name, value in fields:
         size += len(name) + len(value)
         lower = name.lower()
+        if lower not in _WATCHED:
+            continue
         if lower == b"content-length":
             lengths.append(value)
         elif lower == b"transfer-encoding":
             codings.append(value)
+        else:
+            offers = True
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or lengths):
         return None
     if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
@@ -329,7 +355,7 @@ def _head(status: int, phrase: bytes, fields: list[tuple[bytes, bytes]]) -> Resp
         return None
     has_body = status not in _NO_BODY
     length = lengths[0] if lengths and has_body else None
-    return ResponseHead(status, phrase, fields, length, has_body)
+    return ResponseHead(status, phrase, fields, length, has_body=has_body, offers=offers)
 
 
 def _is_chunked(fields: list[tuple[bytes, bytes]]) -> bool:

@@ -24,9 +24,8 @@ from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
 from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, Heads
 from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
-from sentry_runtime.gateway.intake import Intake
 from sentry_runtime.gateway.logon import Logons
-from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS
+from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.upstreams import Upstreams
 from sentry_runtime.gateway.vetting import Vetted
@@ -54,7 +53,7 @@ class Belief:
 _NO_BELIEF = Belief()
 
 
-class FrontConnection(Intake):
+class FrontConnection(Front):
     """One connection of a device (or of a balancer that puts several devices on it), from the end of its handshake on.
 
     `gone` is called when the connection has been lost. `peer` is who speaks: of a balancer that names them, the client of the

@@ -75,6 +75,8 @@ class Head:
     keep_alive: bool
     rewritten: tuple[tuple[object, ...], bytes] | None = field(default=None, init=False, compare=False, repr=False)
     """The last head that `rewrite.request_head` has made of this one, with all else that it was made of."""
+    accounted: tuple[object, object, str, str] | None = field(default=None, init=False, compare=False, repr=False)
+    """What `account` has last written of this one, with the peer and the claim of which it was."""
 
 
 def end_of_head(data: bytearray | bytes, bound: int, scanned: int = 0) -> int:

@@ -90,9 +90,11 @@ def service(head: Head, *, autodiscover: bool = False) -> Service:
     if found is None:
         raise DeniedError(404, "not_served")
     asked, methods = found
+    if asked is Service.ACTIVESYNC and head.method in methods:
+        return asked
     if asked is Service.HEALTH and (head.path != _HEALTH_PATH or head.query):
         raise DeniedError(404, "not_served")
-    if asked in _AUTODISCOVER and not autodiscover:
+    if not autodiscover and asked in _AUTODISCOVER:
         raise DeniedError(404, "not_served")
     if head.method not in methods:
         raise DeniedError(405, "method_not_allowed", ((b"Allow", ", ".join(methods).encode()),))

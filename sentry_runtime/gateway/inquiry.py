@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sentry_runtime.eas import provision
 from sentry_runtime.gateway.backends import BackendsDownError
-from sentry_runtime.gateway.forward import ResponseHead, Upstream
+from sentry_runtime.gateway.forward import Receiver, ResponseHead, Upstream
 
 ANSWER_BYTES = provision.BYTES  # what the gateway asks for is read whole
 
@@ -41,7 +41,7 @@ async def inquire(upstream: Upstream, request: bytes, seconds: float) -> Heard:
             upstream.drop()
 
 
-class _Listener:
+class _Listener(Receiver):
     """The `Receiver` of the answer."""
 
     def __init__(self) -> None:

@@ -29,4 +29,4 @@ class Judge:
         rule, name = (None, "") if ruling is None else (ruling.rule, ruling.name)
         ordered = found.wipe if isinstance(found, Record) else None
         too_old = ordered is not None and not wipe.possible(claim, ordered)
-        return Case(claim.key, found, need, rule, excess, site.observing, name, too_old)
+        return Case(claim.key, found, need, rule, excess, observe=site.observing, rule_name=name, too_old=too_old)

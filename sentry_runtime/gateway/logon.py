@@ -27,7 +27,7 @@ from sentry_runtime.gateway.backends import STRANGERS, Backends, BackendsDownErr
 from sentry_runtime.gateway.contact import CredentialsRefusedError
 from sentry_runtime.gateway.credentials import Logon, Scheme, challenge_token, ntlm_message
 from sentry_runtime.gateway.dial import Target
-from sentry_runtime.gateway.forward import ResponseHead, Upstream
+from sentry_runtime.gateway.forward import Receiver, ResponseHead, Upstream
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Seat
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
@@ -218,7 +218,7 @@ class Logons:
             opened.upstream.drop()
 
 
-class _Answer:
+class _Answer(Receiver):
     """The `Receiver` of the answer to an OPTIONS of our own: the head as a future, the body dropped."""
 
     def __init__(self, upstream: Upstream) -> None:

@@ -1,18 +1,19 @@
 """What passes between a device and its backend in one exchange: the request there, the response back."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 from sentry_runtime.eas.offer import offered
 from sentry_runtime.gateway import peek, rewrite
-from sentry_runtime.gateway.account import Peer
+from sentry_runtime.gateway.account import Peer, Running
 from sentry_runtime.gateway.backends import STRANGERS
 from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.credentials import backend_challenges
 from sentry_runtime.gateway.dial import Target
-from sentry_runtime.gateway.forward import ResponseHead, Upstream
+from sentry_runtime.gateway.forward import Receiver, ResponseHead, Upstream
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.intake import Intake
 from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.services import Services
@@ -29,7 +30,7 @@ _UNAUTHORIZED = 401
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
 
 
-class Front(Protocol):
+class Front(Intake):
     """The device's connection, as its exchange sees it."""
 
     peer: Peer
@@ -42,56 +43,68 @@ class Front(Protocol):
     accepted: bytes
     """The credentials that a backend has last accepted on this connection."""
 
+    @abstractmethod
     def identify(self, head: Head) -> Claim:
         """The claim of this head; raises what `identify` raises."""
 
+    @abstractmethod
     def badge(self, head: Head) -> Badge | None:
         """The badge of the certificate that came with this head. Raises `HeadError` or `DeniedError` where one is needed."""
 
+    @abstractmethod
     def note(self, claim: Claim) -> None:
         """Somebody has been read on this connection by another way than `identify`."""
 
+    @abstractmethod
     def adopt(self, upstream: Upstream) -> None:
         """Put this connection, which has just logged on, into use."""
 
+    @abstractmethod
     def write(self, data: bytes) -> None:
         """Send to the device."""
 
+    @abstractmethod
     def hold(self) -> None:
         """Read no more of the request body until `release`."""
 
+    @abstractmethod
     def release(self) -> None:
         """The request body may go on."""
 
+    @abstractmethod
     def set_deadline(self, seconds: float) -> None:
         """`Exchange.expire` is due when so many seconds have passed without another call."""
 
+    @abstractmethod
     def finished(self, exchange: object, *, keep_alive: bool, vouched: bool) -> None:
         """The response is complete; `vouched` when the backend itself has served the device."""
 
+    @abstractmethod
     def cut(self) -> None:
         """End the connection without an end of the response."""
 
 
-class Owner(Protocol):
+class Owner(Running):
     """The exchange that this relay is a part of."""
 
-    claim: Claim | None
-
+    @abstractmethod
     def relayed(self) -> None:
         """The response is complete."""
 
+    @abstractmethod
     def relay_failed(self, reason: str) -> None:
         """There will be no (more of the) response; `reason` is one word for the audit line."""
 
+    @abstractmethod
     def relay_called(self, code: int) -> None:
         """The backend wants a Provision of the device instead of this request; the status `code` says why (see `peek`)."""
 
+    @abstractmethod
     def relay_redirected(self, sender: Target, location: bytes, *, whole: bool) -> None:
         """`sender` does not serve this device and names who does. `whole`: the relay can send the request once more."""
 
 
-class Relay:
+class Relay(Receiver):
     """Takes the request from the front and is the `Receiver` of the upstream's response."""
 
     def __init__(self, front: Front, services: Services, head: Head, owner: Owner) -> None:
@@ -246,7 +259,9 @@ class Relay:
             self.keep_alive = False
         close = not self.keep_alive or self._services.draining
         services, length = self._services, head.length
-        fields = offered(head.fields, provisions=self.provisions, versions=services.versions)
+        fields = head.fields
+        if head.offers:
+            fields = offered(fields, provisions=self.provisions, versions=services.versions)
         if self.refused:
             fields = backend_challenges(fields, services.access.challenges)
         elif self.last_word:

@@ -5,7 +5,7 @@ backend behind a gateway believes such headers.
 """
 
 import re
-from collections.abc import Iterable
+from typing import Final
 
 from sentry_runtime.eas.query import is_base64, with_policy_key
 from sentry_runtime.gateway.head import Head
@@ -51,8 +51,9 @@ _FORGEABLE = re.compile(
 )
 # A backend's way of sending the device past the gateway, at any status.
 _LEADS_AWAY = frozenset({b"x-ms-location", b"location", b"refresh", b"alt-svc", b"content-location"})
-_NOT_FOR_DEVICES = _HOP_BY_HOP | _LEADS_AWAY | _SESSION_BEGINS | {b"content-length"}
-_NOTHING: frozenset[bytes] = frozenset()
+_NOT_FOR_DEVICES: Final = _HOP_BY_HOP | _LEADS_AWAY | _SESSION_BEGINS | {b"content-length"}
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+_CONNECTION: Final = frozenset({b"connection"})
 
 
 def request_head(
@@ -137,19 +138,26 @@ def response_head(
     status: int, phrase: bytes, fields: list[tuple[bytes, bytes]], length: bytes | None, *, chunked: bool, close: bool
 ) -> bytes:
     """The head that goes to the device. `length` is the backend's Content-Length, `chunked` that we frame the body so."""
-    lines = [b"HTTP/1.1 %d %s" % (status, phrase)]
-    named = _named_by_connection(fields)
+    parts = [b"HTTP/1.1 %d " % status, phrase]
+    named = _NOTHING
     for name, value in fields:
         lower = name.lower()
-        if lower not in _NOT_FOR_DEVICES and lower not in named:
-            lines.append(b"%s: %s" % (name, value))
+        if lower not in _NOT_FOR_DEVICES:
+            parts += (b"\r\n", name, b": ", value)
+        elif lower == b"connection":
+            named |= {part.strip(b" \t").lower() for part in value.split(b",")}
+    if named:  # rare, and then the fields it names have to go wherever they stand
+        named |= _CONNECTION
+        left = [(name, value) for name, value in fields if name.lower() not in named]
+        return response_head(status, phrase, left, length, chunked=chunked, close=close)
     if length is not None:
-        lines.append(b"Content-Length: " + length)
+        parts += (b"\r\nContent-Length: ", length)
     if chunked:
-        lines.append(b"Transfer-Encoding: chunked")
+        parts.append(b"\r\nTransfer-Encoding: chunked")
     if close:
-        lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+        parts.append(b"\r\nConnection: close")
+    parts.append(b"\r\n\r\n")
+    return b"".join(parts)
 
 
 def chunk(data: bytes) -> bytes:
@@ -158,14 +166,6 @@ def chunk(data: bytes) -> bytes:
 
 
 LAST_CHUNK = b"0\r\n\r\n"
-
-
-def _named_by_connection(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    named = _NOTHING
-    for name, value in fields:
-        if name.lower() == b"connection":
-            named |= {part.strip(b" \t").lower() for part in value.split(b",")}
-    return named
 
 
 def _authority(backend: Backend) -> bytes:

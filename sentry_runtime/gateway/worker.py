@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import msgspec
 import uvloop
 
-from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.eas.offer import versions_up_to
@@ -47,6 +46,7 @@ from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.gateway.wipe_marks import WipeMarks
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
+from sentry_runtime.trail import Trail
 
 TICK_SECONDS = 1.0  # how often deadlines are looked at and a sign of life is sent
 DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is done
@@ -115,7 +115,7 @@ class _Worker:
         self._post = post
         self._limits = limits
         self._crowd = Crowd(limits)
-        self._trail = audit.Trail(settings.paths.audit_socket, time.time)
+        self._trail = Trail(settings.paths.audit_socket, time.time)
         self._counters = Counters()
         account = Account(self._trail, self._counters, time.time)
         self._reports = Reports(account)

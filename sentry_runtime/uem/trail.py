@@ -5,6 +5,7 @@ from typing import Protocol
 
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.trail import Trail
 
 DETAIL_CHARS = 1_000  # a line stays below the 2 KiB that every log server takes
 
@@ -37,7 +38,7 @@ class Audit(Protocol):
         ...
 
 
-def writer(trail: audit.Trail) -> Audit:
+def writer(trail: Trail) -> Audit:
     """An `Audit` that writes to this trail."""
 
     def emit(

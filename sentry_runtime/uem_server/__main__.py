@@ -6,9 +6,10 @@ import os
 import time
 from pathlib import Path
 
-from sentry_runtime import audit, process
+from sentry_runtime import process
 from sentry_runtime.settings import SETTINGS_PATH, SettingsError
 from sentry_runtime.systemd import Notifier
+from sentry_runtime.trail import Trail
 from sentry_runtime.uem.trail import writer
 from sentry_runtime.uem_server import service
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     async def until(stop: asyncio.Event) -> None:
         if settings.uem_server is None:
             raise SettingsError(f"{given.settings}: `uem_server` is missing: this appliance has no UEM in the box")
-        trail = audit.Trail(settings.paths.audit_socket, time.time)
+        trail = Trail(settings.paths.audit_socket, time.time)
         try:
             names = settings.principals.names()
             await service.run(settings.uem_server, names, settings.paths, allowed, writer(trail), Notifier(), stop)

@@ -14,7 +14,7 @@ from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import Probe
 from sentry_runtime.gateway.credentials import backend_challenges
 from sentry_runtime.gateway.dial import Target as Dialled
-from sentry_runtime.gateway.forward import ResponseHead, Upstream
+from sentry_runtime.gateway.forward import Receiver, ResponseHead, Upstream
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.settings import Backend, Redirects
 from tests.fuzz.rooms.credentials import ACCESS
@@ -54,7 +54,7 @@ class _Wire(asyncio.Transport):
         pass
 
 
-class _Waits:
+class _Waits(Receiver):
     """The `Receiver` of one response: what came, and whether all of it did."""
 
     def __init__(self) -> None:
@@ -105,10 +105,7 @@ async def _respond(data: bytes) -> None:
     fault = probe.status.exception()
     assert isinstance(fault, BackendsDownError | None)
     said = 0 if fault else probe.status.result()
-    assert (whole.complete, whole.head if whole.complete else None) == (
-        pieces.complete,
-        pieces.head if pieces.complete else None,
-    )
+    assert _read(whole) == _read(pieces)
     if whole.head is None or not whole.complete:
         return
     assert whole.body == pieces.body
@@ -124,6 +121,13 @@ async def _respond(data: bytes) -> None:
         lines = written.lower().split(b"\r\n")[1:]
         assert not [line for line in lines if line.startswith(_LEADS_AWAY)]
         assert sum(line.startswith((b"content-length:", b"transfer-encoding:")) for line in lines) <= 1
+
+
+def _read(waits: _Waits) -> tuple[object, ...]:
+    head = waits.head
+    if head is None or not waits.complete:
+        return (waits.complete,)
+    return waits.complete, head.status, head.phrase, head.fields, head.length, head.has_body
 
 
 def _heard(*pieces: bytes) -> _Waits:

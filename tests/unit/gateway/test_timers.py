@@ -9,7 +9,7 @@ import pytest
 
 from appliance.features import FEATURES
 from sentry_runtime.eas.offer import versions_up_to
-from sentry_runtime.gateway import worker
+from sentry_runtime.gateway import relay, worker
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.credentials import Access
 from sentry_runtime.gateway.dial import Target
@@ -159,12 +159,12 @@ async def held() -> tuple[Front, Upstream, Wire, Owner]:
             hidden=frozenset[bytes](),
         ),
     )
-    relay = Relay(front, services, parse(PING), owner)
-    relay.body(b"ping", complete=True)
+    under_test = Relay(cast(relay.Front, front), services, parse(PING), cast(relay.Owner, owner))
+    under_test.body(b"ping", complete=True)
     upstream = Upstream(Target(Backend(name="mail", host="192.0.2.1"), None), identify(parse(PING), Access()))
     upstream.connection_made(wire)
     front.upstream = upstream
-    relay.send(upstream)
+    under_test.send(upstream)
     return front, upstream, wire, owner
 
 
