@@ -131,7 +131,7 @@ class Account:
     def _ending(self, verdict: Verdict, action: str, reasons: tuple[str, ...], status: int, backend: str) -> str:
         """How a request ended, as it stands in its line: most end like one before."""
         known = self._endings.get((action, status, backend))
-        if known is not None and known[0] is verdict and known[1] == reasons:
+        if known is not None and known[1] == reasons and known[0].told_like(verdict):
             return known[2]
         text = audit.members(
             audit.Line(

@@ -266,6 +266,8 @@ class Course(Owner):
             self.attempt.end()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+        self._task = None
+        self._gathers = None
         relay, account = self.relay, self.services.account
         account.ended(self)
         account.outcome(
@@ -282,3 +284,4 @@ class Course(Owner):
             seconds=asyncio.get_running_loop().time() - self._started,
             backend=relay.backend,
         )
+        relay.let_go()

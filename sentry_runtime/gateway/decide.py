@@ -28,7 +28,7 @@ pass.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe
 
@@ -131,21 +131,52 @@ class Case:
         self.too_old = too_old
 
 
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """An action and the reasons for it: BLOCK has those of the entry or the rule, PROVISION its one `Need`, THROTTLE its
     `Excess`, the others none. `softened` are the reasons that would have blocked a device that may pass all the same.
     WIPE has the order, and the reason `wiped` where a stranger may have acknowledged it.
 
-    `row` of the table decided, by the site's rule called `rule` where it was one; both say how, not what.
+    `row` of the table decided, by the site's rule called `rule` where it was one; both say how, not what, and make no
+    difference between two verdicts. Not to be changed; a plain class, as `Case`.
     """
 
-    action: Action
-    reasons: tuple[Reason | Need | Excess, ...] = ()
-    softened: tuple[Reason, ...] = ()
-    wipe: Wipe | None = None
-    row: Row | None = field(default=None, compare=False)
-    rule: str = field(default="", compare=False)
+    def __init__(
+        self,
+        action: Action,
+        reasons: tuple[Reason | Need | Excess, ...] = (),
+        softened: tuple[Reason, ...] = (),
+        wipe: Wipe | None = None,
+        row: Row | None = None,
+        rule: str = "",
+    ) -> None:
+        self.action = action
+        self.reasons = reasons
+        self.softened = softened
+        self.wipe = wipe
+        self.row = row
+        self.rule = rule
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Verdict):
+            return NotImplemented
+        return (
+            self.action is other.action
+            and self.reasons == other.reasons
+            and self.softened == other.softened
+            and self.wipe == other.wipe
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.action, self.reasons, self.softened, self.wipe))
+
+    def __repr__(self) -> str:
+        return (
+            f"Verdict({self.action!r}, {self.reasons!r}, {self.softened!r}, {self.wipe!r}, {self.row!r}, {self.rule!r})"
+        )
+
+    def told_like(self, other: "Verdict") -> bool:
+        """Whether both say the same, and how."""
+        return self is other or (self.row is other.row and self.rule == other.rule and self == other)
 
 
 @dataclass(frozen=True, slots=True)

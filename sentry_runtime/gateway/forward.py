@@ -10,7 +10,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 
@@ -115,7 +115,7 @@ class Upstream(Intake):
         self._tls: ssl.SSLObject | None = None
         self._receiver: Receiver | None = None
         self._response = _Response()
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)  # None when it is over: the two hold each other
         self._between = True  # the parser has read a whole response and nothing behind it, or nothing at all
         self._head_bytes = 0
         self._idle_since = 0.0
@@ -200,6 +200,7 @@ class Upstream(Intake):
         """Close at once, whatever is under way; the receiver hears nothing more."""
         self._receiver = None
         self._reusable = False
+        self._parser = None
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
@@ -229,7 +230,7 @@ class Upstream(Intake):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._transport = self._parser = None
         receiver, response = self._receiver, self._response
         if receiver is None:
             return

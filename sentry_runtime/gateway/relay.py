@@ -121,7 +121,7 @@ class Relay(Receiver):
         self._front = front
         self._services = services
         self._head = head
-        self._owner = owner
+        self._owner: Owner | None = owner
         self._waiting: list[bytes] = []  # payload that came before there was a backend to send it to
         self._kept: list[bytes] | None = None  # all payload that was sent, while it could be sent elsewhere
         self._kept_bytes = 0
@@ -220,6 +220,11 @@ class Relay(Receiver):
             self._front.upstream = None
         self._upstream = None
 
+    def let_go(self) -> None:
+        """The exchange has ended: it hears nothing more, and the two hold each other no longer, which would leave them to the
+        garbage collector."""
+        self._owner = None
+
     def device_full(self) -> None:
         """The device does not keep up with the response."""
         if self._upstream is not None:
@@ -242,7 +247,7 @@ class Relay(Receiver):
             return
         self._kept = None
         if head.status in _REDIRECTS:
-            self._owner.relay_failed("backend_redirects")
+            self._fail("backend_redirects")
             return
         if self.provisions and peek.wants(head):
             self._peeked = head
@@ -292,7 +297,8 @@ class Relay(Receiver):
             return False
         if not complete or not self.request_done:
             self.drop()
-        self._owner.relay_called(called)
+        if self._owner is not None:
+            self._owner.relay_called(called)
         return True
 
     def _pass(self, data: bytes) -> None:
@@ -315,7 +321,8 @@ class Relay(Receiver):
         withdrawn = self.status == _UNAUTHORIZED and self._upstream is not None and self._upstream.logged_on
         if not self.request_done or withdrawn:
             self.drop()  # it will not read the rest, so the connection is out of step; or it has logged the device off
-        self._owner.relayed()
+        if self._owner is not None:
+            self._owner.relayed()
 
     def upstream_lost(self, reason: str) -> None:
         """The backend has gone in mid-exchange."""
@@ -324,7 +331,7 @@ class Relay(Receiver):
         crossed = reason == "backend_closed" and not self.begun
         if self._upstream is not None and not (crossed and self._upstream.served > 1):
             self.blame(reason)
-        self._owner.relay_failed(reason)
+        self._fail(reason)
 
     def blame(self, reason: str) -> None:
         """The backend owes an answer, and there is none."""
@@ -341,8 +348,12 @@ class Relay(Receiver):
 
     @property
     def _asker(self) -> str:
-        claim = self._owner.claim
+        claim = None if self._owner is None else self._owner.claim
         return STRANGERS if claim is None or claim.key is None else claim.principal
+
+    def _fail(self, reason: str) -> None:
+        if self._owner is not None:
+            self._owner.relay_failed(reason)
 
     def _seen(self, head: ResponseHead) -> None:
         if self._upstream is not None:
@@ -354,7 +365,8 @@ class Relay(Receiver):
         sender, kept = self._upstream.target, self._kept
         self.drop()
         self._waiting = kept or []
-        self._owner.relay_redirected(sender, location_of(head.fields), whole=kept is not None)
+        if self._owner is not None:
+            self._owner.relay_redirected(sender, location_of(head.fields), whole=kept is not None)
 
     def _framed(self, payload: bytes) -> bytes:
         """The payload as it goes to the backend, with the end of the body when that is reached."""
