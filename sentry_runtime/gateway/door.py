@@ -15,7 +15,7 @@ from collections import Counter
 
 from sentry_runtime.gateway import proxy_protocol
 from sentry_runtime.gateway.account import Peer
-from sentry_runtime.gateway.front import CLOSE_SECONDS, Belief, FrontConnection
+from sentry_runtime.gateway.front import CLOSE_SECONDS, NO_BELIEF, Belief, FrontConnection
 from sentry_runtime.gateway.gate import Address, Gate, address_of
 from sentry_runtime.gateway.intake import protocol
 from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS, Entrance
@@ -220,6 +220,8 @@ class Door:
 
 
 def _belief(gate: Gate, address: Address) -> Belief:
+    if gate.tls and not (gate.balancers or gate.front_ends):
+        return NO_BELIEF
     forwarded_for, front_end = gate.forwarded_for and gate.is_balancer(address), gate.is_front_end(address)
     return Belief(forwarded_for, front_end, pooled=forwarded_for or front_end or not gate.tls)
 

@@ -50,7 +50,7 @@ class Belief:
     pooled: bool = False
 
 
-_NO_BELIEF = Belief()
+NO_BELIEF = Belief()
 
 
 class FrontConnection(Front):
@@ -65,7 +65,7 @@ class FrontConnection(Front):
         services: Services,
         peer: Peer,
         gone: "Callable[[FrontConnection], None]",
-        belief: Belief = _NO_BELIEF,
+        belief: Belief = NO_BELIEF,
     ) -> None:
         self.peer = peer
         self._belief = belief

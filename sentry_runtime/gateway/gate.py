@@ -86,6 +86,8 @@ def address_of(text: str) -> Address:
 
 def place_of(source: str) -> str:
     """What counts as one source: an IPv4 address, or the 64-bit network that every IPv6 customer has at least."""
+    if ":" not in source:
+        return source
     with contextlib.suppress(ValueError):
         address = IPv6Address(source.partition("%")[0])
         return f"{IPv6Address(int(address) >> 64 << 64)}/64"
