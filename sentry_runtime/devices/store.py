@@ -16,6 +16,7 @@ returns: after a kill -9 or a power cut the environment opens as the last finish
 One process must not open the same folder twice (LMDB's locks are per process), and must not carry an open one over a fork.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -123,6 +124,21 @@ class Reader:
             raise EntryUnreadableError(f"{self._path}: the entry of {key.device_id}: {error}") from error
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
+
+    def get_many(self, keys: Iterable[DeviceKey]) -> dict[DeviceKey, Record]:
+        """The entries of these keys as they are at one moment, but for those that are not there or are damaged. Raises
+        `StoreError`."""
+        found: dict[DeviceKey, Record] = {}
+        try:
+            with self._env.begin(buffers=True) as txn:
+                for key in keys:
+                    value = txn.get(encode_key(key)) if fits(key) else None
+                    if value is not None:
+                        with contextlib.suppress(msgspec.MsgspecError):
+                            found[key] = _decode(value)
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        return found
 
     def enforcement(self, key: DeviceKey) -> Enforcement | None:
         """What is kept of a backend's own policy for the entry of this key. Raises `StoreError`."""

@@ -266,6 +266,10 @@ class Account:
             if not running:
                 del self._running[key]
 
+    def runs(self, key: DeviceKey) -> bool:
+        """Whether anything of this device is with the backend now."""
+        return key in self._running
+
     def running(self, keys: Iterable[DeviceKey] | None = None) -> Iterator[Running]:
         """The exchanges of these devices (None: of all) that are with the backend now."""
         chosen = list(self._running) if keys is None else keys

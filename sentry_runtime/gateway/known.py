@@ -26,6 +26,9 @@ class Store(Protocol):
     def get(self, key: DeviceKey) -> Record | None:
         """The entry of exactly this key. Raises `StoreError`, `EntryUnreadableError` when only this one is damaged."""
 
+    def get_many(self, keys: Iterable[DeviceKey]) -> dict[DeviceKey, Record]:
+        """The entries of these keys that are there and can be read. Raises `StoreError`."""
+
     def enforcement(self, key: DeviceKey) -> Enforcement | None:
         """What is kept of a backend's own policy for this key. Raises as `get` does."""
 
@@ -62,9 +65,7 @@ class Known:
             return record
         found = self._read(lambda store: store.get(key))
         if isinstance(found, Record) and self._fresh:
-            if len(self._records) >= ENTRIES:
-                self._records.clear()
-            self._records[key] = found
+            self._keep(key, found)
         return found
 
     def enforcement(self, key: DeviceKey, *, anew: bool = False) -> Enforcement | Unreadable | None:
@@ -104,6 +105,21 @@ class Known:
         for key in keys:
             self._records.pop(key, None)
             self._enforcements.pop(key, None)
+
+    def fetch(self, keys: Iterable[DeviceKey]) -> None:
+        """Read these entries in one go, since they are all about to be asked for. What cannot be had stays to be read one by
+        one."""
+        if not self._fresh:
+            return
+        found = self._read(lambda store: store.get_many(keys))
+        if not isinstance(found, Unreadable):
+            for key, record in found.items():
+                self._keep(key, record)
+
+    def _keep(self, key: DeviceKey, record: Record) -> None:
+        if len(self._records) >= ENTRIES:
+            self._records.clear()
+        self._records[key] = record
 
     def set_fresh(self, *, fresh: bool) -> None:
         """Whether changes are being told from now on; what was kept before does not count any more."""

@@ -203,6 +203,7 @@ class _Worker:
 
         def change(keys: tuple[DeviceKey, ...]) -> None:
             known.changed(keys)
+            known.fetch([key for key in keys if self._services.account.runs(key)])
             self._judge_again(keys)
 
         return Follower(

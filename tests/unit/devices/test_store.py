@@ -455,3 +455,17 @@ def test_a_refused_key_is_news_only_while_it_is_the_present_one(
 ) -> None:
     """A device that has begun to provision anew loses nothing by a request that was on its way."""
     assert applies(held, after) is news
+
+
+def test_many_entries_are_read_at_one_moment(tmp_path: Path) -> None:
+    """Those that are not there, that are damaged or that could not be there at all are left out."""
+    keys = [DeviceKey(f"PHONE{number}", "anna") for number in range(4)]
+    records = [Record(key=key, state=State.ALLOWED, version=1) for key in keys[:3]]
+    writer = Writer(tmp_path)
+    writer.put(records)
+    with writer._env.begin(write=True) as transaction:
+        transaction.put(encode_key(keys[1]), b"\xc1")
+    reader = Reader(tmp_path)
+    assert reader.get_many([*keys, DeviceKey("", "anna")]) == {keys[0]: records[0], keys[2]: records[2]}
+    reader.close()
+    writer.close()

@@ -1,5 +1,7 @@
 """The worker's cache over the device list."""
 
+from collections.abc import Iterable
+
 from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.devices.store import EntryUnreadableError, StoreError
@@ -31,6 +33,13 @@ class Store:
         if key in self.damaged:
             raise EntryUnreadableError("/nowhere: the entry is damaged")
         return self.records.get(key)
+
+    def get_many(self, keys: Iterable[DeviceKey]) -> dict[DeviceKey, Record]:
+        """As the real one."""
+        self.reads += 1
+        if self.broken:
+            raise StoreError("/nowhere: gone")
+        return {key: self.records[key] for key in keys if key in self.records and key not in self.damaged}
 
     def enforcement(self, key: DeviceKey) -> Enforcement | None:
         """As the real one."""
@@ -193,3 +202,33 @@ def test_the_policies_are_bounded() -> None:
     known = Known(lambda: store)
     assert all(known.policy(wanted) is not None for wanted in store.policies)
     assert len(known._policies) <= POLICIES
+
+
+def test_entries_that_are_about_to_be_asked_for_are_read_in_one_go() -> None:
+    """One that is not there is looked for again; one that is damaged is not taken for one that is not there."""
+    store = Store()
+    other, gone = DeviceKey("PHONE2", "anna"), DeviceKey("PHONE3", "anna")
+    store.records[other] = Record(key=other, state=State.BLOCKED, version=2)
+    store.damaged.add(other)
+    known = Known(lambda: store)
+    known.set_fresh(fresh=True)
+    known.fetch([KEY, other, gone])
+    assert (known.get(KEY), store.reads) == (RECORD, 1)
+    assert known.get(other) is Unreadable.ENTRY
+    assert known.get(gone) is None
+    store.records[KEY] = changed = Record(key=KEY, state=State.BLOCKED, version=3)
+    known.changed([KEY])
+    known.fetch([KEY])
+    assert known.get(KEY) == changed
+
+
+def test_nothing_is_fetched_while_changes_are_not_told() -> None:
+    """What is kept could be out of date at once; and a list that cannot be read is no reason to fail here."""
+    store = Store()
+    known = Known(lambda: store)
+    known.fetch([KEY])
+    assert store.reads == 0
+    known.set_fresh(fresh=True)
+    store.broken = True
+    known.fetch([KEY])
+    assert known.get(KEY) is Unreadable.LIST
