@@ -6,7 +6,6 @@ import os
 import pwd
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ from sentry_runtime.settings import (
     UemServer,
 )
 from sentry_runtime.uem_server.tables import Clock, Device, open_engine
+from tests import programs
+from tests.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -104,7 +105,7 @@ def fill_queue(port: int, stack: contextlib.ExitStack) -> int:
 class Process:
     """A started process that has said it is ready."""
 
-    popen: subprocess.Popen[bytes]
+    popen: Program
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -168,8 +169,9 @@ class Stage:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(name)
             notify.settimeout(START_SECONDS)
-            command = [sys.executable, "-m", f"sentry_runtime.{module}", "--settings", str(path), *arguments]
-            process = Process(subprocess.Popen(command, cwd=ROOT, env={**os.environ, "NOTIFY_SOCKET": name}))
+            env = {**os.environ, "NOTIFY_SOCKET": name}
+            words = ["--settings", str(path), *arguments]
+            process = Process(programs.start(f"sentry_runtime.{module}", words, env=env, cwd=ROOT))
             self.running.append(process)
             assert notify.recv(100) == b"READY=1"
         Path(name).unlink()
