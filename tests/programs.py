@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Program:
     def __init__(self, report: socket.socket) -> None:
         self.returncode: int | None = None
         self._report = report
+        weakref.finalize(self, report.close)  # a test need not wait for each program's end
         report.settimeout(START_SECONDS)
         self.pid = self._hear()
 

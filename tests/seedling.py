@@ -28,6 +28,7 @@ def main(module: str, descriptor: int) -> None:
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for the tests, with which this ends
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     reports: dict[int, int] = {}
     while True:
@@ -45,14 +46,16 @@ def main(module: str, descriptor: int) -> None:
         if child == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             asked.close()
-            for one in (woken, wake, report, *reports.values()):
+            for one in (woken, wake, *reports.values()):
                 os.close(one)
             _become(json.loads(data), outputs)
+            os.write(report, str(os.getpid()).encode())
+            os.close(report)
             os._exit(_run(program, json.loads(data)["arguments"]))
         for one in outputs:
             os.close(one)
-        os.write(report, str(child).encode())
         reports[child] = report
 
 

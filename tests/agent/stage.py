@@ -30,6 +30,7 @@ from sentry_runtime.settings import (
 )
 from sentry_runtime.uem_server.tables import Clock, Device, open_engine
 from tests import programs
+from tests.ports import free_port
 from tests.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,13 +83,6 @@ class Pki:
         )
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def fill_queue(port: int, stack: contextlib.ExitStack) -> int:
     """Connect to a listener that accepts nothing until its queue takes no more; how many it took."""
     for taken in range(QUEUE_MOST):
@@ -121,7 +115,14 @@ class Process:
 class Stage:
     """One appliance's agent and UEM in a folder; start, kill and ask them."""
 
-    def __init__(self, folder: Path, pki: Pki, fail_mode: Literal["allow", "block"], resync_seconds: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pki: Pki,
+        fail_mode: Literal["allow", "block"],
+        resync_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
         self.folder = folder
         self.pki = pki
         self.running: list[Process] = []
@@ -139,7 +140,7 @@ class Stage:
             tls=pki.client("agent"),
             push_port=self.push_port,
             push_tls=pki.server("uem-push"),
-            timeout_seconds=2.0,
+            timeout_seconds=timeout_seconds,
             resync_seconds=resync_seconds,
         )
         uem = UemServer(

@@ -1,6 +1,5 @@
 """Certificates, and stands on which the real gateway runs."""
 
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from sentry_runtime import settings
 from tests.gateway.stand import AuditSink, Backend, Certificates, ScriptedAgent, Stand
+from tests.ports import free_port
 
 MakeStand = Callable[..., Awaitable[Stand]]
 
@@ -27,13 +27,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     made.issue("backend", "backend.lab.test")
     made.issue("stranger", "backend.lab.test", signer="strangers")
     return made
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture
