@@ -22,7 +22,7 @@ Main = Callable[[list[str]], int | None]
 
 
 def main(module: str, descriptor: int) -> None:
-    """Serve until the other end is closed."""
+    """Serve until the other end is closed; what then still runs, of tests that failed, is killed."""
     program: Main = importlib.import_module(f"{module}.__main__").main
     asked = socket.socket(fileno=descriptor)
     woken, wake = os.pipe()
@@ -40,6 +40,8 @@ def main(module: str, descriptor: int) -> None:
             continue
         data, descriptors, _, _ = socket.recv_fds(asked, REQUEST_BYTES, 3)
         if not data:
+            for child in reports:
+                os.kill(child, signal.SIGKILL)
             return
         report, *outputs = descriptors
         child = os.fork()
