@@ -30,6 +30,12 @@ MEASURED = "measured"
 GUESTS = ("gateway/test_sogo.py", "gateway/test_horde.py")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart() -> None:
+    """The workers, which are started now, decide for themselves what OpenSSL may load; the data plane has forbidden it here."""
+    os.environ.pop("CRYPTOGRAPHY_OPENSSL_NO_LEGACY", None)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Bring the tests into their order; within a module they keep theirs."""
     items.sort(key=_rank_side_by_side if is_worker(config) else _rank)
