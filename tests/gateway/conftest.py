@@ -14,7 +14,7 @@ from tests.ports import free_port
 MakeStand = Callable[..., Awaitable[Stand]]
 
 UNCHECKED = settings.Routing(active=None)  # a backend sees nothing that no device has caused
-LIMITS = settings.Limits(drain_seconds=3.0, decision_seconds=3.0, backend_connect_seconds=3.0)
+LIMITS = settings.Limits(drain_seconds=3.0, decision_seconds=5.0, backend_connect_seconds=5.0)
 
 
 @pytest.fixture(scope="session")
