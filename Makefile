@@ -1,9 +1,14 @@
 # The project's commands. Each sets up what it needs; `make help` lists them.
 
 SITE ?= sites/lab.yml
-PYTEST_ARGS ?=
+# All tests are shared out among so many workers (tests/side_by_side.py); whoever says what to run has it in one process.
+WORKERS ?= 4
+PYTEST_ARGS ?= --numprocesses=$(WORKERS)
 SECONDS_EACH ?= 60
 BENCH_ARGS = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS_OF_EACH),--seconds $(SECONDS_OF_EACH)) $(if $(MEASURES),--measures $(MEASURES)) $(if $(KEYS),--keys $(KEYS)) $(if $(BACKEND),--backend $(BACKEND)) $(if $(PUBLISH),--publish)
+
+# Programs are started thousands of times and shall find themselves compiled, whatever the machine's habit is.
+unexport PYTHONDONTWRITEBYTECODE
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -25,7 +30,7 @@ appliance: setup ## build, boot, provision, scan and probe the appliance (SITE=s
 # The tests make an appliance when none runs, and end it again. One that runs is brought up to date and left running.
 TEST_SETUP = .ci/setup tests; if [ -e build/appliance.json ]; then $(LAB) up --site $(SITE) --until describe; fi
 
-test: ## run the tests against the appliance, which is booted for them if it does not run (PYTEST_ARGS=…)
+test: ## run the tests against the appliance, which is booted for them if it does not run (PYTEST_ARGS=…: in one process; WORKERS=4)
 	@set -e; $(TEST_SETUP)
 	@$(SUDO) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
 

@@ -67,22 +67,22 @@ def appliance_tree(variables: Path) -> Tree:
 def build(tree: Tree, folder: Path) -> Path:
     """The tar file of `tree` below `folder`, made with mmdebstrap when it is not there yet.
 
-    An interrupted build leaves no file under the final name; two builds of one folder wait for each other.
+    An interrupted build leaves no file under the final name; who wants a tree that is being built waits for it, and other trees
+    are built at the same time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{tree.suite}-{tree.digest}.tar"
-    with _alone(folder / ".lock"):
+    with _alone(final.with_suffix(".lock")):
         if final.exists():
             say(f"    {final.name} is there ({final.stat().st_size // 1_000_000} MB)")
             return final
-        for leftover in folder.glob("*.part.tar"):
-            leftover.unlink()
-        for leftover in folder.glob("mmdebstrap.*"):  # of one that was killed; it mounts in a namespace of its own
-            shutil.rmtree(leftover)
-        fresh = final.with_suffix(".part.tar")
+        work = final.with_suffix(".part")
+        _make_room(folder, work)
+        fresh = work / "tree.tar"
         say(f"    {tree.suite} with {len(tree.packages)} packages and what they need, from {_mirror()}")
-        stream(_argv(tree, fresh), env={"SOURCE_DATE_EPOCH": SOURCE_DATE, "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)})
+        stream(_argv(tree, fresh), env={"SOURCE_DATE_EPOCH": SOURCE_DATE, "LC_ALL": "C.UTF-8", "TMPDIR": str(work)})
         fresh.replace(final)
+        shutil.rmtree(work)
         _prune(tree.suite, folder)
     return final
 
@@ -92,6 +92,14 @@ def extract(tar: Path, root: Path) -> None:
     root.mkdir(parents=True, mode=0o755)
     run(["tar", "--extract", f"--file={tar}", f"--directory={root}", "--numeric-owner", "--same-permissions",
          "--xattrs", "--xattrs-include=*"])  # fmt: skip
+
+
+def _make_room(folder: Path, work: Path) -> None:
+    """An empty folder for our build, and none of a build that was killed; it had mounted in a namespace of its own."""
+    for left in folder.glob("*.part"):
+        if left == work or not _is_held(left.with_suffix(".lock")):
+            shutil.rmtree(left)
+    work.mkdir()
 
 
 def _prune(suite: str, folder: Path) -> None:
@@ -121,6 +129,16 @@ def _argv(tree: Tree, target: Path) -> list[str]:
         str(target),
         *tree.sources(_mirror()),
     ]
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether somebody has this lock."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 # The NTLM client and server of the tests compute with RC4, of OpenSSL's legacy provider. It is loaded with the first import of
 # this or never, and the data plane, whose processes the tests start, forbids it.
@@ -17,6 +18,7 @@ from images.paths import REPO, Layout
 from images.run import run, stream
 from tests import lab as labs
 from tests.lab import Lab, Measured
+from tests.side_by_side import LAB_ROOMS, Portions
 
 # Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
 ROOMS = ("unit", "images", "gateway", "agent", "stig", "appliance", "portal", "e2e")
@@ -24,17 +26,57 @@ LAST = ("e2e/test_faults.py", "stig/test_seen_red.py")
 MEASURED = "measured"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# With several workers what takes longest begins first: the appliance, the mail servers' guests, then room by room backwards.
+GUESTS = ("gateway/test_sogo.py", "gateway/test_horde.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart() -> None:
+    """The workers, which are started now, decide for themselves what OpenSSL may load; the data plane has forbidden it here."""
+    os.environ.pop("CRYPTOGRAPHY_OPENSSL_NO_LEGACY", None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Bring the tests into their order; within a module they keep theirs."""
-    items.sort(key=_rank)
+    items.sort(key=_rank_side_by_side if is_worker(config) else _rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Portions:
+    """How several workers share the tests."""
+    return Portions(config, log)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several workers."""
+    return hasattr(config, "workerinput")
 
 
 def _rank(item: pytest.Item) -> tuple[int, bool, int]:
     place = item.path.relative_to(REPO / "tests")
     breaking = LAST.index(str(place)) + 1 if str(place) in LAST else 0
-    needs_lab = any(item.get_closest_marker(name) for name in ("appliance", "e2e"))
+    return breaking, _needs_lab(item), _room(place)
+
+
+def _rank_side_by_side(item: pytest.Item) -> tuple[bool, int, bool, int]:
+    place = item.path.relative_to(REPO / "tests")
+    breaking, needs_lab, room = _rank(item)
+    return not needs_lab, breaking, str(place) not in GUESTS, room if needs_lab else -room
+
+
+def _room(place: Path) -> int:
     room = place.parts[0]
-    return breaking, needs_lab, ROOMS.index(room) if room in ROOMS else len(ROOMS)
+    return ROOMS.index(room) if room in ROOMS else len(ROOMS)
+
+
+def _needs_lab(item: pytest.Item) -> bool:
+    """Whether it needs the appliance; all tests of certain rooms do, and no other, so that one worker has all of them."""
+    needs = any(item.get_closest_marker(name) for name in ("appliance", "e2e"))
+    if needs != (item.path.relative_to(REPO / "tests").parts[0] in LAB_ROOMS):
+        raise pytest.UsageError(
+            f"{item.nodeid}: the rooms of the tests that need the appliance are {sorted(LAB_ROOMS)}"
+        )
+    return needs
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +123,15 @@ def lab(layout: Layout, request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield labs.read(layout.appliance)
         return
     capture = request.config.pluginmanager.getplugin("capturemanager")
-    # Minutes of work: its progress goes to the terminal and not into the report of the first test that asks.
-    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-        stream([*driver(), "up", "--until", "describe"], cwd=REPO)
+    up = [*driver(), "up", "--until", "describe"]
+    if is_worker(request.config):  # other tests have the terminal; what it said is in the error if it fails
+        run(up, cwd=REPO)
+    else:
+        # Minutes of work: its progress goes to the terminal and not into the report of the first test that asks.
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            stream(up, cwd=REPO)
     yield labs.read(layout.appliance)
-    run([*driver(), "down"], cwd=REPO)
+    run([*driver(), "down", GUEST], cwd=REPO)  # and no guest of another worker's
 
 
 def driver() -> list[str | Path]:

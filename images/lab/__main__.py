@@ -51,7 +51,7 @@ def _serve(asked: argparse.Namespace, layout: Layout) -> int:
         up(layout, asked.site, asked.until)
         return 0
     if asked.command == "down":
-        ended = steps.down(layout)
+        ended = steps.down(layout, asked.guests)
         say(f"{' and '.join(ended)} ended" if ended else "no guest runs")
         return 0
     guest = guests.find(GUEST, layout)
@@ -95,8 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     upward = commands.add_parser("up", help="build, boot, provision, scan and probe the appliance")
     upward.add_argument("--site", type=Path, default=REPO / "sites" / "lab.yml", help="the site configuration")
     upward.add_argument("--until", choices=STOPS, default=STOPS[-1], help="the last step to take")
+    downward = commands.add_parser("down", help="end the appliance, and the mail servers of its tests")
+    downward.add_argument("guests", nargs="*", metavar="GUEST", help="only these guests")
     for name, about in (
-        ("down", "end the appliance"),
         ("status", "say whether it runs"),
         ("scan", "scan the running appliance"),
         ("probe", "look at the running appliance's ports"),

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from images import guest as guests
 from images.crossing import Call, Heard
 from images.guest import Guest
 from images.lab import describe, machine, secrets
-from images.lab.zones import ZONES, Zone
+from images.lab.zones import GUEST, ZONES, Zone
 from images.paths import REPO, Layout, write_file
 from images.probe import Seen, Target
 from images.run import run, stream
@@ -147,17 +148,18 @@ def unexpected(seen: tuple[Seen, ...]) -> list[str]:
     return wrong
 
 
-def down(layout: Layout) -> tuple[str, ...]:
-    """End every guest of this checkout and remove the interfaces that were made for them; the names of those that ran."""
-    running = guests.running(layout)
-    for guest in running:
+def down(layout: Layout, names: Collection[str] = ()) -> tuple[str, ...]:
+    """End every guest of this checkout, or those of these names, and remove the interfaces that were made for them; the names
+    of those that ran."""
+    ending = [guest for guest in guests.running(layout) if not names or guest.name in names]
+    for guest in ending:
         guests.stop(guest, layout)
-    if running:
+    if not names or GUEST in names:
         for zone in ZONES:
-            if zone.link.bridge is not None:
+            if ending and zone.link.bridge is not None:
                 network.remove(zone.link.bridge)
-    layout.appliance.unlink(missing_ok=True)
-    return tuple(guest.name for guest in running)
+        layout.appliance.unlink(missing_ok=True)
+    return tuple(guest.name for guest in ending)
 
 
 def ensure_secrets(layout: Layout) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener
-from tests.agent.stage import Pki, Stage, free_port
+from tests.agent.stage import Pki, Stage
 from tests.gateway.stand import Backend
+from tests.ports import free_port
 
 MakeStage = Callable[..., Stage]
 
@@ -31,11 +32,14 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture
 def make_stage(tmp_path: Path, pki: Pki) -> Iterator[MakeStage]:
-    """Make a stage with a fail mode and a resync interval; what it started is ended with the test."""
+    """Make a stage with a fail mode, a resync interval and how long the agent waits for the UEM's answer (a busy machine's is
+    late); what it started is ended with the test."""
     stages: list[Stage] = []
 
-    def make(fail_mode: Literal["allow", "block"] = "block", resync_seconds: float = 60.0) -> Stage:
-        stages.append(Stage(tmp_path, pki, fail_mode, resync_seconds))
+    def make(
+        fail_mode: Literal["allow", "block"] = "block", resync_seconds: float = 60.0, timeout_seconds: float = 8.0
+    ) -> Stage:
+        stages.append(Stage(tmp_path, pki, fail_mode, resync_seconds, timeout_seconds))
         return stages[-1]
 
     yield make

@@ -6,7 +6,6 @@ import os
 import pwd
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +29,9 @@ from sentry_runtime.settings import (
     UemServer,
 )
 from sentry_runtime.uem_server.tables import Clock, Device, open_engine
+from tests import programs
+from tests.ports import free_port
+from tests.programs import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -81,13 +83,6 @@ class Pki:
         )
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def fill_queue(port: int, stack: contextlib.ExitStack) -> int:
     """Connect to a listener that accepts nothing until its queue takes no more; how many it took."""
     for taken in range(QUEUE_MOST):
@@ -104,7 +99,7 @@ def fill_queue(port: int, stack: contextlib.ExitStack) -> int:
 class Process:
     """A started process that has said it is ready."""
 
-    popen: subprocess.Popen[bytes]
+    popen: Program
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -120,7 +115,14 @@ class Process:
 class Stage:
     """One appliance's agent and UEM in a folder; start, kill and ask them."""
 
-    def __init__(self, folder: Path, pki: Pki, fail_mode: Literal["allow", "block"], resync_seconds: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pki: Pki,
+        fail_mode: Literal["allow", "block"],
+        resync_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
         self.folder = folder
         self.pki = pki
         self.running: list[Process] = []
@@ -138,7 +140,7 @@ class Stage:
             tls=pki.client("agent"),
             push_port=self.push_port,
             push_tls=pki.server("uem-push"),
-            timeout_seconds=2.0,
+            timeout_seconds=timeout_seconds,
             resync_seconds=resync_seconds,
         )
         uem = UemServer(
@@ -168,8 +170,9 @@ class Stage:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(name)
             notify.settimeout(START_SECONDS)
-            command = [sys.executable, "-m", f"sentry_runtime.{module}", "--settings", str(path), *arguments]
-            process = Process(subprocess.Popen(command, cwd=ROOT, env={**os.environ, "NOTIFY_SOCKET": name}))
+            env = {**os.environ, "NOTIFY_SOCKET": name}
+            words = ["--settings", str(path), *arguments]
+            process = Process(programs.start(f"sentry_runtime.{module}", words, env=env, cwd=ROOT))
             self.running.append(process)
             assert notify.recv(100) == b"READY=1"
         Path(name).unlink()

@@ -18,9 +18,10 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import DeviceAuthentication, Gateway, Listener
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import ME, ROOT, Stage, free_port
+from tests.agent.stage import ME, ROOT, Stage
 from tests.device_pki import UPN, DevicePki
 from tests.gateway.stand import PATIENCE, Backend, Device, Turn, post, say_yes
+from tests.ports import free_port
 
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
 REGISTER = control.Register(device_id=PHONE.device_id, principal=PHONE.principal)

@@ -26,7 +26,8 @@ from sentry_runtime.uem.link import (
     meaning,
 )
 from sentry_runtime.uem.messages import MESSAGE_BYTES
-from tests.agent.stage import Pki, fill_queue, free_port
+from tests.agent.stage import Pki, fill_queue
+from tests.ports import free_port
 
 CONTACT = Contact(device_id="C1", principal="anna@lab.test", device_type="iPhone", seen=5)
 GOOD = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=7)

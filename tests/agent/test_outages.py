@@ -70,7 +70,7 @@ def test_fail_mode_allow_admits_and_the_returned_uem_corrects_at_once(make_stage
 
 def test_a_stopped_uem_process_is_unavailable_and_admits_nobody(make_stage: MakeStage) -> None:
     """Its kernel still accepts connections: that is slowness, not an outage, also for fail mode `allow`."""
-    stage = make_stage("allow")
+    stage = make_stage("allow", timeout_seconds=3.0)
     uem = stage.uem()
     stage.agent()
     uem.popen.send_signal(signal.SIGSTOP)
@@ -83,7 +83,7 @@ def test_a_stopped_uem_process_is_unavailable_and_admits_nobody(make_stage: Make
 
 def test_a_stopped_uem_whose_accept_queue_is_full_admits_nobody(make_stage: MakeStage) -> None:
     """Not even TCP answers any more: whoever can bring that about gains no admission by it, in fail mode `allow` either."""
-    stage = make_stage("allow")
+    stage = make_stage("allow", timeout_seconds=3.0)
     uem = stage.uem()
     stage.agent()
     uem.popen.send_signal(signal.SIGSTOP)

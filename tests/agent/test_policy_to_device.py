@@ -14,10 +14,11 @@ from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, Respon
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage, free_port
+from tests.agent.stage import Stage
 from tests.agent.test_policies import assign, details, register, set_policies, told
 from tests.agent.test_three_processes import device
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, post
+from tests.ports import free_port
 
 SITES = Policy(device_password_enabled=True, allow_simple_device_password=True)
 STRICT = Policy(device_password_enabled=True, min_device_password_length=8)

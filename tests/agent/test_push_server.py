@@ -14,7 +14,8 @@ from sentry_runtime.agent.push import PushServer
 from sentry_runtime.devices.store import StoreFullError, Writer
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem import http
-from tests.agent.stage import Pki, free_port
+from tests.agent.stage import Pki
+from tests.ports import free_port
 
 GOOD = b'{"decisions": [{"device_id": "C1", "principal": "anna", "state": "allowed", "version": 7}]}'
 HEAD = b"POST /v1/decisions HTTP/1.1\r\nHost: sentry\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"

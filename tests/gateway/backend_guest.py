@@ -46,11 +46,15 @@ def free_link(kind: str, layout: Layout) -> Link:
     """A network that nobody on this machine uses: always the same one for a checkout, unless that is taken."""
     said = f"{kind}{layout.build.resolve()}".encode()
     first = int.from_bytes(hashlib.sha256(said).digest()[:4], "big")
-    for step in range(_NETWORKS):
-        number = _FIRST + (first + step) % _NETWORKS
+    for step in range(
+        0, _NETWORKS, len(KINDS)
+    ):  # each kind has numbers of its own: two that boot at once never take the same
+        number = _FIRST + (first - first % len(KINDS) + KINDS.index(kind) + step) % _NETWORKS
         if not any(network.exists(f"{one}{number}") for one in KINDS):
             return Link(f"{kind}{number}", INSIDE, f"10.98.{number}.1", f"10.98.{number}.2")
-    raise guests.GuestError(f"all {_NETWORKS} networks of mail servers are taken; end those that nobody needs")
+    raise guests.GuestError(
+        f"all {_NETWORKS // len(KINDS)} networks of mail servers are taken; end those that nobody needs"
+    )
 
 
 def address(guest: Guest) -> str:

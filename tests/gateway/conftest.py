@@ -1,6 +1,5 @@
 """Certificates, and stands on which the real gateway runs."""
 
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -10,11 +9,12 @@ import pytest
 
 from sentry_runtime import settings
 from tests.gateway.stand import AuditSink, Backend, Certificates, ScriptedAgent, Stand
+from tests.ports import free_port
 
 MakeStand = Callable[..., Awaitable[Stand]]
 
 UNCHECKED = settings.Routing(active=None)  # a backend sees nothing that no device has caused
-LIMITS = settings.Limits(drain_seconds=3.0, decision_seconds=3.0, backend_connect_seconds=3.0)
+LIMITS = settings.Limits(drain_seconds=3.0, decision_seconds=5.0, backend_connect_seconds=5.0)
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +27,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     made.issue("backend", "backend.lab.test")
     made.issue("stranger", "backend.lab.test", signer="strangers")
     return made
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,8 @@ from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe
 from sentry_runtime.devices.store import Writer, encode_key
 from sentry_runtime.eas import query
 from sentry_runtime.eas.policy import Policy, digest
+from tests import programs
+from tests.programs import Program
 
 PATIENCE = 10.0  # seconds a test waits for what must come; a limit for a broken gateway, never a pause
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
@@ -548,7 +549,7 @@ class Stand:
     agent: ScriptedAgent
     audit: AuditSink
     settings: settings.Settings
-    process: subprocess.Popen[bytes] | None = None
+    process: Program | None = None
     devices: list[Device] = field(default_factory=list)
 
     @property
@@ -574,10 +575,11 @@ class Stand:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as peer:
             peer.bind(str(notify))
             with (self.folder / "gateway.log").open("ab") as log:
-                self.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-                    [sys.executable, "-m", "sentry_runtime.gateway", "--settings", str(self.settings_path)],
+                self.process = programs.start(
+                    "sentry_runtime.gateway",
+                    ["--settings", self.settings_path],
                     env=os.environ | {"NOTIFY_SOCKET": str(notify)},
-                    stderr=log,
+                    stderr=log.fileno(),
                 )
             async with asyncio.timeout(PATIENCE):
                 assert await asyncio.get_running_loop().sock_recv(peer, 100) == b"READY=1"

@@ -69,7 +69,7 @@ def make_enforced(make_stand: MakeStand) -> MakeEnforced:
     """Make a stand whose gateway has a policy and whose backend enforces one; PHONE1 may pass in both forms."""
 
     async def make(policy: Policy | None = POLICY, workers: int = 1, **options: object) -> tuple[Stand, Enforcer]:
-        limits = with_limits(decision_seconds=0.5) if options.pop("impatient", False) else with_limits()
+        limits = with_limits(decision_seconds=2.0) if options.pop("impatient", False) else with_limits()
         stand = await make_stand(started=False, workers=workers, limits=limits)
         path = stand.folder / "fleet.key"
         path.write_bytes(SECRET)

@@ -14,11 +14,12 @@ import pytest
 
 from sentry_runtime.devices.record import State
 from sentry_runtime.settings import Listener
-from tests.gateway.conftest import MakeStand, free_port, with_limits
+from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.ntlm_server import Asked, NtlmClient, log_on, start
 from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, post, until
 from tests.gateway.test_decision import hang, reload, rule
 from tests.gateway.test_faults import change
+from tests.ports import free_port
 from tests.unit.gateway.test_proxy_protocol import FOUR, MAPPED, SEEN, SIX, checked, header, tlv
 
 BALANCER = "127.0.0.2"

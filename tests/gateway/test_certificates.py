@@ -15,7 +15,7 @@ from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.provision import EAS_WBXML, Ask, encode_request
 from sentry_runtime.settings import CertificateHeader, DeviceAuthentication, Listener, MappedCertificate
 from tests.device_pki import DevicePki, company
-from tests.gateway.conftest import MakeStand, free_port, with_limits
+from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.enforcer import Enforcer
 from tests.gateway.ntlm_server import SITE, Asked, NtlmClient, log_on, start
 from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, basic, challenge, post, say_yes, until
@@ -23,6 +23,7 @@ from tests.gateway.test_autodiscover import ask, document
 from tests.gateway.test_balancers import ANYBODY, BALANCER, HEALTH, LOCAL, connect
 from tests.gateway.test_faults import change
 from tests.gateway.test_provisioning import SAYS, SECRET, set_gateway
+from tests.ports import free_port
 
 OPTIONS = b"OPTIONS /Microsoft-Server-ActiveSync HTTP/1.1\r\nHost: a\r\n\r\n"
 

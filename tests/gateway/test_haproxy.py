@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from sentry_runtime import control
-from tests.gateway.conftest import MakeStand, free_port
+from tests.gateway.conftest import MakeStand
 from tests.gateway.stand import PATIENCE, Device, Stand, Turn, post, until
 from tests.gateway.test_balancers import BALANCER, behind
+from tests.ports import free_port
 
 PHONES = ("127.0.0.5", "127.0.0.6")
 

@@ -1,6 +1,7 @@
 """A real client that speaks 16.1: it provisions at the gateway, goes on with its key, and understands what it is refused with."""
 
 import asyncio
+import fcntl
 import json
 import subprocess
 import sys
@@ -23,15 +24,21 @@ INSTALLED = Path(__file__).parents[2] / "build" / "clients" / "pyactivesync-0.17
 @pytest.fixture(scope="session")
 def newer_client() -> Path:
     """The folder with the library, which is installed there once."""
-    if not INSTALLED.exists():
-        fresh = INSTALLED.with_suffix(".part")
-        options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--upgrade")
-        requirements = ("--target", str(fresh), "--requirement", str(CLIENTS / "newer.txt"))
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", *options, *requirements], check=True, capture_output=True
-        )
-        fresh.rename(INSTALLED)
+    INSTALLED.parent.mkdir(parents=True, exist_ok=True)
+    with INSTALLED.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers want it too
+        if not INSTALLED.exists():
+            install()
     return INSTALLED
+
+
+def install() -> None:
+    """Install it, whole or not at all."""
+    fresh = INSTALLED.with_suffix(".part")
+    options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--upgrade")
+    requirements = ("--target", str(fresh), "--requirement", str(CLIENTS / "newer.txt"))
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *requirements], check=True, capture_output=True)
+    fresh.rename(INSTALLED)
 
 
 async def play(folder: Path, stand: Stand, key: DeviceKey = PHONE, password: str = PASSWORD) -> dict[str, Any]:

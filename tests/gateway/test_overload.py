@@ -12,7 +12,9 @@ from tests.gateway.stand import PHONE, Device, Stand, Turn, post, until
 from tests.gateway.test_workers import many
 
 BEYOND = 8
-LIMITS = with_limits(decision_seconds=120.0, logons_refused_per_source=0, logons_refused_per_principal=0)
+# Nobody is refused for his number, nor because hundreds of handshakes at once take long on a busy machine.
+PATIENT = {"decision_seconds": 120.0, "backend_connect_seconds": 60.0}
+LIMITS = with_limits(**PATIENT, logons_refused_per_source=0, logons_refused_per_principal=0)
 
 
 async def come(device: Device, number: int) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, State
+from tests import programs
 from tests.gateway.conftest import MakeStand, with_limits
 from tests.gateway.stand import PATIENCE, PHONE, Device, Stand, Turn, post, until
 from tests.gateway.test_faults import change
@@ -151,8 +151,9 @@ async def test_systemd_hears_from_the_first_process_again_and_again(make_stand: 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as systemd:
         systemd.bind(str(notify))
         systemd.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        stand.process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-            [sys.executable, "-m", "sentry_runtime.gateway", "--settings", str(stand.settings_path)],
+        stand.process = programs.start(
+            "sentry_runtime.gateway",
+            ["--settings", stand.settings_path],
             env=os.environ | {"NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": "30000000"},
         )
         said = [await heard(systemd) for _ in range(8)]

@@ -1,5 +1,6 @@
 """Root trees are kept by the digest of their inputs, whole or not at all."""
 
+import fcntl
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,11 +73,24 @@ def test_an_interrupted_build_leaves_nothing_that_looks_whole(mmdebstrap: Path, 
     with pytest.raises(CommandError):
         build(TREE, tmp_path / "trees")
     assert not list((tmp_path / "trees").glob(f"*{TREE.digest}.tar"))
-    (tmp_path / "trees" / "mmdebstrap.AbC123" / "usr").mkdir(parents=True)
+    (tmp_path / "trees" / f"trixie-{TREE.digest}.part" / "mmdebstrap.AbC123" / "usr").mkdir(parents=True)
+    (tmp_path / "trees" / "trixie-another.part" / "mmdebstrap.AbC123" / "usr").mkdir(parents=True)
     (mmdebstrap / "fate").write_text("0")
     build(TREE, tmp_path / "trees")
-    assert not list((tmp_path / "trees").glob("mmdebstrap.*"))
-    assert [path.name for path in (tmp_path / "trees").glob("*.tar")] == [f"trixie-{TREE.digest}.tar"]
+    assert not list((tmp_path / "trees").glob("*.part"))
+    assert [path.name for path in (tmp_path / "trees").rglob("*.tar")] == [f"trixie-{TREE.digest}.tar"]
+
+
+def test_another_tree_is_built_at_the_same_time_and_not_cleared_away(mmdebstrap: Path, tmp_path: Path) -> None:
+    """Each build has a folder of its own below the trees, which is its builder's as long as its lock is held."""
+    work = tmp_path / "trees" / "bookworm-another.part"
+    work.mkdir(parents=True)
+    with work.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build(TREE, tmp_path / "trees")
+        assert work.exists()
+    build(replace(TREE, recipe=TREE.recipe + 1), tmp_path / "trees")
+    assert not work.exists()
 
 
 def test_old_trees_of_the_suite_go_when_there_are_too_many(mmdebstrap: Path, tmp_path: Path) -> None:
