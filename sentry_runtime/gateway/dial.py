@@ -11,7 +11,7 @@ from sentry_runtime.gateway.addresses import Network, permitted
 from sentry_runtime.gateway.health import Health
 from sentry_runtime.settings import Backend
 
-Connection = TypeVar("Connection", bound=asyncio.BaseProtocol)
+Connection = TypeVar("Connection")
 
 # OpenSSL's verdicts (x509_vfy.h) by the words of the audit trail; any other is `certificate_<number>`.
 _VERDICTS = {
@@ -91,7 +91,7 @@ async def _dial_host(
 ) -> Connection:
     trust = target.trust
     if trust is None:
-        _, plain = await asyncio.get_running_loop().create_connection(make, host, target.backend.port)
+        _, plain = await asyncio.get_running_loop().create_connection(make, host, target.backend.port)  # type: ignore[type-var]
         return plain
     if trust.lenient is None:
         return await _secured(target, host, make, trust.strict)
@@ -109,7 +109,7 @@ async def _dial_host(
 
 async def _secured(target: Target, host: str, make: Callable[[], Connection], context: ssl.SSLContext) -> Connection:
     backend = target.backend
-    _, secured = await asyncio.get_running_loop().create_connection(
+    _, secured = await asyncio.get_running_loop().create_connection(  # type: ignore[type-var]
         make, host, backend.port, ssl=context, server_hostname=backend.server_name or backend.host
     )
     return secured

@@ -202,9 +202,9 @@ class Door:
 
     async def _receive(self, one: socket.socket, front: FrontConnection, context: ssl.SSLContext | None) -> None:
         if context is None:
-            await self._loop.connect_accepted_socket(lambda: front, one)
+            await self._loop.connect_accepted_socket(lambda: front, one)  # type: ignore[type-var]
             return
-        await self._loop.connect_accepted_socket(
+        await self._loop.connect_accepted_socket(  # type: ignore[type-var]
             lambda: front,
             one,
             ssl=context,

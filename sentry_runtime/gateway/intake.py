@@ -4,7 +4,6 @@ A protocol that is given `bytes` costs an allocation of the loop's largest read 
 given back at once.
 """
 
-import asyncio
 from abc import ABC, abstractmethod
 
 READ_BYTES = 262_144  # what uvloop reads at most at a time
@@ -12,7 +11,7 @@ READ_BYTES = 262_144  # what uvloop reads at most at a time
 _buffer = memoryview(bytearray(READ_BYTES))
 
 
-class Intake(asyncio.BufferedProtocol, ABC):
+class Intake(ABC):
     """A protocol with `data_received`, as `asyncio.Protocol` has it."""
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
