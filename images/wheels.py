@@ -20,7 +20,7 @@ WHEEL_TARGET = (
 FETCH_SECONDS = 300  # 15 MB over a poor link
 OWN_CRYPTOGRAPHY = re.compile(r"(^|/)lib(ssl|crypto)[^/]*\.so|(^|/)lib(sodium|mbedtls|gnutls|boringssl)", re.IGNORECASE)
 
-_FITS = re.compile(r"-(cp313-(cp313|abi3|none)|cp3\d+-abi3|(py2\.)?py3-none)-")  # a wheel's tags, in its file name
+_FITS = re.compile(r"-(cp313-cp313|cp3\d+-abi3|(py2\.)?py3-none)-")  # a wheel's tags, in its file name
 
 
 class WheelError(RuntimeError):

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ SUFFIX = ".cpython-313-x86_64-linux-gnu.so"  # of Debian 13's Python, and of no 
 COMPILE_SECONDS = 900  # one minute on two free cores; a busy machine needs several times that
 KEEP = 4  # results: the one in use, the one before it, and those of two other branches; each is 3 MB
 DIGEST_DIGITS = 16
+_DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_DIGITS}}}")
 
 # Folders of the tree, which is read-only while it compiles, at which that sees what it works with.
 _SEEN = ("source", "compiler", "output")
@@ -169,7 +171,7 @@ def _touch(folder: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    results = [path for path in folder.iterdir() if len(path.name) == DIGEST_DIGITS]
+    results = [path for path in folder.iterdir() if _DIGEST.fullmatch(path.name)]
     for old in sorted(results, key=lambda path: path.stat().st_mtime_ns)[:-KEEP]:
         shutil.rmtree(old)
 

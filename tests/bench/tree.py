@@ -10,7 +10,6 @@ from pathlib import Path
 from images.console import say
 from images.rootfs import Tree, build, extract
 from images.run import run
-from images.source import VENDORED
 from images.wheels import fetch_wheel, wheel_files
 
 REPO = Path(__file__).resolve().parent.parent.parent
