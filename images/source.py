@@ -109,10 +109,15 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes | None) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def build(repo: Path, output: Path, wheels: Path, modules: Mapping[str, bytes]) -> Release:
-    """The release of what `repo` holds now, with these compiled `modules`, made unless `output` has it already."""
+def release_files(repo: Path, wheels: Path, modules: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Path in the release -> content, of what `repo` holds now, with these compiled `modules`."""
     vendored = wheel_files(fetch_wheel(repo, wheels, VENDORED))
-    files = {**room_files(repo), **modules, **{f"vendor/{name}": content for name, content in vendored.items()}}
+    return {**room_files(repo), **modules, **{f"vendor/{name}": content for name, content in vendored.items()}}
+
+
+def build(repo: Path, output: Path, wheels: Path, modules: Mapping[str, bytes]) -> Release:
+    """The release of these, made unless `output` has it already."""
+    files = release_files(repo, wheels, modules)
     whole = content_digest(files)
     digest = whole[:DIGEST_DIGITS]
     archive = output / f"sentry-{digest}.tar.gz"

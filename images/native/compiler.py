@@ -27,7 +27,7 @@ TYPES = (
 COMPILE = (
     "-fstack-protector-strong",
     "-fstack-clash-protection",
-    "-fcf-protection",
+    "-fcf-protection",  # Debian's libraries are not, so no kernel enforces it yet
     "-U_FORTIFY_SOURCE",
     "-D_FORTIFY_SOURCE=3",
     "-fvisibility=hidden",  # calls within the library need no look-up
