@@ -3,7 +3,6 @@ and that of the processes they start, has its hot modules compiled, as the appli
 
 import os
 import sys
-from pathlib import Path
 
 from images.native.host import compiled_here
 from images.paths import REPO, Layout
@@ -26,17 +25,7 @@ def use() -> None:
     )
 
 
-def mapped(pid: int | str) -> frozenset[str]:
-    """The names of the compiled files of the room that a process has loaded, without folder and suffix."""
-    return names(Path(f"/proc/{pid}/maps").read_text(encoding="utf-8"))
-
-
-def names(maps: str) -> frozenset[str]:
-    """The same of the text of a `maps` file (proc_pid_maps(5)): dotted, from the room on."""
-    files = {line.split()[-1] for line in maps.splitlines() if ".so" in line and "/sentry_runtime" in line}
-    return frozenset(_dotted(file) for file in files)
-
-
-def _dotted(file: str) -> str:
-    parts = file.split(".cpython-", maxsplit=1)[0].split("/")
-    return ".".join(parts[parts.index(next(part for part in parts if part.startswith("sentry_runtime"))) :])
+def runs_compiled(maps: str) -> bool:
+    """Whether a process with these maps (proc_pid_maps(5)) has loaded the library that all compiled modules share. The modules'
+    own files, which only lead there, are loaded as far as modules that are not compiled import them."""
+    return "/sentry_runtime__mypyc.cpython-" in maps
