@@ -150,7 +150,9 @@ def ensure_root(layout: Layout) -> Path:
     if not (root / "ready").exists():
         for old in layout.native.glob("root-*"):
             shutil.rmtree(old)
-        tar = rootfs.build(TREE, layout.native / "rootfs")  # apart from the guests' trees, which are made at the same time
+        tar = rootfs.build(
+            TREE, layout.native / "rootfs"
+        )  # apart from the guests' trees, which are made at the same time
         rootfs.extract(tar, root)
         tar.unlink()  # nobody else wants it
         for name in _SEEN:
