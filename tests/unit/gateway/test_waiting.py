@@ -33,7 +33,7 @@ class Ends:
     async def dial(self, owner: Claim, credentials: bytes = b"") -> Upstream:
         """One more connection."""
         loop = asyncio.get_running_loop()
-        _, upstream = await loop.create_connection(
+        _, upstream = await loop.create_connection(  # type: ignore[type-var]
             lambda: Upstream(TARGET, owner, credentials), "127.0.0.1", self._port
         )
         return upstream
