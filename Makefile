@@ -4,6 +4,7 @@ SITE ?= sites/lab.yml
 # All tests are shared out among so many workers (tests/side_by_side.py); whoever says what to run has it in one process.
 WORKERS ?= 4
 PYTEST_ARGS ?= --numprocesses=$(WORKERS)
+COMPILED ?=
 SECONDS_EACH ?= 60
 BENCH_ARGS = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS_OF_EACH),--seconds $(SECONDS_OF_EACH)) $(if $(MEASURES),--measures $(MEASURES)) $(if $(KEYS),--keys $(KEYS)) $(if $(BACKEND),--backend $(BACKEND)) $(if $(PUBLISH),--publish)
 
@@ -28,15 +29,15 @@ appliance: setup ## build, boot, provision, scan and probe the appliance (SITE=s
 	@$(LAB) up --site $(SITE)
 
 # The tests make an appliance when none runs, and end it again. One that runs is brought up to date and left running.
-TEST_SETUP = .ci/setup tests; if [ -e build/appliance.json ]; then $(LAB) up --site $(SITE) --until describe; fi
+TEST_SETUP = .ci/setup tests $(if $(COMPILED),compiled); if [ -e build/appliance.json ]; then $(LAB) up --site $(SITE) --until describe; fi
 
-test: ## run the tests against the appliance, which is booted for them if it does not run (PYTEST_ARGS=…: in one process; WORKERS=4)
+test: ## run the tests against the appliance, which is booted for them if it does not run (PYTEST_ARGS=…: in one process; WORKERS=4; COMPILED=1: with the hot modules compiled)
 	@set -e; $(TEST_SETUP)
-	@$(SUDO) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
+	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 test-all: ## run the tests, those too that are too slow for CI
 	@set -e; $(TEST_SETUP)
-	@$(SUDO) $(PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest $(PYTEST_ARGS)
 
 check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell
 	@.ci/check

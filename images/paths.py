@@ -21,6 +21,16 @@ class Layout:
         return self.build / "rootfs"
 
     @property
+    def native(self) -> Path:
+        """Compiled modules, each set named by the digest of its inputs, and the tree that compiles them."""
+        return self.build / "native"
+
+    @property
+    def wheels(self) -> Path:
+        """The wheels that were fetched for the appliance's Python."""
+        return self.build / "wheels"
+
+    @property
     def guests(self) -> Path:
         """The extracted trees of guests, and their boot logs."""
         return self.build / "guests"

@@ -16,9 +16,13 @@ from images import guest as guests
 from images.lab.zones import GUEST
 from images.paths import REPO, Layout
 from images.run import run, stream
+from tests import compiled
 from tests import lab as labs
 from tests.lab import Lab, Measured
 from tests.side_by_side import LAB_ROOMS, Portions
+
+if compiled.WANTED:
+    compiled.use()
 
 # Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
 ROOMS = ("unit", "images", "gateway", "agent", "stig", "appliance", "portal", "e2e")

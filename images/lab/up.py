@@ -1,6 +1,7 @@
 """`make appliance` after setup: a table of steps, each of which leaves what the next ones need."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 from images.console import Steps, say
 from images.crossing import Heard
 from images.guest import Guest
-from images.lab import machine, steps, summary
+from images.lab import compiling, machine, steps, summary
+from images.lab.compiling import Compiling
 from images.lab.steps import Compliance, LabError
 from images.paths import Layout
 from images.probe import Seen
@@ -21,6 +23,7 @@ class Run:
     layout: Layout
     site: Path
     work: Steps = field(default_factory=Steps)
+    compiling: Compiling | None = None
     tar: Path | None = None
     digest: str = ""
     guest: Guest | None = None
@@ -47,6 +50,12 @@ def _guest(run: Run) -> None:
         raise LabError("a guest needs a root tree first")
     run.guest, fresh = steps.make_guest(run.layout, run.tar, run.digest)
     say(f"    {'booted' if fresh else 'runs already'}; its console is {run.guest.root.parent}/boot.log")
+
+
+def _compile(run: Run) -> None:
+    if run.compiling is None:
+        raise LabError("what compiles the gateway must have begun before")
+    say(run.compiling.wait().rstrip())
 
 
 def _provision(run: Run) -> None:
@@ -84,6 +93,7 @@ STEPS = (
     Step("site", "checking the site configuration before anything is touched", _site),
     Step("tree", "a Debian 13 root tree with mmdebstrap", _tree),
     Step("guest", "booting it with systemd-nspawn, three zones", _guest),
+    Step("compile", "the gateway's hot modules, begun before all other steps", _compile),
     Step("provision", "playbooks/provision.yml over SSH", _provision),
     Step("describe", "writing build/appliance.json", _describe),
     Step("scan", "the STIG rules, into build/scan/", _scan),
@@ -98,9 +108,13 @@ def up(layout: Layout, site: Path, until: str = STOPS[-1]) -> None:
     Raises `LabError` when the appliance, looked at from outside, is not as it should be; it stays running to be looked at.
     """
     run = Run(layout, site)
-    for step in STEPS[: STOPS.index(until) + 1]:
-        with run.work.step(step.name, step.about):
-            step.take(run)
+    wanted = STEPS[: STOPS.index(until) + 1]
+    with ExitStack() as stack:
+        if any(step.take is _compile for step in wanted):
+            run.compiling = stack.enter_context(compiling.begun(layout))
+        for step in wanted:
+            with run.work.step(step.name, step.about):
+                step.take(run)
     for title, lines in _chapters(run):
         say(f"\n{title}")
         for line in lines:

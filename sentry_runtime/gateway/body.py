@@ -5,7 +5,7 @@ differ in how they read them. The payload is framed anew for the backend.
 """
 
 import re
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 SIZE_LINE_BYTES = 18  # fifteen digits and CRLF with room to see that it is too long
 
@@ -17,16 +17,17 @@ class BodyError(ValueError):
     """The chunked framing is not what the RFC allows; the message is one word for the audit line."""
 
 
-class Body(Protocol):
+class Body(ABC):
     """Takes the bytes of one body from the wire."""
 
     done: bool
 
+    @abstractmethod
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """The payload in `data`, and what of `data` lies behind the end of the body. Raises `BodyError`."""
 
 
-class Sized:
+class Sized(Body):
     """A body of known length."""
 
     def __init__(self, length: int) -> None:
@@ -45,7 +46,7 @@ class Sized:
         return payload, rest
 
 
-class Chunked:
+class Chunked(Body):
     """A chunked body."""
 
     def __init__(self) -> None:

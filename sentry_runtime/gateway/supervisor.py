@@ -18,7 +18,7 @@ import msgspec
 
 from sentry_runtime import control
 from sentry_runtime.devices.store import Reader
-from sentry_runtime.gateway import explain, listener, worker
+from sentry_runtime.gateway import explain, front, listener, worker
 from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
 from sentry_runtime.gateway.desk import RedirectDesk
 from sentry_runtime.gateway.generation import Generation, Place, Running, prepare
@@ -35,6 +35,8 @@ RESTART_SECONDS_MAX = 2.0  # the longest pause before another attempt; kill -9 m
 GRACE_SECONDS = 5.0  # beyond drain_seconds, before a worker that will not end is killed
 RETIRED_GENERATIONS = 2  # older ones are drained: each holds the memory of a worker
 SELECT_SECONDS = 0.5
+
+COMPILED = front.__file__.endswith(".so")  # the hot modules, as on the appliance; elsewhere they may be plain Python
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class Supervisor:
             "workers": sum(place.running is not None for place in self._now.places),
             "workers_retired": len(self._retired),
             "restarts": self._restarts,
+            "compiled": COMPILED,
             "settings_digest": self._now.digest,
             "settings_time": int(self._now.time),
             "reload_error": self._reload_error,

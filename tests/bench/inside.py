@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from images.run import run
-from tests.bench.tree import INSIDE, REPO
+from tests.bench.tree import INSIDE, RELEASE, REPO
 
 LINES_WAITING = 4_096  # HAProxy and nginx drop the audit lines for which the reader has no room
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -23,8 +23,9 @@ def main(root: Path, arguments: list[str]) -> None:
     run(["mount", "--bind", REPO, root / INSIDE.relative_to("/")])
     os.chroot(root)
     os.chdir(INSIDE)
-    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": f"{INSIDE}:/usr/lib/sentry/vendor", "HOME": "/tmp"}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    # The release comes before the checkout, and the working directory, which is the checkout, not at all.
+    environment = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"PYTHONPATH": f"{RELEASE}:{RELEASE}/vendor:{INSIDE}", "PYTHONSAFEPATH": "1"}
     os.execve("/usr/bin/python3", ["python3", "-m", "tests.bench.run", *arguments], environment)  # noqa: S606 - no shell
 
 

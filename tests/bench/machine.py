@@ -9,6 +9,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from sentry_runtime.gateway import supervisor
+
 _PROGRAMS = {
     "HAProxy": (("haproxy", "-v"), r"version (\S+)"),
     "nginx": (("nginx", "-v"), r"nginx/(\S+)"),
@@ -16,6 +18,7 @@ _PROGRAMS = {
     "h2load": (("h2load", "--version"), r"nghttp2/(\S+)"),
     "FIPS provider": (("openssl", "list", "-providers"), r"FIPS Provider\s+version: (\S+)"),
 }
+_COMPILED = {True: "compiled by mypyc, as on the appliance", False: "plain Python"}
 _PACKAGES = ("uvloop", "httptools", "msgspec", "lmdb")
 
 
@@ -29,6 +32,7 @@ def describe() -> dict[str, str]:
         "kernel": platform.release(),
         "system": platform.freedesktop_os_release()["PRETTY_NAME"],
         "Python": sys.version.split()[0],
+        "hot modules": _COMPILED[supervisor.COMPILED],
         "OpenSSL": ssl.OPENSSL_VERSION.split()[1],
     }
     facts |= {name: _version(argv, pattern) for name, (argv, pattern) in _PROGRAMS.items()}

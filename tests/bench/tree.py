@@ -8,12 +8,17 @@ import shutil
 from pathlib import Path
 
 from images.console import say
+from images.native.build import compiled
+from images.paths import Layout
 from images.rootfs import Tree, build, extract
 from images.run import run
-from images.source import fetch_wheel, wheel_files
+from images.source import release_files
 
 REPO = Path(__file__).resolve().parent.parent.parent
 INSIDE = Path("/sentry")  # where the checkout is seen from inside
+RELEASE = Path(
+    "/usr/lib/sentry/current"
+)  # and where our own code lies as a release has it, compiled; as on the appliance
 
 GATEWAY = (  # what the data plane needs of the appliance's packages
     "openssl",
@@ -37,16 +42,17 @@ class BusyError(RuntimeError):
 
 def prepare(folder: Path) -> Path:
     """The tree, unpacked and ready below `folder`; one that is there already for the same inputs is used again."""
+    layout = Layout(folder.parent)
     tree = Tree("trixie", tuple(sorted(GATEWAY + PEERS + LOAD)))
     root = folder / f"root-{tree.digest}"
-    tar = build(tree, folder.parent / "rootfs")
+    tar = build(tree, layout.trees)
     if not (root / "ready").exists():
         shutil.rmtree(root, ignore_errors=True)
         say(f"    unpacking {tar.name}")
         extract(tar, root)
         (root / INSIDE.relative_to("/")).mkdir()
-        _put_wheel(root, folder.parent / "wheels")
         (root / "ready").touch()
+    _put_release(root, layout)
     _put_cryptography(root)
     return root
 
@@ -76,10 +82,12 @@ def _argv(root: Path, arguments: list[str]) -> list[str]:
     return ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL", "--", *inner]
 
 
-def _put_wheel(root: Path, wheels: Path) -> None:
-    """The one wheel of the appliance, at the place from which the run imports it."""
-    for name, content in wheel_files(fetch_wheel(REPO, wheels)).items():
-        place = root / "usr/lib/sentry" / name
+def _put_release(root: Path, layout: Layout) -> None:
+    """What the appliance's release holds, at the place from which the run imports it."""
+    release = root / RELEASE.relative_to("/")
+    shutil.rmtree(release, ignore_errors=True)
+    for name, content in release_files(REPO, layout.wheels, compiled(REPO, layout)).items():
+        place = release / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
 
