@@ -125,7 +125,8 @@ class Account:
         ends = self._ending(verdict or _NO_VERDICT, action, reasons, status, backend)
         self._trail.put(
             f'{{"time":"{self._time()}","id":"{line_id}","event":"outcome"{asks}{ends}'
-            f',"bytes_in":{bytes_in},"bytes_out":{bytes_out},"milliseconds":{int(seconds * 1000 + 0.5)}}}'.encode()
+            f"{_number('bytes_in', bytes_in)}{_number('bytes_out', bytes_out)}"
+            f"{_number('milliseconds', int(seconds * 1000 + 0.5))}}}".encode()
         )
 
     def _ending(self, verdict: Verdict, action: str, reasons: tuple[str, ...], status: int, backend: str) -> str:
@@ -275,6 +276,11 @@ class Account:
         chosen = list(self._running) if keys is None else keys
         for key in chosen:
             yield from list(self._running.get(key, ()))
+
+
+def _number(name: str, value: int) -> str:
+    """A member as a line has it: none for 0."""
+    return f',"{name}":{value}' if value else ""
 
 
 def _asker(peer: Peer, head: Head, claim: Claim | None) -> tuple[Peer, Claim | None, str, str]:
