@@ -51,7 +51,7 @@ class PushServer(Server):
     async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
         """Bind and listen. Raises `OSError` when the address cannot be had."""
         self._door = PushDoor(await self.protocols(), tls, self._networks, self._trail)
-        await self._door.open(address, port)
+        self._door.open(address, port)
 
     async def stop(self) -> None:
         """Finish what runs and close."""

@@ -6,6 +6,7 @@ an audit line. Everybody else gets none of our attention beyond that, and no ans
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 from collections.abc import Callable, Iterable
 
@@ -14,6 +15,7 @@ from sentry_runtime.uem.trail import Audit
 HANDSHAKE_SECONDS = 5.0  # two round trips and a signature; the UEM's own patience with a push is 5 s
 HANDSHAKES = 64  # at one time; a UEM needs one or two
 QUIET_SECONDS = 60.0  # a wrong client that tries on and on has one line a minute, with the number of its tries
+REST_SECONDS = 1.0  # without descriptors or memory
 ADDRESSES = 256  # of which it is remembered when they last had a line
 
 Protocol = Callable[[], asyncio.Protocol]
@@ -44,7 +46,7 @@ class Trail:
 
 
 class PushDoor:
-    """Listens, and makes a connection of whoever may come in over to one of `protocols`.
+    """Listens, and makes one of `protocols` of the connection of whoever may come in.
 
     `networks` are the UEM's; empty: any address, for a UEM on loopback.
     """
@@ -54,58 +56,70 @@ class PushDoor:
         self._tls = tls
         self._networks = tuple(map(ipaddress.ip_network, networks))
         self._trail = trail
-        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
 
-    async def open(self, address: str, port: int) -> None:
+    def open(self, address: str, port: int) -> None:
         """Bind and listen. Raises `OSError`."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Caller(self._judge), address, port)
+        self._socket = socket.create_server(
+            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=HANDSHAKES
+        )
+        self._socket.settimeout(0)
+        self._watch(self._socket)
 
     async def close(self) -> None:
         """Take nobody more; handshakes under way end."""
-        if self._server is not None:
-            self._server.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
         for handshake in self._handshakes:
             handshake.cancel()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
 
-    def _judge(self, transport: asyncio.Transport) -> None:
-        """Before a byte is read."""
-        address = str(transport.get_extra_info("peername")[0])
+    def _watch(self, listening: socket.socket) -> None:
+        if self._socket is listening:  # else it was closed while it rested
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            one, (address, *_) = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listening)
+            loop.call_later(REST_SECONDS, self._watch, listening)
+            self._trail.refuse("", f"no connection can be taken: {error.strerror}")
+            return
         if not self._is_uem(address):
-            self._turn_away(transport, address, "not an address of the UEM")
+            self._turn_away(one, address, "not an address of the UEM")
         elif len(self._handshakes) >= HANDSHAKES:
-            self._turn_away(transport, address, f"{HANDSHAKES} handshakes are under way")
+            self._turn_away(one, address, f"{HANDSHAKES} handshakes are under way")
         else:
-            handshake = asyncio.get_running_loop().create_task(self._shake(transport, address))
+            handshake = asyncio.get_running_loop().create_task(self._shake(one, address))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
     def _is_uem(self, address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
         return not self._networks or any(found in network for network in self._networks)
 
-    def _turn_away(self, transport: asyncio.Transport, address: str, reason: str) -> None:
-        transport.abort()
+    def _turn_away(self, one: socket.socket, address: str, reason: str) -> None:
+        one.close()
         self._trail.refuse(address, reason)
 
-    async def _shake(self, transport: asyncio.Transport, address: str) -> None:
-        protocol = self._protocols()
-        loop = asyncio.get_running_loop()
+    async def _shake(self, one: socket.socket, address: str) -> None:
+        one.settimeout(0)
         try:
-            secured = await loop.start_tls(
-                transport, protocol, self._tls, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocols, one, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except OSError as error:  # TLS errors, broken connections and time-outs are all of its kind
-            self._turn_away(transport, address, _reason(error))
-            return
-        if secured is None:  # it hung up the moment it was through
-            transport.abort()
-            return
-        protocol.connection_made(secured)
+            self._turn_away(one, address, _reason(error))
+        except asyncio.CancelledError:
+            one.close()
+            raise
 
 
 def _reason(error: OSError) -> str:
@@ -117,14 +131,3 @@ def _reason(error: OSError) -> str:
             return f"no TLS: {error.reason or error}"
         case _:
             return f"no TLS handshake: {str(error) or type(error).__name__}"
-
-
-class _Caller(asyncio.Protocol):
-    """A connection about which nothing has been decided; nothing is read from it."""
-
-    def __init__(self, judge: Callable[[asyncio.Transport], None]) -> None:
-        self._judge = judge
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.pause_reading()  # type: ignore[attr-defined] # asyncio types every transport as the base
-        self._judge(transport)  # type: ignore[arg-type]

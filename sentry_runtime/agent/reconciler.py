@@ -36,6 +36,7 @@ class Reconciler:
         self._devices = devices
         self._link = link
         self._audit = audit
+        self._wrong = ""
         self.state = "untried"
         self.repaired = 0
 
@@ -48,7 +49,7 @@ class Reconciler:
             self.state = "waits"
             return
         differing = [number for number, word in enumerate(theirs.buckets) if word != ours[number]]
-        repaired = 0
+        repaired, self._wrong = 0, ""
         if differing:
             held = await self._devices.in_buckets(differing)
             for number in differing:
@@ -58,15 +59,17 @@ class Reconciler:
             self.repaired += repaired
             detail = f"{len(differing)} of {digests.BUCKETS} buckets"
             self._audit("device_list_repaired", count=repaired, version=theirs.version, detail=detail)
+        if self._wrong:  # what the decisions themselves say has been taken all the same
+            raise LinkRefusedError(self._wrong)
 
     async def _repair(self, number: int, held: Iterable[DeviceKey], theirs: Digests) -> int:
         """Have the list say of this bucket what the UEM says; how many entries that changed."""
         known, at = await self._read(number)
-        if at == theirs.version and digests.word(map(digests.of_decision, known.values())) != theirs.buckets[number]:
-            raise LinkRefusedError(f"it is not the digest of the bucket's decisions - at `$.buckets[{number}]`")
         missing = [Missing(key, at) for key in held if key not in known]
         changed = await self._devices.take([*(Corrected(word, at) for word in known.values()), *missing])
         account(self._audit, self._devices, changed)
+        if at == theirs.version and digests.word(map(digests.of_decision, known.values())) != theirs.buckets[number]:
+            self._wrong = f"it is not the digest of the bucket's decisions - at `$.buckets[{number}]`"
         return len(changed)
 
     async def _read(self, number: int) -> tuple[dict[DeviceKey, Decision], int]:
