@@ -19,6 +19,7 @@ from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
 from sentry_runtime.uem.trail import Audit
 
 SPREAD = 0.1  # a fleet that started together does not resync together: each interval is up to a tenth shorter or longer
+SOON_SECONDS = 5.0  # until a UEM that has just started has made its digests: seconds, for the largest fleet
 SHORTEST_WAIT_SECONDS = 0.05  # between two probes, whatever the clocks say
 
 
@@ -32,6 +33,11 @@ class Feeds(Protocol):
 
 class Reconciles(Protocol):
     """What repairs the list where the feed cannot."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the UEM wants to be asked again soon."""
+        ...
 
     async def compare(self) -> None:
         """See `Reconciler.compare`."""
@@ -117,7 +123,8 @@ class Keeper:
     def _wait(self) -> float:
         if self._circuit.state is not LinkState.UP:
             return max(SHORTEST_WAIT_SECONDS, self._circuit.retry_at - self._clock())
-        return self._resync_seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
+        seconds = min(SOON_SECONDS, self._resync_seconds) if self._reconciler.waits else self._resync_seconds
+        return seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
 
     async def _load(self) -> None:
         """All pages behind the cursor; each is on the disk, with its cursor, before the next is asked for."""
