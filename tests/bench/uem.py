@@ -14,6 +14,7 @@ that does nothing else; the figures in docs/uem-api.md say on which.
 import argparse
 import asyncio
 import contextlib
+import os
 import resource
 import statistics
 import sys
@@ -32,6 +33,7 @@ from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from tests.agent.stage import Pki, Stage, free_port
+from tests.agent.test_ports import call
 from tests.bench import machine
 from tests.gateway.stand import Backend, Device, Turn, post
 
@@ -102,11 +104,14 @@ class Meter:
 async def load(devices: int) -> Figures:
     """See the module's table."""
     with stage(devices) as on:
+        await asyncio.to_thread(until, lambda: _warm(on))
+        at_uem = _cpu(on.running[0].popen.pid)
         began = time.monotonic()
         await asyncio.to_thread(on.agent)
         started = time.monotonic()
         await asyncio.to_thread(until, lambda: on.status()["devices"] == devices)
         loaded = time.monotonic()
+        agents, uems = _cpu(on.running[-1].popen.pid), _cpu(on.running[0].popen.pid) - at_uem
         size = control.call(on.paths.agent_socket, control.Persist(), control.Persisted).bytes
         on.running[-1].terminate()
         again = time.monotonic()
@@ -115,9 +120,22 @@ async def load(devices: int) -> Figures:
     return {
         "seconds from the process's start": loaded - began,
         "of which the load": loaded - started,
+        "seconds of processor, the agent": agents,
+        "seconds of processor, the UEM": uems,
         "MB of list": size / 1e6,
         "seconds of a start with that list": ready - again,
     }
+
+
+def _warm(on: Stage) -> bool:
+    """Whether the UEM has in memory what it tells a Sentry that starts."""
+    return call(on.pki, "agent", on.uem_port, "GET", "/v1/digests")[0] == 200
+
+
+def _cpu(process: int) -> float:
+    """Seconds of processor that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def resync(devices: int) -> Figures:
