@@ -13,7 +13,7 @@ from appliance.features.base import Check, Tree
 from appliance.render import render_all
 
 from .conftest import SITES
-from .test_uem_core import LabWith, core
+from .test_uem_core import core
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 CHECKED_HERE = ("chronyd", "sshd")  # nft is run in namespaces of its own, see test_firewall.py
