@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import msgspec
@@ -243,15 +243,15 @@ async def push(_devices: int) -> Figures:
 
 async def _cut(on: Stage, backend: Backend, port: int, name: str, count: int) -> float:
     """Seconds from the word until the phone that holds a Ping has its answer."""
-    who = {"device_id": name, "principal": "anna@lab.test"}
-    await _say(on, control.Register(**who))
+    who = "anna@lab.test"
+    await _say(on, control.Register(device_id=name, principal=who))
     await asyncio.to_thread(until, lambda: on.status()["devices"] == count)
     phone = Device(*await asyncio.open_connection("127.0.0.1", port, ssl=client_context(on.pki.client(None))))
     await phone.send(post("Ping", device=name, version="12.1"))
     await backend.wait_seen(count)
     waits = asyncio.create_task(phone.response())
     began = time.monotonic()
-    await _say(on, control.SetState(**who, state=State.BLOCKED))
+    await _say(on, control.SetState(device_id=name, principal=who, state=State.BLOCKED))
     await waits
     took = time.monotonic() - began
     await phone.close()
@@ -262,7 +262,7 @@ async def _say(on: Stage, request: control.Request) -> None:
     await asyncio.to_thread(control.call, on.paths.uem_admin, request, Decision)
 
 
-MEASURES: dict[str, Callable[[int], Awaitable[Figures]]] = {
+MEASURES: dict[str, Callable[[int], Coroutine[None, None, Figures]]] = {
     "load": load,
     "resync": resync,
     "questions": questions,
@@ -282,7 +282,7 @@ def main(arguments: list[str]) -> None:
         if name in ("processor", "memory", "kernel", "Python", "OpenSSL", "lmdb"):
             sys.stdout.write(f"{name}: {fact}\n")
     for name in given.measures:
-        figures = asyncio.run(MEASURES[name](given.devices))  # type: ignore[arg-type] # a coroutine, as each of them is
+        figures = asyncio.run(MEASURES[name](given.devices))
         for what, figure in figures.items():
             sys.stdout.write(f"{name}: {what}: {figure if isinstance(figure, int) else f'{figure:.2f}'}\n")
         sys.stdout.flush()
