@@ -89,7 +89,8 @@ def test_a_device_comes_with_its_app_tunnels(stage: Stage) -> None:
     wiki = {"name": "Wiki", "host": "wiki.lab.test", "port": 443, "authentication": ["kerberos"]}
     assert push(stage, {**GOOD, "tunnels": [wiki]})[0] == 204
     (shown,) = control.call(stage.paths.agent_socket, control.ShowDetails(device_id="C1"), list[control.Details])
-    assert msgspec.to_builtins(shown.tunnels) == [wiki]
+    assert shown.tunnels is not None
+    assert [msgspec.json.decode(msgspec.json.encode(one)) for one in shown.tunnels] == [wiki]
 
 
 def test_in_cloud_mode_nobody_listens(stage: Stage) -> None:
