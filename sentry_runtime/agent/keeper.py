@@ -1,4 +1,5 @@
-"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval.
+"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval, and then holds
+the list against what the UEM knows, by digests.
 
 While the link is not up it dials at the circuit's times (while it is down, nobody else does), and who has the fail mode's guesses
 corrected when the link is back.
@@ -18,6 +19,7 @@ from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
 from sentry_runtime.uem.trail import Audit
 
 SPREAD = 0.1  # a fleet that started together does not resync together: each interval is up to a tenth shorter or longer
+SOON_SECONDS = 5.0  # until a UEM that has just started has made its digests: seconds, for the largest fleet
 SHORTEST_WAIT_SECONDS = 0.05  # between two probes, whatever the clocks say
 
 
@@ -26,6 +28,19 @@ class Feeds(Protocol):
 
     async def decisions(self, after: int) -> DecisionPage:
         """See `UemLink.decisions`."""
+        ...
+
+
+class Reconciles(Protocol):
+    """What repairs the list where the feed cannot."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the UEM wants to be asked again soon."""
+        ...
+
+    async def compare(self) -> None:
+        """See `Reconciler.compare`."""
         ...
 
 
@@ -40,6 +55,7 @@ class Keeper:
         circuit: Circuit,
         questions: Questions,
         *,
+        reconciler: Reconciles,
         linked: Callable[[], None] = lambda: None,
         resync_seconds: float,
         audit: Audit,
@@ -50,6 +66,7 @@ class Keeper:
         self._link = link
         self._circuit = circuit
         self._questions = questions
+        self._reconciler = reconciler
         self._linked = linked
         self._resync_seconds = resync_seconds
         self._audit = audit
@@ -93,6 +110,7 @@ class Keeper:
                 self._audit("uem_up")
             self._linked()
             await self._questions.correct()
+            await self._reconciler.compare()
         except LinkDownError as error:
             if self._circuit.failed():
                 self._audit("uem_down", detail=str(error))
@@ -105,23 +123,39 @@ class Keeper:
     def _wait(self) -> float:
         if self._circuit.state is not LinkState.UP:
             return max(SHORTEST_WAIT_SECONDS, self._circuit.retry_at - self._clock())
-        return self._resync_seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
+        seconds = min(SOON_SECONDS, self._resync_seconds) if self._reconciler.waits else self._resync_seconds
+        return seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
 
     async def _load(self) -> None:
-        """All pages behind the cursor; each is on the disk, with its cursor, before the next is asked for."""
-        while True:
-            after = self._devices.cursor
-            page = await self._link.decisions(after)
-            if page.next < after:
-                # The UEM was put back to an older state. What it knows is read anew; what we know stands until it says otherwise.
-                self._audit(
-                    "uem_behind", version=page.next, detail=f"it is at change {page.next}, this Sentry has {after}"
-                )
-                await self._devices.take([], cursor=0, rewind=True)
-                continue
-            changed = await self._devices.take(page.decisions, cursor=page.next)
-            account(self._audit, self._devices, changed)
-            if not page.more:
-                return
-            if page.next == after:
-                raise LinkRefusedError(f"the UEM says there is more, but does not go on behind {after}")
+        """All pages behind the cursor; each is on the disk, with its cursor, before the next one is. While one is being written
+        the next is fetched."""
+        ahead: asyncio.Task[DecisionPage] | None = None
+        try:
+            while True:
+                after = self._devices.cursor
+                page = await (ahead or self._link.decisions(after))
+                ahead = None
+                if page.more and page.next > after:
+                    ahead = asyncio.create_task(self._fetch(page.next))
+                if await self._taken(page, after):
+                    return
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _fetch(self, after: int) -> DecisionPage:
+        return await self._link.decisions(after)
+
+    async def _taken(self, page: DecisionPage, after: int) -> bool:
+        """Write the page that follows on `after`; whether it was the last."""
+        if page.next < after:
+            # The UEM was put back to an older state. What it knows is read anew; what we know stands until it says otherwise.
+            self._audit("uem_behind", version=page.next, detail=f"it is at change {page.next}, this Sentry has {after}")
+            await self._devices.take([], cursor=0, rewind=True)
+            return False
+        changed = await self._devices.take(page.decisions, cursor=page.next)
+        account(self._audit, self._devices, changed)
+        if page.more and page.next == after:
+            raise LinkRefusedError(f"the UEM says there is more, but does not go on behind {after}")
+        return not page.more
