@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from appliance.features import policy, values
 from appliance.features.base import Feature, Problem, Tree
 from appliance.features.tls import AUTHORITY, certificate_path, key_path
-from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemServer
+from sentry_runtime.settings import Agent, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
 
 ADDRESS = "127.0.0.1"
 PORT = 9_443
@@ -56,7 +56,7 @@ def server(tree: Tree) -> UemServer:
         devices_per_mailbox=tree["uem"]["devices_per_mailbox"],
         policies={name: policy.made(held) for name, held in sorted(tree["uem"]["policies"].items())},
         default_policy=tree["uem"].get("default_policy"),
-        push_url=f"https://{ADDRESS}:{PUSH_PORT}",
+        sentrys=(SentryPeer(name="box", subject=subject("agent"), push_url=f"https://{ADDRESS}:{PUSH_PORT}"),),
         push_tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client")),
     )
 

@@ -1,6 +1,7 @@
 """The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information` and `POST /v1/wipes`."""
 
 import re
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 
@@ -9,9 +10,10 @@ from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Information, Wip
 from sentry_runtime.uem.http import Server, answer, message, problem
 from sentry_runtime.uem.messages import VERSION_MAX, MessageError
 from sentry_runtime.uem.trail import Audit
-from sentry_runtime.uem_server.pusher import Pusher
+from sentry_runtime.uem_server.callers import by_certificate
 from sentry_runtime.uem_server.registry import UnknownDeviceError
 from sentry_runtime.uem_server.room import NoRoomError
+from sentry_runtime.uem_server.sentrys import Sentrys
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
@@ -22,9 +24,17 @@ _NUMBER = re.compile(r"[0-9]{1,16}")  # as many digits as `VERSION_MAX` has
 class Api(Server):
     """What is answered from the registry; `contacts` counts those that were."""
 
-    def __init__(self, worker: Worker, pusher: Pusher, audit: Audit) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        sentrys: Sentrys,
+        audit: Audit,
+        admin: Iterable[web.AbstractRouteDef] = (),
+        administrators: Mapping[str, str] | None = None,
+    ) -> None:
+        """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates."""
         self._worker = worker
-        self._pusher = pusher
+        self._sentrys = sentrys
         self._audit = audit
         self.contacts = 0
         routes = [
@@ -33,7 +43,7 @@ class Api(Server):
             web.post("/v1/information", self._information),
             web.post("/v1/wipes", self._wipes),
         ]
-        super().__init__(CONTACT_BYTES, routes)
+        super().__init__(CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit)])
 
     async def _contact(self, request: web.Request) -> web.Response:
         try:
@@ -65,7 +75,7 @@ class Api(Server):
         except (OverloadedError, DatabaseError) as error:
             return self._unavailable(error)
         if changed:
-            self._pusher.add(changed)
+            self._sentrys.add(changed)
             key, order = DeviceKey(decision.device_id, decision.principal), report.wipe.order
             marks = () if decision.wipe is None else decision.wipe.marks
             self._audit("uem_wipe", key=key, action=decision.state, reasons=marks, version=order)

@@ -24,6 +24,7 @@ from sentry_runtime.settings import (
     ClientTls,
     Gateway,
     Paths,
+    SentryPeer,
     ServerTls,
     Settings,
     UemLink,
@@ -145,7 +146,7 @@ class Stage:
             port=self.uem_port,
             tls=pki.server("uem"),
             database=f"sqlite:///{folder}/uem.sqlite",
-            push_url=f"https://127.0.0.1:{self.push_port}",
+            sentrys=(SentryPeer(name="box", subject="CN=agent", push_url=f"https://127.0.0.1:{self.push_port}"),),
             push_tls=pki.client("uem-client"),
         )
         self.settings = Settings(
