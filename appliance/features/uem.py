@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from appliance.features import policy, values
 from appliance.features.base import Feature, Problem, Tree
-from appliance.features.tls import AUTHORITY, certificate_path, key_path
+from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
 from sentry_runtime.settings import Agent, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
 
 ADDRESS = "127.0.0.1"

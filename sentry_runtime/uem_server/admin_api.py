@@ -227,9 +227,15 @@ class AdminApi:
         text, after = await self._page(kind, None)
         await response.prepare(request)
         await response.write(text.encode())
-        while after is not None:
-            text, after = await self._page(kind, after)
-            await response.write(text.encode())
+        try:
+            while after is not None:
+                text, after = await self._page(kind, after)
+                await response.write(text.encode())
+        except (OverloadedError, DatabaseError) as error:
+            self._audit("uem_failed", detail=str(error))
+            if request.transport is not None:
+                request.transport.abort()  # half a sheet must not look like a whole one
+            return response
         await response.write_eof()
         self._audit("uem_administered", by=str(request["caller"]), detail=f"{kind} exported")
         return response

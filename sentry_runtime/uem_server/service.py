@@ -112,7 +112,7 @@ def _check(settings: UemServer) -> None:
         ("sentrys.name", [one.name for one in settings.sentrys]),
         (
             "subject of sentrys and administrators",
-            [one.subject for one in (*settings.sentrys, *settings.administrators)],
+            [one.subject for one in settings.sentrys] + [one.subject for one in settings.administrators],
         ),
     ):
         twice = sorted({name for name in names if names.count(name) > 1})
