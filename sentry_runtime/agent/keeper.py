@@ -1,4 +1,5 @@
-"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval.
+"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval, and then holds
+the list against what the UEM knows, by digests.
 
 While the link is not up it dials at the circuit's times (while it is down, nobody else does), and who has the fail mode's guesses
 corrected when the link is back.
@@ -29,6 +30,14 @@ class Feeds(Protocol):
         ...
 
 
+class Reconciles(Protocol):
+    """What repairs the list where the feed cannot."""
+
+    async def compare(self) -> None:
+        """See `Reconciler.compare`."""
+        ...
+
+
 class Keeper:
     """`run` never ends by itself; every problem of the link is audited, counted and tried again. `linked` is called in each
     round in which the UEM has answered."""
@@ -40,6 +49,7 @@ class Keeper:
         circuit: Circuit,
         questions: Questions,
         *,
+        reconciler: Reconciles,
         linked: Callable[[], None] = lambda: None,
         resync_seconds: float,
         audit: Audit,
@@ -50,6 +60,7 @@ class Keeper:
         self._link = link
         self._circuit = circuit
         self._questions = questions
+        self._reconciler = reconciler
         self._linked = linked
         self._resync_seconds = resync_seconds
         self._audit = audit
@@ -93,6 +104,7 @@ class Keeper:
                 self._audit("uem_up")
             self._linked()
             await self._questions.correct()
+            await self._reconciler.compare()
         except LinkDownError as error:
             if self._circuit.failed():
                 self._audit("uem_down", detail=str(error))

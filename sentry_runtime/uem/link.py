@@ -9,7 +9,18 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem, WipeReport
+from sentry_runtime.uem.api import (
+    DECISIONS_PER_PAGE,
+    BucketPage,
+    Contact,
+    Decision,
+    DecisionPage,
+    Digests,
+    Information,
+    Problem,
+    WipeReport,
+)
+from sentry_runtime.uem.digests import bucket_of
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
@@ -22,7 +33,8 @@ _NO_SUCH_NAME = frozenset(
 )  # EAI_AGAIN is a name server's silence
 _TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # a connection that ended, no word on TLS
 
-_Message = TypeVar("_Message", Decision, DecisionPage)
+_UNAVAILABLE = 503
+_Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage)
 
 
 class LinkError(RuntimeError):
@@ -43,6 +55,10 @@ class LinkLocalError(LinkError):
 
 class LinkRefusedError(LinkError):
     """The UEM answered an error, or something that is not of the protocol."""
+
+
+class LinkBusyError(LinkRefusedError):
+    """The UEM answered that it cannot do that now (503)."""
 
 
 class _BrokenError(LinkRefusedError):
@@ -91,6 +107,17 @@ class UemLink:
     async def decisions(self, after: int, limit: int = DECISIONS_PER_PAGE) -> DecisionPage:
         """The page of decisions with versions above `after`."""
         return await self._call("GET", f"/v1/decisions?after={after}&limit={limit}", DecisionPage)
+
+    async def digests(self, root: str) -> Digests:
+        """What the UEM knows in digests; those of the buckets only where its root is not this one."""
+        return await self._call("GET", f"/v1/digests?root={root}", Digests)
+
+    async def bucket(self, number: int, after: int, limit: int = DECISIONS_PER_PAGE) -> BucketPage:
+        """The page of one bucket's decisions with versions above `after`."""
+        page = await self._call("GET", f"/v1/buckets/{number}?after={after}&limit={limit}", BucketPage)
+        if any(bucket_of(one.device_id, one.principal) != number for one in page.decisions):
+            raise LinkRefusedError(f"the UEM answered for another bucket than {number} - at `$.decisions`")
+        return page
 
     async def inform(self, information: Information) -> None:
         """Say what a device says of itself."""
@@ -172,7 +199,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 def read(status: int, text: bytes, kind: type[_Message]) -> _Message:
     """The message in an answer of this status. Raises `LinkRefusedError`."""
     if status != 200:
-        raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
+        kind_of_error = LinkBusyError if status == _UNAVAILABLE else LinkRefusedError
+        raise kind_of_error(f"the UEM answered {status}{_detail(text)}")
     try:
         return decode(text, kind)
     except MessageError as error:

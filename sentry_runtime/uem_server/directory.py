@@ -10,7 +10,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.uem.api import Decision
+from sentry_runtime.uem.messages import check_tunnel
 from sentry_runtime.uem_server import judging, labels
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -33,7 +35,6 @@ from sentry_runtime.uem_server.tables import (
     User,
     UserLabel,
 )
-from sentry_runtime.uem_server.tunnels import AppTunnel
 
 LABELS = 1_000  # what a site can keep in its head is far below
 TUNNELS = 1_000
@@ -133,14 +134,16 @@ def all_labels(session: Session) -> list[LabelEntry]:
 
 
 def put_tunnel(session: Session, entry: TunnelEntry) -> None:
-    """Add the app tunnel, or have it say this."""
+    """Add the app tunnel, or have it say this. Raises `MessageError`, `DirectoryError`."""
     check_labels(session, entry.labels)
+    how = tuple(dict.fromkeys(entry.authentication))
+    check_tunnel(AppTunnel(name=entry.name, host=entry.host, port=entry.port, authentication=how))
     tunnel = session.get(Tunnel, entry.name)
     if tunnel is None and len(session.scalars(select(Tunnel.name)).all()) >= TUNNELS:
         raise DirectoryError(f"there are {TUNNELS} app tunnels; more are not taken")
     tunnel = tunnel or Tunnel(name=entry.name)
     before, wanted = {one.label for one in tunnel.labels}, set(entry.labels)
-    tunnel.host, tunnel.port = entry.host, entry.port
+    tunnel.host, tunnel.port, tunnel.authentication = entry.host, entry.port, list(how)
     tunnel.labels = [one for one in tunnel.labels if one.label in wanted] + [
         TunnelLabel(label=name) for name in sorted(wanted - before)
     ]
@@ -162,7 +165,13 @@ def drop_tunnel(session: Session, name: str) -> bool:
 def tunnels(session: Session) -> list[TunnelEntry]:
     """All app tunnels, by their names."""
     return [
-        TunnelEntry(name=one.name, host=one.host, port=one.port, labels=_names(one.labels))
+        TunnelEntry(
+            name=one.name,
+            host=one.host,
+            port=one.port,
+            authentication=labels.as_tunnel(one).authentication,
+            labels=_names(one.labels),
+        )
         for one in session.scalars(select(Tunnel).order_by(Tunnel.name))
     ]
 
@@ -204,10 +213,8 @@ def report_device(session: Session, device: Device, told: PostureEntry) -> None:
     judging.mark(session, select(Device.id).where(Device.id == device.id))
 
 
-def entry(
-    device: Device, said: Decision, policy: str, held: Sequence[Label], reached: tuple[AppTunnel, ...]
-) -> DeviceEntry:
-    """What the UEM knows of a device: what is said of it, the name of its policy, its labels and app tunnels."""
+def entry(device: Device, said: Decision, policy: str, held: Sequence[Label]) -> DeviceEntry:
+    """What the UEM knows of a device: what is said of it, the name of its policy, its labels."""
     target = None if device.link is None else device.link.target
     return DeviceEntry(
         device_id=device.device_id,
@@ -225,7 +232,7 @@ def entry(
         own_labels=_names(device.labels),
         posture=posture_of(device),
         linked_to=None if target is None else DeviceKey(target.device_id, target.principal),
-        tunnels=reached,
+        tunnels=said.tunnels,
         first_seen=device.first_seen,
         last_seen=device.last_seen,
     )

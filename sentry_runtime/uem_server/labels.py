@@ -4,13 +4,13 @@ A device has its own labels, those of the user under whose principal it is, and,
 it is linked to. Of several labels that name a policy the one with the lowest rank speaks; of equal ranks the first by name.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import BindParameter, Select, bindparam, select
 from sqlalchemy.orm import Session
 
+from sentry_runtime.devices.tunnel import TUNNELS, AppTunnel, TunnelAuthentication
 from sentry_runtime.uem_server.tables import Device, DeviceLabel, Label, Link, Tunnel, TunnelLabel, UserLabel
-from sentry_runtime.uem_server.tunnels import AppTunnel
 
 
 def _held() -> Select[tuple[int, Label]]:
@@ -71,15 +71,26 @@ def with_linked(numbers: object) -> Select[tuple[int]]:
     return select(either.c.id)
 
 
-def tunnels(session: Session, numbers: Collection[int]) -> dict[int, tuple[AppTunnel, ...]]:
-    """Per number of a device, the app tunnels that its labels give it, by their names."""
-    labels = of_devices(session, numbers)
-    rows = select(TunnelLabel.label, Tunnel).join(Tunnel, Tunnel.name == TunnelLabel.tunnel).order_by(Tunnel.name)
-    by_label: dict[str, list[AppTunnel]] = {}
-    for label, tunnel in session.execute(rows).tuples():
-        made = AppTunnel(name=tunnel.name, host=tunnel.host, port=tunnel.port)
-        by_label.setdefault(label, []).append(made)
-    return {
-        number: tuple(sorted({tunnel for label in held for tunnel in by_label.get(label.name, ())}))
-        for number, held in labels.items()
-    }
+def tunnels(session: Session, held: Mapping[int, Sequence[Label]]) -> dict[int, tuple[AppTunnel, ...]]:
+    """Per number of a device, the app tunnels that its labels (`held`) give it, by their names.
+
+    A decision has room for `TUNNELS`; what is beyond is left out, the last names first.
+    """
+    names = {label.name for those in held.values() for label in those}
+    if not names:
+        return {}
+    rows = select(TunnelLabel.label, Tunnel).join(Tunnel, Tunnel.name == TunnelLabel.tunnel)
+    by_label: dict[str, dict[str, AppTunnel]] = {}
+    for label, tunnel in session.execute(rows.where(TunnelLabel.label.in_(names))).tuples():
+        by_label.setdefault(label, {})[tunnel.name] = as_tunnel(tunnel)
+    found: dict[int, tuple[AppTunnel, ...]] = {}
+    for number, those in held.items():
+        all_of_them = {name: one for label in those for name, one in by_label.get(label.name, {}).items()}
+        found[number] = tuple(one for _, one in sorted(all_of_them.items())[:TUNNELS])
+    return found
+
+
+def as_tunnel(row: Tunnel) -> AppTunnel:
+    """The app tunnel as Sentrys are told of it."""
+    how = tuple(TunnelAuthentication(one) for one in row.authentication)
+    return AppTunnel(name=row.name, host=row.host, port=row.port, authentication=how)

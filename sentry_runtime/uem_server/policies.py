@@ -39,16 +39,16 @@ class Policies:
             raise UnknownPolicyError(f"there is no policy {name[:64]!r}; allowed: {known}")
 
 
-def assigned(session: Session, devices: Sequence[Device]) -> dict[int, str]:
-    """Per number of a device, the name of the policy that is assigned to it, or to the device that it is linked to, or that its
-    first label names which names one."""
+def assigned(session: Session, devices: Sequence[Device], held: Mapping[int, Sequence[Label]]) -> dict[int, str]:
+    """Per number of a device, the name of the policy that is assigned to it, or to the device that it is linked to, or that the
+    first of its labels (`held`) names which names one."""
     numbers = [each.id for each in devices]
     rows = select(Assignment.device, Assignment.policy).where(Assignment.device.in_(numbers))
     linked = select(Link.device, Assignment.policy).join(Assignment, Assignment.device == Link.to)
     found = dict(session.execute(linked.where(Link.device.in_(numbers))).tuples().all())
     found.update(session.execute(rows).tuples().all())
-    for number, held in labels.of_devices(session, numbers).items():
-        named = next((label.policy for label in held if label.policy is not None), None)
+    for number, those in held.items():
+        named = next((label.policy for label in those if label.policy is not None), None)
         if named is not None:
             found.setdefault(number, named)
     return found

@@ -15,15 +15,17 @@ from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.control import NamedPolicy, Registered
 from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, WipeReport
+from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests, Information, WipeReport
 from sentry_runtime.uem.messages import that_fit
 from sentry_runtime.uem_server import directory, judging, kin, labels, links, mailbox, peers, room, wipes
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
+from sentry_runtime.uem_server.ledger import Ledger
 from sentry_runtime.uem_server.policies import Policies
 from sentry_runtime.uem_server.resources import DevicePage
 from sentry_runtime.uem_server.rules import Standing, automatic, effective, followed
@@ -77,6 +79,7 @@ class Registry:
             peers.fix(session, sentrys)
         self._apply_auto_block()
         self._apply_limit()
+        self._ledger = Ledger(self._decisions)
 
     @property
     def opened_at(self) -> int:
@@ -309,6 +312,20 @@ class Registry:
             last = page[-1].version if page else min(after, self._last(session))
             return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
 
+    def digests(self, root: str) -> Digests | None:
+        """What is known, in digests; None: they are not made yet, and this was one step towards that."""
+        with Session(self._engine) as session:
+            if not self._ledger.advance(session):
+                return None
+            return self._ledger.digests(root, self._last(session))
+
+    def bucket(self, number: int, after: int, limit: int) -> BucketPage | None:
+        """A page of one bucket's decisions; None as with `digests`."""
+        with Session(self._engine) as session:
+            if not self._ledger.advance(session):
+                return None
+            return self._ledger.bucket(session, number, after, limit, self._last(session))
+
     def registered(self, after: int, limit: int) -> tuple[Decision, ...]:
         """A page of what is known, in the order of versions, without what was removed."""
         wanted = select(Device).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
@@ -324,16 +341,14 @@ class Registry:
         with Session(self._engine) as session:
             found = session.scalars(wanted.limit(limit + 1).options(*loads)).all()
             devices = found[:limit]
-            numbers = [device.id for device in devices]
-            names, held = named_policies.assigned(session, devices), labels.of_devices(session, numbers)
-            reached = labels.tunnels(session, numbers)
+            held = labels.of_devices(session, [device.id for device in devices])
+            names = named_policies.assigned(session, devices, held)
             entries = tuple(
                 directory.entry(
                     device,
                     said,
                     names.get(device.id) or self._policies.default or "",
                     held.get(device.id, ()),
-                    reached.get(device.id, ()),
                 )
                 for device, said in zip(devices, self._decisions(session, devices), strict=True)
             )
@@ -480,9 +495,10 @@ class Registry:
     def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
         """The decisions on these devices, as restricted by what is said under their other spellings. Nothing restricts a removal:
         under one version it always says the same."""
-        assigned = named_policies.assigned(session, devices)
+        held = labels.of_devices(session, [device.id for device in devices])
+        assigned, reached = named_policies.assigned(session, devices, held), labels.tunnels(session, held)
         return tuple(
-            _worded(device, standing, self._policies.of(assigned.get(device.id)))
+            _worded(device, standing, self._policies.of(assigned.get(device.id)), reached.get(device.id, ()))
             for device, standing in zip(devices, self._standings(session, devices), strict=True)
         )
 
@@ -556,7 +572,7 @@ def _registered(device: Device) -> Registered:
     )
 
 
-def _worded(device: Device, standing: Standing, policy: Policy | None) -> Decision:
+def _worded(device: Device, standing: Standing, policy: Policy | None, tunnels: tuple[AppTunnel, ...]) -> Decision:
     return Decision(
         device_id=device.device_id,
         principal=device.principal,
@@ -569,4 +585,5 @@ def _worded(device: Device, standing: Standing, policy: Policy | None) -> Decisi
         note=device.note,
         policy=None if device.removed else policy,
         wipe=wipes.wipe_of(device),
+        tunnels=() if device.removed else tunnels,
     )

@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.security import OsVersion, Platform
-from sentry_runtime.uem_server.tunnels import AppTunnel
 
 RANK_DEFAULT = 100
 LABELS = 32  # of one device, user or tunnel; real sites have a handful
@@ -50,8 +50,8 @@ class LabelEntry(_Resource, frozen=True, kw_only=True):
     security_policy: PolicyName | None = None
 
 
-class TunnelEntry(AppTunnel, frozen=True, kw_only=True):
-    """An app tunnel, and the labels whose devices have it."""
+class TunnelEntry(AppTunnel, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An app tunnel, and the labels whose devices have it. What names and hosts may be is `uem.messages.check_tunnel`'s."""
 
     labels: Labels = ()
 

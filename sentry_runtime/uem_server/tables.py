@@ -244,6 +244,7 @@ class Tunnel(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     host: Mapped[str]
     port: Mapped[int]
+    authentication: Mapped[list[str]] = mapped_column(JSON)
     labels: Mapped[list["TunnelLabel"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
 
 

@@ -1,6 +1,7 @@
 """News into the list: durable, in order, announced; and the same list whatever the order."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentry_runtime.agent import device_list, policies
+from sentry_runtime.agent import device_list, shelf
 from sentry_runtime.agent.changes import Admitted, Expired, Marked
 from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
 from sentry_runtime.devices.enforcement import Enforcement
@@ -326,7 +327,7 @@ async def test_the_number_of_policies_is_bounded_and_no_state_is_lost_by_it(
     devices: DeviceList, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever a UEM thinks of: the entry is written, its device does not pass until there is room."""
-    monkeypatch.setattr(policies, "POLICIES", 1)
+    monkeypatch.setattr(devices, "_policy_shelf", dataclasses.replace(shelf.policies(), most=1))
     await devices.take([decision(ANNA, 1, policy=STRICT)])
     await devices.take([decision(BERT, 2, State.BLOCKED, policy=LAX)])
     entry = devices.get(BERT)

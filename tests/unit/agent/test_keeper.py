@@ -10,12 +10,13 @@ from sentry_runtime.agent.circuit import Circuit, LinkState
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.control import Ask
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.devices.store import StoreFullError
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError, LinkSlowError
+from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests
+from sentry_runtime.uem.link import LinkBusyError, LinkDownError, LinkError, LinkRefusedError, LinkSlowError
 from tests.unit.agent.ears import Ears
 
 ANNA = DeviceKey("C1", "anna@lab.test")
@@ -46,6 +47,14 @@ class Uem:
         last = self.history[-1].version if self.history else 0
         page = tuple(found[:2])
         return DecisionPage(decisions=page, next=page[-1].version if page else min(after, last), more=len(found) > 2)
+
+    async def digests(self, root: str) -> Digests:
+        """None are made."""
+        raise LinkBusyError("the UEM answered 503")
+
+    async def bucket(self, number: int, after: int) -> BucketPage:
+        """Nobody asks for one."""
+        raise AssertionError
 
     async def contact(self, contact: Contact) -> Decision:
         """Blocked, at a version above all."""
@@ -90,6 +99,7 @@ def keeper(devices: DeviceList, uem: Uem, questions: Questions, clock: Clock, ea
         uem,
         questions._circuit,
         questions,
+        reconciler=Reconciler(devices, uem, audit=ears.audit),
         resync_seconds=60.0,
         audit=ears.audit,
         clock=clock,
