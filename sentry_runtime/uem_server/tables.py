@@ -18,7 +18,7 @@ class Clock(Base):
 
     __tablename__ = "clock"
     id: Mapped[int] = mapped_column(primary_key=True)
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column(BigInteger)
 
 
 class Device(Base):
@@ -33,7 +33,7 @@ class Device(Base):
     state: Mapped[str]
     reasons: Mapped[list[str]] = mapped_column(JSON, default=list)
     note: Mapped[str] = mapped_column(default="")
-    version: Mapped[int] = mapped_column(unique=True)
+    version: Mapped[int] = mapped_column(BigInteger, unique=True)
     registered: Mapped[bool] = mapped_column(default=False)
     manual: Mapped[bool] = mapped_column(default=False)
     removed: Mapped[bool] = mapped_column(default=False)
