@@ -6,11 +6,14 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import uvloop
 
 from sentry_runtime.devices.store import StoreError
-from sentry_runtime.settings import Settings, SettingsError, load
+from sentry_runtime.settings import Settings, SettingsError, UemSettings, load
+
+_Settings = TypeVar("_Settings", Settings, UemSettings)
 
 EX_CONFIG = 78  # sysexits.h: systemd is told not to restart on it (RestartPreventExitStatus)
 EX_UNAVAILABLE = 69  # sysexits.h: something it needs is not there now; a restart may help
@@ -20,10 +23,10 @@ class CannotStartError(RuntimeError):
     """Something that the process needs is not there now; the message says what."""
 
 
-def settings_or_exit(program: str, path: Path) -> Settings:
+def settings_or_exit(program: str, path: Path, read: Callable[[Path], _Settings] = load) -> _Settings:
     """The settings, or the reason on stderr and exit 78."""
     try:
-        return load(path)
+        return read(path)
     except SettingsError as error:
         raise _ends(program, str(error), EX_CONFIG) from error
 

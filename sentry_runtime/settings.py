@@ -431,6 +431,23 @@ class Settings(_Tree, frozen=True, kw_only=True):
     paths: Paths = Paths()
 
 
+class UemSettings(_Tree, frozen=True, kw_only=True):
+    """The whole file of a machine that is a UEM and nothing else."""
+
+    format: Literal[1] = 1
+    uem_server: UemServer
+    principals: Principals = Principals()
+    paths: Paths = Paths()
+
+
+def load_uem(path: Path) -> UemSettings:
+    """Read the settings file of a machine that is a UEM and nothing else. Raises `SettingsError`."""
+    try:
+        return msgspec.json.decode(read(path), type=UemSettings)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
 def load(path: Path = SETTINGS_PATH) -> Settings:
     """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
     return parse(read(path), path)

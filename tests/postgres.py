@@ -52,7 +52,7 @@ class Postgres:
         """The URL of an empty database, as SQLAlchemy reads it."""
         name = f"uem{next(self._numbers)}"
         with psycopg.connect(host=str(self.folder), user="uem", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+            connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://uem@/{name}?host={self.folder}"
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from sentry_runtime import audit, process
-from sentry_runtime.settings import SETTINGS_PATH, SettingsError
+from sentry_runtime.settings import SETTINGS_PATH, Settings, SettingsError, UemSettings, load, load_uem
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.uem.trail import writer
 from sentry_runtime.uem_server import cli, service
@@ -28,8 +28,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=described)
     parser.add_argument("--settings", type=Path, default=SETTINGS_PATH)
     parser.add_argument("--admin-user", default="root", help="who may administer it")
+    parser.add_argument(
+        "--alone", action="store_true", help="this machine is a UEM and nothing else, and so are the settings"
+    )
     given = parser.parse_args(words)
-    settings = process.settings_or_exit(PROGRAM, given.settings)
+    settings = _settings(given.settings, alone=given.alone)
     allowed = frozenset({process.uid_or_exit(PROGRAM, given.admin_user)})
     os.umask(UMASK)
 
@@ -44,6 +47,10 @@ def main(arguments: list[str] | None = None) -> None:
             trail.close()
 
     process.serve(PROGRAM, until)
+
+
+def _settings(path: Path, *, alone: bool) -> Settings | UemSettings:
+    return process.settings_or_exit(PROGRAM, path, load_uem if alone else load)
 
 
 if __name__ == "__main__":

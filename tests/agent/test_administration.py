@@ -4,17 +4,17 @@ import http.client
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from sentry_runtime.settings import Administrator
+from sentry_runtime.settings import Administrator, Settings, UemSettings
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem_server.__main__ import main
 from sentry_runtime.uem_server.admin_api import BASE
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage
+from tests.agent.stage import ME, Stage
 from tests.agent.test_start import ends
 
 ANNA = "anna@lab.test"
@@ -275,3 +275,15 @@ def test_settings_that_name_two_the_same_are_refused(stage: Stage) -> None:
         78,
         "sentry-uem: uem_server: subject of sentrys and administrators: 'CN=agent' is there twice\n",
     )
+
+
+def test_a_machine_that_is_nothing_but_a_uem_has_settings_of_its_own(stage: Stage) -> None:
+    """With what it needs, and no gateway."""
+    assert stage.settings.uem_server is not None
+    own = UemSettings(uem_server=stage.settings.uem_server, paths=stage.paths)
+    stage.settings = cast("Settings", own)
+    stage.start("uem_server", "--alone", "--admin-user", ME)
+    assert call(stage, "agent", "GET", "/v1/decisions")[0] == 200
+    path = stage.write(stage.settings)
+    code, words = ends("uem_server", path)
+    assert (code, words) == (78, f"sentry-uem: {path}: Object missing required field `gateway`\n")
