@@ -11,20 +11,29 @@ from typing import TypeVar
 import uvloop
 
 from sentry_runtime.devices.store import StoreError
-from sentry_runtime.settings import Settings, SettingsError, UemSettings, load
-
-_Settings = TypeVar("_Settings", Settings, UemSettings)
+from sentry_runtime.settings import Settings, SettingsError, UemSettings, load, load_uem
 
 EX_CONFIG = 78  # sysexits.h: systemd is told not to restart on it (RestartPreventExitStatus)
 EX_UNAVAILABLE = 69  # sysexits.h: something it needs is not there now; a restart may help
+
+_Kind = TypeVar("_Kind")
 
 
 class CannotStartError(RuntimeError):
     """Something that the process needs is not there now; the message says what."""
 
 
-def settings_or_exit(program: str, path: Path, read: Callable[[Path], _Settings] = load) -> _Settings:
+def settings_or_exit(program: str, path: Path) -> Settings:
     """The settings, or the reason on stderr and exit 78."""
+    return _read_or_exit(program, path, load)
+
+
+def uem_settings_or_exit(program: str, path: Path) -> UemSettings:
+    """The same for a machine that is a UEM and nothing else."""
+    return _read_or_exit(program, path, load_uem)
+
+
+def _read_or_exit(program: str, path: Path, read: Callable[[Path], _Kind]) -> _Kind:
     try:
         return read(path)
     except SettingsError as error:

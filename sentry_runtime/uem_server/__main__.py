@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from sentry_runtime import audit, process
-from sentry_runtime.settings import SETTINGS_PATH, Settings, SettingsError, UemSettings, load, load_uem
+from sentry_runtime.settings import SETTINGS_PATH, Settings, SettingsError, UemSettings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.uem.trail import writer
 from sentry_runtime.uem_server import cli, service
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _settings(path: Path, *, alone: bool) -> Settings | UemSettings:
-    return process.settings_or_exit(PROGRAM, path, load_uem if alone else load)
+    return process.uem_settings_or_exit(PROGRAM, path) if alone else process.settings_or_exit(PROGRAM, path)
 
 
 if __name__ == "__main__":
