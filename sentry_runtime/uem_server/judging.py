@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from sqlalchemy import Select, delete, insert, literal, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.devices.record import State
 from sentry_runtime.uem.security import Platform, SecurityPolicy
@@ -22,6 +22,12 @@ from sentry_runtime.uem_server.compliance import DAY_SECONDS, Facts, findings, f
 from sentry_runtime.uem_server.tables import Device, Due, Finding, Grace, Link, Posture, SecurityNote
 
 AT_ONCE = 200  # devices in one transaction: some hundred milliseconds, in which contacts wait
+
+# What a look at a device needs; else each would ask for its own, one after the other.
+_LOADS = [
+    selectinload(beside)
+    for beside in (Device.causes, Device.findings, Device.posture, Device.says, Device.link, Device.grace)
+]
 
 
 class UnknownSecurityPolicyError(LookupError):
@@ -65,7 +71,7 @@ def mark(session: Session, numbers: Select[tuple[int]], *, bump: bool = False) -
 def due(session: Session) -> list[tuple[Device, bool]]:
     """Up to `AT_ONCE` devices that are due, with their `bump`; they are so no more."""
     rows = select(Device, Due.bump).join(Due, Due.device == Device.id).order_by(Device.id).limit(AT_ONCE)
-    found = list(session.execute(rows).tuples())
+    found = list(session.execute(rows.options(*_LOADS)).tuples())
     session.execute(delete(Due).where(Due.device.in_([device.id for device, _ in found])))
     return [(device, bump) for device, bump in found if not device.removed]
 
