@@ -40,6 +40,11 @@ class Reconciler:
         self.state = "untried"
         self.repaired = 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether the UEM wants to be asked again soon."""
+        return self.state == "waits"
+
     async def compare(self) -> None:
         """Compare, and repair. The feed should have been read. Raises `LinkError` or `StoreError`."""
         ours = self._devices.digests()

@@ -73,22 +73,28 @@ class UemLink:
         self._tls = tls
         self._seconds = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
+        self._session, self._fresh = self._made(kept=True), self._made(kept=False)
+        return self
+
+    def _made(self, *, kept: bool) -> aiohttp.ClientSession:
+        """A session that keeps its connections, or has a new one for each request."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS, force_close=not kept),
             timeout=aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # an answer of 1 MiB stays one
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._fresh):
+            if session is not None:
+                await session.close()
 
     async def contact(self, contact: Contact) -> Decision:
         """Report a first contact. The decision is for exactly the device and principal of the contact."""
@@ -131,17 +137,20 @@ class UemLink:
 
     async def _sent(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
-            return await self._exchange(method, path, body)
+            return await self._exchange(self._session, method, path, body)
         except _BrokenError:
-            # A kept connection that the UEM closed meanwhile. Every request may be repeated, so one is.
-            return await self._exchange(method, path, body)
+            # A kept connection that the UEM closed meanwhile. Every request may be repeated, so one is, on a new connection: of
+            # a UEM that has just died all kept ones are broken, and only a new one tells that nobody is there.
+            return await self._exchange(self._fresh, method, path, body)
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        if self._session is None:
+    async def _exchange(
+        self, session: aiohttp.ClientSession | None, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:
+        if session is None:
             raise RuntimeError("the link is used outside of its context")
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            async with self._session.request(
+            async with session.request(
                 method, self._url + path, data=body, headers=headers, allow_redirects=False
             ) as response:
                 return response.status, await _bounded(response)

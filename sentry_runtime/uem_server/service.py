@@ -88,6 +88,7 @@ async def run(
         audit("uem_started")
         parts = (
             sentrys.run(),
+            _warm(worker, audit),
             _stay_alive(worker, notifier),
             _tidy(worker, sentrys, admin.news, audit),
             _judge(worker, sentrys, admin.news, audit),
@@ -164,6 +165,16 @@ async def _note_heard(worker: Worker, sentrys: Sentrys) -> None:
     heard = sentrys.take_heard()
     if heard:
         await worker.call(lambda registry: registry.amend(lambda session, _next: peers.heard(session, heard)))
+
+
+async def _warm(worker: Worker, audit: Audit) -> None:
+    """Have the digests and the feed in memory before a Sentry asks, step by step, with contacts in between."""
+    try:
+        while await worker.call(lambda registry: registry.digests("")) is None:
+            pass
+    except (OverloadedError, DatabaseError) as error:  # then who asks first waits for it
+        audit("uem_failed", detail=str(error))
+    await asyncio.Event().wait()
 
 
 async def _tidy(worker: Worker, sentrys: Sentrys, news: asyncio.Event, audit: Audit) -> None:

@@ -6,6 +6,8 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, cr
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from sentry_runtime.uem_server.widths import widen
+
 BUSY_MILLISECONDS = 5_000  # how long one process waits for another's write (a backup) before it is an error
 
 
@@ -288,6 +290,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     Base.metadata.create_all(engine)
+    widen(engine, Base.metadata)
     return engine
 
 

@@ -12,7 +12,7 @@ from tests.agent.stage import Pki, Stage
 
 
 class Lossy(ThreadingHTTPServer):
-    """Loses this share of the pushes; `lost` and `passed` count them."""
+    """Loses this share of the pushes; `lost` and `passed` count them, `bodies` are all of them."""
 
     daemon_threads = True
 
@@ -24,9 +24,11 @@ class Lossy(ThreadingHTTPServer):
         self.onward = (client_context(pki.client("uem-client")), port)
         self.share, self.draw = share, draw
         self.lost = self.passed = 0
+        self.bodies: list[bytes] = []
 
     def forward(self, path: str, body: bytes) -> int:
         """What the Sentry answers, or 204 in its name."""
+        self.bodies.append(body)
         if self.draw.random() < self.share:
             self.lost += 1
             return 204

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.eas.device_id import root
+from sentry_runtime.eas.principal import user_of
 from sentry_runtime.settings import (
     Agent,
     Backend,
@@ -30,7 +33,7 @@ from sentry_runtime.settings import (
     UemLink,
     UemServer,
 )
-from sentry_runtime.uem_server.tables import Clock, Device, open_engine
+from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, Spelling, open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -184,23 +187,39 @@ class Stage:
         """Start the UEM; this test's user is its administrator."""
         return self.start("uem_server", "--admin-user", ME)
 
+    def push_by_way_of(self, port: int) -> None:
+        """Have the UEM push to this port of 127.0.0.1 instead of the agent's."""
+        uem = self.settings.uem_server
+        assert uem is not None
+        (box,) = uem.sentrys
+        box = msgspec.structs.replace(box, push_url=f"https://127.0.0.1:{port}")
+        self.settings = msgspec.structs.replace(self.settings, uem_server=msgspec.structs.replace(uem, sentrys=(box,)))
+
     def enrol(self, keys: list[DeviceKey], note: str = "") -> None:
         """Put registered devices into the database of a UEM that does not run, all at once."""
         assert self.settings.uem_server is not None
         engine = open_engine(self.settings.uem_server.database)
+        rows = [
+            {
+                "id": version,
+                "device_id": key.device_id,
+                "principal": key.principal,
+                "state": State.ALLOWED,
+                "version": version,
+                "registered": True,
+                "note": note,
+            }
+            for version, key in enumerate(keys, 1)
+        ]
+        spellings = [
+            {"device": row, "user": user_of(key.principal), "root": root(key.device_id), "spoken": True}
+            for row, key in enumerate(keys, 1)
+        ]
         with Session(engine) as session, session.begin():
-            session.add(Clock(id=1, version=len(keys)))
-            session.add_all(
-                Device(
-                    device_id=key.device_id,
-                    principal=key.principal,
-                    state=State.ALLOWED,
-                    version=version,
-                    registered=True,
-                    note=note,
-                )
-                for version, key in enumerate(keys, 1)
-            )
+            session.add_all([Clock(id=1, version=len(keys)), Bound(id=1, devices_per_mailbox=0)])
+            session.execute(insert(Device), rows)
+            session.execute(insert(Spelling), spellings)
+            session.execute(insert(Place), [{"device": row["id"], "rank": 0, "waits": False} for row in rows])
         engine.dispose()
 
     def ask(self, key: DeviceKey, **more: Any) -> Record:

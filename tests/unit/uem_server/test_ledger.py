@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind
 from sentry_runtime.uem import digests
-from sentry_runtime.uem.api import Contact, Decision, Digests
-from sentry_runtime.uem_server import ledger
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Digests
+from sentry_runtime.uem.messages import decode
+from sentry_runtime.uem_server import feed, ledger
 from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.tables import open_engine
 
@@ -81,6 +82,26 @@ def test_the_digests_are_made_in_steps(engine: Engine, monkeypatch: pytest.Monke
     again = opened(engine)
     assert [again.digests("") is None, again.bucket(0, 0, 10) is None] == [True, True]
     assert again.digests("") == whole(registry)
+
+
+def test_the_feed_from_memory_is_the_feed_from_the_database(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, with removals, behind every version, before and after it is all in memory; and when what was outlived is
+    swept out."""
+    monkeypatch.setattr(feed, "WASTE", 3)
+    registry = opened(engine)
+    for number in range(30):
+        key = KEYS[number % 9]
+        registry.register(key, "", f"note {number}")
+        if number % 7 == 0:
+            registry.remove(key)
+    last = registry.changes(0, 1_000).next
+    monkeypatch.setattr(ledger, "AT_ONCE", 4)
+    for made in (opened(engine), registry):
+        for _ in range(2):
+            for after in (0, *range(last - 12, last + 3)):
+                for limit in (1, 2, 1_000):
+                    page = decode(made.feed(after, limit), DecisionPage)
+                    assert page == made.changes(after, limit)
 
 
 def test_the_pages_of_a_bucket_are_all_that_is_known_of_it(engine: Engine) -> None:

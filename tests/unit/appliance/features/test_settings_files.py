@@ -87,7 +87,7 @@ def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path
         assert server is not None
         assert link.url == f"https://{server.address}:{server.port}"
         (box,) = server.sentrys
-        assert box.push_url == f"https://{link.push_address}:{link.push_port}"
+        assert [box.push_url] == [f"https://{address}:{link.push_port}" for address in link.push_addresses]
         assert link.tls.certificate == "/var/lib/sentry/tls/agent/cert.pem"
         assert box.subject == "CN=agent,O=Sentry"
         assert server.administrators == ()
