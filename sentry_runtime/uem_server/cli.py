@@ -5,16 +5,16 @@ is listed is one line of JSON; what goes wrong is one line on stderr and exit co
 """
 
 import argparse
-import asyncio
-import ssl
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-import aiohttp
 import msgspec
 
 from sentry_runtime.devices.tunnel import TunnelAuthentication
@@ -53,59 +53,75 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say; 0, or 1 with the reason on stderr."""
     given = _parser().parse_args(arguments)
     try:
-        asyncio.run(_run(given))
+        with closing(_connection(given)) as peer:
+            _run(peer, given)
     except (CallError, SettingsError, OSError) as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return 1
     return 0
 
 
-async def _run(given: argparse.Namespace) -> None:
-    async with _session(given) as session:
-        if given.noun == "devices" and given.verb == "list":
-            await _list_devices(session, given)
-        elif given.noun == "users" and given.verb == "list":
-            await _list_users(session)
-        else:
-            answer = await _send(session, given.call(given))
-            if given.noun == "sheets" and given.verb == "export":
-                sys.stdout.write(answer.decode())
-            elif answer:
-                sys.stdout.writelines(_lines(msgspec.json.decode(answer)))
-
-
-def _session(given: argparse.Namespace) -> aiohttp.ClientSession:
-    connector: aiohttp.BaseConnector
-    if given.url is None:
-        base, connector = "http://uem", aiohttp.UnixConnector(str(given.socket))
+def _run(peer: HTTPConnection, given: argparse.Namespace) -> None:
+    if given.noun == "devices" and given.verb == "list":
+        _list_devices(peer, given)
+    elif given.noun == "users" and given.verb == "list":
+        _list_users(peer)
     else:
-        base, connector = given.url.rstrip("/"), aiohttp.TCPConnector(ssl=_tls(given))
-    timeout = aiohttp.ClientTimeout(total=SECONDS)
-    return aiohttp.ClientSession(base, connector=connector, timeout=timeout, auto_decompress=False)
+        answer = _send(peer, given.call(given))
+        if given.noun == "sheets" and given.verb == "export":
+            sys.stdout.write(answer.decode())
+        elif answer:
+            sys.stdout.writelines(_lines(msgspec.json.decode(answer)))
 
 
-def _tls(given: argparse.Namespace) -> ssl.SSLContext:
+class _LocalConnection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("uem", timeout=SECONDS)
+        self.place = str(path)
+
+    def connect(self) -> None:
+        """Dial the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(self.place)
+
+
+def _connection(given: argparse.Namespace) -> HTTPConnection:
+    if given.url is None:
+        return _LocalConnection(given.socket)
     if None in (given.trust, given.certificate, given.key):
         raise CallError("--url goes with --trust, --certificate and --key")
-    return client_context(ClientTls(trust=str(given.trust), certificate=str(given.certificate), key=str(given.key)))
+    tls = ClientTls(trust=str(given.trust), certificate=str(given.certificate), key=str(given.key))
+    try:
+        url = urlsplit(given.url)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise CallError(f"--url: {error}") from error
+    if url.scheme != "https" or host is None or url.path.strip("/") or url.query or url.username is not None:
+        raise CallError(f"--url is https://HOST:PORT, found {given.url[:80]!r}")
+    return HTTPSConnection(host, port, context=client_context(tls), timeout=SECONDS)
 
 
-async def _send(session: aiohttp.ClientSession, call: Call) -> bytes:
+def _send(peer: HTTPConnection, call: Call) -> bytes:
     """The body of the answer. Raises `CallError`."""
     path = f"{BASE}/{call.path}" + (f"?{urlencode(call.query)}" if call.query else "")
     headers = {} if call.body is None else {"Content-Type": call.kind}
     try:
-        async with session.request(
-            call.method, path, data=call.body, headers=headers, allow_redirects=False
-        ) as response:
-            body = await response.read()
-            if response.status >= 300:
-                raise CallError(_refusal(response.status, body))
-            return body
+        peer.request(call.method, path, body=call.body, headers=headers)
+        response = peer.getresponse()
+        body = response.read()
     except TimeoutError as error:
         raise CallError(f"no answer within {SECONDS:g} s") from error
-    except aiohttp.ClientError as error:
-        raise CallError(str(error)) from error
+    except OSError as error:
+        place = peer.place if isinstance(peer, _LocalConnection) else peer.host
+        raise CallError(f"{place}: {error.strerror or error}") from error
+    except HTTPException as error:
+        raise CallError(f"an answer that cannot be read: {error!r}") from error
+    if response.status >= 300:
+        raise CallError(_refusal(response.status, body))
+    return body
 
 
 def _refusal(status: int, body: bytes) -> str:
@@ -116,20 +132,20 @@ def _refusal(status: int, body: bytes) -> str:
     return f"{problem.title}: {problem.detail}" if problem.detail else problem.title
 
 
-async def _list_devices(session: aiohttp.ClientSession, given: argparse.Namespace) -> None:
+def _list_devices(peer: HTTPConnection, given: argparse.Namespace) -> None:
     query, more = {"limit": str(_PAGE)}, True
     if given.device is not None:
         query["device_id"] = given.device
     while more:
-        page = msgspec.json.decode(await _send(session, Call("GET", "devices", query)))
+        page = msgspec.json.decode(_send(peer, Call("GET", "devices", query)))
         sys.stdout.writelines(_lines(page["devices"]))
         query, more = {**query, "after": str(page["next"])}, page["more"]
 
 
-async def _list_users(session: aiohttp.ClientSession) -> None:
+def _list_users(peer: HTTPConnection) -> None:
     after: str | None = ""
     while after is not None:
-        found = msgspec.json.decode(await _send(session, Call("GET", "users", {"after": after, "limit": str(_PAGE)})))
+        found = msgspec.json.decode(_send(peer, Call("GET", "users", {"after": after, "limit": str(_PAGE)})))
         sys.stdout.writelines(_lines(found))
         after = found[-1]["principal"] if len(found) == _PAGE else None
 

@@ -255,7 +255,8 @@ def test_the_command_line_says_what_is_wrong(administered: Stage, capsys: pytest
         ([*remote, "labels", "put", "a", "--policy", "no"], "not taken: there is no policy 'no'"),
         ([*remote, "users", "delete", "no"], "no such thing: there is none of the users called 'no'"),
         ([remote[0], "status"], "--url goes with --trust, --certificate and --key"),
-        ([f"--socket={administered.folder}/none", "status"], "Cannot connect to unix socket"),
+        (["--url=http://127.0.0.1", *remote[1:], "status"], "--url is https://HOST:PORT, found 'http://127.0.0.1'"),
+        ([f"--socket={administered.folder}/none", "status"], f"{administered.folder}/none: No such file or directory"),
         ([*remote, "sheets", "import", "users", "/none.csv"], "[Errno 2] No such file or directory: '/none.csv'"),
     ):
         with pytest.raises(SystemExit) as ended:

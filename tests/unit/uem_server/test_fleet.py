@@ -270,7 +270,7 @@ def test_a_changed_security_policy_is_asked_of_everybody_after_the_start(world: 
     assert ([(one.device_id, one.state) for one in changed], more) == ([("TABLET", State.BLOCKED)], False)
     assert world.word(PHONE).version <= before
     world.open(security=Security(SECURITY.named, "managed"))
-    with Session(open_engine(world._database)) as session:
+    with Session(world._engines[-1]) as session:
         assert not judging.any_due(session)
 
 
