@@ -14,12 +14,13 @@ that does nothing else; the figures in docs/uem-api.md say on which.
 import argparse
 import asyncio
 import contextlib
+import os
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from tests.agent.stage import Pki, Stage, free_port
+from tests.agent.test_ports import call
 from tests.bench import machine
 from tests.gateway.stand import Backend, Device, Turn, post
 
@@ -102,11 +104,14 @@ class Meter:
 async def load(devices: int) -> Figures:
     """See the module's table."""
     with stage(devices) as on:
+        await asyncio.to_thread(until, lambda: _warm(on))
+        at_uem = _cpu(on.running[0].popen.pid)
         began = time.monotonic()
         await asyncio.to_thread(on.agent)
         started = time.monotonic()
         await asyncio.to_thread(until, lambda: on.status()["devices"] == devices)
         loaded = time.monotonic()
+        agents, uems = _cpu(on.running[-1].popen.pid), _cpu(on.running[0].popen.pid) - at_uem
         size = control.call(on.paths.agent_socket, control.Persist(), control.Persisted).bytes
         on.running[-1].terminate()
         again = time.monotonic()
@@ -115,9 +120,22 @@ async def load(devices: int) -> Figures:
     return {
         "seconds from the process's start": loaded - began,
         "of which the load": loaded - started,
+        "seconds of processor, the agent": agents,
+        "seconds of processor, the UEM": uems,
         "MB of list": size / 1e6,
         "seconds of a start with that list": ready - again,
     }
+
+
+def _warm(on: Stage) -> bool:
+    """Whether the UEM has in memory what it tells a Sentry that starts."""
+    return call(on.pki, "agent", on.uem_port, "GET", "/v1/digests")[0] == 200
+
+
+def _cpu(process: int) -> float:
+    """Seconds of processor that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def resync(devices: int) -> Figures:
@@ -225,15 +243,15 @@ async def push(_devices: int) -> Figures:
 
 async def _cut(on: Stage, backend: Backend, port: int, name: str, count: int) -> float:
     """Seconds from the word until the phone that holds a Ping has its answer."""
-    who = {"device_id": name, "principal": "anna@lab.test"}
-    await _say(on, control.Register(**who))
+    who = "anna@lab.test"
+    await _say(on, control.Register(device_id=name, principal=who))
     await asyncio.to_thread(until, lambda: on.status()["devices"] == count)
     phone = Device(*await asyncio.open_connection("127.0.0.1", port, ssl=client_context(on.pki.client(None))))
     await phone.send(post("Ping", device=name, version="12.1"))
     await backend.wait_seen(count)
     waits = asyncio.create_task(phone.response())
     began = time.monotonic()
-    await _say(on, control.SetState(**who, state=State.BLOCKED))
+    await _say(on, control.SetState(device_id=name, principal=who, state=State.BLOCKED))
     await waits
     took = time.monotonic() - began
     await phone.close()
@@ -244,7 +262,7 @@ async def _say(on: Stage, request: control.Request) -> None:
     await asyncio.to_thread(control.call, on.paths.uem_admin, request, Decision)
 
 
-MEASURES: dict[str, Callable[[int], Awaitable[Figures]]] = {
+MEASURES: dict[str, Callable[[int], Coroutine[None, None, Figures]]] = {
     "load": load,
     "resync": resync,
     "questions": questions,
@@ -264,7 +282,7 @@ def main(arguments: list[str]) -> None:
         if name in ("processor", "memory", "kernel", "Python", "OpenSSL", "lmdb"):
             sys.stdout.write(f"{name}: {fact}\n")
     for name in given.measures:
-        figures = asyncio.run(MEASURES[name](given.devices))  # type: ignore[arg-type] # a coroutine, as each of them is
+        figures = asyncio.run(MEASURES[name](given.devices))
         for what, figure in figures.items():
             sys.stdout.write(f"{name}: {what}: {figure if isinstance(figure, int) else f'{figure:.2f}'}\n")
         sys.stdout.flush()

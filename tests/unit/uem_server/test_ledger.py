@@ -1,6 +1,7 @@
 """The UEM's digests: step by step the same as made anew, and what a bucket's pages hold."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def test_after_every_kind_of_change_the_digests_are_those_of_what_the_feed_says(
     """Also of devices whose word another one's change has changed; and a restart makes the same."""
     registry = opened(engine)
     assert whole(registry).buckets == by_hand(registry)
-    changes = [
-        *(lambda key=key: registry.register(key, "iPhone", "") for key in KEYS),
+    changes: list[Callable[[], object]] = [
+        *(functools.partial(registry.register, key, "iPhone", "") for key in KEYS),
         lambda: registry.set_state(KEYS[0], State.BLOCKED, [Reason.MANUAL], "lost"),
         lambda: registry.flag(KEYS[1], Reason.COMPROMISED, holds=True),
         lambda: registry.order_wipe(KEYS[2], WipeKind.DEVICE, "", "olga"),
@@ -119,14 +120,14 @@ def test_the_pages_of_a_bucket_are_all_that_is_known_of_it(engine: Engine) -> No
         registry.register(key, "", "")
     registry.remove(same[2])
     found: list[Decision] = []
-    more, pages = True, 0
+    more, pages, at = True, 0, 0
     while more:
         page = registry.bucket(one, found[-1].version if found else 0, 2)
         assert page is not None
         found += page.decisions
-        more, pages = page.more, pages + 1
+        more, pages, at = page.more, pages + 1, page.version
     wanted = [KEYS[0], *same[:2], *same[3:]]
     assert [DeviceKey(word.device_id, word.principal) for word in found] == wanted
     assert pages == 3
-    assert page.version == whole(registry).version
+    assert at == whole(registry).version
     assert digests.word(map(digests.of_decision, found)) == whole(registry).buckets[one]

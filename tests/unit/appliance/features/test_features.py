@@ -13,6 +13,7 @@ from appliance.features.base import Check, Tree
 from appliance.render import render_all
 
 from .conftest import SITES
+from .test_uem_core import core
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 CHECKED_HERE = ("chronyd", "sshd")  # nft is run in namespaces of its own, see test_firewall.py
@@ -38,9 +39,9 @@ def test_every_setting_has_a_label_and_help() -> None:
     assert [path for path, rules in seen if not rules["meta"].get("label") or not rules["meta"].get("help")] == []
 
 
-def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str, Tree]) -> None:
+def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str, Tree], lab_with: LabWith) -> None:
     """A path that is misspelt would mean a check that never runs or a daemon that is never told."""
-    everything = {path for tree in trees.values() for path in render_all(tree, FEATURES)}
+    everything = {path for tree in (*trees.values(), lab_with(core())) for path in render_all(tree, FEATURES)}
     units = [(feature.name, unit) for feature in FEATURES for unit in feature.units]
     assert len(units) >= 8
     for name, unit in units:

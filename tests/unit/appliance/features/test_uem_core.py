@@ -49,7 +49,9 @@ def test_in_core_mode_only_the_uem_reaches_9090_and_only_in_its_zone(lab_with: L
         Flow("uem", "out", "tcp", 9443, "management", (), "sentry-agent"),
     )
     (rule,) = rules_on(9090, ruleset(tree, flows(tree)))
-    assert rule.startswith("iifname @zone_management ip saddr { 10.98.2.40, 10.98.2.48/28 } tcp dport 9090 accept")
+    assert rule.startswith(
+        "iifname @zone_management ip saddr { 10.98.2.40, 10.98.2.48/28 } tcp dport 9090 counter accept"
+    )
 
 
 @pytest.mark.parametrize("site", SITES)
