@@ -67,11 +67,8 @@ class ControlServer:
 
     async def start(self) -> None:
         """Bind and listen. Raises `OSError`, `BlockingIOError` among them when somebody answers there already."""
-        _clear(self._path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        listener = bound(self._path)
         try:
-            listener.bind(str(self._path))
-            self._path.chmod(SOCKET_MODE)  # before listen: nobody can connect until the mode stands
             self._server = await asyncio.start_unix_server(
                 self._accept, sock=listener, limit=REQUEST_BYTES, backlog=1_024
             )
@@ -161,8 +158,28 @@ def page_that_fits(items: Iterable[object]) -> list[object]:
     return page
 
 
+def bound(path: Path) -> socket.socket:
+    """A Unix socket at this path that does not listen yet, in the place of what a killed predecessor left.
+
+    Raises `OSError`, `BlockingIOError` among them when somebody answers there already.
+    """
+    _clear(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(str(path))
+        path.chmod(SOCKET_MODE)  # before listen: nobody can connect until the mode stands
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 def _peer(writer: asyncio.StreamWriter) -> Peer:
-    connection = writer.get_extra_info("socket")
+    return peer_of(writer.get_extra_info("socket"))
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Who is at the other end of this connection."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return Peer(*_CREDENTIALS.unpack(raw))
 

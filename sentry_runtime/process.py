@@ -6,14 +6,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import uvloop
 
 from sentry_runtime.devices.store import StoreError
-from sentry_runtime.settings import Settings, SettingsError, load
+from sentry_runtime.settings import Settings, SettingsError, UemSettings, load, load_uem
 
 EX_CONFIG = 78  # sysexits.h: systemd is told not to restart on it (RestartPreventExitStatus)
 EX_UNAVAILABLE = 69  # sysexits.h: something it needs is not there now; a restart may help
+
+_Kind = TypeVar("_Kind")
 
 
 class CannotStartError(RuntimeError):
@@ -22,8 +25,17 @@ class CannotStartError(RuntimeError):
 
 def settings_or_exit(program: str, path: Path) -> Settings:
     """The settings, or the reason on stderr and exit 78."""
+    return _read_or_exit(program, path, load)
+
+
+def uem_settings_or_exit(program: str, path: Path) -> UemSettings:
+    """The same for a machine that is a UEM and nothing else."""
+    return _read_or_exit(program, path, load_uem)
+
+
+def _read_or_exit(program: str, path: Path, read: Callable[[Path], _Kind]) -> _Kind:
     try:
-        return load(path)
+        return read(path)
     except SettingsError as error:
         raise _ends(program, str(error), EX_CONFIG) from error
 

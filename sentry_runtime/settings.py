@@ -14,6 +14,7 @@ import msgspec
 
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.principal import Names
+from sentry_runtime.uem.security import SecurityPolicy
 
 SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
@@ -35,6 +36,11 @@ Notice = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029
 """One line of plain text."""
 Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?\Z")]
 """An address or a network as `ipaddress.ip_network` reads it; read there again, where it is used."""
+PeerName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}\Z")]
+"""How a Sentry or an administrator of the UEM is called."""
+PushUrl = Annotated[str, msgspec.Meta(pattern=r"^(https://[A-Za-z0-9.:\-\[\]]{1,255}/?)?\Z")]
+Licence = Literal["gold", "platinum"]
+"""What the UEM's licence covers; `platinum` is everything that `gold` is and tunnels."""
 CertificateField = Literal["upn", "email", "common_name", "table"]
 """Where a certificate's user is found: SAN user principal name, SAN e-mail, subject CN, or the site's own table."""
 
@@ -343,8 +349,28 @@ class Agent(_Tree, frozen=True, kw_only=True):
     """How often the disk is made to confirm the list. Each change is on it before it is answered; this finds a disk that lies."""
 
 
+class SentryPeer(_Tree, frozen=True, kw_only=True):
+    """A Sentry that the UEM serves: `subject` (RFC 4514) is its client certificate's, `push_url` where it takes pushes, ""
+    where it takes none."""
+
+    name: PeerName
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+    push_url: PushUrl = ""
+
+
+class Administrator(_Tree, frozen=True, kw_only=True):
+    """Who may administer the UEM over its port: `subject` (RFC 4514) is the client certificate's, `name` for audit lines."""
+
+    name: PeerName
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+
+
 class UemServer(_Tree, frozen=True, kw_only=True):
-    """The UEM in the box (embedded mode)."""
+    """The small UEM: in the box (embedded mode), or on a machine of its own for several Sentrys.
+
+    Whose certificate is good and who is among neither `sentrys` (here or added by an administrator) nor `administrators` is
+    refused.
+    """
 
     address: str = "127.0.0.1"
     port: int = 9443
@@ -357,7 +383,15 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     """ActiveSync policies by name, for an administrator to assign to devices."""
     default_policy: str | None = None
     """The name of the one that all other devices have; None: they have the Sentry's own."""
-    push_url: str = "https://127.0.0.1:9090"
+    security_policies: dict[str, SecurityPolicy] = {}
+    """What registered devices must be like, by name, for labels to name."""
+    default_security_policy: str | None = None
+    """The name of the one for devices whose labels name none; None: nothing is asked of them."""
+    unregistered_grace_seconds: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 0
+    """How long a device that nobody registered passes from its first contact on, where such devices are blocked."""
+    licence: Licence = "platinum"
+    sentrys: tuple[SentryPeer, ...] = ()
+    administrators: tuple[Administrator, ...] = ()
     push_tls: ClientTls
 
 
@@ -395,6 +429,23 @@ class Settings(_Tree, frozen=True, kw_only=True):
     uem_server: UemServer | None = None
     principals: Principals = Principals()
     paths: Paths = Paths()
+
+
+class UemSettings(_Tree, frozen=True, kw_only=True):
+    """The whole file of a machine that is a UEM and nothing else."""
+
+    format: Literal[1] = 1
+    uem_server: UemServer
+    principals: Principals = Principals()
+    paths: Paths = Paths()
+
+
+def load_uem(path: Path) -> UemSettings:
+    """Read the settings file of a machine that is a UEM and nothing else. Raises `SettingsError`."""
+    try:
+        return msgspec.json.decode(read(path), type=UemSettings)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
 
 
 def load(path: Path = SETTINGS_PATH) -> Settings:

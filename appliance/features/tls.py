@@ -30,6 +30,11 @@ def key_path(service: str) -> str:
     return f"{FOLDER}/{service}/key.pem"
 
 
+def subject(service: str) -> str:
+    """The subject of its certificate (RFC 4514), where it is one of loopback alone (`appliance.pki`)."""
+    return f"CN={service},O=Sentry"
+
+
 def verify(path: str, versions: Mapping[str, Any]) -> Iterator[Problem]:
     """The oldest version is not newer than the newest."""
     if versions["minimum"] > versions["maximum"]:

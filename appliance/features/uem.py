@@ -7,16 +7,18 @@ speaks the same protocol both ways (`core`).
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
-from appliance.features import dns, interfaces, policy, values
+from appliance.features import dns, interfaces, policy, security, values
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
-from appliance.features.tls import AUTHORITY, certificate_path, key_path
-from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemServer
+from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
+from sentry_runtime.settings import Agent, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
 
 ADDRESS = "127.0.0.1"
 PORT = 9_443
 PUSH_PORT = 9_090
 MAILBOX_DEVICES = 1_000  # more is a mailbox that many people share; then there is nothing to limit
 POLICIES = 64
+GRACE_DAYS = 30  # after that the UEM forgets a device that nobody decided about
+DAY_SECONDS = 86_400
 ADDRESSES = 16  # a UEM's nodes; more is a network
 SHORTEST_PREFIX = 24  # a UEM is a machine or a few: a larger network is no answer to the question which
 AUTHORITIES = "/var/lib/sentry/tls/trust-uem/authorities.pem"
@@ -34,9 +36,14 @@ def verify(tree: Tree) -> Iterable[Problem]:
             allowed = "at least one setting; device_password_enabled: false restricts nothing"
             yield Problem(f"uem.policies.{name}", "no setting", allowed)
         yield from policy.verify(f"uem.policies.{name}", held)
-    default = tree["uem"].get("default_policy")
-    if default is not None and default not in policies:
-        yield Problem("uem.default_policy", repr(default), ", ".join(sorted(policies)) or "a name of uem.policies")
+    asked = tree["uem"]["security_policies"]
+    for name, held in sorted(asked.items()):
+        yield from security.verify(f"uem.security_policies.{name}", held)
+    for setting, there in (("default_policy", policies), ("default_security_policy", asked)):
+        default = tree["uem"].get(setting)
+        if default is not None and default not in there:
+            group = "policies" if there is policies else "security_policies"
+            yield Problem(f"uem.{setting}", repr(default), ", ".join(sorted(there)) or f"a name of uem.{group}")
 
 
 def _verify_mode(tree: Tree) -> Iterator[Problem]:
@@ -130,7 +137,13 @@ def server(tree: Tree) -> UemServer | None:
         devices_per_mailbox=tree["uem"]["devices_per_mailbox"],
         policies={name: policy.made(held) for name, held in sorted(tree["uem"]["policies"].items())},
         default_policy=tree["uem"].get("default_policy"),
-        push_url=f"https://{ADDRESS}:{PUSH_PORT}",
+        security_policies={
+            name: security.made(held) for name, held in sorted(tree["uem"]["security_policies"].items())
+        },
+        default_security_policy=tree["uem"].get("default_security_policy"),
+        unregistered_grace_seconds=tree["uem"]["unregistered_grace_days"] * DAY_SECONDS,
+        licence=tree["uem"]["licence"],
+        sentrys=(SentryPeer(name="box", subject=subject("agent"), push_url=f"https://{ADDRESS}:{PUSH_PORT}"),),
         push_tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client")),
     )
 
@@ -192,6 +205,14 @@ FEATURE = Feature(
             "Whether a device the UEM does not know is blocked (V-251008).",
             default=True,
         ),
+        unregistered_grace_days=values.number(
+            "Grace of unregistered devices (days)",
+            "How long a device that nobody registered passes from its first contact on, where such devices are blocked. "
+            "V-251008 wants 0.",
+            low=0,
+            high=GRACE_DAYS,
+            default=0,
+        ),
         devices_per_mailbox=values.number(
             "Devices per mailbox",
             "How many devices of one mailbox may pass; 0: any number. What an administrator allows by hand comes on top.",
@@ -211,6 +232,25 @@ FEATURE = Feature(
             policy.NAME_KIND,
             "Default policy",
             "The policy of every device that none is assigned to. Without it they have the gateway's own, `gateway.policy`.",
+        ),
+        security_policies=values.named(
+            policy.NAME_KIND,
+            security.group("Security policy", "What a registered device must be like."),
+            "Security policies",
+            "What registered devices must be like, by a name of your own, for labels to name.",
+            most=POLICIES,
+            default={},
+        ),
+        default_security_policy=values.described(
+            policy.NAME_KIND,
+            "Default security policy",
+            "The one of registered devices whose labels name none. Without it nothing is asked of them.",
+        ),
+        licence=values.described(
+            {"type": "string", "allowed": ["gold", "platinum"]},
+            "Licence",
+            "The licence level of the UEM in the box.",
+            default="platinum",
         ),
         timeout_seconds=values.number(
             "Time-out (seconds)", "How long the UEM may take to answer.", low=1, high=7, default=5

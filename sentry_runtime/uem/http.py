@@ -1,11 +1,13 @@
 """What the two HTTPS servers of the UEM protocol have in common: every error is a `Problem` in JSON."""
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from sentry_runtime.uem.api import Problem
 from sentry_runtime.uem.messages import Message, decode
@@ -51,11 +53,13 @@ async def message(request: web.Request, kind: type[Message]) -> Message:
 class Server:
     """A port of HTTPS with mutual TLS: who has no certificate of the authority gets no further than the handshake.
 
-    A body has at most `body_bytes`; what is not among the `routes` is 404 or 405.
+    A body has at most `body_bytes`; what is not among the `routes` is 404 or 405. `gates` see every request before that.
     """
 
-    def __init__(self, body_bytes: int, routes: Iterable[web.AbstractRouteDef]) -> None:
-        app = web.Application(client_max_size=body_bytes, middlewares=[problems])
+    def __init__(
+        self, body_bytes: int, routes: Iterable[web.AbstractRouteDef], gates: Sequence[Middleware] = ()
+    ) -> None:
+        app = web.Application(client_max_size=body_bytes, middlewares=[problems, *gates])
         app.router.add_routes(routes)
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
@@ -65,6 +69,11 @@ class Server:
         """Bind and listen. Raises `OSError` when the address cannot be had."""
         await self._runner.setup()
         await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
+
+    async def start_local(self, listener: socket.socket) -> None:
+        """Listen on this Unix socket, which is bound: who gets through is the gates' business."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
 
     async def protocols(self) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of a connection, for a server that takes its connections itself."""

@@ -1,6 +1,8 @@
 """The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information`, `POST /v1/wipes` and, in
 `comparisons`, `GET /v1/digests` and `GET /v1/buckets/N`."""
 
+from collections.abc import Iterable, Mapping
+
 from aiohttp import web
 
 from sentry_runtime.devices.record import DeviceKey
@@ -8,11 +10,12 @@ from sentry_runtime.uem.api import Contact, Information, WipeReport
 from sentry_runtime.uem.http import Server, answer, message, problem
 from sentry_runtime.uem.messages import MessageError
 from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.callers import by_certificate
 from sentry_runtime.uem_server.comparisons import Comparisons
 from sentry_runtime.uem_server.pages import page_wanted
-from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import UnknownDeviceError
 from sentry_runtime.uem_server.room import NoRoomError
+from sentry_runtime.uem_server.sentrys import Sentrys
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
@@ -21,9 +24,17 @@ CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is belo
 class Api(Server):
     """What is answered from the registry; `contacts` counts those that were."""
 
-    def __init__(self, worker: Worker, pusher: Pusher, audit: Audit) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        sentrys: Sentrys,
+        audit: Audit,
+        admin: Iterable[web.AbstractRouteDef] = (),
+        administrators: Mapping[str, str] | None = None,
+    ) -> None:
+        """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates."""
         self._worker = worker
-        self._pusher = pusher
+        self._sentrys = sentrys
         self._audit = audit
         self.contacts = 0
         routes = [
@@ -33,7 +44,7 @@ class Api(Server):
             web.post("/v1/wipes", self._wipes),
             *Comparisons(worker, audit).routes(),
         ]
-        super().__init__(CONTACT_BYTES, routes)
+        super().__init__(CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit)])
 
     async def _contact(self, request: web.Request) -> web.Response:
         try:
@@ -65,7 +76,7 @@ class Api(Server):
         except (OverloadedError, DatabaseError) as error:
             return self._unavailable(error)
         if changed:
-            self._pusher.add(changed)
+            self._sentrys.add(changed)
             key, order = DeviceKey(decision.device_id, decision.principal), report.wipe.order
             marks = () if decision.wipe is None else decision.wipe.marks
             self._audit("uem_wipe", key=key, action=decision.state, reasons=marks, version=order)

@@ -12,9 +12,9 @@ from sentry_runtime.uem.messages import MessageError, canonical, check_key, chec
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.api import Api
 from sentry_runtime.uem_server.policies import UnknownPolicyError
-from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
 from sentry_runtime.uem_server.rules import CAUSES
+from sentry_runtime.uem_server.sentrys import Sentrys, made
 from sentry_runtime.uem_server.wipes import NotNowError
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
@@ -29,10 +29,10 @@ class Desk:
     reads the names that they type."""
 
     def __init__(
-        self, worker: Worker, pusher: Pusher, api: Api, audit: Audit, allowed: frozenset[int], names: Names
+        self, worker: Worker, sentrys: Sentrys, api: Api, audit: Audit, allowed: frozenset[int], names: Names
     ) -> None:
         self._worker = worker
-        self._pusher = pusher
+        self._sentrys = sentrys
         self._api = api
         self._audit = audit
         self._allowed = allowed
@@ -124,12 +124,7 @@ class Desk:
 
     def _made(self, decisions: list[Decision], by: str, detail: str) -> None:
         """Push the changes; `detail` is for the audit line of the first, the device itself."""
-        self._pusher.add(decisions)
-        for decision in decisions:
-            key = DeviceKey(decision.device_id, decision.principal)
-            action, said = "removed" if decision.removed else decision.state, detail if decision is decisions[0] else ""
-            version, reasons = decision.version, decision.reasons
-            self._audit("uem_changed", key=key, action=action, reasons=reasons, version=version, by=by, detail=said)
+        made(self._sentrys, self._audit, decisions, by, detail)
 
     async def _show(self, request: control.ShowRegistered) -> object:
         device_id = request.device_id.upper()
@@ -146,7 +141,7 @@ class Desk:
 
     async def _status(self, _request: control.Status) -> dict[str, int]:
         counts = await self._worker.call(lambda registry: registry.counts())
-        pushes = {"pushes": self._pusher.sent, "pushes_pending": self._pusher.pending}
+        pushes = {"pushes": self._sentrys.sent, "pushes_pending": self._sentrys.pending}
         return {**counts, "contacts": self._api.contacts, **pushes}
 
     def _key(self, device_id: str, principal: str) -> DeviceKey:

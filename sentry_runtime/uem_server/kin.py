@@ -28,9 +28,10 @@ def restrictions(session: Session, devices: Sequence[Device]) -> dict[int, list[
     return found
 
 
-def restricted_by(session: Session, device: Device) -> list[Device]:
-    """The devices whose word depends on this one's, in the order of their numbers; this one may just have been removed."""
-    pairs = _pairs(session, _theirs.device == device.id, _restricted.removed.is_(False))
+def restricted_by(session: Session, devices: Sequence[Device]) -> list[Device]:
+    """The devices whose word depends on these', in the order of their numbers; these may just have been removed."""
+    numbers = [device.id for device in devices]
+    pairs = _pairs(session, _theirs.device.in_(numbers), _restricted.removed.is_(False))
     return sorted({restricted for restricted, _ in pairs}, key=lambda restricted: restricted.id)
 
 

@@ -1,6 +1,6 @@
 """Places in mailboxes: `places` applied to the rows, in the transaction of each change."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -9,7 +9,7 @@ from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.uem_server import kin
 from sentry_runtime.uem_server.places import Candidate, seat
 from sentry_runtime.uem_server.rules import Standing, effective
-from sentry_runtime.uem_server.tables import Bound, Device, Place, Spelling
+from sentry_runtime.uem_server.tables import Bound, Device, Link, Place, Spelling
 
 USERS_AT_ONCE = 200  # of one transaction when everybody is looked at: some hundred milliseconds
 
@@ -33,13 +33,14 @@ def settle(session: Session, users: Collection[str], limit: int) -> list[Device]
     devices = _concerned(session, users)
     restrict = kin.restrictions(session, [device for device in devices if _may_want(device)])
     lacked = {device.id for device in devices if has_none(device)}
+    roots = _linked_roots(session, devices)
     by_user: dict[str, dict[Device, Candidate]] = {}
     for device, spelling in devices.items():
         word = effective(kin.own(device), restrict.get(device.id, ()))
         if not _may_want(device) or word.state is not State.ALLOWED:
             device.place = None
             continue
-        by_user.setdefault(spelling.user, {})[device] = _candidate(device, spelling)
+        by_user.setdefault(spelling.user, {})[device] = _candidate(device, roots.get(device.id, spelling.root))
     for candidates in by_user.values():
         seating = seat(candidates.values(), limit)
         rank = {number: at for at, number in enumerate((*seating.seated, *seating.waiting))}
@@ -88,6 +89,13 @@ def _may_want(device: Device) -> bool:
     return device.state == State.ALLOWED and not device.removed and not device.manual
 
 
-def _candidate(device: Device, spelling: Spelling) -> Candidate:
+def _linked_roots(session: Session, devices: Iterable[Device]) -> dict[int, str]:
+    """Per number of a linked device, the root of the one that it is linked to: they share one place."""
+    numbers = [device.id for device in devices]
+    rows = select(Link.device, Spelling.root).join(Spelling, Spelling.device == Link.to).where(Link.device.in_(numbers))
+    return dict(session.execute(rows).tuples().all())
+
+
+def _candidate(device: Device, root: str) -> Candidate:
     place = device.place or Place(rank=LAST, waits=True)
-    return Candidate(device.id, spelling.root, device.principal, place.rank, place.waits)
+    return Candidate(device.id, root, device.principal, place.rank, place.waits)

@@ -11,7 +11,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from sentry_runtime.eas.policy import Policy, digest
-from sentry_runtime.uem_server.tables import Assignment, Device, PolicyNote
+from sentry_runtime.uem_server import labels
+from sentry_runtime.uem_server.tables import Assignment, Device, Label, Link, PolicyNote
 
 DEFAULT = ""  # under this name the default one's digest is noted; no policy is called so
 
@@ -38,10 +39,19 @@ class Policies:
             raise UnknownPolicyError(f"there is no policy {name[:64]!r}; allowed: {known}")
 
 
-def assigned(session: Session, devices: Sequence[Device]) -> dict[int, str]:
-    """Per number of a device, the name of the policy that is assigned to it."""
-    rows = select(Assignment.device, Assignment.policy).where(Assignment.device.in_([each.id for each in devices]))
-    return dict(session.execute(rows).tuples().all())
+def assigned(session: Session, devices: Sequence[Device], held: Mapping[int, Sequence[Label]]) -> dict[int, str]:
+    """Per number of a device, the name of the policy that is assigned to it, or to the device that it is linked to, or that the
+    first of its labels (`held`) names which names one."""
+    numbers = [each.id for each in devices]
+    rows = select(Assignment.device, Assignment.policy).where(Assignment.device.in_(numbers))
+    linked = select(Link.device, Assignment.policy).join(Assignment, Assignment.device == Link.to)
+    found = dict(session.execute(linked.where(Link.device.in_(numbers))).tuples().all())
+    found.update(session.execute(rows).tuples().all())
+    for number, those in held.items():
+        named = next((label.policy for label in those if label.policy is not None), None)
+        if named is not None:
+            found.setdefault(number, named)
+    return found
 
 
 def counts(session: Session) -> dict[str, int]:
@@ -60,9 +70,10 @@ def apply(session: Session, policies: Policies, next_version: Callable[[], int])
     def changed(name: str) -> bool:
         return before.get(name, before.get(DEFAULT)) != now.get(name, now.get(DEFAULT))
 
-    names = {DEFAULT, *session.scalars(select(Assignment.policy).distinct())}
-    for name in sorted(filter(changed, names)):
-        _bump(session, _those_of(session, name), next_version)
+    by_label = session.scalars(select(Label.policy).where(Label.policy.is_not(None)).distinct())
+    names = {DEFAULT, *session.scalars(select(Assignment.policy).distinct()), *(name for name in by_label if name)}
+    numbers = {number for name in filter(changed, names) for number in _those_of(session, name)}
+    _bump(session, sorted(numbers), next_version)
     session.execute(delete(PolicyNote))
     session.add_all(PolicyNote(name=name, digest=value) for name, value in now.items())
 
@@ -74,10 +85,13 @@ def _digests(policies: Policies) -> dict[str, str]:
 
 
 def _those_of(session: Session, name: str) -> Iterable[int]:
-    """The numbers of the devices that this policy is assigned to; with `DEFAULT`, that none is."""
+    """The numbers of the devices that this policy is assigned to; with `DEFAULT`, that none is. Those too that have a label
+    which names the policy, though another may speak for them: to be told the same anew does no harm."""
     rows = select(Device.id).outerjoin(Assignment, Assignment.device == Device.id).where(Device.removed.is_(False))
     having = Assignment.policy.is_(None) if name == DEFAULT else Assignment.policy == name
-    return session.scalars(rows.where(having).order_by(Device.id)).all()
+    by_label = labels.having(list(session.scalars(select(Label.name).where(Label.policy == name))))
+    linked = select(Link.device).join(Assignment, Assignment.device == Link.to).where(Assignment.policy == name)
+    return {*session.scalars(rows.where(having)), *session.scalars(by_label), *session.scalars(linked)}
 
 
 def _bump(session: Session, numbers: Iterable[int], next_version: Callable[[], int]) -> None:

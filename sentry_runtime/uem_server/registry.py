@@ -7,25 +7,32 @@ UEM restored from an old backup then goes on above what its Sentries have alread
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Engine, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.control import NamedPolicy, Registered
 from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.principal import Names, user_of
+from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests, Information, WipeReport
 from sentry_runtime.uem.messages import that_fit
-from sentry_runtime.uem_server import kin, mailbox, room, wipes
+from sentry_runtime.uem_server import directory, judging, kin, labels, links, mailbox, peers, room, wipes
 from sentry_runtime.uem_server import policies as named_policies
+from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.ledger import Ledger
 from sentry_runtime.uem_server.policies import Policies
-from sentry_runtime.uem_server.rules import Standing, automatic, effective, unregistered
-from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Says
-from sentry_runtime.uem_server.upgrade import find, give_orders, give_spellings, rename, spelling
+from sentry_runtime.uem_server.resources import DevicePage
+from sentry_runtime.uem_server.rules import Standing, automatic, effective, followed
+from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Grace, Says
+from sentry_runtime.uem_server.upgrade import find, give_orders, give_spellings, rename, rename_users, spelling
+
+_Result = TypeVar("_Result")
 
 
 class UnknownDeviceError(LookupError):
@@ -35,7 +42,8 @@ class UnknownDeviceError(LookupError):
 class Registry:
     """One UEM's knowledge. `now` gives seconds since the epoch. Keys are canonical; the callers see to it.
 
-    `devices_per_mailbox`: how many may pass, 0 for any number. `names`: as the site reads them.
+    `devices_per_mailbox`: how many may pass, 0 for any number. `names`: as the site reads them. `grace_seconds`: how long an
+    unregistered device passes all the same. `sentrys`: those that may always call.
     """
 
     def __init__(
@@ -46,12 +54,17 @@ class Registry:
         devices_per_mailbox: int = 0,
         names: Names | None = None,
         policies: Policies | None = None,
+        security: Security | None = None,
+        grace_seconds: int = 0,
+        sentrys: Sequence[SentryPeer] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._auto_block = auto_block
         self._limit = devices_per_mailbox
         self._policies = policies or Policies()
+        self._security = security or Security()
+        self._grace = grace_seconds
         self._now = now
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
@@ -59,8 +72,11 @@ class Registry:
             give_spellings(session, lambda: self._next(clock))
             give_orders(session, lambda: self._next(clock))
             renamed = rename(session, names or Names(), self._automatic, lambda: self._next(clock))
+            rename_users(session, names or Names())
             self._settle(session, clock, renamed)
             named_policies.apply(session, self._policies, lambda: self._next(clock))
+            judging.mark_policies(session, self._security)
+            peers.fix(session, sentrys)
         self._apply_auto_block()
         self._apply_limit()
         self._ledger = Ledger(self._decisions)
@@ -83,11 +99,13 @@ class Registry:
                 room.check(session, key)
                 device = self._new(session, key, device)
                 device.version = self._next(clock)
-                self._set(device, unregistered(auto_block=self._auto_block))
+                device.grace = device.grace or Grace(since=int(self._now()))
+                self._set(device, self._automatic(device))
             before = self._standing(session, device)
             device.device_type = contact.device_type or device.device_type
             device.first_seen = device.first_seen or contact.seen
             device.last_seen = max(device.last_seen, contact.seen)
+            self._look_at(session, device)
             have = {alias.alias for alias in device.aliases}
             device.aliases += [Alias(alias=name) for name in set(contact.device_aliases) - have - {device.device_id}]
             session.flush()
@@ -146,7 +164,9 @@ class Registry:
                 device.assignment.policy = policy
             device.version = self._next(clock)
             session.flush()
-            return [self._decision(session, device)]
+            judging.mark_followers(session, [device.id], bump=True)
+            changed = self._judge(session, clock)
+            return list(self._decisions(session, [device, *(one for one in changed if one is not device)]))
 
     def listed_policies(self) -> list[NamedPolicy]:
         """The policies there are, by their names."""
@@ -169,6 +189,7 @@ class Registry:
                 device.says = Says(fields=fields)
             else:
                 device.says.fields = fields
+            self._look_at(session, device)
 
     def of_device(self, device_id: str) -> list[Registered]:
         """What else is known of the device's entries, in the order of their principals."""
@@ -182,9 +203,13 @@ class Registry:
             clock = self._clock(session)
             device = self._known(session, key)
             wipes.check(device, wipes.Word.REMOVE)
+            for follower in links.followers(session, device):
+                follower.link, follower.registered = None, False
+                judging.mark(session, select(Device.id).where(Device.id == follower.id), bump=True)
             device.removed, device.registered, device.manual = True, False, False
             device.aliases, device.causes, device.note, device.first_seen, device.last_seen = [], [], "", 0, 0
             device.assignment, device.says, device.wiping = None, None, None
+            device.findings, device.labels, device.posture, device.link = [], [], None, None
             device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
 
@@ -242,10 +267,40 @@ class Registry:
             for device in old:
                 device.removed, device.aliases, device.first_seen = True, [], 0
                 device.assignment, device.says, device.wiping = None, None, None
+                device.labels, device.posture = [], None
                 device.version = self._next(clock)
             session.flush()
             freed = self._settle(session, clock, [device.principal for device in old])
             return list(self._decisions(session, [*old, *freed]))
+
+    def amend(self, job: Callable[[Session, Callable[[], int]], _Result]) -> tuple[_Result, list[Decision]]:
+        """Do `job` to what stands beside the devices' own words, in one transaction; its result, and what changed by that so
+        far: the other devices that it has made due are the next `judge`'s. `job` is given what gives a new version."""
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            result = job(session, lambda: self._next(clock))
+            session.flush()
+            return result, list(self._decisions(session, self._judge(session, clock)))
+
+    def look(self, job: Callable[[Session], _Result]) -> _Result:
+        """What `job` reads."""
+        with Session(self._engine) as session:
+            return job(session)
+
+    def judge(self) -> tuple[list[Decision], bool]:
+        """Look anew at some of the devices that are due: what changed, and whether there are more."""
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            if self._auto_block:
+                judging.mark_graces(session, self._grace, self._now())
+            changed = self._judge(session, clock)
+            return list(self._decisions(session, changed)), judging.any_due(session)
+
+    def note_silent(self) -> None:
+        """Devices that may have been silent for too long by now are due."""
+        with Session(self._engine) as session, session.begin():
+            self._clock(session)
+            judging.mark_silent(session, self._security, self._now())
 
     def changes(self, after: int, limit: int) -> DecisionPage:
         """Decisions with versions above `after`, in their order; `next` below `after` says this UEM never was that far."""
@@ -284,6 +339,42 @@ class Registry:
         with Session(self._engine) as session:
             return self._decisions(session, session.scalars(wanted.limit(limit)).all())
 
+    def listed(self, after: int, limit: int, device_id: str | None = None) -> DevicePage:
+        """A page of all that is known of devices (of one id), in the order of versions, without what was removed."""
+        wanted = select(Device).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
+        if device_id is not None:
+            wanted = wanted.where(Device.device_id == device_id)
+        loads = (selectinload(Device.posture), selectinload(Device.labels), selectinload(Device.link))
+        with Session(self._engine) as session:
+            found = session.scalars(wanted.limit(limit + 1).options(*loads)).all()
+            devices = found[:limit]
+            held = labels.of_devices(session, [device.id for device in devices])
+            names = named_policies.assigned(session, devices, held)
+            entries = tuple(
+                directory.entry(
+                    device,
+                    said,
+                    names.get(device.id) or self._policies.default or "",
+                    held.get(device.id, ()),
+                )
+                for device, said in zip(devices, self._decisions(session, devices), strict=True)
+            )
+        return DevicePage(devices=entries, next=entries[-1].version if entries else after, more=len(found) > limit)
+
+    def device(self, session: Session, key: DeviceKey) -> Device:
+        """The row of a known device. Raises `UnknownDeviceError`."""
+        return self._known(session, key)
+
+    @property
+    def policies(self) -> Policies:
+        """The ActiveSync policies there are."""
+        return self._policies
+
+    @property
+    def security(self) -> Security:
+        """The security policies there are."""
+        return self._security
+
     def counts(self) -> dict[str, int]:
         """How many devices are known, in all and per state (in effect), and the last change number."""
         with Session(self._engine) as session:
@@ -307,19 +398,57 @@ class Registry:
                 device = self._new(session, key, device)
             else:
                 wipes.check(device, wipes.Word.SET)
-            device.registered = registered or device.registered
+            device.version = self._next(clock)
+            if registered:
+                device.registered, device.link = True, None
             device.manual = by_hand is not None
+            session.flush()
+            judging.refresh(session, [device], self._security, self._now())
             self._set(device, by_hand or self._automatic(device))
             device.device_type = device_type or device.device_type
             if device.spelling is not None:
                 device.spelling.spoken = True
             device.note = note
-            device.version = self._next(clock)
             return self._with_those_it_restricts(session, clock, device)
 
     def _automatic(self, device: Device) -> Standing:
         causes = [Reason(cause.reason) for cause in device.causes]
-        return automatic(causes, registered=device.registered, auto_block=self._auto_block)
+        causes += [Reason(finding.reason) for finding in device.findings]
+        if device.link is not None:
+            return followed(kin.own(device.link.target), causes)
+        graced = device.grace is not None and self._now() < device.grace.since + self._grace
+        return automatic(causes, registered=device.registered, auto_block=self._auto_block and not graced)
+
+    def _look_at(self, session: Session, device: Device) -> None:
+        """The device has said something that its security policy may ask: it is due."""
+        if device.registered and self._security.named:
+            session.flush()
+            judging.mark(session, select(Device.id).where(Device.id == device.id))
+
+    def _judge(self, session: Session, clock: Clock) -> list[Device]:
+        """Look anew at some of those that are due, and at who depends on them; those that changed, under new versions."""
+        due = judging.due(session)
+        if not due:
+            return []
+        judging.refresh(session, [device for device, _ in due], self._security, self._now())
+        told, moved = [], []
+        for device, bump in due:
+            before = kin.own(device)
+            if not device.manual:
+                self._set(device, self._automatic(device))
+            if kin.own(device) != before:
+                moved.append(device)
+            if bump or kin.own(device) != before:
+                device.version = self._next(clock)
+                told.append(device)
+        session.flush()
+        judging.mark_followers(session, [device.id for device in moved])
+        others = [one for one in kin.restricted_by(session, moved) if one not in told]
+        for other in others:
+            other.version = self._next(clock)
+        session.flush()
+        seated = self._settle(session, clock, [device.principal for device in told], but=[*told, *others])
+        return [*told, *others, *seated]
 
     def _known(self, session: Session, key: DeviceKey) -> Device:
         device = find(session, key)
@@ -343,12 +472,15 @@ class Registry:
     def _with_those_it_restricts(self, session: Session, clock: Clock, device: Device) -> list[Decision]:
         """The changed device, and those whose word depends on it: it may be another one now."""
         session.flush()
-        others = kin.restricted_by(session, device)
+        others = kin.restricted_by(session, [device])
         for other in others:
             other.version = self._next(clock)
         session.flush()
         seated = self._settle(session, clock, [device.principal], but=[device, *others])
-        return [self._decision(session, changed) for changed in (device, *others, *seated)]
+        judging.mark_followers(session, [device.id])
+        first = [device, *others, *seated]
+        following = [one for one in self._judge(session, clock) if one not in first]
+        return [self._decision(session, changed) for changed in (*first, *following)]
 
     def _settle(
         self, session: Session, clock: Clock, principals: Iterable[str], but: Sequence[Device] = ()
@@ -362,8 +494,7 @@ class Registry:
         return changed
 
     def _standing(self, session: Session, device: Device) -> Standing:
-        decision = self._decision(session, device)
-        return Standing(decision.state, decision.reasons)
+        return self._standings(session, [device])[0]
 
     def _decision(self, session: Session, device: Device) -> Decision:
         return self._decisions(session, [device])[0]
@@ -371,15 +502,21 @@ class Registry:
     def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
         """The decisions on these devices, as restricted by what is said under their other spellings. Nothing restricts a removal:
         under one version it always says the same."""
-        restrict, assigned = kin.restrictions(session, devices), named_policies.assigned(session, devices)
+        held = labels.of_devices(session, [device.id for device in devices])
+        assigned, reached = named_policies.assigned(session, devices, held), labels.tunnels(session, held)
+        return tuple(
+            _worded(device, standing, self._policies.of(assigned.get(device.id)), reached.get(device.id, ()))
+            for device, standing in zip(devices, self._standings(session, devices), strict=True)
+        )
 
-        def worded(device: Device) -> Decision:
+    def _standings(self, session: Session, devices: Sequence[Device]) -> list[Standing]:
+        restrict = kin.restrictions(session, devices)
+
+        def word(device: Device) -> Standing:
             aliases = () if device.removed else restrict.get(device.id, ())
-            word = effective(kin.own(device), aliases)
-            standing = mailbox.FULL if mailbox.has_none(device) else word
-            return _worded(device, standing, self._policies.of(assigned.get(device.id)))
+            return mailbox.FULL if mailbox.has_none(device) else effective(kin.own(device), aliases)
 
-        return tuple(map(worded, devices))
+        return list(map(word, devices))
 
     def _clock(self, session: Session) -> Clock:
         """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
@@ -399,7 +536,7 @@ class Registry:
 
     def _apply_auto_block(self) -> None:
         """The setting may have changed while we were down: give those nobody decided about its present word."""
-        word = unregistered(auto_block=self._auto_block)
+        word = automatic((), registered=False, auto_block=self._auto_block)
         other = or_(Device.state != word.state, Device.causes.any())
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
@@ -442,7 +579,7 @@ def _registered(device: Device) -> Registered:
     )
 
 
-def _worded(device: Device, standing: Standing, policy: Policy | None) -> Decision:
+def _worded(device: Device, standing: Standing, policy: Policy | None, tunnels: tuple[AppTunnel, ...]) -> Decision:
     return Decision(
         device_id=device.device_id,
         principal=device.principal,
@@ -455,4 +592,5 @@ def _worded(device: Device, standing: Standing, policy: Policy | None) -> Decisi
         note=device.note,
         policy=None if device.removed else policy,
         wipe=wipes.wipe_of(device),
+        tunnels=() if device.removed else tunnels,
     )

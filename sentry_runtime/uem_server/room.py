@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas.principal import user_of
-from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Device, Place, Says, Spelling, Wiping
+from sentry_runtime.uem_server.tables import OWNED, Device, Spelling
 
 PER_PRINCIPAL = 20  # a person has three or four devices at a time; an administrator may clear up once in a few years
 PER_USER = 200  # `info` of ten domains; bounds who finds that a mail server takes any domain before the user
@@ -70,6 +70,5 @@ def forget_removals(session: Session, now: float) -> None:
         .where(Device.removed.is_(True), Spelling.spoken.is_(False), Device.last_seen <= horizon)
     )
     numbers = session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
-    own = (Alias, Assignment, Cause, Place, Says, Spelling, Wiping)
-    for column in (*(table.device for table in own), Device.id):
+    for column in (*(table.device for table in OWNED), Device.id):
         session.execute(delete(column.class_).where(column.in_(numbers)))

@@ -39,6 +39,16 @@ def automatic(causes: Iterable[Reason], *, registered: bool, auto_block: bool) -
     return Standing(State.BLOCKED, tuple(sorted(reasons))) if reasons else Standing(State.ALLOWED)
 
 
+def followed(target: Standing, causes: Iterable[Reason]) -> Standing:
+    """The automatic word on a device that is linked to another: what is said of that one, and what is wrong with itself.
+
+    A wipe is for one exact device, so on the linked one it only blocks.
+    """
+    wiped = target.state in (State.WIPE_PENDING, State.WIPED)
+    reasons = {*causes, *target.reasons, *((Reason.COMPROMISED,) if wiped else ())}
+    return Standing(State.BLOCKED, tuple(sorted(reasons))) if reasons else Standing(State.ALLOWED)
+
+
 def effective(own: Standing, aliases: Iterable[Standing]) -> Standing:
     """The entry's own word, restricted by what is said under its aliases.
 

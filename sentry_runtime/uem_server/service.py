@@ -2,23 +2,33 @@
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
 
-from sentry_runtime.control_server import ControlServer
+from sentry_runtime.control_server import ControlServer, bound
 from sentry_runtime.eas.principal import Names
 from sentry_runtime.process import CannotStartError
 from sentry_runtime.settings import Paths, SettingsError, UemServer
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE
+from sentry_runtime.uem.http import Server
 from sentry_runtime.uem.trail import Audit
-from sentry_runtime.uem_server.api import Api
+from sentry_runtime.uem_server import peers
+from sentry_runtime.uem_server.admin_api import AdminApi
+from sentry_runtime.uem_server.api import CONTACT_BYTES, Api
+from sentry_runtime.uem_server.callers import by_account
 from sentry_runtime.uem_server.desk import Desk
+from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
-from sentry_runtime.uem_server.pusher import PENDING, Pusher
+from sentry_runtime.uem_server.pusher import PENDING
 from sentry_runtime.uem_server.registry import Registry
+from sentry_runtime.uem_server.sentrys import Sentrys, made
 from sentry_runtime.uem_server.tables import open_engine
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
+JUDGE_SECONDS = 5.0  # a grace ends by days, and what a device says of itself may wait so long
 TIDY_SECONDS = 3_600.0  # what is kept for a month goes within an hour of it
 BEAT_SECONDS = 30.0  # how often the loop shows that it lives where no watchdog asks
 
@@ -35,8 +45,8 @@ async def run(
     """Serve until `stop` is set. Raises `SettingsError`, `CannotStartError` or `OSError` when it cannot start."""
     server_tls, push_tls = server_context(settings.tls), client_context(settings.push_tls)
     named = Policies(settings.policies, settings.default_policy)
-    if settings.default_policy is not None and settings.default_policy not in settings.policies:
-        raise SettingsError(f"uem_server.default_policy: there is no policy {settings.default_policy!r}")
+    security = Security(settings.security_policies, settings.default_security_policy)
+    _check(settings)
 
     def registry() -> Registry:
         return Registry(
@@ -45,6 +55,9 @@ async def run(
             devices_per_mailbox=settings.devices_per_mailbox,
             names=names,
             policies=named,
+            security=security,
+            grace_seconds=settings.unregistered_grace_seconds,
+            sentrys=settings.sentrys,
         )
 
     worker = Worker(registry)
@@ -54,32 +67,72 @@ async def run(
             await worker.start()
         except DatabaseError as error:
             raise CannotStartError(str(error)) from error
-        pusher = Pusher(settings.push_url, push_tls, audit=audit)
-        await _push_news(worker, pusher)
-        api = Api(worker, pusher, audit)
+        sentrys = Sentrys(push_tls, audit=audit, now=time.time)
+        stack.push_async_callback(sentrys.stop)
+        sentrys.serve(await worker.call(lambda registry: registry.look(peers.listed)))
+        await _push_news(worker, sentrys)
+        admin = AdminApi(worker, sentrys, audit, names, settings.licence)
+        administrators = {one.subject: one.name for one in settings.administrators}
+        api = Api(worker, sentrys, audit, admin.routes(), administrators)
         stack.push_async_callback(api.stop)
         await api.start(settings.address, settings.port, server_tls)
-        server = ControlServer(paths.uem_admin, Desk(worker, pusher, api, audit, allowed, names).handle)
+        local = Server(CONTACT_BYTES, admin.routes(), [by_account(allowed, audit)])
+        stack.push_async_callback(local.stop)
+        rest = rest_socket(paths.uem_admin)
+        await local.start_local(bound(rest))
+        stack.callback(rest.unlink, missing_ok=True)
+        server = ControlServer(paths.uem_admin, Desk(worker, sentrys, api, audit, allowed, names).handle)
         await server.start()
         stack.push_async_callback(server.stop)
         notifier.send("READY=1")
         audit("uem_started")
-        await _until(stop, pusher, worker, notifier, audit)
+        parts = (
+            sentrys.run(),
+            _warm(worker, audit),
+            _stay_alive(worker, notifier),
+            _tidy(worker, sentrys, admin.news, audit),
+            _judge(worker, sentrys, admin.news, audit),
+        )
+        await _until(stop, parts)
         notifier.send("STOPPING=1")
         audit("uem_stopped")
 
 
-async def _push_news(worker: Worker, pusher: Pusher) -> None:
+def rest_socket(admin_socket: str) -> Path:
+    """Where administrators' REST is on this machine: beside the socket of the typed messages."""
+    return Path(admin_socket).with_name("rest.sock")
+
+
+def _check(settings: UemServer) -> None:
+    """Raise `SettingsError` for names that lead nowhere or stand for two."""
+    for what, name, there in (
+        ("default_policy", settings.default_policy, settings.policies),
+        ("default_security_policy", settings.default_security_policy, settings.security_policies),
+    ):
+        if name is not None and name not in there:
+            raise SettingsError(f"uem_server.{what}: there is no policy {name!r}")
+    for place, names in (
+        ("sentrys.name", [one.name for one in settings.sentrys]),
+        (
+            "subject of sentrys and administrators",
+            [one.subject for one in settings.sentrys] + [one.subject for one in settings.administrators],
+        ),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SettingsError(f"uem_server: {place}: {twice[0]!r} is there twice")
+
+
+async def _push_news(worker: Worker, sentrys: Sentrys) -> None:
     """What the settings changed while we were down is pushed like any change, as far as the pusher has room for it."""
     after, more = await worker.call(lambda registry: registry.opened_at), True
-    while more and pusher.pending < PENDING:
+    while more and sentrys.pending < PENDING:
         page = await worker.call(lambda registry, after=after: registry.changes(after, DECISIONS_PER_PAGE))  # type: ignore[misc]
-        pusher.add(page.decisions)
+        sentrys.add(page.decisions)
         after, more = page.next, page.more
 
 
-async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: Notifier, audit: Audit) -> None:
-    parts = (pusher.run(), _warm(worker, audit), _stay_alive(worker, notifier), _tidy(worker, pusher, audit))
+async def _until(stop: asyncio.Event, parts: Iterable[Coroutine[None, None, None]]) -> None:
     background = [asyncio.create_task(part) for part in parts]
     ended = asyncio.create_task(stop.wait())
     await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -88,6 +141,30 @@ async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: 
     for outcome in await asyncio.gather(*background, return_exceptions=True):
         if isinstance(outcome, Exception):  # a part that must not end has: systemd starts the UEM anew
             raise outcome
+
+
+async def _judge(worker: Worker, sentrys: Sentrys, news: asyncio.Event, audit: Audit) -> None:
+    """Look anew at the devices that are due, some at a time; also at those that become so by what devices say and by time."""
+    while True:
+        news.clear()
+        try:
+            more = True
+            while more:
+                changed, more = await worker.call(lambda registry: registry.judge())
+                made(sentrys, audit, changed)
+            await _note_heard(worker, sentrys)
+        except (OverloadedError, DatabaseError) as error:
+            audit("uem_failed", detail=str(error))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(JUDGE_SECONDS):
+                await news.wait()
+
+
+async def _note_heard(worker: Worker, sentrys: Sentrys) -> None:
+    """Keep when which Sentry was heard, and how far it has read."""
+    heard = sentrys.take_heard()
+    if heard:
+        await worker.call(lambda registry: registry.amend(lambda session, _next: peers.heard(session, heard)))
 
 
 async def _warm(worker: Worker, audit: Audit) -> None:
@@ -100,13 +177,16 @@ async def _warm(worker: Worker, audit: Audit) -> None:
     await asyncio.Event().wait()
 
 
-async def _tidy(worker: Worker, pusher: Pusher, audit: Audit) -> None:
-    """Remove what nobody decided about in time, a little at a time, so that contacts get their turn in between."""
+async def _tidy(worker: Worker, sentrys: Sentrys, news: asyncio.Event, audit: Audit) -> None:
+    """Remove what nobody decided about in time, a little at a time, so that contacts get their turn in between; and note who has
+    been silent for too long."""
     while True:
         try:
             while gone := await worker.call(lambda registry: registry.expire()):
-                pusher.add(gone)
+                sentrys.add(gone)
                 audit("uem_expired", count=len(gone))
+            await worker.call(lambda registry: registry.note_silent())
+            news.set()
         except (OverloadedError, DatabaseError) as error:
             audit("uem_failed", detail=str(error))
         await asyncio.sleep(TIDY_SECONDS)

@@ -1,9 +1,9 @@
-"""The UEM's tables and its engine (SQLAlchemy 2.0; SQLite in the box, any other database by its URL)."""
+"""The UEM's tables and its engine (SQLAlchemy 2.0; SQLite in the box, PostgreSQL by its URL)."""
 
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, create_engine, event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from sentry_runtime.uem_server.widths import widen
@@ -39,8 +39,8 @@ class Device(Base):
     registered: Mapped[bool] = mapped_column(default=False)
     manual: Mapped[bool] = mapped_column(default=False)
     removed: Mapped[bool] = mapped_column(default=False)
-    first_seen: Mapped[int] = mapped_column(default=0)
-    last_seen: Mapped[int] = mapped_column(default=0)
+    first_seen: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_seen: Mapped[int] = mapped_column(BigInteger, default=0)
     aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
     causes: Mapped[list["Cause"]] = relationship(cascade="all, delete-orphan")
@@ -48,6 +48,11 @@ class Device(Base):
     assignment: Mapped["Assignment | None"] = relationship(cascade="all, delete-orphan")
     says: Mapped["Says | None"] = relationship(cascade="all, delete-orphan")
     wiping: Mapped["Wiping | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    findings: Mapped[list["Finding"]] = relationship(cascade="all, delete-orphan")
+    posture: Mapped["Posture | None"] = relationship(cascade="all, delete-orphan")
+    labels: Mapped[list["DeviceLabel"]] = relationship(cascade="all, delete-orphan")
+    grace: Mapped["Grace | None"] = relationship(cascade="all, delete-orphan")
+    link: Mapped["Link | None"] = relationship(cascade="all, delete-orphan", foreign_keys="Link.device")
 
 
 class Alias(Base):
@@ -145,15 +150,156 @@ class Wiping(Base):
     before_note: Mapped[str] = mapped_column(default="")
 
 
+class Finding(Base):
+    """What a device's security policy finds wrong with it (`compliance`); what an administrator found is a `Cause`."""
+
+    __tablename__ = "findings"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Posture(Base):
+    """What is reported of a device; None, "" and 0: nothing."""
+
+    __tablename__ = "postures"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    platform: Mapped[str | None]
+    os_version: Mapped[str] = mapped_column(default="")
+    compromised: Mapped[bool | None]
+    encrypted: Mapped[bool | None]
+    contact: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Grace(Base):
+    """Since when (epoch) a device that nobody registered has been known. Outlives its removal: nobody gets a second grace."""
+
+    __tablename__ = "graces"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    since: Mapped[int] = mapped_column(BigInteger)
+
+
+class Link(Base):
+    """A device that an administrator has found to be the managed device `to` under another id."""
+
+    __tablename__ = "links"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    to: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
+    target: Mapped[Device] = relationship(foreign_keys=[to])
+
+
+class Due(Base):
+    """A device that has to be looked at anew; `bump`: what it is told beside its state may have changed."""
+
+    __tablename__ = "due"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    bump: Mapped[bool]
+
+
+class SecurityNote(Base):
+    """One row: the digest of the security policies by which the devices were last looked at."""
+
+    __tablename__ = "security_notes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+
+
+class Label(Base):
+    """What devices and users are grouped by, and what the group gets. Of several labels the lowest `rank` speaks first."""
+
+    __tablename__ = "labels"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str] = mapped_column(default="")
+    rank: Mapped[int]
+    policy: Mapped[str | None]
+    security_policy: Mapped[str | None]
+
+
+class User(Base):
+    """A person, by the one name under which devices authenticate for them."""
+
+    __tablename__ = "users"
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    full_name: Mapped[str] = mapped_column(default="")
+    labels: Mapped[list["UserLabel"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+
+
+class UserLabel(Base):
+    """A label of a user, and so of all devices under their principal."""
+
+    __tablename__ = "user_labels"
+    principal: Mapped[str] = mapped_column(ForeignKey("users.principal"), primary_key=True)
+    label: Mapped[str] = mapped_column(ForeignKey("labels.name"), primary_key=True, index=True)
+
+
+class DeviceLabel(Base):
+    """A label of one device."""
+
+    __tablename__ = "device_labels"
+    device: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    label: Mapped[str] = mapped_column(ForeignKey("labels.name"), primary_key=True, index=True)
+
+
+class Tunnel(Base):
+    """An app tunnel: where the applications of a device may go through the Sentry."""
+
+    __tablename__ = "tunnels"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str]
+    port: Mapped[int]
+    authentication: Mapped[list[str]] = mapped_column(JSON)
+    labels: Mapped[list["TunnelLabel"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+
+
+class TunnelLabel(Base):
+    """A label whose devices have the tunnel."""
+
+    __tablename__ = "tunnel_labels"
+    tunnel: Mapped[str] = mapped_column(ForeignKey("tunnels.name"), primary_key=True)
+    label: Mapped[str] = mapped_column(ForeignKey("labels.name"), primary_key=True, index=True)
+
+
+class Sentry(Base):
+    """A Sentry that may call, known by its certificate's subject; `fixed`: it is in the settings. `last_seen` (epoch) and
+    `cursor` are of the last time it read the feed."""
+
+    __tablename__ = "sentrys"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(unique=True)
+    push_url: Mapped[str] = mapped_column(default="")
+    fixed: Mapped[bool] = mapped_column(default=False)
+    last_seen: Mapped[int] = mapped_column(BigInteger, default=0)
+    cursor: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+OWNED = (Alias, Assignment, Cause, DeviceLabel, Due, Finding, Grace, Link, Place, Posture, Says, Spelling, Wiping)
+"""The tables whose rows are one device's (`device`), and go with it."""
+
+CONNECT_SECONDS = (
+    3  # a server on the same network answers in milliseconds; one that is gone must not stop the one thread
+)
+STATEMENT_SECONDS = 20  # a whole import takes some seconds
+
+
 def open_engine(url: str) -> Engine:
-    """An engine whose tables exist. SQLite runs with a write-ahead log, and every commit waits for the disk."""
-    engine = create_engine(url)
+    """An engine whose tables exist. SQLite runs with a write-ahead log, and every commit waits for the disk.
+
+    A PostgreSQL that was restarted meanwhile is noticed before a connection is used, and dialled anew.
+    """
+    engine = create_engine(url, pool_pre_ping=True, **_options(url))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     Base.metadata.create_all(engine)
     widen(engine, Base.metadata)
     return engine
+
+
+def _options(url: str) -> dict[str, Any]:
+    if make_url(url).get_backend_name() != "postgresql":
+        return {}
+    waits = f"-c statement_timeout={STATEMENT_SECONDS * 1_000} -c lock_timeout={BUSY_MILLISECONDS}"
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+    return {"connect_args": {"connect_timeout": CONNECT_SECONDS, "options": waits, **alive}}
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

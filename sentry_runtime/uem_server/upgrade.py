@@ -11,7 +11,22 @@ from sentry_runtime.eas import device_id, principal
 from sentry_runtime.uem.messages import MessageError, canonical
 from sentry_runtime.uem_server import wipes
 from sentry_runtime.uem_server.rules import Standing
-from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Device, Place, Says, Spelling, Wiping
+from sentry_runtime.uem_server.tables import (
+    Alias,
+    Assignment,
+    Cause,
+    Device,
+    DeviceLabel,
+    Grace,
+    Link,
+    Place,
+    Posture,
+    Says,
+    Spelling,
+    User,
+    UserLabel,
+    Wiping,
+)
 
 
 def give_spellings(session: Session, next_version: Callable[[], int]) -> None:
@@ -83,10 +98,35 @@ def rename(
                 wipes.lay(new, max(orders, key=lambda one: not one.wipe.acknowledged))
             new.spelling = new.spelling or spelling(key, spoken=device.spelling is not None and device.spelling.spoken)
             session.add(new)
+            session.flush()
+            _lead_followers(session, device, new)
             device.version = next_version()
             renamed.append(key.principal)
             session.flush()
     return renamed
+
+
+def rename_users(session: Session, names: principal.Names) -> None:
+    """Give users whom the site now knows by another name that name; where it has one already, that one gets the labels."""
+    for user in session.scalars(select(User).order_by(User.principal)).all():
+        name = names.canonical(user.principal)
+        if name != user.principal:
+            new = session.get(User, name) or User(principal=name, full_name=user.full_name)
+            known = {one.label for one in new.labels}
+            new.labels += [UserLabel(label=one.label) for one in user.labels if one.label not in known]
+            session.add(new)
+            session.delete(user)
+            session.flush()
+
+
+def _lead_followers(session: Session, old: Device, new: Device) -> None:
+    """Who was linked to the old name is linked to the new one, and is none when that is itself linked."""
+    for link in session.scalars(select(Link).where(Link.to == old.id)).all():
+        if link.device == new.id or new.link is not None:
+            session.delete(link)
+        else:
+            link.to = new.id
+    session.flush()
 
 
 def _merge(old: Device, new: Device, *, fresh: bool) -> None:
@@ -116,7 +156,29 @@ def _merge_findings(old: Device, new: Device) -> None:
         new.assignment = Assignment(policy=old.assignment.policy)
     if old.says is not None and new.says is None:
         new.says = Says(fields=dict(old.says.fields))
+    _merge_managed(old, new)
     old.causes, old.assignment, old.says = [], None, None
+
+
+def _merge_managed(old: Device, new: Device) -> None:
+    """Labels of both, and what is reported of either; a link goes along unless the new name is registered by itself."""
+    known = {one.label for one in new.labels}
+    new.labels += [DeviceLabel(label=one.label) for one in old.labels if one.label not in known]
+    if old.posture is not None and new.posture is None:
+        told = old.posture
+        new.posture = Posture(
+            platform=told.platform,
+            os_version=told.os_version,
+            compromised=told.compromised,
+            encrypted=told.encrypted,
+            contact=told.contact,
+        )
+    if old.grace is not None and (new.grace is None or old.grace.since < new.grace.since):
+        new.grace = new.grace or Grace()
+        new.grace.since = old.grace.since
+    if old.link is not None and new.link is None and old.link.to != new.id:
+        new.link = Link(to=old.link.to, target=old.link.target)
+    old.findings, old.labels, old.posture, old.link = [], [], None, None
 
 
 def _strength(device: Device) -> int:

@@ -19,6 +19,7 @@ class _Table(msgspec.Struct, frozen=True):
 
 class _UemServer(msgspec.Struct, frozen=True):
     auto_block_unregistered: bool
+    unregistered_grace_seconds: int = 0
 
 
 class _Runtime(msgspec.Struct, frozen=True):
@@ -40,7 +41,8 @@ def test_unregistered_devices_are_not_let_in(facts: Facts, prove: Prove) -> None
     """Not by observing, not by a rule, not by the UEM in the box."""
     server = facts.struct("runtime", _Runtime).uem_server
     auto_block = None if server is None else server.auto_block_unregistered
-    verdict = judge.unregistered(judge.Registration(_softening(facts), auto_block))
+    grace = 0 if server is None else server.unregistered_grace_seconds
+    verdict = judge.unregistered(judge.Registration(_softening(facts), auto_block, grace))
     if verdict.status == "open":
         prove(verdict)
     raise NotReviewed(

@@ -22,10 +22,12 @@ class Softening:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The same, and whether the UEM in the box blocks devices nobody registered (None: it is another UEM, who says that)."""
+    """The same, and whether the UEM in the box blocks devices nobody registered (None: it is another UEM, who says that), and
+    after how long."""
 
     softening: Softening
     auto_block: bool | None
+    grace_seconds: int = 0
 
 
 def compromised(facts: Softening) -> Verdict:
@@ -45,6 +47,13 @@ def unregistered(facts: Registration) -> Verdict:
                 auto_block,
                 "yes",
                 facts.auto_block is not False,
+                "configured",
+            ),
+            Point(
+                "cat /etc/sentry/runtime.json (uem_server.unregistered_grace_seconds)",
+                f"{facts.grace_seconds} s from the first contact on such a device passes",
+                "0 s",
+                facts.grace_seconds == 0,
                 "configured",
             ),
             *_points(facts.softening),

@@ -24,7 +24,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     made.authority("strangers")
     for name in ("uem", "uem-push"):
         made.issue(name, "ca", "serverAuth")
-    for name in ("agent", "uem-client"):
+    for name in ("agent", "uem-client", "edge", "boss"):
         made.issue(name, "ca", "clientAuth")
     made.issue("stranger", "strangers", "clientAuth")
     return made

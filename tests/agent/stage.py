@@ -26,15 +26,16 @@ from sentry_runtime.settings import (
     ClientTls,
     Gateway,
     Paths,
+    SentryPeer,
     ServerTls,
     Settings,
     UemLink,
     UemServer,
 )
+from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, Spelling, open_engine
 from tests import programs
 from tests.ports import free_port
 from tests.programs import Program
-from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, Spelling, open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -150,7 +151,7 @@ class Stage:
             port=self.uem_port,
             tls=pki.server("uem"),
             database=f"sqlite:///{folder}/uem.sqlite",
-            push_url=f"https://127.0.0.1:{self.push_port}",
+            sentrys=(SentryPeer(name="box", subject="CN=agent", push_url=f"https://127.0.0.1:{self.push_port}"),),
             push_tls=pki.client("uem-client"),
         )
         self.settings = Settings(
@@ -188,6 +189,14 @@ class Stage:
     def uem(self) -> Process:
         """Start the UEM; this test's user is its administrator."""
         return self.start("uem_server", "--admin-user", ME)
+
+    def push_by_way_of(self, port: int) -> None:
+        """Have the UEM push to this port of 127.0.0.1 instead of the agent's."""
+        uem = self.settings.uem_server
+        assert uem is not None
+        (box,) = uem.sentrys
+        box = msgspec.structs.replace(box, push_url=f"https://127.0.0.1:{port}")
+        self.settings = msgspec.structs.replace(self.settings, uem_server=msgspec.structs.replace(uem, sentrys=(box,)))
 
     def enrol(self, keys: list[DeviceKey], note: str = "") -> None:
         """Put registered devices into the database of a UEM that does not run, all at once."""

@@ -104,11 +104,7 @@ def test_a_real_push_is_as_described(stage: Stage) -> None:
     """As the UEM sends it, and as the Sentry refuses one."""
     stage.agent()
     with between(stage, 0.0, 1) as ear:
-        assert stage.settings.uem_server is not None
-        server = msgspec.structs.replace(
-            stage.settings.uem_server, push_url=f"https://127.0.0.1:{ear.server_address[1]}"
-        )
-        stage.settings = msgspec.structs.replace(stage.settings, uem_server=server)
+        stage.push_by_way_of(ear.server_address[1])
         stage.uem()
         set_state(stage, ANNA, State.BLOCKED)
         stage.wait(lambda: stage.status()["devices"] == 1)

@@ -43,11 +43,7 @@ def test_with_thirty_percent_of_the_pushes_dropped_the_lists_are_equal_after_the
     draw = random.Random(SEED)  # noqa: S311 - which changes, not a secret
     keys = [DeviceKey(f"D{number}", f"user{number % 10}@lab.test") for number in range(40)]
     with between(stage, 0.3, SEED) as lossy:
-        assert stage.settings.uem_server is not None
-        server = msgspec.structs.replace(
-            stage.settings.uem_server, push_url=f"https://127.0.0.1:{lossy.server_address[1]}"
-        )
-        stage.settings = msgspec.structs.replace(stage.settings, uem_server=server)
+        stage.push_by_way_of(lossy.server_address[1])
         stage.uem()
         agent = stage.agent()
         for _ in range(120):

@@ -68,6 +68,14 @@ def test_a_uem_that_lets_unregistered_devices_in_is_a_finding_of_one_rule(
     assert [outcome.status for outcome in found.values()] == ["open", "not_reviewed"]
 
 
+def test_a_grace_for_unregistered_devices_is_a_finding_too(scan: Scan, recorded: Callable[[str], str]) -> None:
+    """As long as it lasts they are let in."""
+    runtime = json.loads(recorded("runtime"))
+    runtime["uem_server"]["unregistered_grace_seconds"] = 60
+    found = scan({"observing_until": ""}, runtime=json.dumps(runtime))
+    assert [outcome.status for outcome in found.values()] == ["open", "not_reviewed"]
+
+
 @pytest.mark.parametrize("said", [{"status": "does not answer: no such socket"}, {"state": "running"}])
 def test_a_gateway_that_does_not_say_is_an_error(scan: Scan, said: dict[str, str]) -> None:
     """Nothing is known then."""

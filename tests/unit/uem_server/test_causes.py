@@ -5,7 +5,6 @@ automatic decision.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -40,12 +39,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
+def make(database: str, clock: Clock) -> Iterator[Make]:
     """Open the registry; a second call opens it again, as after a restart."""
     engines: list[Engine] = []
 
     def registry(*, auto_block: bool = True) -> Registry:
-        engines.append(open_engine(f"sqlite:///{tmp_path}/uem.sqlite"))
+        engines.append(open_engine(database))
         return Registry(engines[-1], auto_block=auto_block, now=clock)
 
     yield registry

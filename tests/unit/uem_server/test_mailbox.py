@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -38,12 +37,12 @@ Make = Callable[..., Registry]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(database: str) -> Iterator[Make]:
     """Open the registry; a second call opens it again, as after a restart."""
     engines: list[Engine] = []
 
     def registry(limit: int = 1, *, auto_block: bool = True, now: float = 0.001) -> Registry:
-        engines.append(open_engine(f"sqlite:///{tmp_path}/uem.sqlite"))
+        engines.append(open_engine(database))
         return Registry(engines[-1], auto_block=auto_block, devices_per_mailbox=limit, now=lambda: now)
 
     yield registry
@@ -242,9 +241,9 @@ def test_a_setting_that_lets_unknown_devices_in_or_out_moves_places(make: Make) 
     assert words(make(1).registered(0, 10)) == {"D1": unregistered, "D2": FREE}
 
 
-def test_contacts_of_many_sentries_at_once_get_no_more_places_than_there_are(tmp_path: Path) -> None:
+def test_contacts_of_many_sentries_at_once_get_no_more_places_than_there_are(database: str) -> None:
     """Each from a process of its own, as far as the database can tell."""
-    engines = [open_engine(f"sqlite:///{tmp_path}/uem.sqlite") for _ in range(4)]
+    engines = [open_engine(database) for _ in range(4)]
     registries = [Registry(engine, auto_block=False, devices_per_mailbox=3) for engine in engines]
     with ThreadPoolExecutor(len(registries)) as threads:
         jobs = [

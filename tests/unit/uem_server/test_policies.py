@@ -1,7 +1,6 @@
 """Which policy a device has at the UEM, and what becomes of it when the settings change."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -24,12 +23,12 @@ Make = Callable[..., Registry]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(database: str) -> Iterator[Make]:
     """Open the registry with these policies; a second call opens it again, as after a restart."""
     engines: list[Engine] = []
 
     def registry(default: str | None = None, *, now: float = 0.001, **named: Policy) -> Registry:
-        engines.append(open_engine(f"sqlite:///{tmp_path}/uem.sqlite"))
+        engines.append(open_engine(database))
         return Registry(engines[-1], auto_block=True, policies=Policies(named, default), now=lambda: now)
 
     yield registry
@@ -173,12 +172,12 @@ def test_a_device_that_nobody_decided_about_is_forgotten_with_all_that_hangs_on_
     assert last.changes(0, 10).decisions == ()
 
 
-def test_a_database_from_before_there_were_policies_is_opened_without_loss(make: Make, tmp_path: Path) -> None:
+def test_a_database_from_before_there_were_policies_is_opened_without_loss(make: Make, database: str) -> None:
     """Its devices get the default policy, each under a new version."""
     old = make()
     old.register(ANNA, "iPhone", "hers")
     old.set_state(BERT, State.BLOCKED, [Reason.MANUAL], "lost")
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     for table in (Assignment, PolicyNote, Says):
         Base.metadata.tables[table.__tablename__].drop(engine)
     engine.dispose()

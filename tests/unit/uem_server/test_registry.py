@@ -1,7 +1,6 @@
 """The UEM's knowledge: contacts, administrators' words, aliases, change numbers, and what a restart keeps."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -33,12 +32,12 @@ Make = Callable[..., Registry]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(database: str) -> Iterator[Make]:
     """Open the registry; a second call opens it again, as after a restart."""
     engines: list[Engine] = []
 
     def registry(*, auto_block: bool = True, now: float = 0.001) -> Registry:
-        engines.append(open_engine(f"sqlite:///{tmp_path}/uem.sqlite"))
+        engines.append(open_engine(database))
         return Registry(engines[-1], auto_block=auto_block, now=lambda: now)
 
     yield registry

@@ -1,7 +1,6 @@
 """A database from before spellings were kept, and one whose site has said more of its names."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
@@ -25,9 +24,9 @@ ROWS = (
 )
 
 
-def test_names_become_canonical_once_and_a_block_is_not_lost_by_it(tmp_path: Path) -> None:
+def test_names_become_canonical_once_and_a_block_is_not_lost_by_it(database: str) -> None:
     """What was said of `corp\\anna` holds for `anna@corp`, under a new version; a second opening changes nothing."""
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     Base.metadata.tables[Spelling.__tablename__].drop(engine)
     with Session(engine) as session, session.begin():
         session.add(Clock(id=1, version=len(ROWS)))
@@ -37,7 +36,7 @@ def test_names_become_canonical_once_and_a_block_is_not_lost_by_it(tmp_path: Pat
             reasons = [Reason.MANUAL] if state is State.BLOCKED else []
             connection.execute(Base.metadata.tables[Device.__tablename__].insert(), {**row, "reasons": reasons})
     engine.dispose()
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     page = Registry(engine, auto_block=True, now=lambda: 0.0).changes(0, 10)
     for word in page.decisions:
         check_key(word.device_id, word.principal)
@@ -116,14 +115,14 @@ def was_removed(registry: Registry, key: DeviceKey) -> None:
     ],
 )
 def test_a_person_with_two_names_gets_one_when_the_site_says_so(
-    tmp_path: Path,
+    database: str,
     old: str,
     under_old: Callable[[Registry, DeviceKey], None],
     under_new: Callable[[Registry, DeviceKey], None],
     wanted: tuple[State, bool, str],
 ) -> None:
     """The old entry is removed, for the Sentries, too; of two words the stricter one stands. The next start changes nothing."""
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     before = Registry(engine, auto_block=True, now=lambda: 0.001)
     under_old(before, DeviceKey("C1", old))
     under_new(before, DeviceKey("C1", NOW))
@@ -140,9 +139,9 @@ def test_a_person_with_two_names_gets_one_when_the_site_says_so(
     engine.dispose()
 
 
-def test_what_restricted_the_old_name_restricts_the_new_one(tmp_path: Path) -> None:
+def test_what_restricted_the_old_name_restricts_the_new_one(database: str) -> None:
     """Aliases that contacts have revealed go along; so does a place in the mailbox."""
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     before = Registry(engine, auto_block=True, now=lambda: 0.001)
     register(before, DeviceKey("C1", "anna@corp"))
     contact(before, DeviceKey("C1", "anna@corp"), "LOST")
@@ -168,14 +167,14 @@ def test_what_restricted_the_old_name_restricts_the_new_one(tmp_path: Path) -> N
 )
 @pytest.mark.parametrize("under", [0, 1])
 def test_a_wipe_goes_along_to_the_new_name_and_what_stood_before_it_is_of_both(
-    tmp_path: Path,
+    database: str,
     under_old: Callable[[Registry, DeviceKey], None],
     under_new: Callable[[Registry, DeviceKey], None],
     wanted: tuple[State, str],
     under: int,
 ) -> None:
     """The order keeps its number and its marks; taken back, the stricter of the two words stands."""
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     before = Registry(engine, auto_block=True, now=lambda: 0.001)
     keys = DeviceKey("C1", "anna@corp"), DeviceKey("C1", NOW)
     under_old(before, keys[0])
@@ -194,9 +193,9 @@ def test_a_wipe_goes_along_to_the_new_name_and_what_stood_before_it_is_of_both(
     engine.dispose()
 
 
-def test_of_two_wipes_of_one_device_the_pending_one_stands(tmp_path: Path) -> None:
+def test_of_two_wipes_of_one_device_the_pending_one_stands(database: str) -> None:
     """Rather once too often."""
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     before = Registry(engine, auto_block=True, now=lambda: 0.001)
     for number, pending in (("C1", "anna@corp"), ("C2", NOW)):
         for principal in ("anna@corp", NOW):
@@ -215,11 +214,11 @@ def test_of_two_wipes_of_one_device_the_pending_one_stands(tmp_path: Path) -> No
     engine.dispose()
 
 
-def test_what_was_found_and_assigned_under_the_old_name_holds_under_the_new_one(tmp_path: Path) -> None:
+def test_what_was_found_and_assigned_under_the_old_name_holds_under_the_new_one(database: str) -> None:
     """Causes of both add up; a policy and what the device says go along unless the new name has its own."""
     strict, lax = Policy(device_password_enabled=True), Policy(allow_camera=True)
     named = Policies({"strict": strict, "lax": lax})
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     before = Registry(engine, auto_block=True, policies=named, now=lambda: 0.001)
     for number in ("C1", "C2"):
         key = DeviceKey(number, "anna@corp")

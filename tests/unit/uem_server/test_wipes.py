@@ -1,7 +1,6 @@
 """A wipe at the UEM: what may be said when, what a cancel brings back, and what Sentries report."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
@@ -27,12 +26,12 @@ Make = Callable[..., Registry]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(database: str) -> Iterator[Make]:
     """Open the registry; a second call opens it again, as after a restart."""
     engines: list[Engine] = []
 
     def registry(*, auto_block: bool = True) -> Registry:
-        engines.append(open_engine(f"sqlite:///{tmp_path}/uem.sqlite"))
+        engines.append(open_engine(database))
         return Registry(engines[-1], auto_block=auto_block, now=lambda: 0.001)
 
     yield registry
@@ -226,9 +225,9 @@ def test_a_state_that_is_not_set_is_not_set(registry: Registry, state: State) ->
         registry.set_state(ANNA, state, [], "")
 
 
-def test_a_database_from_before_orders_loses_nothing_and_gets_them(tmp_path: Path) -> None:
+def test_a_database_from_before_orders_loses_nothing_and_gets_them(database: str) -> None:
     """What is to be wiped gets an order under a new version, once; a cancel then blocks. The others stay as they are."""
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     rows = [("C1", State.WIPE_PENDING), ("C2", State.WIPED), ("C3", State.BLOCKED), ("C4", State.ALLOWED)]
     with Session(engine) as session, session.begin():
         session.add(Clock(id=1, version=4))
@@ -248,7 +247,7 @@ def test_a_database_from_before_orders_loses_nothing_and_gets_them(tmp_path: Pat
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE wipes"))
     engine.dispose()
-    engine = open_engine(f"sqlite:///{tmp_path}/uem.sqlite")
+    engine = open_engine(database)
     page = Registry(engine, auto_block=True, now=lambda: 0.0).changes(0, 10)
     told = [(one.device_id, one.state, one.version, one.note, one.wipe) for one in page.decisions]
     assert told == [

@@ -61,6 +61,24 @@ def test_how_devices_log_on_and_how_their_names_are_read(trees: dict[str, Tree],
     assert (lab.uem_server.devices_per_mailbox, edge.uem_server.devices_per_mailbox) == (0, 5)
 
 
+def test_what_registered_devices_must_be_like_and_how_long_others_pass(trees: dict[str, Tree], tmp_path: Path) -> None:
+    """Nothing and not at all, unless the site says otherwise."""
+    lab, edge = (runtime(trees[name], tmp_path).uem_server for name in ("lab", "one_interface"))
+    assert lab is not None
+    assert edge is not None
+    assert (lab.security_policies, lab.unregistered_grace_seconds, lab.licence) == ({}, 0, "platinum")
+    assert (edge.default_security_policy, edge.unregistered_grace_seconds, edge.licence) == ("staff", 259_200, "gold")
+    staff = edge.security_policies["staff"]
+    assert {str(name): least for name, least in staff.minimum_os.items()} == {"ios": "17.4.1", "android": "13"}
+    assert (staff.compromised, staff.require_encryption, staff.contact_days, staff.unknown) == (
+        "pass",
+        True,
+        14,
+        "pass",
+    )
+    assert edge.security_policies["nothing"].unknown == "block"
+
+
 def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path: Path) -> None:
     """The agent dials where the UEM listens and is pushed to where it listens, each with client certificates asked for."""
     for tree in trees.values():
@@ -68,7 +86,11 @@ def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path
         link, server = found.agent.uem, found.uem_server
         assert server is not None
         assert link.url == f"https://{server.address}:{server.port}"
-        assert [server.push_url] == [f"https://{address}:{link.push_port}" for address in link.push_addresses]
+        (box,) = server.sentrys
+        assert [box.push_url] == [f"https://{address}:{link.push_port}" for address in link.push_addresses]
+        assert link.tls.certificate == "/var/lib/sentry/tls/agent/cert.pem"
+        assert box.subject == "CN=agent,O=Sentry"
+        assert server.administrators == ()
         assert link.push_tls is not None
         assert server.tls.client_ca == link.push_tls.client_ca == link.tls.trust == server.push_tls.trust
 

@@ -1,0 +1,94 @@
+"""Who calls, and whether they may: a Sentry what Sentrys ask, an administrator what administrators do, and nobody else anything.
+
+| where | a Sentry is | an administrator is |
+|---|---|---|
+| the port | who has the certificate of a Sentry that is served | who has the certificate of one in the settings |
+| the Unix socket | nobody | a process of an account that may administer (the kernel's word) |
+
+A good certificate that is none of these (the appliance's authority signs its other services' too) is refused: 403.
+"""
+
+import functools
+import pwd
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from cryptography import x509
+
+from sentry_runtime.control_server import peer_of
+from sentry_runtime.uem.http import Handler, problem
+from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.sentrys import Sentrys
+
+ADMIN = "/admin/"  # the paths of administrators begin so; all others are for Sentrys
+
+_FEED = "/v1/decisions"
+_CERTIFICATES = 256  # parsed ones that are kept: each Sentry has one
+
+
+def by_certificate(sentrys: Sentrys, administrators: Mapping[str, str], audit: Audit) -> Middleware:
+    """The port's gate. `administrators` has their names by their certificates' subjects (RFC 4514)."""
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        subject = _subject(request)
+        admin = _path(request).startswith(ADMIN)
+        caller = administrators.get(subject) if admin else sentrys.name_of(subject)
+        if caller is None:
+            role = "an administrator" if admin else "a Sentry"
+            detail = f"certificate {subject!r} is not that of {role} of this UEM"
+            audit("uem_caller_refused", detail=f"{request.method} {request.path[:100]}: {detail}")
+            return problem(403, "not for you", detail)
+        request["caller"] = caller
+        response = await handler(request)
+        if not admin and response.status < 400:
+            after = request.query.get("after", "")
+            feed = request.method == "GET" and _path(request) == _FEED
+            sentrys.heard(caller, int(after) if feed and after.isdecimal() else None)
+        return response
+
+    return gate
+
+
+def by_account(allowed: frozenset[int], audit: Audit) -> Middleware:
+    """The Unix socket's gate: these accounts are administrators."""
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            return problem(403, "not for you", "the connection has gone")
+        uid = peer_of(transport.get_extra_info("socket")).uid
+        if uid not in allowed:
+            audit("uem_caller_refused", detail=f"{request.method} {request.path[:100]}: uid {uid} may not administer")
+            return problem(403, "not for you", f"uid {uid} may not administer this UEM")
+        request["caller"] = _account(uid)
+        return await handler(request)
+
+    return gate
+
+
+def _path(request: web.Request) -> str:
+    """The path under which the request is served, "" where there is none; never what the caller made of it."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
+
+
+def _subject(request: web.Request) -> str:
+    transport = request.transport
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
+    certificate = None if tls is None else tls.getpeercert(binary_form=True)
+    return "" if certificate is None else _read(certificate)
+
+
+@functools.lru_cache(_CERTIFICATES)
+def _read(certificate: bytes) -> str:
+    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

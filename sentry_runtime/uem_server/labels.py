@@ -1,0 +1,96 @@
+"""Labels: which a device has, and what they give it.
+
+A device has its own labels, those of the user under whose principal it is, and, where it is linked, those of the device that
+it is linked to. Of several labels that name a policy the one with the lowest rank speaks; of equal ranks the first by name.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import BindParameter, Select, bindparam, select
+from sqlalchemy.orm import Session
+
+from sentry_runtime.devices.tunnel import TUNNELS, AppTunnel, TunnelAuthentication
+from sentry_runtime.uem_server.tables import Device, DeviceLabel, Label, Link, Tunnel, TunnelLabel, UserLabel
+
+
+def _held() -> Select[tuple[int, Label]]:
+    """The labels of the devices `numbers`, in the order in which they speak."""
+    numbers: BindParameter[int] = bindparam("numbers", expanding=True)
+    own = select(DeviceLabel.device.label("device"), DeviceLabel.label.label("name"))
+    users = select(Device.id, UserLabel.label).join(UserLabel, UserLabel.principal == Device.principal)
+    linked = select(Link.device, DeviceLabel.label).join(DeviceLabel, DeviceLabel.device == Link.to)
+    linked_users = (
+        select(Link.device, UserLabel.label)
+        .join(Device, Device.id == Link.to)
+        .join(UserLabel, UserLabel.principal == Device.principal)
+    )
+    every = (
+        own.where(DeviceLabel.device.in_(numbers))
+        .union(
+            users.where(Device.id.in_(numbers)),
+            linked.where(Link.device.in_(numbers)),
+            linked_users.where(Link.device.in_(numbers)),
+        )
+        .subquery()
+    )
+    return select(every.c.device, Label).join(Label, Label.name == every.c.name).order_by(Label.rank, Label.name)
+
+
+_HELD = _held()  # made once: to make it takes as long as to ask it
+
+
+def of_devices(session: Session, numbers: Collection[int]) -> dict[int, list[Label]]:
+    """Per number of a device, its labels in the order in which they speak. One query, however many devices."""
+    found: dict[int, list[Label]] = {}
+    for number, label in session.execute(_HELD, {"numbers": list(numbers)}).tuples():
+        found.setdefault(number, []).append(label)
+    return found
+
+
+def having(names: Collection[str]) -> Select[tuple[int]]:
+    """The numbers of the devices that have one of these labels."""
+    own = select(DeviceLabel.device).where(DeviceLabel.label.in_(names))
+    users = (
+        select(Device.id)
+        .join(UserLabel, UserLabel.principal == Device.principal)
+        .where(UserLabel.label.in_(names), Device.removed.is_(False))
+    )
+    return with_linked(own.union(users))
+
+
+def of_principal(principal: str) -> Select[tuple[int]]:
+    """The numbers of the devices that have the labels of this user."""
+    return with_linked(select(Device.id).where(Device.principal == principal, Device.removed.is_(False)))
+
+
+def with_linked(numbers: object) -> Select[tuple[int]]:
+    """These devices, and those that are linked to them."""
+    these = numbers.subquery()  # type: ignore[attr-defined]
+    first = next(iter(these.c))
+    either = select(first.label("id")).union(select(Link.device).where(Link.to.in_(select(first)))).subquery()
+    return select(either.c.id)
+
+
+def tunnels(session: Session, held: Mapping[int, Sequence[Label]]) -> dict[int, tuple[AppTunnel, ...]]:
+    """Per number of a device, the app tunnels that its labels (`held`) give it, by their names.
+
+    A decision has room for `TUNNELS`; what is beyond is left out, the last names first.
+    """
+    names = {label.name for those in held.values() for label in those}
+    if not names:
+        return {}
+    rows = select(TunnelLabel.label, Tunnel).join(Tunnel, Tunnel.name == TunnelLabel.tunnel)
+    by_label: dict[str, dict[str, AppTunnel]] = {}
+    for label, tunnel in session.execute(rows.where(TunnelLabel.label.in_(names))).tuples():
+        by_label.setdefault(label, {})[tunnel.name] = as_tunnel(tunnel)
+    found: dict[int, tuple[AppTunnel, ...]] = {}
+    for number, those in held.items():
+        all_of_them = {name: one for label in those for name, one in by_label.get(label.name, {}).items()}
+        found[number] = tuple(one for _, one in sorted(all_of_them.items())[:TUNNELS])
+    return found
+
+
+def as_tunnel(row: Tunnel) -> AppTunnel:
+    """The app tunnel as Sentrys are told of it."""
+    how = tuple(TunnelAuthentication(one) for one in row.authentication)
+    return AppTunnel(name=row.name, host=row.host, port=row.port, authentication=how)
