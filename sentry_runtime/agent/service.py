@@ -27,6 +27,8 @@ from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem.adapters import build
+from sentry_runtime.uem.adapters.link import AdapterLink
 from sentry_runtime.uem.link import UemLink
 from sentry_runtime.uem.trail import Audit
 
@@ -55,6 +57,7 @@ class Parts:
     followers: Followers
     push: PushServer
     revocation: Revocation | None = None
+    adapter: AdapterLink | None = None
 
 
 class Desk:
@@ -157,6 +160,7 @@ class Desk:
             "wipe_reports": parts.wipes.sent,
             "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
+            **({} if parts.adapter is None else parts.adapter.facts()),
         }
 
     async def _keep(self, request: control.KeepEnforcement) -> bool:
@@ -208,7 +212,6 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
 @contextlib.asynccontextmanager
 async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
     uem = settings.agent.uem
-    client = client_context(uem.tls)
     server = None if uem.push_tls is None else server_context(uem.push_tls)
     store = Writer(settings.paths.devices)
     async with contextlib.AsyncExitStack() as stack:
@@ -216,7 +219,9 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         followers = Followers()
         devices = DeviceList(store, followers.announce)
         stack.push_async_callback(devices.close)
-        link = await stack.enter_async_context(UemLink(uem.url, client, uem.timeout_seconds))
+        adapter = None if uem.adapter is None else build.link(uem, devices, settings.principals.names())
+        link = adapter or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
+        await stack.enter_async_context(link)
         circuit = Circuit(time.monotonic)
         questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
         await questions.forget_admitted()
@@ -239,7 +244,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
         revocation = await _revocation(settings, stack, followers, audit)
-        yield Parts(devices, questions, informer, wipes, keeper, circuit, followers, push, revocation)
+        yield Parts(devices, questions, informer, wipes, keeper, circuit, followers, push, revocation, adapter)
 
 
 async def _revocation(
