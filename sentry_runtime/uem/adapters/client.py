@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
@@ -92,7 +93,10 @@ class Client:
 
     def at(self, path: str, query: Mapping[str, str | int] | None = None) -> URL:
         """This path below the base."""
-        return (self.base / path).with_query({name: str(value) for name, value in (query or {}).items()})
+        asked = urlencode(
+            query or {}, quote_via=quote, safe="$,()'"
+        )  # a blank is %20: not every server reads a plus as one
+        return URL(f"{self.base / path}{'?' if asked else ''}{asked}", encoded=True)
 
     def next(self, link: str) -> URL:
         """Where an answer says that it goes on: the same host, and below the base. Raises `LinkRefusedError`."""

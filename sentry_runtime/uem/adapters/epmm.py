@@ -12,7 +12,7 @@ import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -47,6 +47,8 @@ DAY_SECONDS = 86_400.0
 
 Word = str | int | None
 """A text; what looks like a number may come as one."""
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Row(msgspec.Struct, frozen=True, rename="camel"):
@@ -101,7 +103,7 @@ class Detail(msgspec.Struct, frozen=True):
     quarantined_reasons: list[str] | int | None = msgspec.field(name="common.quarantined_reasons", default=None)
     noncompliance_reasons: list[str] | int | None = msgspec.field(name="common.noncompliance_reasons", default=None)
     compromised: bool | None = msgspec.field(name="common.device_is_compromised", default=None)
-    last_connected: datetime | None = msgspec.field(name="common.last_connected_at", default=None)
+    last_connected: Time | None = msgspec.field(name="common.last_connected_at", default=None)
 
 
 FIELDS = ",".join(field.encode_name for field in msgspec.structs.fields(Detail))

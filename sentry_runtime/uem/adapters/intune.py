@@ -8,6 +8,7 @@ it does for some properties, is seen by what comes.
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from yarl import URL
@@ -33,6 +34,8 @@ DAY_SECONDS = 86_400.0
 PATH = "v1.0/deviceManagement/managedDevices"
 FILTERS = {"user_principal_name": "userPrincipalName", "email_address": "emailAddress"}
 
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
 
 class Device(msgspec.Struct, frozen=True, rename="camel"):
     """A `managedDevice`: the properties that are asked for."""
@@ -45,7 +48,7 @@ class Device(msgspec.Struct, frozen=True, rename="camel"):
     email_address: str | None
     jail_broken: str | None = None
     is_encrypted: bool | None = None
-    last_sync_date_time: datetime | None = None
+    last_sync_date_time: Time | None = None
     partner_reported_threat_state: str | None = None
     operating_system: str | None = None
     model: str | None = None

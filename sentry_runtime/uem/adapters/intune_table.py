@@ -2,7 +2,8 @@
 
 | property | value | becomes |
 |---|---|---|
-| `deviceRegistrationState`, `managementAgent` | `REGISTERED`, not `UNMANAGED` | registered; else `unregistered`, unless the site lets such in |
+| `deviceRegistrationState` | `REGISTERED` | registered; else `unregistered`, unless the site lets such in |
+| `managementAgent` | `UNMANAGED` | the same as not registered |
 | `deviceRegistrationState` | `revoked` | blocked as `manual` |
 | `complianceState` | `compliant`, `inGracePeriod` | nothing; else blocked as `policy` |
 | `jailBroken`, `partnerReportedThreatState` | `JAIL_BROKEN`, `THREATS` | blocked as `compromised`, whatever the compliance |
