@@ -154,8 +154,8 @@ async def test_a_throttled_poll_waits_as_long_as_it_is_told(both: tuple[Vendor, 
     server, source = both
     if isinstance(server, GraphServer):
         server.faults.append(passed)  # the token
-    dated = {"Retry_After": "Thu, 01 Jan 1970 00:17:37 GMT"}  # 1,057 s
-    server.faults += [status(429, Retry_After="17"), status(503, **dated), status(429)]
+    dated = "Thu, 01 Jan 1970 00:17:37 GMT"  # 1,057 s
+    server.faults += [status(429, retry_after="17"), status(503, retry_after=dated), status(429)]
     assert ANNA in (await source.everything()).entries
     assert time.slept == [17.0, 40.0, pace.THROTTLED_SECONDS]
     assert source.throttled == 3
@@ -168,7 +168,7 @@ async def test_a_first_contact_is_not_made_to_wait_for_a_throttled_host(
     server, source = both
     if isinstance(server, GraphServer):
         server.faults.append(passed)
-    server.faults.append(status(429, Retry_After="60"))
+    server.faults.append(status(429, retry_after="60"))
     for _ in range(3):
         with pytest.raises(LinkRefusedError, match=r"answered 429|is not to be asked for 60 s more"):
             await source.find(CONTACT)
@@ -225,7 +225,7 @@ async def test_nobody_is_followed_to_another_place(both: tuple[Vendor, Source], 
     """A redirection is an error, and its goal gets nothing."""
     server, source = both
     elsewhere = f"https://127.0.0.1:{free_port()}/"
-    server.faults.append(status(307, Location=elsewhere))
+    server.faults.append(status(307, location=elsewhere))
     with pytest.raises(LinkRefusedError, match="answered 307: nobody is followed elsewhere"):
         await source.everything()
     assert len(server.requests) == 1

@@ -21,10 +21,10 @@ TENANT, CLIENT, SECRET = "lab.test", "0d1c6f2e-5a5e-4a9f-8d7e-3b0f5a1c2d3e", "ca
 Fault = Callable[[web.Request], web.StreamResponse | None]
 
 
-def status(code: int, body: bytes = b"{}", **headers: str) -> Fault:
-    """Answer with this status; `_` in a header's name is a dash."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _request: web.Response(status=code, body=body, headers=named)
+def status(code: int, body: bytes = b"{}", *, location: str = "", retry_after: str = "") -> Fault:
+    """Answer with this status."""
+    headers = {name: value for name, value in (("Location", location), ("Retry-After", retry_after)) if value}
+    return lambda _request: web.Response(status=code, body=body, headers=headers)
 
 
 def rubbish(body: bytes) -> Fault:
@@ -78,7 +78,7 @@ class Vendor:
         self.requests.append(request)
         fault = self.faults.popleft() if self.faults else passed
         answer = fault(request)
-        return answer if answer is not None else await handler(request)  # type: ignore[no-any-return]
+        return answer if answer is not None else await handler(request)
 
 
 def json(found: Any) -> web.Response:
@@ -192,7 +192,7 @@ class GraphServer(Vendor):
             "scope": f"{self.url}/.default",
         }
         if dict(form) != right:
-            error = {"error": "invalid_client", "error_description": f"AADSTS7000215: {form.get('client_secret')}"}
+            error = {"error": "invalid_client", "error_description": f"AADSTS7000215: {form.get('client_secret')!r}"}
             return web.Response(status=401, body=msgspec.json.encode(error), content_type="application/json")
         self.issued += 1
         token = f"canary-token-{self.issued}"
