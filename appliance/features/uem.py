@@ -1,12 +1,14 @@
-"""The UEM: where device registrations and decisions come from. This version has the one in the box (`embedded`).
+"""The UEM: where device registrations and decisions come from: the one in the box (`embedded`), or one of another vendor that
+is asked by its own API (`vendors` has these).
 
 `gateway` renders what is set here into the data plane's one settings file.
 """
 
 from collections.abc import Iterable
 
-from appliance.features import policy, values
-from appliance.features.base import Feature, Problem, Tree
+from appliance import uem_secret
+from appliance.features import policy, values, vendors
+from appliance.features.base import Feature, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path
 from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemServer
 
@@ -28,11 +30,14 @@ def verify(tree: Tree) -> Iterable[Problem]:
     default = tree["uem"].get("default_policy")
     if default is not None and default not in policies:
         yield Problem("uem.default_policy", repr(default), ", ".join(sorted(policies)) or "a name of uem.policies")
+    yield from vendors.verify(tree)
 
 
 def agent(tree: Tree) -> Agent:
-    """The agent's part of the settings: the link to the UEM on loopback, by mutual TLS like any other."""
+    """The agent's part of the settings: the link to the UEM on loopback, by mutual TLS like any other, or to the vendor's."""
     uem = tree["uem"]
+    if uem["mode"] in vendors.MODES:
+        return Agent(uem=vendors.link(tree), fail_mode=uem["fail_mode"])
     link = UemLink(
         mode=uem["mode"],
         url=f"https://{ADDRESS}:{PORT}",
@@ -47,7 +52,8 @@ def agent(tree: Tree) -> Agent:
 
 
 def server(tree: Tree) -> UemServer:
-    """The embedded UEM's part of the settings."""
+    """The embedded UEM's part of the settings. It runs in every mode, so that there is a way back; another mode's agent does not
+    ask it, and nobody else may."""
     return UemServer(
         address=ADDRESS,
         port=PORT,
@@ -61,22 +67,31 @@ def server(tree: Tree) -> UemServer:
     )
 
 
+def reconcile(tree: Tree, system: System) -> bool:
+    """The secret of the vendor's account is there before the agent looks for it."""
+    return uem_secret.ensure(tree, system)
+
+
 FEATURE = Feature(
     name="uem",
     label="UEM",
     default={},
     verify=verify,
+    render=vendors.render,
+    reconcile=reconcile,
+    flows=vendors.flows,
+    units=(Unit("sentry-agent.service", "restart", (vendors.TRUST,)),),
     schema=values.group(
         "UEM",
         "Who knows the devices and decides on them.",
         mode=values.described(
             {
                 "type": "string",
-                "allowed": ["embedded"],
-                "meta": {"allowed": "embedded (this version has no other)"},
+                "allowed": ["embedded", *vendors.MODES],
             },
             "Mode",
-            "embedded: the UEM in the box, on loopback; administrators reach it through the command line.",
+            "embedded: the UEM in the box, on loopback; administrators reach it through the command line. epmm, intune: a UEM of"
+            " another vendor, which has all the devices; see docs/uem-adapters.md.",
             default="embedded",
         ),
         fail_mode=values.described(
@@ -116,5 +131,6 @@ FEATURE = Feature(
         resync_seconds=values.number(
             "Resync (seconds)", "How often what is known is held against the UEM.", low=10, high=3_600, default=60
         ),
+        **vendors.GROUPS,
     ),
 )
