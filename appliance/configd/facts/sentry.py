@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from appliance.apply import stamp
+from appliance.config.secrets import masked
 from appliance.configd import wipes
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
@@ -149,7 +150,7 @@ def redirects(context: Context, _argument: str) -> Table:
 def uem(context: Context, _argument: str) -> Facts:
     """The configured UEM, and what the agent says of the link."""
     held = context.setting("uem", default={})
-    settings = {name: value for name, value in held.items() if name != "policies"}  # a topic of their own
+    settings = masked({name: value for name, value in held.items() if name != "policies"})  # a topic of their own
     return Facts(title="uem", facts=(*_pairs(settings), *_status(context, context.paths.agent_socket)))
 
 

@@ -12,7 +12,7 @@ from appliance.features import FEATURES, hostname
 from appliance.features.base import Check, Tree
 from appliance.render import render_all
 
-from .conftest import SITES
+from .conftest import MATERIAL, SITES
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 CHECKED_HERE = ("chronyd", "sshd")  # nft is run in namespaces of its own, see test_firewall.py
@@ -38,9 +38,12 @@ def test_every_setting_has_a_label_and_help() -> None:
     assert [path for path, rules in seen if not rules["meta"].get("label") or not rules["meta"].get("help")] == []
 
 
-def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str, Tree]) -> None:
+def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str, Tree], lab_with: LabWith) -> None:
     """A path that is misspelt would mean a check that never runs or a daemon that is never told."""
-    everything = {path for tree in trees.values() for path in render_all(tree, FEATURES)}
+    authority = (MATERIAL / "authority.pem").read_text()
+    core = {"host": "192.0.2.7", "account": "a", "password": "b", "ca_certificates": authority}
+    vendors = lab_with(lambda tree: tree["uem"].update(mode="epmm", epmm=core))
+    everything = {path for tree in (*trees.values(), vendors) for path in render_all(tree, FEATURES)}
     units = [(feature.name, unit) for feature in FEATURES for unit in feature.units]
     assert len(units) >= 8
     for name, unit in units:
