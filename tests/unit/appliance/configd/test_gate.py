@@ -719,8 +719,9 @@ def test_what_the_uem_says_against_a_device_action_is_the_refusal(
 
 
 def test_a_device_of_another_vendors_uem_is_managed_there(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon.actions.candidates, "running", lambda: {"uem": {"mode": "epmm"}})
     peer, handle = privileged(daemon, OLGA)
+    tree = {**daemon.actions.candidates.running(), "uem": {"mode": "epmm"}}
+    monkeypatch.setattr(daemon.actions.candidates, "running", lambda: tree)
     for action in ("allow", "wipe", "cancel-wipe"):
         asked = api.DeviceAction(session=handle, action=action, device_id="A", principal="bob")
         said = refusal(daemon.say, peer, asked)

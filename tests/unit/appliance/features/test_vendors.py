@@ -91,7 +91,7 @@ def test_every_setting_of_a_vendor_reaches_the_agent(
         user_field="email_address",
         block_unencrypted=True,
     )
-    cloud["uem"]["auto_block_unregistered"] = False  # type: ignore[index] # a tree is a dict inside
+    cloud["uem"]["auto_block_unregistered"] = False
     link = runtime(cloud, tmp_path).agent.uem
     assert link.url == "https://graph.microsoft.us"
     adapter = link.adapter
