@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentry_runtime import control
+from sentry_runtime.agent import origin
 from sentry_runtime.agent.circuit import Circuit
 from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
@@ -216,6 +217,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
     store = Writer(settings.paths.devices)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
+        origin.settle(store, Path(settings.paths.devices), uem, audit)
         followers = Followers()
         devices = DeviceList(store, followers.announce)
         stack.push_async_callback(devices.close)

@@ -187,6 +187,25 @@ async def test_decisions_stand_over_a_crash_while_the_uem_is_away(running: Site)
     assert (stranger.state, stranger.reasons) == (State.BLOCKED, (Reason.UEM_UNREACHABLE,))
 
 
+@pytest.mark.parametrize("site", [EpmmServer], indirect=True)
+async def test_another_uem_inherits_nothing(running: Site) -> None:
+    """What the one let in is a stranger to the other, also where that one cannot be asked just now."""
+    running.admit()
+    await running.until(State.ALLOWED)
+    stage = running.stage
+    await asyncio.to_thread(stage.running[0].kill)
+    await running.server.stop()
+    uem = stage.settings.agent.uem
+    assert isinstance(uem.adapter, Epmm)
+    other = msgspec.structs.replace(uem, adapter=msgspec.structs.replace(uem.adapter, device_space=2))
+    agent = msgspec.structs.replace(stage.settings.agent, uem=other)
+    stage.settings = msgspec.structs.replace(stage.settings, agent=agent)
+    await asyncio.to_thread(stage.agent)
+    assert stage.listed() == []
+    stranger = await running.ask()
+    assert (stranger.state, stranger.reasons) == (State.BLOCKED, (Reason.UEM_UNREACHABLE,))
+
+
 async def test_rubbish_changes_nothing_and_is_written_down_with_its_place(running: Site) -> None:
     """The old state stands, and the next good answer counts."""
     running.admit()
