@@ -2,10 +2,10 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe`, `CheckCertificate` from the gateway;
-`ListDevices`, `ShowDevice`, `ShowDetails`, `ShowRevocation`, `PurgeRevocation` from the management plane), the gateway's
-(`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's (`Register`, `SetState`,
-`OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send
-what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+`ListDevices`, `ShowDevice`, `ShowDetails`, `Persist`, `ShowRevocation`, `PurgeRevocation` from the management plane), the
+gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's (`Register`,
+`SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who
+may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -16,6 +16,7 @@ import msgspec
 
 from sentry_runtime.devices.enforcement import Enforcement, Key
 from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind, WipeMark
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 
@@ -100,11 +101,25 @@ class ShowDetails(_Request, frozen=True, kw_only=True, tag="devices.details"):
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept beside an entry: the policy that it names, and what its device says of itself."""
+    """What is kept beside an entry: the policy that it names, what its device says of itself, its app tunnels."""
 
     key: DeviceKey
     policy: Policy | None = None
     information: DeviceInformation | None = None
+    tunnels: tuple[AppTunnel, ...] | None = ()
+    """None: it has some, and there was no room for them."""
+
+
+class Persist(_Request, frozen=True, kw_only=True, tag="devices.persist"):
+    """Management to agent: have the disk confirm the device list; the answer's `result` is a `Persisted`, or an error of kind
+    `unavailable`."""
+
+
+class Persisted(msgspec.Struct, frozen=True, kw_only=True):
+    """How many entries the device list has, and its size on the disk."""
+
+    devices: int
+    bytes: int
 
 
 class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
@@ -332,6 +347,7 @@ Request = (
     | ListDevices
     | ShowDevice
     | ShowDetails
+    | Persist
     | CheckCertificate
     | ShowRevocation
     | PurgeRevocation

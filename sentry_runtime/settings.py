@@ -4,6 +4,7 @@ The management plane renders it (`/etc/sentry/runtime.json`), the data plane's p
 keys are named by path. An unknown key is an error, so that a setting can never be silently without effect.
 """
 
+import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -338,8 +339,9 @@ class Intune(_Adapter, frozen=True, kw_only=True, tag="intune"):
 
 
 class UemLink(_Tree, frozen=True, kw_only=True):
-    """Where the UEM answers (`url`) and the port on which it may push to us.
+    """Where the UEM answers (`url`) and the port on which it may push to us; without `push_tls`, and in mode `cloud`, none.
 
+    `push_networks`: from where it may push; in mode `core` there must be some, in mode `embedded` it is on loopback.
     A UEM that does not speak our protocol has an `adapter`, and the mode of its name; it pushes nothing.
     """
 
@@ -350,6 +352,7 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     push_address: str = "127.0.0.1"
     push_port: int = 9090
     push_tls: ServerTls | None = None
+    push_networks: tuple[Network, ...] = ()
     timeout_seconds: float = 5.0
     resync_seconds: float = 60.0
 
@@ -359,6 +362,12 @@ class UemLink(_Tree, frozen=True, kw_only=True):
             raise ValueError(
                 f"mode {self.mode} with the adapter {named}: modes epmm and intune have that of their name"
             )
+        if self.mode in ("cloud", "epmm", "intune") and self.push_tls is not None:
+            raise ValueError(f"`push_tls` in mode {self.mode}: nobody pushes there, and the port stays closed")
+        if self.mode == "core" and self.push_tls is not None and not self.push_networks:
+            raise ValueError("`push_networks` is empty: in mode core the addresses of the UEM are named")
+        for network in self.push_networks:
+            ipaddress.ip_network(network)
 
 
 class Agent(_Tree, frozen=True, kw_only=True):
@@ -366,6 +375,11 @@ class Agent(_Tree, frozen=True, kw_only=True):
 
     uem: UemLink
     fail_mode: FailMode = "block"
+    device_cache_size: Annotated[int, msgspec.Meta(ge=1_000, le=300_000)] = 300_000
+    """Up to so many entries unknown devices are taken into the list, and so many devices' app tunnels are kept; what the UEM
+    says of further devices is written all the same."""
+    persist_seconds: Annotated[float, msgspec.Meta(ge=10, le=86_400)] = 300.0
+    """How often the disk is made to confirm the list. Each change is on it before it is answered; this finds a disk that lies."""
 
 
 class UemServer(_Tree, frozen=True, kw_only=True):

@@ -7,14 +7,20 @@ removed, and the cursor, below which all news is old.
 What comes of an order to wipe is learnt here before the UEM knows of it. Marks are only added to the order they belong to. A
 device that has acknowledged stays wiped whatever the UEM says in ignorance of that: only its answer to the report, or the
 removal of the device, changes it.
+
+Where the two sides' digests differ although all news has been taken, something got lost or was mistaken: then what the UEM says
+at a given time counts for all that is not newer than that.
 """
 
 from dataclasses import dataclass
 
 import msgspec
 
+from sentry_runtime.devices import tunnel
 from sentry_runtime.devices.record import DeviceKey, Record, Wipe, WipeMark
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.policy import Policy, digest
+from sentry_runtime.uem import digests
 from sentry_runtime.uem.api import Decision
 
 
@@ -51,31 +57,50 @@ class Answered:
     told: Wipe
 
 
-News = Decision | Admitted | Expired | Marked | Answered
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """This is what the UEM says of a device at the change number `at`, whatever we have from before that."""
+
+    decision: Decision
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """At the change number `at` the UEM knows nothing of a device."""
+
+    key: DeviceKey
+    at: int
+
+
+News = Decision | Admitted | Expired | Marked | Answered | Corrected | Missing
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the list says of one key before the news. `removed_at` and `cursor` are change numbers, 0 for none. `policy` is the
-    one that the record names, where it came with news that is yet to be written."""
+    """What the list says of one key before the news. `removed_at` and `cursor` are change numbers, 0 for none. `policy` and
+    `tunnels` are those that the record names, where they came with news that is yet to be written."""
 
     record: Record | None
     removed_at: int
     cursor: int
     policy: Policy | None = None
+    tunnels: tuple[AppTunnel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What is to be written under the key: a record, or nothing (`record` None) with the removal to remember, if any.
 
-    `visible` says whether a follower would see another entry than before. `policy` is the one that the record names.
+    `visible` says whether a follower would see another entry than before. `policy` and `tunnels` are those that the record
+    names.
     """
 
     record: Record | None
     removed_at: int = 0
     visible: bool = True
     policy: Policy | None = None
+    tunnels: tuple[AppTunnel, ...] = ()
 
 
 def key_of(news: News) -> DeviceKey:
@@ -85,9 +110,9 @@ def key_of(news: News) -> DeviceKey:
             return DeviceKey(news.device_id, news.principal)
         case Admitted():
             return news.record.key
-        case Expired() | Marked():
+        case Expired() | Marked() | Missing():
             return news.key
-        case Answered():
+        case Answered() | Corrected():
             return key_of(news.decision)
 
 
@@ -98,6 +123,8 @@ def effect(known: Known, news: News, now: int) -> Effect | None:
             return _decided(known, news, now)
         case Answered():
             return _decided(known, news.decision, now, news.told)
+        case Corrected() | Missing():
+            return _reconciled(known, news, now)
         case Marked():
             return _marked(known, news, now)
         case Admitted():
@@ -115,6 +142,10 @@ def _decided(known: Known, decision: Decision, now: int, told: Wipe | None = Non
         return None
     if decision.removed:
         return Effect(None, decision.version, visible=entry is not None)
+    return _taken(entry, decision, now, told)
+
+
+def _taken(entry: Record | None, decision: Decision, now: int, told: Wipe | None = None) -> Effect | None:
     wipe, unreported = decision.wipe, False
     if entry is not None and entry.wipe is not None:
         if wipe is not None and wipe.order == entry.wipe.order:
@@ -136,9 +167,31 @@ def _decided(known: Known, decision: Decision, now: int, told: Wipe | None = Non
         policy=policy,
         policy_before=_policy_before(entry, policy),
         wipe=wipe,
+        tunnels=tunnel.digest(decision.tunnels),
         unreported=unreported,
     )
-    return Effect(record, visible=entry is None or _face(entry) != _face(record), policy=decision.policy)
+    visible = entry is None or _face(entry) != _face(record)
+    return Effect(record, visible=visible, policy=decision.policy, tunnels=decision.tunnels)
+
+
+def _newer(known: Known, at: int) -> bool:
+    """Whether the UEM cannot have known at this change number what the list says. What it has not been told of a wipe, either:
+    its answer to the report will be its word in knowledge of that."""
+    entry = known.record
+    later = known.removed_at if entry is None or entry.provisional else entry.version
+    return later > at or (entry is not None and entry.unreported)
+
+
+def _reconciled(known: Known, news: Corrected | Missing, now: int) -> Effect | None:
+    entry = known.record
+    if _newer(known, news.at):
+        return None
+    if isinstance(news, Missing):
+        return Effect(None, news.at) if entry is not None and not entry.provisional else None
+    same = (
+        entry is not None and not entry.provisional and digests.of_record(entry) == digests.of_decision(news.decision)
+    )
+    return None if same else _taken(entry, news.decision, now)
 
 
 def _policy_before(entry: Record | None, policy: bytes) -> bytes | None:
@@ -159,10 +212,10 @@ def _marked(known: Known, news: Marked, now: int) -> Effect | None:
         return None
     wipe = entry.wipe.marked([news.mark])
     record = msgspec.structs.replace(entry, state=wipe.state, wipe=wipe, unreported=True, updated=now)
-    return Effect(record, policy=known.policy)
+    return Effect(record, policy=known.policy, tunnels=known.tunnels)
 
 
 def _face(record: Record) -> tuple[object, ...]:
     """What of an entry matters to whoever acts on it: all but bookkeeping."""
     status = (record.state, record.reasons, record.provisional, record.wipe, record.policy)
-    return (*status, record.device_type, record.registered, record.note)
+    return (*status, record.device_type, record.registered, record.note, record.tunnels)

@@ -42,6 +42,16 @@ class Circuit:
         """Whether the fail mode speaks."""
         return self.state is LinkState.DOWN
 
+    @property
+    def held_seconds(self) -> int:
+        """How long the present state has held."""
+        return int(self._clock() - self.since)
+
+    @property
+    def wait_seconds(self) -> int:
+        """How long until the next probe; 0 while the link is up, since none is due then."""
+        return 0 if self.state is LinkState.UP else max(0, round(self.retry_at - self._clock()))
+
     def succeeded(self) -> bool:
         """The UEM answered, whatever it said. True if that is a change."""
         self._failures = 0

@@ -9,23 +9,28 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sentry_runtime.agent import policies
+from sentry_runtime.agent import shelf
 from sentry_runtime.agent.bundler import Bundler
 from sentry_runtime.agent.changes import Effect, Known, News, effect, key_of
 from sentry_runtime.devices.enforcement import Enforcement, applies
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.devices.store import Saying, Writer
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
+from sentry_runtime.uem import digests
 from sentry_runtime.uem.trail import Audit
 
 # The largest fleet. One is at most 2.4 KiB on the disk (nine fields of 64 characters in the widest script): 240 of the list's
 # 1,024 MiB, beside the 600 of the entries.
 SAYINGS = 100_000
+CACHE = (
+    300_000  # entries; the largest fleet is a third of this, and see `agent.questions` for what the disk has room for
+)
 AUDITED_SINGLY = 200  # of one message; a first load of 100,000 devices is one line per page with their number
 
 log = logging.getLogger(__name__)
@@ -45,9 +50,12 @@ _Enforced = tuple[DeviceKey, Enforcement | None, int | None]
 
 
 class DeviceList:
-    """Reads at once, writes in order. `announce` is called in the event loop, after the change is on the disk."""
+    """Reads at once, writes in order. `announce` is called in the event loop, after the change is on the disk. `cache` is how
+    many different lists of app tunnels there is room for: an entry without its tunnels keeps all else."""
 
-    def __init__(self, store: Writer, announce: Announce, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Writer, announce: Announce, clock: Callable[[], float] = time.time, *, cache: int = CACHE
+    ) -> None:
         self._store = store
         self._announce = announce
         self._clock = clock
@@ -57,7 +65,11 @@ class DeviceList:
         self._provisional: set[DeviceKey] = set()
         self._unreported: set[DeviceKey] = set()
         self._count = 0
-        self._policies: Counter[bytes] = Counter()  # only for the writing thread, once it runs
+        # Only for the writing thread, once it runs: how many entries name each policy and each list of tunnels; the digests.
+        self._policy_shelf, self._tunnel_shelf = shelf.policies(), shelf.tunnels(cache)
+        self._policies: Counter[bytes] = Counter()
+        self._tunnels: Counter[bytes] = Counter()
+        self._sums = digests.Sums()
         for record in self._all():
             self._count += 1
             if record.provisional:
@@ -66,6 +78,9 @@ class DeviceList:
                 self._unreported.add(record.key)
             if record.policy:
                 self._policies[record.policy] += 1
+            if record.tunnels:
+                self._tunnels[record.tunnels] += 1
+            self._sum(None, record)
         self._said = sum(1 for _ in store.sayings())  # as the policies
 
     @property
@@ -109,6 +124,18 @@ class DeviceList:
         """The policy with this digest; None where no entry names it."""
         return self._store.policy(wanted)
 
+    def tunnels(self, wanted: bytes) -> tuple[AppTunnel, ...] | None:
+        """The app tunnels with this digest; None where no entry names them, or there was no room for them."""
+        return self._store.tunnels(wanted)
+
+    def digests(self) -> tuple[str, ...]:
+        """The buckets' digests of what the UEM has said."""
+        return self._sums.words()
+
+    async def in_buckets(self, numbers: Collection[int]) -> dict[int, list[DeviceKey]]:
+        """Which entries these buckets have; looks at all entries once."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_buckets, frozenset(numbers))
+
     def said(self, key: DeviceKey) -> Saying | None:
         """What the device of this entry says of itself."""
         return self._store.said(key)
@@ -144,6 +171,10 @@ class DeviceList:
         await self._news.finish()
         await self._enforcements.finish()
         self._thread.shutdown()
+
+    async def persist(self) -> int:
+        """See `Writer.persist`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._store.persist)
 
     async def sweep(self) -> None:
         """Housekeeping of the store; also shows that the writing thread is alive."""
@@ -181,7 +212,9 @@ class DeviceList:
             outcomes.append(self._judge(batch.news, overlay, cursor, now))
             if batch.cursor is not None and (batch.rewind or batch.cursor > cursor):
                 cursor = batch.cursor
-        shift = policies.shift(self._policies, {key: self._store.get(key) for key in overlay}, overlay)
+        before = {key: self._store.get(key) for key in overlay}
+        shift = self._policy_shelf.shift(self._policies, before, overlay)
+        listed = self._tunnel_shelf.shift(self._tunnels, before, overlay)
         removed = [key for key, change in overlay.items() if change.record is None]
         silenced = sum(self._store.said(key) is not None for key in removed)
         self._store.write(
@@ -193,10 +226,17 @@ class DeviceList:
             cursor=cursor,
             policies=shift.needed,
             forget=shift.unneeded,
+            tunnels=listed.needed,
+            unlisted=listed.unneeded,
         )
         if shift.left_out:
-            log.warning("%d policies are left out: the list has room for %d", shift.left_out, policies.POLICIES)
-        self._policies = shift.counts
+            log.warning("%d policies are left out: the list has room for %d", shift.left_out, self._policy_shelf.most)
+        if listed.left_out:
+            log.warning("%d devices' app tunnels are left out: the cache has its size", listed.left_out)
+        shift.apply(self._policies)
+        listed.apply(self._tunnels)
+        for key, change in overlay.items():
+            self._sum(before[key], change.record)
         self._said -= silenced
         return outcomes
 
@@ -244,8 +284,24 @@ class DeviceList:
 
     def _known(self, key: DeviceKey, overlay: dict[DeviceKey, Effect], cursor: int) -> Known:
         if key in overlay:
-            return Known(overlay[key].record, overlay[key].removed_at, cursor, overlay[key].policy)
+            held = overlay[key]
+            return Known(held.record, held.removed_at, cursor, held.policy, held.tunnels)
         return Known(self._store.get(key), self._store.removed_at(key), cursor)
+
+    def _sum(self, before: Record | None, after: Record | None) -> None:
+        """The fail mode's guesses are no word of the UEM's, and do not count."""
+        if before is not None and not before.provisional:
+            self._sums.drop(digests.bucket_of(before.key.device_id, before.key.principal), digests.of_record(before))
+        if after is not None and not after.provisional:
+            self._sums.put(digests.bucket_of(after.key.device_id, after.key.principal), digests.of_record(after))
+
+    def _in_buckets(self, numbers: frozenset[int]) -> dict[int, list[DeviceKey]]:
+        found: dict[int, list[DeviceKey]] = {number: [] for number in numbers}
+        for record in self._all():
+            bucket = digests.bucket_of(record.key.device_id, record.key.principal)
+            if bucket in numbers:
+                found[bucket].append(record.key)
+        return found
 
     def _all(self) -> Iterable[Record]:
         after = None

@@ -1,4 +1,5 @@
-"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval.
+"""Keeps the device list in step with the UEM: loads the news page by page at start and again at every interval, and then holds
+the list against what the UEM knows, by digests.
 
 While the link is not up it dials at the circuit's times (while it is down, nobody else does), and who has the fail mode's guesses
 corrected when the link is back.
@@ -18,6 +19,7 @@ from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
 from sentry_runtime.uem.trail import Audit
 
 SPREAD = 0.1  # a fleet that started together does not resync together: each interval is up to a tenth shorter or longer
+SOON_SECONDS = 5.0  # until a UEM that has just started has made its digests: seconds, for the largest fleet
 SHORTEST_WAIT_SECONDS = 0.05  # between two probes, whatever the clocks say
 
 
@@ -26,6 +28,19 @@ class Feeds(Protocol):
 
     async def decisions(self, after: int) -> DecisionPage:
         """See `UemLink.decisions`."""
+        ...
+
+
+class Reconciles(Protocol):
+    """What repairs the list where the feed cannot."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the UEM wants to be asked again soon."""
+        ...
+
+    async def compare(self) -> None:
+        """See `Reconciler.compare`."""
         ...
 
 
@@ -40,6 +55,7 @@ class Keeper:
         circuit: Circuit,
         questions: Questions,
         *,
+        reconciler: Reconciles,
         linked: Callable[[], None] = lambda: None,
         resync_seconds: float,
         audit: Audit,
@@ -50,6 +66,7 @@ class Keeper:
         self._link = link
         self._circuit = circuit
         self._questions = questions
+        self._reconciler = reconciler
         self._linked = linked
         self._resync_seconds = resync_seconds
         self._audit = audit
@@ -93,6 +110,7 @@ class Keeper:
                 self._audit("uem_up")
             self._linked()
             await self._questions.correct()
+            await self._reconciler.compare()
         except LinkDownError as error:
             if self._circuit.failed():
                 self._audit("uem_down", detail=str(error))
@@ -105,7 +123,8 @@ class Keeper:
     def _wait(self) -> float:
         if self._circuit.state is not LinkState.UP:
             return max(SHORTEST_WAIT_SECONDS, self._circuit.retry_at - self._clock())
-        return self._resync_seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
+        seconds = min(SOON_SECONDS, self._resync_seconds) if self._reconciler.waits else self._resync_seconds
+        return seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
 
     async def _load(self) -> None:
         """All pages behind the cursor; each is on the disk, with its cursor, before the next is asked for."""

@@ -45,7 +45,7 @@ def settle(store: Writer, folder: Path, uem: UemLink, audit: Audit) -> None:
 
 def _bare(record: Record) -> Record:
     """Without what it names of the old UEM's."""
-    return msgspec.structs.replace(record, policy=b"", policy_before=None)
+    return msgspec.structs.replace(record, policy=b"", policy_before=None, tunnels=b"")
 
 
 def _all(store: Writer) -> list[Record]:

@@ -1,14 +1,17 @@
 """The port on which the UEM calls us: `POST /v1/decisions`, HTTPS with mutual TLS, nothing else.
 
-Who has no certificate of the UEM's authority does not get past the TLS handshake, so what stands here only bounds and
-checks what an authenticated UEM sends.
+Who does not come from the UEM's addresses, or has no certificate of its authority, does not get past `push_door`, so what stands
+here only bounds and checks what an authenticated UEM sends.
 """
 
-from collections.abc import Callable
+import ssl
+import time
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
 from sentry_runtime.agent.device_list import DeviceList, account
+from sentry_runtime.agent.push_door import PushDoor, Trail
 from sentry_runtime.devices.store import StoreError
 from sentry_runtime.uem.api import Push
 from sentry_runtime.uem.http import Server, message, problem
@@ -17,14 +20,44 @@ from sentry_runtime.uem.trail import Audit
 
 
 class PushServer(Server):
-    """Takes pushes into the device list. `taken` counts the messages that were good; `heard` is called after each."""
+    """Takes pushes into the device list. `taken` counts the messages that were good; `heard` is called after each.
 
-    def __init__(self, devices: DeviceList, *, audit: Audit, heard: Callable[[], None]) -> None:
+    `networks` are those of the UEM; empty: any address.
+    """
+
+    def __init__(
+        self,
+        devices: DeviceList,
+        *,
+        audit: Audit,
+        heard: Callable[[], None],
+        networks: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._devices = devices
         self._audit = audit
         self._heard = heard
+        self._networks = tuple(networks)
+        self._trail = Trail(audit, clock)
+        self._door: PushDoor | None = None
         self.taken = 0
         super().__init__(MESSAGE_BYTES, [web.post("/v1/decisions", self._take)])
+
+    @property
+    def turned_away(self) -> int:
+        """How many came from a wrong address or without the right certificate."""
+        return self._trail.refused
+
+    async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
+        """Bind and listen. Raises `OSError` when the address cannot be had."""
+        self._door = PushDoor(await self.protocols(), tls, self._networks, self._trail)
+        self._door.open(address, port)
+
+    async def stop(self) -> None:
+        """Finish what runs and close."""
+        if self._door is not None:
+            await self._door.close()
+        await super().stop()
 
     async def _take(self, request: web.Request) -> web.Response:
         try:

@@ -16,8 +16,10 @@ from sentry_runtime.agent.fetch import Fetcher
 from sentry_runtime.agent.followers import Followers
 from sentry_runtime.agent.informer import Informer
 from sentry_runtime.agent.keeper import Keeper
+from sentry_runtime.agent.persist import Persister
 from sentry_runtime.agent.push import PushServer
-from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.questions import Bounds, Questions
+from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.agent.responder import Responder
 from sentry_runtime.agent.revocation import Revocation
 from sentry_runtime.agent.wipe_reports import WipeReports
@@ -57,6 +59,8 @@ class Parts:
     circuit: Circuit
     followers: Followers
     push: PushServer
+    reconciler: Reconciler
+    persister: Persister
     revocation: Revocation | None = None
     adapter: AdapterLink | None = None
 
@@ -80,6 +84,7 @@ class Desk:
             control.CheckCertificate: access.gateway,
             control.ShowRevocation: access.management,
             control.PurgeRevocation: access.management,
+            control.Persist: access.management,
         }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
@@ -95,6 +100,8 @@ class Desk:
                 return await self._told(request)
             case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
                 return await self._revocation(request)
+            case control.Persist():
+                return await self._persist()
             case _:
                 return self._shown(request)
 
@@ -138,21 +145,30 @@ class Desk:
         return control.Details(
             key=record.key,
             policy=devices.policy(record.policy) if record.policy else None,
+            tunnels=devices.tunnels(record.tunnels) if record.tunnels else (),
             information=None if said is None else said.information,
         )
 
     def status(self) -> dict[str, str | int]:
         """Words and counters, flat."""
         parts = self._parts
+        circuit = parts.circuit
         return {
-            "link": parts.circuit.state,
+            "link": circuit.state,
+            "link_seconds": circuit.held_seconds,
+            "link_retry_seconds": circuit.wait_seconds,
             "link_problem": parts.keeper.problem,
             "rounds": parts.keeper.rounds,
             "devices": parts.devices.count,
             "provisional": parts.devices.provisional_count,
             "cursor": parts.devices.cursor,
+            "digests": parts.reconciler.state,
+            "repaired": parts.reconciler.repaired,
+            "persisted": parts.persister.times,
+            "list_bytes": parts.persister.bytes,
             "followers": parts.followers.count,
             "pushes": parts.push.taken,
+            "push_peers_refused": parts.push.turned_away,
             "asked": parts.questions.counters.asked,
             "questions": parts.questions.counters.questions,
             "questions_open": parts.questions.open,
@@ -163,6 +179,13 @@ class Desk:
             "untold": parts.informer.untold,
             **({} if parts.adapter is None else parts.adapter.facts()),
         }
+
+    async def _persist(self) -> control.Persisted:
+        try:
+            size = await self._parts.persister.persist()
+        except StoreError as error:
+            raise Refused("unavailable", str(error)) from error
+        return control.Persisted(devices=self._parts.devices.count, bytes=size)
 
     async def _keep(self, request: control.KeepEnforcement) -> bool:
         if not fits(request.key):
@@ -191,6 +214,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
             asyncio.create_task(parts.keeper.run()),
             asyncio.create_task(parts.wipes.run()),
             asyncio.create_task(parts.informer.run()),
+            asyncio.create_task(parts.persister.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
         if parts.revocation is not None:
@@ -204,6 +228,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
             for task in (ended, *background):
                 task.cancel()
             outcomes = await asyncio.gather(*background, return_exceptions=True)
+        await parts.persister.at_stop()
         for outcome in outcomes:
             if isinstance(outcome, Exception):  # a part that must not end has: systemd starts the agent anew
                 raise outcome
@@ -219,13 +244,16 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         stack.callback(store.close)
         origin.settle(store, Path(settings.paths.devices), uem, audit)
         followers = Followers()
-        devices = DeviceList(store, followers.announce)
+        size = settings.agent.device_cache_size
+        devices = DeviceList(store, followers.announce, cache=size)
         stack.push_async_callback(devices.close)
         adapter = None if uem.adapter is None else build.link(uem, devices, settings.principals.names())
         link = adapter or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
         await stack.enter_async_context(link)
         circuit = Circuit(time.monotonic)
-        questions = Questions(devices, link, circuit, settings.agent.fail_mode, audit=audit, clock=time.time)
+        bounds = Bounds(entries=size)
+        mode = settings.agent.fail_mode
+        questions = Questions(devices, link, circuit, mode, audit=audit, clock=time.time, bounds=bounds)
         await questions.forget_admitted()
         informer = Informer(devices, link, circuit, audit=audit)
         wipes = WipeReports(devices, link, circuit, questions.link_lost, audit=audit)
@@ -234,19 +262,23 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             informer.retry()
             wipes.wake()
 
+        reconciler = Reconciler(devices, link, audit=audit)
+        persister = Persister(devices, settings.agent.persist_seconds, audit=audit)
         keeper = Keeper(
             *(devices, link, circuit, questions),
+            reconciler=reconciler,
             linked=linked,
             resync_seconds=uem.resync_seconds,
             audit=audit,
             clock=time.monotonic,
         )
-        push = PushServer(devices, audit=audit, heard=keeper.heard)
+        push = PushServer(devices, audit=audit, heard=keeper.heard, networks=uem.push_networks)
         if server is not None:
             await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
         revocation = await _revocation(settings, stack, followers, audit)
-        yield Parts(devices, questions, informer, wipes, keeper, circuit, followers, push, revocation, adapter)
+        told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
+        yield Parts(*told, reconciler, persister, revocation, adapter)
 
 
 async def _revocation(

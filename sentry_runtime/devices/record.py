@@ -120,5 +120,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy_before: bytes | None = None
     wipe: Wipe | None = None
     """The order to wipe it, in the states `WIPE_PENDING` and `WIPED`."""
+    tunnels: bytes = b""
+    """The digest of the app tunnels of the device; empty for none."""
     unreported: bool = False
     """The order has marks here that the UEM does not know of."""

@@ -7,6 +7,7 @@
 | NUL NUL device id, NUL, principal | the change number by which the entry was removed |
 | NUL `enforced` NUL device id, NUL, principal | msgpack of `Enforcement`: what a backend's own policy has come to for an entry |
 | NUL `policy` NUL, SHA-256 | msgpack of the `Policy` with this digest: once, however many entries name it |
+| NUL `tunnels` NUL, SHA-256 | msgpack of the app tunnels with this digest: once, however many entries name them |
 | NUL `says` NUL device id, NUL, principal | msgpack of `Saying`: what the device of an entry says of itself |
 
 A device id is never empty and never holds a NUL, so the kinds cannot meet, no two device keys share an encoding, and
@@ -24,8 +25,10 @@ from pathlib import Path
 import lmdb
 import msgspec
 
+from sentry_runtime.devices import tunnel
 from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, digest
 
@@ -41,12 +44,14 @@ _REMOVED = b"\0\0"
 _ENFORCED = b"\0enforced\0"
 _POLICY = b"\0policy\0"
 _SAYS = b"\0says\0"
+_TUNNELS = b"\0tunnels\0"
 _FIRST_DEVICE = b"\1"  # the lowest byte with which a device id can begin
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 _decode_enforcement = msgspec.msgpack.Decoder(Enforcement).decode
 _decode_policy = msgspec.msgpack.Decoder(Policy).decode
+_decode_tunnels = msgspec.msgpack.Decoder(tuple[AppTunnel, ...]).decode
 
 
 class Saying(msgspec.Struct, frozen=True, array_like=True):
@@ -231,12 +236,14 @@ class Writer:
         cursor: int | None = None,
         policies: Iterable[Policy] = (),
         forget: Iterable[bytes] = (),
+        tunnels: Iterable[tuple[AppTunnel, ...]] = (),
+        unlisted: Iterable[bytes] = (),
         says: Mapping[DeviceKey, Saying] | None = None,
         enforced: Mapping[DeviceKey, Enforcement | None] | None = None,
     ) -> None:
         """All of it in one transaction: entries to write, entries to take out, removals to remember, the new cursor, policies
-        that entries name, digests of those that none names any more, what devices say, what backends enforce (None: nothing
-        any more).
+        that entries name, digests of those that none names any more, the same for app tunnels, what devices say, what backends
+        enforce (None: nothing any more).
 
         A remembered removal ends when its entry is written again, or when the cursor has reached it. With an entry goes what
         its device said and what is enforced on it, and without one nothing that is enforced is kept. Raises `ValueError` (a
@@ -249,10 +256,8 @@ class Writer:
                     txn.delete(place)
                     txn.delete(_SAYS + place)
                     txn.delete(_ENFORCED + place)
-                for policy in policies:
-                    txn.put(_POLICY + digest(policy), _encode(policy), overwrite=False)
-                for gone in forget:
-                    txn.delete(_POLICY + gone)
+                _shelve(txn, _POLICY, {digest(policy): policy for policy in policies}, forget)
+                _shelve(txn, _TUNNELS, {tunnel.digest(listed): listed for listed in tunnels}, unlisted)
                 for key, saying in (says or {}).items():
                     txn.put(_SAYS + encode_key(key), _encode(saying))
                 for record in put:
@@ -279,6 +284,12 @@ class Writer:
         with self._begin() as txn:
             value = txn.get(_POLICY + wanted)
         return None if value is None else _decode_policy(value)
+
+    def tunnels(self, wanted: bytes) -> tuple[AppTunnel, ...] | None:
+        """The app tunnels with this digest; None where no entry names them, or there was no room for them."""
+        with self._begin() as txn:
+            value = txn.get(_TUNNELS + wanted)
+        return None if value is None else _decode_tunnels(value)
 
     def said(self, key: DeviceKey) -> Saying | None:
         """What the device of this entry says of itself. Raises `ValueError` for a key that does not `fits`."""
@@ -314,6 +325,17 @@ class Writer:
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
 
+    def persist(self) -> int:
+        """Have the disk confirm what was written, which each write has done already; how many bytes the list has on it.
+
+        Raises `StoreError`: from then on nothing that is answered from the list may be believed to survive a power cut.
+        """
+        try:
+            self._env.sync(True)  # noqa: FBT003 - `force`, which it takes by its place only
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        return (self._path / "data.mdb").stat().st_blocks * 512
+
     def free_dead_readers(self) -> int:
         """Give back the slots of readers that died without closing; how many. Else old pages could never be reused."""
         return int(self._env.reader_check())
@@ -345,6 +367,14 @@ def _under(txn: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]
         if not place.startswith(prefix):
             return
         yield place, value
+
+
+def _shelve(txn: lmdb.Transaction, prefix: bytes, things: Mapping[bytes, object], gone: Iterable[bytes]) -> None:
+    """What entries name by its digest: what is new on this shelf, and what goes."""
+    for name, thing in things.items():
+        txn.put(prefix + name, _encode(thing), overwrite=False)
+    for name in gone:
+        txn.delete(prefix + name)
 
 
 def _enforce(txn: lmdb.Transaction, enforced: Mapping[DeviceKey, Enforcement | None]) -> None:

@@ -4,6 +4,8 @@
 |---|---|---|
 | Sentry | `POST /v1/contacts` with `Contact` | `Decision` |
 | Sentry | `GET /v1/decisions?after=N&limit=M` | `DecisionPage` |
+| Sentry | `GET /v1/digests?root=R` | `Digests` |
+| Sentry | `GET /v1/buckets/B?after=N&limit=M` | `BucketPage` |
 | Sentry | `POST /v1/information` with `Information` | 204 |
 | Sentry | `POST /v1/wipes` with `WipeReport` | `Decision` |
 | UEM | `POST /v1/decisions` (on Sentry's port 9090) with `Push` | 204 |
@@ -14,6 +16,7 @@ Every message may be repeated and may arrive late: a decision with a version no 
 import msgspec
 
 from sentry_runtime.devices.record import Reason, State, Wipe
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 
@@ -40,7 +43,7 @@ class Decision(_Message, frozen=True, kw_only=True, omit_defaults=True):
     """What the UEM says of one (device, principal). `removed` means: forget it, ask again on the next contact.
 
     `policy` is the ActiveSync policy that the device must apply; None: the Sentry's own, if it has one. `wipe` is the order of
-    a device that is to be wiped or has been, and of no other.
+    a device that is to be wiped or has been, and of no other. `tunnels` are the servers that its apps may reach.
     """
 
     device_id: str
@@ -54,6 +57,7 @@ class Decision(_Message, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
     policy: Policy | None = None
     wipe: Wipe | None = None
+    tunnels: tuple[AppTunnel, ...] = ()
 
 
 class Information(_Message, frozen=True, kw_only=True):
@@ -77,6 +81,24 @@ class DecisionPage(_Message, frozen=True, kw_only=True):
 
     decisions: tuple[Decision, ...]
     next: int
+    more: bool
+
+
+class Digests(_Message, frozen=True, kw_only=True):
+    """What the UEM knows at `version`, its last one: one digest of all, and where the question's `root` is another, those of the
+    buckets (see `sentry_runtime.uem.digests`)."""
+
+    version: int
+    root: str
+    buckets: tuple[str, ...] = ()
+
+
+class BucketPage(_Message, frozen=True, kw_only=True):
+    """Decisions on the devices of one bucket in the order of their versions, without the removed ones. When there are no `more`,
+    the pages together are all that the UEM knows of the bucket at `version`."""
+
+    version: int
+    decisions: tuple[Decision, ...]
     more: bool
 
 

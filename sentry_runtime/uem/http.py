@@ -66,6 +66,14 @@ class Server:
         await self._runner.setup()
         await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
 
+    async def protocols(self) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a connection, for a server that takes its connections itself."""
+        await self._runner.setup()
+        server = self._runner.server
+        if server is None:
+            raise AssertionError("a runner that is set up has its server")
+        return server
+
     async def stop(self) -> None:
         """Finish what runs and close."""
         await self._runner.cleanup()

@@ -9,7 +9,18 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Problem, WipeReport
+from sentry_runtime.uem.api import (
+    DECISIONS_PER_PAGE,
+    BucketPage,
+    Contact,
+    Decision,
+    DecisionPage,
+    Digests,
+    Information,
+    Problem,
+    WipeReport,
+)
+from sentry_runtime.uem.digests import bucket_of
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
@@ -22,7 +33,8 @@ _NO_SUCH_NAME = frozenset(
 )  # EAI_AGAIN is a name server's silence
 _TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # a connection that ended, no word on TLS
 
-_Message = TypeVar("_Message", Decision, DecisionPage)
+_UNAVAILABLE = 503
+_Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage)
 
 
 class LinkError(RuntimeError):
@@ -45,6 +57,10 @@ class LinkRefusedError(LinkError):
     """The UEM answered an error, or something that is not of the protocol."""
 
 
+class LinkBusyError(LinkRefusedError):
+    """The UEM answered that it cannot do that now (503)."""
+
+
 class _BrokenError(LinkRefusedError):
     """The connection ended in the middle. Once may be chance; twice in a row the UEM fails at this request."""
 
@@ -57,22 +73,28 @@ class UemLink:
         self._tls = tls
         self._seconds = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
+        self._session, self._fresh = self._made(kept=True), self._made(kept=False)
+        return self
+
+    def _made(self, *, kept: bool) -> aiohttp.ClientSession:
+        """A session that keeps its connections, or has a new one for each request."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS, force_close=not kept),
             timeout=aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2),
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # an answer of 1 MiB stays one
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._fresh):
+            if session is not None:
+                await session.close()
 
     async def contact(self, contact: Contact) -> Decision:
         """Report a first contact. The decision is for exactly the device and principal of the contact."""
@@ -92,6 +114,17 @@ class UemLink:
         """The page of decisions with versions above `after`."""
         return await self._call("GET", f"/v1/decisions?after={after}&limit={limit}", DecisionPage)
 
+    async def digests(self, root: str) -> Digests:
+        """What the UEM knows in digests; those of the buckets only where its root is not this one."""
+        return await self._call("GET", f"/v1/digests?root={root}", Digests)
+
+    async def bucket(self, number: int, after: int, limit: int = DECISIONS_PER_PAGE) -> BucketPage:
+        """The page of one bucket's decisions with versions above `after`."""
+        page = await self._call("GET", f"/v1/buckets/{number}?after={after}&limit={limit}", BucketPage)
+        if any(bucket_of(one.device_id, one.principal) != number for one in page.decisions):
+            raise LinkRefusedError(f"the UEM answered for another bucket than {number} - at `$.decisions`")
+        return page
+
     async def inform(self, information: Information) -> None:
         """Say what a device says of itself."""
         status, text = await self._sent("POST", "/v1/information", msgspec.json.encode(information))
@@ -104,17 +137,20 @@ class UemLink:
 
     async def _sent(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
-            return await self._exchange(method, path, body)
+            return await self._exchange(self._session, method, path, body)
         except _BrokenError:
-            # A kept connection that the UEM closed meanwhile. Every request may be repeated, so one is.
-            return await self._exchange(method, path, body)
+            # A kept connection that the UEM closed meanwhile. Every request may be repeated, so one is, on a new connection: of
+            # a UEM that has just died all kept ones are broken, and only a new one tells that nobody is there.
+            return await self._exchange(self._fresh, method, path, body)
 
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        if self._session is None:
+    async def _exchange(
+        self, session: aiohttp.ClientSession | None, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:
+        if session is None:
             raise RuntimeError("the link is used outside of its context")
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            async with self._session.request(
+            async with session.request(
                 method, self._url + path, data=body, headers=headers, allow_redirects=False
             ) as response:
                 return response.status, await _bounded(response)
@@ -172,7 +208,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 def read(status: int, text: bytes, kind: type[_Message]) -> _Message:
     """The message in an answer of this status. Raises `LinkRefusedError`."""
     if status != 200:
-        raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
+        kind_of_error = LinkBusyError if status == _UNAVAILABLE else LinkRefusedError
+        raise kind_of_error(f"the UEM answered {status}{_detail(text)}")
     try:
         return decode(text, kind)
     except MessageError as error:

@@ -4,6 +4,7 @@ The types say which fields there are; this module adds what a type cannot say: b
 that fails is refused as a whole, with the place in it named, so that half of it never takes effect.
 """
 
+import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -11,9 +12,20 @@ import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, State, Wipe, WipeMark
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
+from sentry_runtime.devices.tunnel import HOST_CHARS, NAME_CHARS, TUNNELS, AppTunnel, TunnelAuthentication
 from sentry_runtime.eas import principal as names
 from sentry_runtime.eas.device_information import FIELD_CHARS, DeviceInformation, cleaned
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, Push, WipeReport
+from sentry_runtime.uem.api import (
+    BucketPage,
+    Contact,
+    Decision,
+    DecisionPage,
+    Digests,
+    Information,
+    Push,
+    WipeReport,
+)
+from sentry_runtime.uem.digests import BUCKETS, bucket_of, root
 
 MESSAGE_BYTES = 4 * 1_048_576  # a page of `DECISIONS_PER_PAGE` with the longest words in the widest script is 2.6 MiB
 DECISIONS_BYTES = MESSAGE_BYTES - 65_536  # of the decisions in one message; the rest is for the message around them
@@ -27,7 +39,12 @@ _NO_NAME = (
 )
 
 _ANY = names.Names()  # of a site that says nothing of its domains
-Message = TypeVar("Message", Contact, Decision, DecisionPage, Information, Push, WipeReport)
+_HOST = re.compile(
+    r"[a-z0-9](?:[a-z0-9.:_-]*[a-z0-9])?"
+)  # a DNS name or an address; which, the gateway finds out when it dials
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PORT_MAX = 65_535
+Message = TypeVar("Message", Contact, Decision, DecisionPage, Digests, BucketPage, Information, Push, WipeReport)
 
 
 class MessageError(ValueError):
@@ -50,6 +67,10 @@ def decode(body: bytes, kind: type[Message]) -> Message:
         case Information():
             check_key(message.device_id, message.principal)
             _check_information(message.information)
+        case Digests():
+            _check_digests(message)
+        case BucketPage():
+            _check_bucket(message)
         case Push():
             _check_all(message.decisions)
         case WipeReport():
@@ -137,6 +158,33 @@ def _check_decision(decision: Decision, place: str) -> None:
         raise MessageError(f"the state is {decision.state}, which is not what `wipe` says - at `{place}.wipe`")
     if decision.wipe is not None:
         _check_wipe(decision.wipe, f"{place}.wipe")
+    if decision.tunnels:
+        _check_tunnels(decision.tunnels, f"{place}.tunnels")
+
+
+def _check_tunnels(tunnels: tuple[AppTunnel, ...], place: str) -> None:
+    if len(tunnels) > TUNNELS:
+        raise MessageError(f"at most {TUNNELS} tunnels are allowed, found {len(tunnels)} - at `{place}`")
+    for position, one in enumerate(tunnels):
+        check_tunnel(one, f"{place}[{position}]")
+    if len({one.name for one in tunnels}) < len(tunnels):
+        raise MessageError(f"each tunnel of a device has a name of its own - at `{place}`")
+
+
+def check_tunnel(one: AppTunnel, place: str = "$") -> None:
+    """Raise `MessageError` unless the tunnel is one that a decision may have."""
+    if not (1 <= len(one.name) <= NAME_CHARS and one.name.isprintable()):
+        raise MessageError(f"1 to {NAME_CHARS} printable characters are allowed - at `{place}.name`")
+    if not (len(one.host) <= HOST_CHARS and _HOST.fullmatch(one.host)):
+        raise MessageError(
+            f"a DNS name in lower case or an address is allowed, found {one.host[:64]!r} - at `{place}.host`"
+        )
+    if not 1 <= one.port <= _PORT_MAX:
+        raise MessageError(f"1 to {_PORT_MAX} is allowed, found {one.port} - at `{place}.port`")
+    if not 1 <= len(one.authentication) <= len(TunnelAuthentication):
+        raise MessageError(
+            f"1 to {len(TunnelAuthentication)} are allowed, found {len(one.authentication)} - at `{place}.authentication`"
+        )
 
 
 def _check_wipe(wipe: Wipe, place: str) -> None:
@@ -163,3 +211,32 @@ def _check_page(page: DecisionPage) -> None:
         raise MessageError(f"`next` {page.next} lies before the last version {versions[-1]} - at `$.next`")
     if page.more and not versions:
         raise MessageError("a page without decisions cannot have `more` - at `$.more`")
+
+
+def _check_digests(digests: Digests) -> None:
+    if not 0 <= digests.version <= VERSION_MAX:
+        raise MessageError(f"0 to {VERSION_MAX} is allowed, found {digests.version} - at `$.version`")
+    if not _DIGEST.fullmatch(digests.root):
+        raise MessageError("a digest is 64 hexadecimal digits in lower case - at `$.root`")
+    if digests.buckets and len(digests.buckets) != BUCKETS:
+        raise MessageError(f"none or {BUCKETS} are allowed, found {len(digests.buckets)} - at `$.buckets`")
+    for position, one in enumerate(digests.buckets):
+        if not _DIGEST.fullmatch(one):
+            raise MessageError(f"a digest is 64 hexadecimal digits in lower case - at `$.buckets[{position}]`")
+    if digests.buckets and root(digests.buckets) != digests.root:
+        raise MessageError("it is not the digest of the buckets - at `$.root`")
+
+
+def _check_bucket(page: BucketPage) -> None:
+    _check_all(page.decisions)
+    versions = [decision.version for decision in page.decisions]
+    if not 0 <= page.version <= VERSION_MAX:
+        raise MessageError(f"0 to {VERSION_MAX} is allowed, found {page.version} - at `$.version`")
+    if versions != sorted(versions) or (versions and page.version < versions[-1]):
+        raise MessageError("decisions come in the order of their versions, none behind `version` - at `$.decisions`")
+    if page.more and not versions:
+        raise MessageError("a page without decisions cannot have `more` - at `$.more`")
+    if any(decision.removed for decision in page.decisions):
+        raise MessageError("a bucket has no removed devices - at `$.decisions`")
+    if len({bucket_of(decision.device_id, decision.principal) for decision in page.decisions}) > 1:
+        raise MessageError("the devices are of several buckets - at `$.decisions`")

@@ -1,22 +1,21 @@
-"""The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information` and `POST /v1/wipes`."""
-
-import re
+"""The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information`, `POST /v1/wipes` and, in
+`comparisons`, `GET /v1/digests` and `GET /v1/buckets/N`."""
 
 from aiohttp import web
 
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Information, WipeReport
+from sentry_runtime.uem.api import Contact, Information, WipeReport
 from sentry_runtime.uem.http import Server, answer, message, problem
-from sentry_runtime.uem.messages import VERSION_MAX, MessageError
+from sentry_runtime.uem.messages import MessageError
 from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.comparisons import Comparisons
+from sentry_runtime.uem_server.pages import page_wanted
 from sentry_runtime.uem_server.pusher import Pusher
 from sentry_runtime.uem_server.registry import UnknownDeviceError
 from sentry_runtime.uem_server.room import NoRoomError
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 CONTACT_BYTES = 65_536  # the longest contact, all its aliases included, is below 16 KiB
-
-_NUMBER = re.compile(r"[0-9]{1,16}")  # as many digits as `VERSION_MAX` has
 
 
 class Api(Server):
@@ -32,6 +31,7 @@ class Api(Server):
             web.get("/v1/decisions", self._decisions, allow_head=False),
             web.post("/v1/information", self._information),
             web.post("/v1/wipes", self._wipes),
+            *Comparisons(worker, audit).routes(),
         ]
         super().__init__(CONTACT_BYTES, routes)
 
@@ -73,8 +73,7 @@ class Api(Server):
 
     async def _decisions(self, request: web.Request) -> web.Response:
         try:
-            after = _number(request, "after", 0, 0, VERSION_MAX)
-            limit = _number(request, "limit", DECISIONS_PER_PAGE, 1, DECISIONS_PER_PAGE)
+            after, limit = page_wanted(request)
         except MessageError as error:
             return problem(400, "not a question for decisions", str(error))
         try:
@@ -96,10 +95,3 @@ class Api(Server):
     def _unavailable(self, error: Exception) -> web.Response:
         self._audit("uem_failed", detail=str(error))
         return problem(503, "not now", "the UEM cannot use its database")
-
-
-def _number(request: web.Request, name: str, default: int, lowest: int, highest: int) -> int:
-    text = request.query.get(name, str(default))
-    if not (_NUMBER.fullmatch(text) and lowest <= int(text) <= highest):
-        raise MessageError(f"`{name}` is {lowest} to {highest}, found {text[:40]!r}")
-    return int(text)

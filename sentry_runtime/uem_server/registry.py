@@ -17,10 +17,11 @@ from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKi
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.principal import Names, user_of
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information, WipeReport
+from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests, Information, WipeReport
 from sentry_runtime.uem.messages import that_fit
 from sentry_runtime.uem_server import kin, mailbox, room, wipes
 from sentry_runtime.uem_server import policies as named_policies
+from sentry_runtime.uem_server.ledger import Ledger
 from sentry_runtime.uem_server.policies import Policies
 from sentry_runtime.uem_server.rules import Standing, automatic, effective, unregistered
 from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Says
@@ -62,6 +63,7 @@ class Registry:
             named_policies.apply(session, self._policies, lambda: self._next(clock))
         self._apply_auto_block()
         self._apply_limit()
+        self._ledger = Ledger(self._decisions)
 
     @property
     def opened_at(self) -> int:
@@ -254,6 +256,20 @@ class Registry:
             page = that_fit(self._decisions(session, found[:limit]))
             last = page[-1].version if page else min(after, self._last(session))
             return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
+
+    def digests(self, root: str) -> Digests | None:
+        """What is known, in digests; None: they are not made yet, and this was one step towards that."""
+        with Session(self._engine) as session:
+            if not self._ledger.advance(session):
+                return None
+            return self._ledger.digests(root, self._last(session))
+
+    def bucket(self, number: int, after: int, limit: int) -> BucketPage | None:
+        """A page of one bucket's decisions; None as with `digests`."""
+        with Session(self._engine) as session:
+            if not self._ledger.advance(session):
+                return None
+            return self._ledger.bucket(session, number, after, limit, self._last(session))
 
     def registered(self, after: int, limit: int) -> tuple[Decision, ...]:
         """A page of what is known, in the order of versions, without what was removed."""

@@ -6,6 +6,8 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, cr
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from sentry_runtime.uem_server.widths import widen
+
 BUSY_MILLISECONDS = 5_000  # how long one process waits for another's write (a backup) before it is an error
 
 
@@ -18,7 +20,7 @@ class Clock(Base):
 
     __tablename__ = "clock"
     id: Mapped[int] = mapped_column(primary_key=True)
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column(BigInteger)
 
 
 class Device(Base):
@@ -33,7 +35,7 @@ class Device(Base):
     state: Mapped[str]
     reasons: Mapped[list[str]] = mapped_column(JSON, default=list)
     note: Mapped[str] = mapped_column(default="")
-    version: Mapped[int] = mapped_column(unique=True)
+    version: Mapped[int] = mapped_column(BigInteger, unique=True)
     registered: Mapped[bool] = mapped_column(default=False)
     manual: Mapped[bool] = mapped_column(default=False)
     removed: Mapped[bool] = mapped_column(default=False)
@@ -150,6 +152,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     Base.metadata.create_all(engine)
+    widen(engine, Base.metadata)
     return engine
 
 

@@ -29,7 +29,8 @@ from sentry_runtime.settings import (
     UemLink,
     UemServer,
 )
-from sentry_runtime.uem_server.tables import Clock, Device, open_engine
+from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, open_engine
+from sentry_runtime.uem_server.upgrade import spelling
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -188,7 +189,7 @@ class Stage:
         assert self.settings.uem_server is not None
         engine = open_engine(self.settings.uem_server.database)
         with Session(engine) as session, session.begin():
-            session.add(Clock(id=1, version=len(keys)))
+            session.add_all([Clock(id=1, version=len(keys)), Bound(id=1, devices_per_mailbox=0)])
             session.add_all(
                 Device(
                     device_id=key.device_id,
@@ -197,6 +198,8 @@ class Stage:
                     version=version,
                     registered=True,
                     note=note,
+                    spelling=spelling(key, spoken=True),
+                    place=Place(rank=0, waits=False),
                 )
                 for version, key in enumerate(keys, 1)
             )

@@ -15,8 +15,10 @@ from aiohttp import web
 from sentry_runtime.devices.record import State
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.tls import client_context, server_context
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Information
+from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Information
+from sentry_runtime.uem.digests import bucket_of
 from sentry_runtime.uem.link import (
+    LinkBusyError,
     LinkDownError,
     LinkError,
     LinkLocalError,
@@ -266,6 +268,95 @@ async def test_one_broken_connection_is_tried_again_and_a_second_is_a_refusal(ue
     with pytest.raises(LinkRefusedError, match="broke before the answer"):
         await link.contact(CONTACT)
     assert uem.requests == 2
+
+
+async def test_of_a_uem_that_has_died_every_kept_connection_is_broken_and_the_outage_is_seen_all_the_same(
+    uem: ScriptedUem, pki: Pki
+) -> None:
+    """The repeated request goes over a new connection, which nobody takes."""
+    together = asyncio.Barrier(3)
+
+    async def waits(request: web.Request) -> web.StreamResponse:
+        await together.wait()
+        return web.Response(body=msgspec.json.encode(GOOD))
+
+    uem.answers.append(waits)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", uem.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    number = free_port()
+    await web.TCPSite(runner, "127.0.0.1", number, ssl_context=server_context(pki.server("uem"))).start()
+    async with UemLink(f"https://127.0.0.1:{number}", client_context(pki.client("agent")), 5.0) as link:
+        await asyncio.gather(*(link.contact(CONTACT) for _ in range(together.parties)))
+        await runner.cleanup()
+        with pytest.raises(LinkDownError):
+            await link.contact(CONTACT)
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b'{"version": 1, "root": "5"}', "$.root"),
+        (b'{"version": -1, "root": "' + b"0" * 64 + b'"}', "$.version"),
+        (b'{"version": 1, "root": "' + b"0" * 64 + b'", "surprise": 1}', "`surprise`"),
+        (b'{"version": 1, "root": "' + b"0" * 64 + b'", "buckets": ["5"]}', "$.buckets"),
+        (msgspec.json.encode({"version": 1, "root": "0" * 64, "buckets": ["0" * 64] * 1_024}), "$.root"),
+        (
+            msgspec.json.encode({"version": 1, "root": "0" * 64, "buckets": ["0" * 64] * 1_023 + ["X"]}),
+            "$.buckets[1023]",
+        ),
+    ],
+)
+async def test_digests_that_are_none_are_refused_with_the_place(
+    uem: ScriptedUem, link: UemLink, body: bytes, complaint: str
+) -> None:
+    """Nothing is compared with them."""
+    uem.says(body)
+    with pytest.raises(LinkRefusedError) as caught:
+        await link.digests("0" * 64)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"version": 6}, "$.decisions"),
+        ({"more": True, "decisions": []}, "$.more"),
+        ({"decisions": [{**msgspec.to_builtins(GOOD), "removed": True}]}, "$.decisions"),
+        (
+            {"decisions": [msgspec.to_builtins(GOOD), {**msgspec.to_builtins(GOOD), "device_id": "C2"}]},
+            "several buckets",
+        ),
+        (
+            {"decisions": [{**msgspec.to_builtins(GOOD), "tunnels": [{"name": "W", "host": "w", "port": 0}]}]},
+            "tunnels[0].port",
+        ),
+        ({"surprise": 1}, "`surprise`"),
+    ],
+)
+async def test_a_bucket_that_is_none_is_refused_with_the_place(
+    uem: ScriptedUem, link: UemLink, change: dict[str, object], complaint: str
+) -> None:
+    """Nothing of it is taken."""
+    page = {"version": 7, "decisions": [msgspec.to_builtins(GOOD)], "more": False}
+    uem.says(msgspec.json.encode({**page, **change}))
+    with pytest.raises(LinkRefusedError) as caught:
+        await link.bucket(bucket_of(GOOD.device_id, GOOD.principal), 0)
+    assert complaint in str(caught.value)
+
+
+async def test_a_bucket_is_the_one_that_was_asked_for(uem: ScriptedUem, link: UemLink) -> None:
+    """And a UEM that cannot do it now says so by 503."""
+    number = bucket_of(GOOD.device_id, GOOD.principal)
+    uem.says(msgspec.json.encode(BucketPage(version=7, decisions=(GOOD,), more=False)))
+    assert (await link.bucket(number, 0)).decisions == (GOOD,)
+    with pytest.raises(LinkRefusedError, match="another bucket"):
+        await link.bucket(number + 1, 0)
+    uem.answers.clear()
+    uem.says(b"", 503)
+    with pytest.raises(LinkBusyError):
+        await link.digests("0" * 64)
 
 
 async def test_tls_below_the_profile_is_not_spoken(port: int, pki: Pki) -> None:

@@ -14,7 +14,16 @@ from typing import Protocol, Self
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.uem.adapters.changes import Gone, change
 from sentry_runtime.uem.adapters.entry import Entry, LeftOut, Snapshot, judged
-from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, WipeReport
+from sentry_runtime.uem.api import (
+    DECISIONS_PER_PAGE,
+    BucketPage,
+    Contact,
+    Decision,
+    DecisionPage,
+    Digests,
+    Information,
+    WipeReport,
+)
 from sentry_runtime.uem.link import LinkRefusedError, LinkSlowError
 
 POLL_SECONDS = 900.0  # of all of a list, with the waits that the UEM asks for
@@ -133,6 +142,14 @@ class AdapterLink:
 
     async def inform(self, information: Information) -> None:
         """None of these APIs takes what a device says of itself; the list keeps it."""
+
+    async def digests(self, root: str) -> Digests:
+        """The same as ours: what digests find is found at every poll, where all that the UEM says is held against the list."""
+        return Digests(version=self._version, root=root)
+
+    async def bucket(self, number: int, after: int) -> BucketPage:
+        """Nobody asks for one where the digests are the same."""
+        raise LinkRefusedError(f"{self._source.name} has no bucket {number}, behind {after} or anywhere")
 
     async def decisions(self, after: int, limit: int = DECISIONS_PER_PAGE) -> DecisionPage:
         """What is news, in pages. The first one asks for all that the UEM says; `after` is where the last one ended."""

@@ -1,6 +1,7 @@
 """News into the list: durable, in order, announced; and the same list whatever the order."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentry_runtime.agent import device_list, policies
+from sentry_runtime.agent import device_list, shelf
 from sentry_runtime.agent.changes import Admitted, Expired, Marked
 from sentry_runtime.agent.device_list import AUDITED_SINGLY, DeviceList, account
 from sentry_runtime.devices.enforcement import Enforcement
 from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.devices.store import Saying, StoreFullError, Writer
+from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy, digest
 from sentry_runtime.uem.api import Decision
@@ -326,7 +328,7 @@ async def test_the_number_of_policies_is_bounded_and_no_state_is_lost_by_it(
     devices: DeviceList, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever a UEM thinks of: the entry is written, its device does not pass until there is room."""
-    monkeypatch.setattr(policies, "POLICIES", 1)
+    monkeypatch.setattr(devices, "_policy_shelf", dataclasses.replace(shelf.policies(), most=1))
     await devices.take([decision(ANNA, 1, policy=STRICT)])
     await devices.take([decision(BERT, 2, State.BLOCKED, policy=LAX)])
     entry = devices.get(BERT)
@@ -395,3 +397,69 @@ async def test_the_number_of_those_that_say_something_is_bounded(
     assert await devices.note(ANNA, DeviceInformation(model="other"))
     await devices.take([decision(ANNA, 3, removed=True)])
     assert await devices.note(BERT, SAYS)
+
+
+WIKI = (AppTunnel(name="Wiki", host="wiki.lab.test", port=443),)
+FILES = (AppTunnel(name="Files", host="10.98.3.20", port=8443), *WIKI)
+
+
+def kept(devices: DeviceList, key: DeviceKey) -> tuple[AppTunnel, ...] | None:
+    """The tunnels of an entry, as far as there is room for them."""
+    record = devices.get(key)
+    assert record is not None
+    return devices.tunnels(record.tunnels)
+
+
+async def test_app_tunnels_are_kept_once_and_go_with_the_last_entry_that_has_them(
+    devices: DeviceList, ears: Ears
+) -> None:
+    """Other tunnels are a change that followers hear of; in another order they are the same."""
+    await devices.take([decision(ANNA, 1, tunnels=WIKI), decision(BERT, 2, tunnels=FILES)])
+    assert (kept(devices, ANNA), kept(devices, BERT)) == (WIKI, FILES)
+    await devices.take([decision(ANNA, 3, tunnels=FILES[::-1])])
+    anna, bert = devices.get(ANNA), devices.get(BERT)
+    assert anna is not None
+    assert bert is not None
+    assert (anna.tunnels, kept(devices, ANNA)) == (bert.tunnels, FILES)
+    assert ears.announced[-1] == (ANNA,)
+    await devices.take([decision(ANNA, 4), decision(BERT, 5, removed=True)])
+    assert devices.tunnels(bert.tunnels) is None
+
+
+async def test_beyond_the_cache_size_an_entry_has_all_but_its_tunnels(
+    tmp_path: Path, ears: Ears, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its state matters more; what is kept before a restart is kept after it."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, ears.announce, cache=1)
+    await devices.take([decision(ANNA, 1, tunnels=WIKI)])
+    await devices.take([decision(BERT, 2, State.BLOCKED, tunnels=FILES)])
+    await devices.close()
+    again = DeviceList(store, ears.announce, cache=1)
+    bert = again.get(BERT)
+    assert bert is not None
+    assert (bert.state, kept(again, BERT), kept(again, ANNA)) == (State.BLOCKED, None, WIKI)
+    assert "1 devices' app tunnels are left out" in caplog.text
+    await again.take([decision(ANNA, 3)])
+    await again.take([decision(BERT, 4, tunnels=FILES)])
+    assert kept(again, BERT) == FILES
+    await again.close()
+    store.close()
+
+
+async def test_a_list_opened_again_has_the_digests_it_had(tmp_path: Path, ears: Ears) -> None:
+    """Made anew from the disk; the fail mode's guesses do not count."""
+    store = Writer(tmp_path)
+    devices = DeviceList(store, ears.announce)
+    empty = devices.digests()
+    await devices.take([guess(ANNA)])
+    assert devices.digests() == empty
+    await devices.take([decision(ANNA, 1, tunnels=WIKI), decision(BERT, 2, policy=STRICT)])
+    before = devices.digests()
+    await devices.close()
+    again = DeviceList(store, ears.announce)
+    assert again.digests() == before != empty
+    await again.take([decision(ANNA, 3, removed=True), decision(BERT, 4, removed=True)])
+    assert again.digests() == empty
+    await again.close()
+    store.close()

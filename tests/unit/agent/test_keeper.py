@@ -8,14 +8,15 @@ import pytest
 
 from sentry_runtime.agent.circuit import Circuit, LinkState
 from sentry_runtime.agent.device_list import DeviceList
-from sentry_runtime.agent.keeper import Keeper
+from sentry_runtime.agent.keeper import SOON_SECONDS, Keeper
 from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.control import Ask
 from sentry_runtime.control_server import Refused
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.devices.store import StoreFullError
-from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError, LinkSlowError
+from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests
+from sentry_runtime.uem.link import LinkBusyError, LinkDownError, LinkError, LinkRefusedError, LinkSlowError
 from tests.unit.agent.ears import Ears
 
 ANNA = DeviceKey("C1", "anna@lab.test")
@@ -28,6 +29,7 @@ class Uem:
         self.history: list[Decision] = []
         self.afters: list[int] = []
         self.trouble: LinkError | None = None
+        self.busy = False
         self.answered = asyncio.Event()
 
     def say(self, device_id: str, version: int) -> None:
@@ -46,6 +48,16 @@ class Uem:
         last = self.history[-1].version if self.history else 0
         page = tuple(found[:2])
         return DecisionPage(decisions=page, next=page[-1].version if page else min(after, last), more=len(found) > 2)
+
+    async def digests(self, root: str) -> Digests:
+        """The same as the list's, once they are made."""
+        if self.busy:
+            raise LinkBusyError("the UEM answered 503")
+        return Digests(version=0, root=root)
+
+    async def bucket(self, number: int, after: int) -> BucketPage:
+        """Nobody asks for one."""
+        raise AssertionError
 
     async def contact(self, contact: Contact) -> Decision:
         """Blocked, at a version above all."""
@@ -90,6 +102,7 @@ def keeper(devices: DeviceList, uem: Uem, questions: Questions, clock: Clock, ea
         uem,
         questions._circuit,
         questions,
+        reconciler=Reconciler(devices, uem, audit=ears.audit),
         resync_seconds=60.0,
         audit=ears.audit,
         clock=clock,
@@ -222,6 +235,12 @@ async def test_the_wait_is_the_interval_with_the_link_up_and_the_circuits_with_i
     keeper: Keeper, uem: Uem, clock: Clock
 ) -> None:
     """The interval is drawn within a tenth; a probe is never due in no time."""
+    await keeper.round()
+    assert keeper._wait() == 60.0
+    uem.busy = True
+    await keeper.round()
+    assert keeper._wait() == SOON_SECONDS  # its digests are being made
+    uem.busy = False
     await keeper.round()
     assert keeper._wait() == 60.0
     uem.trouble = LinkDownError("connection refused")

@@ -26,6 +26,7 @@ from sentry_runtime.uem.messages import (
 
 GOOD: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "state": "allowed", "version": 7}
 CONTACT: dict[str, Any] = {"device_id": "C1", "principal": "anna@lab.test", "device_type": "iPhone", "seen": 5}
+TUNNEL: dict[str, Any] = {"name": "Wiki", "host": "wiki.lab.test", "port": 443}
 WIPE: dict[str, Any] = {"kind": "device", "order": 5}
 
 
@@ -58,6 +59,16 @@ def pushed(**changes: Any) -> bytes:
         ({"note": "line\nbreak"}, "$.decisions[1].note"),
         ({"device_type": "\x07"}, "$.decisions[1].device_type"),
         ({"registered": "yes"}, "$.decisions[1].registered"),
+        ({"tunnels": [TUNNEL, TUNNEL]}, "$.decisions[1].tunnels"),
+        ({"tunnels": [TUNNEL | {"name": f"t{number}"} for number in range(51)]}, "$.decisions[1].tunnels"),
+        ({"tunnels": [TUNNEL | {"name": ""}]}, "$.decisions[1].tunnels[0].name"),
+        ({"tunnels": [TUNNEL | {"name": "a\nb"}]}, "$.decisions[1].tunnels[0].name"),
+        ({"tunnels": [TUNNEL | {"host": "Wiki.lab.test"}]}, "$.decisions[1].tunnels[0].host"),
+        ({"tunnels": [TUNNEL | {"host": "-x"}]}, "$.decisions[1].tunnels[0].host"),
+        ({"tunnels": [TUNNEL | {"port": 65_536}]}, "$.decisions[1].tunnels[0].port"),
+        ({"tunnels": [TUNNEL | {"authentication": []}]}, "$.decisions[1].tunnels[0].authentication"),
+        ({"tunnels": [TUNNEL | {"authentication": ["magic"]}]}, "$.decisions[1].tunnels[0].authentication"),
+        ({"tunnels": [TUNNEL | {"surprise": 1}]}, "`surprise`"),
         ({"policy": {"allow_camara": True}}, "`allow_camara` - at `$.decisions[1].policy`"),
         ({"policy": {"min_device_password_length": 17}}, "$.decisions[1].policy.min_device_password_length"),
         ({"policy": {"max_calendar_age_filter": 2}}, "0, 4, 5, 6 and 7 are allowed - at `$.decisions[1].policy`"),

@@ -13,6 +13,7 @@ from sentry_runtime.agent.circuit import Circuit
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.keeper import Keeper
 from sentry_runtime.agent.questions import Questions
+from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State, Wipe, WipeKind
 from sentry_runtime.devices.store import Writer
 from sentry_runtime.uem.adapters import link as links
@@ -103,7 +104,11 @@ class Box:
         circuit = Circuit(self.clock, draw=lambda: 1.0)
         questions = Questions(self.list, self.link, circuit, "block", audit=self.ears.audit, clock=self.clock)
         self.keeper = Keeper(
-            *(self.list, self.link, circuit, questions), resync_seconds=60.0, audit=self.ears.audit, clock=self.clock
+            *(self.list, self.link, circuit, questions),
+            reconciler=Reconciler(self.list, self.link, audit=self.ears.audit),
+            resync_seconds=60.0,
+            audit=self.ears.audit,
+            clock=self.clock,
         )
 
     async def stop(self) -> None:
@@ -161,6 +166,14 @@ async def test_the_list_becomes_what_the_uem_says(box: Box, vendor: Vendor) -> N
         ANNA.principal: (State.BLOCKED, {Reason.COMPROMISED}),
         CARL.principal: (State.ALLOWED, set()),
     }
+
+
+async def test_digests_find_nothing_to_repair(box: Box, vendor: Vendor) -> None:
+    """The poll before them has done it."""
+    vendor.says(allowed(ANNA), blocked(BERT))
+    await box.list.take([await box.link.contact(contact(CARL))])
+    await box.poll()
+    assert (box.keeper.problem, box.list.count) == ("", 3)
 
 
 async def test_a_restart_invents_no_change(box: Box, vendor: Vendor) -> None:

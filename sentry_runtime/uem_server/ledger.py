@@ -1,0 +1,68 @@
+"""The UEM's digests (docs/uem-api.md, "Digests"), kept up to date by its own feed of decisions.
+
+In memory, and made anew at every start: a digest that was wrong does not outlive the process. What is wrong in the database
+stays wrong, and is what Sentries get.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sentry_runtime.uem import digests
+from sentry_runtime.uem.api import BucketPage, Decision, Digests
+from sentry_runtime.uem.messages import that_fit
+from sentry_runtime.uem_server.tables import Device
+
+AT_ONCE = 500  # devices of one step: some tens of milliseconds, in which contacts wait
+
+Decide = Callable[[Session, Sequence[Device]], tuple[Decision, ...]]
+
+
+class Ledger:
+    """`decide` gives the decisions on some rows, in their order."""
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self._sums = digests.Sums()
+        self._entries: dict[
+            int, tuple[int, int]
+        ] = {}  # by the number of the row: its bucket and the digest of its decision
+        self._members: list[set[int]] = [set() for _ in range(digests.BUCKETS)]
+        self._version = 0
+
+    def advance(self, session: Session) -> bool:
+        """Take in the next `AT_ONCE` changes; whether that was all there are."""
+        wanted = select(Device).where(Device.version > self._version).order_by(Device.version).limit(AT_ONCE)
+        devices = session.scalars(wanted).all()
+        for device, decision in zip(devices, self._decide(session, devices), strict=True):
+            self._forget(device.id)
+            if not decision.removed:
+                self._note(device.id, decision)
+            self._version = decision.version
+        return len(devices) < AT_ONCE
+
+    def digests(self, root: str, version: int) -> Digests:
+        """As the protocol has them; everything up to `version` has been taken in."""
+        words = self._sums.words()
+        whole = digests.root(words)
+        return Digests(version=version, root=whole, buckets=() if whole == root else words)
+
+    def bucket(self, session: Session, number: int, after: int, limit: int, version: int) -> BucketPage:
+        """A page of a bucket's decisions; everything up to `version` has been taken in."""
+        wanted = select(Device).where(Device.id.in_(self._members[number]), Device.version > after)
+        found = session.scalars(wanted.order_by(Device.version).limit(limit + 1)).all()
+        page = that_fit(self._decide(session, found[:limit]))
+        return BucketPage(version=version, decisions=page, more=len(found) > len(page))
+
+    def _note(self, row: int, decision: Decision) -> None:
+        bucket = digests.bucket_of(decision.device_id, decision.principal)
+        self._entries[row] = (bucket, digests.of_decision(decision))
+        self._sums.put(*self._entries[row])
+        self._members[bucket].add(row)
+
+    def _forget(self, row: int) -> None:
+        entry = self._entries.pop(row, None)
+        if entry is not None:
+            self._sums.drop(*entry)
+            self._members[entry[0]].discard(row)

@@ -1,0 +1,130 @@
+"""Who is turned away from the port on which the UEM pushes, on the real agent: no answer, no change, and an audit line."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+from typing import Any
+
+import msgspec
+import pytest
+
+from sentry_runtime.agent.push_door import ADDRESSES, QUIET_SECONDS, Trail
+from sentry_runtime.settings import SettingsError, UemLink, parse
+from tests.agent.stage import ME, START_SECONDS, Stage
+from tests.agent.test_ports import GOOD, call, push
+from tests.unit.agent.ears import Ears
+
+
+def pushes_of(stage: Stage, *networks: str, mode: str = "core") -> Stage:
+    """The stage whose UEM may push from there only."""
+    link = msgspec.structs.replace(stage.settings.agent.uem, mode=mode, push_networks=networks)
+    agent = msgspec.structs.replace(stage.settings.agent, uem=link)
+    stage.settings = msgspec.structs.replace(stage.settings, agent=agent)
+    return stage
+
+
+def start(stage: Stage) -> None:
+    """The agent, without a UEM."""
+    stage.start("agent", "--gateway-user", ME, "--management-user", ME)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (None, "no TLS: PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+        ("stranger", "certificate refused: unable to get local issuer certificate"),
+        ("uem-push", "certificate refused: unsuitable certificate purpose"),
+    ],
+)
+def test_who_has_the_wrong_certificate_is_refused_and_audited(stage: Stage, name: str | None, reason: str) -> None:
+    """None, of another authority, and a server's own: in the words of OpenSSL."""
+    with stage.audit() as trail:
+        start(stage)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            call(stage.pki, name, stage.push_port, "POST", "/v1/decisions", msgspec.json.encode({"decisions": [GOOD]}))
+        line = trail.until("uem_push_refused")[-1]
+    assert line["detail"] == f"127.0.0.1: {reason}"
+    assert (stage.listed(), stage.status()["push_peers_refused"]) == ([], 1)
+
+
+def test_plain_http_is_refused_and_audited(stage: Stage) -> None:
+    """Without a word of HTTP in return."""
+    with stage.audit() as trail:
+        start(stage)
+        peer = http.client.HTTPConnection("127.0.0.1", stage.push_port, timeout=START_SECONDS)
+        peer.request("POST", "/v1/decisions", body=msgspec.json.encode({"decisions": [GOOD]}))
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            peer.getresponse()
+        peer.close()
+        line = trail.until("uem_push_refused")[-1]
+    assert line["detail"] == "127.0.0.1: no TLS: HTTP_REQUEST"
+    assert stage.listed() == []
+
+
+def test_who_does_not_come_from_the_uems_addresses_gets_not_even_a_handshake(stage: Stage) -> None:
+    """With the right certificate, too."""
+    pushes_of(stage, "192.0.2.7/32", "2001:db8::/64")
+    with stage.audit() as trail:
+        start(stage)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            push(stage, GOOD)
+        line = trail.until("uem_push_refused")[-1]
+    assert line["detail"] == "127.0.0.1: not an address of the UEM"
+    assert stage.listed() == []
+
+
+def test_the_uems_own_addresses_may_push(stage: Stage) -> None:
+    """As networks; the others do not matter then."""
+    pushes_of(stage, "192.0.2.7/32", "127.0.0.0/30")
+    start(stage)
+    assert push(stage, GOOD)[0] == 204
+    assert stage.status()["push_peers_refused"] == 0
+
+
+def test_in_cloud_mode_nobody_listens(stage: Stage) -> None:
+    """The connection is refused by the kernel."""
+    link = msgspec.structs.replace(stage.settings.agent.uem, mode="cloud", push_tls=None)
+    agent = msgspec.structs.replace(stage.settings.agent, uem=link)
+    stage.settings = msgspec.structs.replace(stage.settings, agent=agent)
+    start(stage)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", stage.push_port), timeout=START_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mode": "cloud"}, "`push_tls` in mode cloud: nobody pushes there, and the port stays closed"),
+        ({"mode": "core"}, "`push_networks` is empty: in mode core the addresses of the UEM are named"),
+        ({"push_networks": ["10.98.2.300"]}, "does not appear to be an IPv4 or IPv6 network"),
+    ],
+)
+def test_settings_that_would_open_the_port_to_others_are_errors(
+    stage: Stage, change: dict[str, Any], words: str
+) -> None:
+    """Said at the start, with the place."""
+    path = stage.write(stage.settings)
+    tree = msgspec.json.decode(path.read_bytes())
+    tree["agent"]["uem"] |= change
+    with pytest.raises(SettingsError, match=words) as caught:
+        parse(msgspec.json.encode(tree), path)
+    assert "$.agent.uem" in str(caught.value)
+    assert isinstance(stage.settings.agent.uem, UemLink)
+
+
+def test_a_wrong_client_that_tries_on_and_on_has_one_line_a_minute() -> None:
+    """With the number of its tries; others have their own, and what is remembered of them is bounded."""
+    ears, now = Ears(), [0.0]
+    trail = Trail(ears.audit, lambda: now[0])
+    for _ in range(5):
+        trail.refuse("192.0.2.7", "no TLS")
+    trail.refuse("192.0.2.8", "no TLS")
+    now[0] = QUIET_SECONDS
+    trail.refuse("192.0.2.7", "no TLS")
+    lines = [(fields["detail"], fields["count"]) for _, fields in ears.audited]
+    assert lines == [("192.0.2.7: no TLS", 1), ("192.0.2.8: no TLS", 1), ("192.0.2.7: no TLS", 5)]
+    for number in range(2 * ADDRESSES):
+        trail.refuse(f"2001:db8::{number:x}", "no TLS")
+    assert len(trail._last) == ADDRESSES
+    assert trail.refused == 7 + 2 * ADDRESSES
