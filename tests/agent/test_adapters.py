@@ -10,10 +10,14 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
+from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
+from sentry_runtime.devices.store import Writer
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Epmm, Gateway, Intune, Listener, Settings, SettingsError, load
 from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem.adapters import build
 from tests.agent import vendors
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import ROOT, Stage, free_port
@@ -273,6 +277,24 @@ def test_without_its_secret_the_agent_does_not_start(make_stage: MakeStage, cont
     assert done.returncode == 78
     assert f"{secret}: {words}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", [EpmmServer, GraphServer])
+def test_no_secret_is_sent_in_the_clear(make_stage: MakeStage, kind: type[EpmmServer | GraphServer]) -> None:
+    """A UEM, or a place for tokens, without TLS is none."""
+    stage = make_stage()
+    uem = adapted(stage, kind()).agent.uem
+    plain = msgspec.structs.replace(uem, url=uem.url.replace("https", "http"))
+    wrong = [plain]
+    if isinstance(uem.adapter, Intune):
+        login = msgspec.structs.replace(uem.adapter, login_url="http://login.lab.test")
+        wrong.append(msgspec.structs.replace(uem, adapter=login))
+    store = Writer(stage.paths.devices)
+    devices = DeviceList(store, lambda _keys: None)
+    for one in wrong:
+        with pytest.raises(SettingsError, match="asked by https, found 'http://"):
+            build.link(one, devices, Names())
+    store.close()
 
 
 async def test_nobody_pushes_to_a_sentry_with_an_adapter(running: Site) -> None:

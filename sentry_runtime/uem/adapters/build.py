@@ -33,15 +33,22 @@ def link(uem: UemLink, listed: Listed, names: Names) -> AdapterLink:
 
 def _source(uem: UemLink, names: Names) -> Source:
     context = client_context(uem.tls)
-    client = Client(uem.url, context, Pace(time.monotonic))
+    client = Client(_https(uem.url), context, Pace(time.monotonic))
     rules = uem.adapter
     if isinstance(rules, EpmmSettings):
         return Epmm(client, rules, secret(rules.password), names, now=time.time)
     assert rules is not None  # noqa: S101 - `link` has looked
-    login = Client(rules.login_url, context, Pace(time.monotonic))
+    login = Client(_https(rules.login_url), context, Pace(time.monotonic))
     scope = f"{client.base.origin()}/.default"
     tokens = Tokens(login, rules.tenant, rules.client, secret(rules.secret), scope, time.monotonic)
     return Intune(client, tokens, login, rules, names, now=time.time, contact_seconds=uem.timeout_seconds)
+
+
+def _https(url: str) -> str:
+    """The same; what is asked there is asked with a secret."""
+    if not url.startswith("https://"):
+        raise SettingsError(f"a vendor's UEM is asked by https, found {url[:64]!r}")
+    return url
 
 
 def secret(path: str) -> str:

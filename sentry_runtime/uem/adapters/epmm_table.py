@@ -67,8 +67,17 @@ REASONS = {
 }
 OTHER_REASON = Reason.MANUAL
 
-# `common.status` of a device that is in use. With any other (RETIRED, WIPED, LOST, INFECTED, EXPIRED ...) it is blocked for
-# this reason, whatever the list of ActiveSync devices says: the two calls are made one after the other.
+# `common.status` of a device that is in use. With any other (WIPED, LOST ...) it is blocked, whatever the list of ActiveSync
+# devices says: the two calls are made one after the other.
 IN_USE = frozenset({"ACTIVE"})
-NOT_IN_USE = {"RETIRED": Reason.UNREGISTERED, "EXPIRED": Reason.UNREGISTERED, "INFECTED": Reason.COMPROMISED}
+NOT_IN_USE = {
+    "VERIFICATION_PENDING": Reason.UNREGISTERED,
+    "VERIFIED": Reason.UNREGISTERED,
+    "IENROLL_VERIFIED": Reason.UNREGISTERED,
+    "IENROLL_INPROGRESS": Reason.UNREGISTERED,
+    "IENROLL_COMPLETE": Reason.UNREGISTERED,
+    "RETIRED": Reason.UNREGISTERED,
+    "EXPIRED": Reason.UNREGISTERED,
+    "INFECTED": Reason.COMPROMISED,
+}
 OTHER_STATUS = Reason.MANUAL

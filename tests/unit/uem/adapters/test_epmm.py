@@ -104,6 +104,7 @@ def test_the_bits_are_those_of_the_vendors_list() -> None:
         (detail(blocked=True, noncompliance_reasons=["OS_VERSION"]), {Reason.OS_VERSION}),
         (detail(compromised=True), {Reason.COMPROMISED}),
         (detail(status="RETIRED"), {Reason.UNREGISTERED}),
+        (detail(status="VERIFICATION_PENDING"), {Reason.UNREGISTERED}),
         (detail(status="WIPED"), {Reason.MANUAL}),
         (detail(status="INFECTED"), {Reason.COMPROMISED}),
         (detail(status="active"), {Reason.MANUAL}),
