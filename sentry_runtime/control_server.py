@@ -18,7 +18,9 @@ import msgspec
 from sentry_runtime import control
 
 SOCKET_MODE = 0o660  # owner and group may connect; who may do what is decided by SO_PEERCRED
-CONNECTIONS = 4_096  # each costs two buffers (64 KiB at most in use); a gateway opens one per waiting first contact
+CONNECTIONS = (
+    8_192  # each has two buffers (64 KiB at most in use); a gateway opens one per waiting first contact: 5 of 1,000
+)
 REQUEST_BYTES = 65_536  # the longest request, an Ask with all its aliases, is below 8 KiB
 BUSY_SECONDS = 1.0  # a connection beyond the bound that says nothing has not earned more
 IDLE_SECONDS = 300.0  # a client that keeps its connection open for the next request gets this long

@@ -349,7 +349,7 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     url: str
     tls: ClientTls
     adapter: Epmm | Intune | None = None
-    push_address: str = "127.0.0.1"
+    push_addresses: tuple[str, ...] = ("127.0.0.1",)
     push_port: int = 9090
     push_tls: ServerTls | None = None
     push_networks: tuple[Network, ...] = ()

@@ -112,6 +112,11 @@ def purge_revocation(shell: Shell, _values: Values) -> None:
     shell.call(api.PurgeRevocation, type(None))
 
 
+def persist_devices(shell: Shell, _values: Values) -> Output:
+    """Have the disk confirm the device list."""
+    return output.shown(shell.call(api.PersistDevices, api.Facts))
+
+
 def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}

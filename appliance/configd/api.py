@@ -222,6 +222,10 @@ class PurgeRevocation(_SessionVerb, frozen=True, kw_only=True, tag="revocation.p
     """Forget the revocation lists and responders' answers, and fetch and ask anew. Result: None."""
 
 
+class PersistDevices(_SessionVerb, frozen=True, kw_only=True, tag="devices.persist"):
+    """Have the disk confirm the device list, which each change has had it do already. Result: Facts."""
+
+
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
     """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
     administrator should read, or None."""
@@ -320,6 +324,7 @@ Verb = (
     | ControlService
     | Maintain
     | PurgeRevocation
+    | PersistDevices
     | DeviceAction
     | ClearRedirects
     | FlagDevice

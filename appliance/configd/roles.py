@@ -55,6 +55,7 @@ RULES: Final[dict[type, Rule]] = {
     api.ControlService: Rule(OPERATORS, privileged=True),
     api.Maintain: Rule(OPERATORS, privileged=True),
     api.PurgeRevocation: Rule(OPERATORS, privileged=True),
+    api.PersistDevices: Rule(OPERATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
     api.ClearRedirects: Rule(OPERATORS, privileged=True),
     api.FlagDevice: Rule(OPERATORS, privileged=True),

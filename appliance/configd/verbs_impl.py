@@ -60,6 +60,7 @@ class Actions:
             api.ControlService: self._control,
             api.Maintain: self._maintain,
             api.PurgeRevocation: self._purge,
+            api.PersistDevices: self._persist,
             api.DeviceAction: self._device,
             api.ClearRedirects: self._clear_redirects,
             api.FlagDevice: self._flag,
@@ -153,6 +154,12 @@ class Actions:
 
     def _purge(self, _verb: api.PurgeRevocation, held: Held) -> None:
         self._call(self._paths.agent_socket, control.PurgeRevocation(by=held.user))
+
+    def _persist(self, _verb: api.PersistDevices, _held: Held) -> api.Facts:
+        done = self._call(self._paths.agent_socket, control.Persist(), control.Persisted)
+        return api.Facts(
+            title="device list", facts=(("devices", str(done.devices)), ("bytes on the disk", str(done.bytes)))
+        )
 
     def _device(self, verb: api.DeviceAction, held: Held) -> str | None:
         _check_names(verb.device_id, verb.principal)

@@ -1,14 +1,15 @@
-"""The UEM: where device registrations and decisions come from: the one in the box (`embedded`), or one of another vendor that
-is asked by its own API (`vendors` has these).
+"""The UEM: where device registrations and decisions come from: the one in the box (`embedded`), one on another machine that
+speaks the same protocol both ways (`core`), or one of another vendor that is asked by its own API (`vendors` has these).
 
 `gateway` renders what is set here into the data plane's one settings file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import urlsplit
 
 from appliance import uem_secret
-from appliance.features import policy, values, vendors
-from appliance.features.base import Feature, Problem, System, Tree, Unit
+from appliance.features import dns, interfaces, policy, values, vendors
+from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path
 from sentry_runtime.settings import Agent, ClientTls, ServerTls, UemLink, UemServer
 
@@ -17,10 +18,17 @@ PORT = 9_443
 PUSH_PORT = 9_090
 MAILBOX_DEVICES = 1_000  # more is a mailbox that many people share; then there is nothing to limit
 POLICIES = 64
+ADDRESSES = 16  # a UEM's nodes; more is a network
+SHORTEST_PREFIX = 24  # a UEM is a machine or a few: a larger network is no answer to the question which
+AUTHORITIES = "/var/lib/sentry/tls/trust-uem/authorities.pem"
+EMBEDDED = "/etc/sentry/embedded-uem"
+URL = "https:// with a host and, where it is not 443, a port, such as https://uem.example.com:9443"
+AGENT = "sentry-agent"
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
-    """A policy says something, and the default one is one of them."""
+    """A policy says something, and the default one is one of them; no setting is without effect in its mode."""
+    yield from _verify_mode(tree)
     policies = tree["uem"]["policies"]
     for name, held in sorted(policies.items()):
         if not held:
@@ -33,27 +41,96 @@ def verify(tree: Tree) -> Iterable[Problem]:
     yield from vendors.verify(tree)
 
 
+def _verify_mode(tree: Tree) -> Iterator[Problem]:
+    uem, core = tree["uem"], is_core(tree)
+    given = {"url": "url" in uem, "authorities": "authorities" in uem, "addresses": bool(uem["addresses"])}
+    for name, said in given.items():
+        if said != core:
+            found, allowed = (
+                ("something", "nothing, since the UEM is in the box") if said else ("nothing", "mode core needs it")
+            )
+            yield Problem(f"uem.{name}", found, allowed)
+    if core and uem["policies"]:
+        yield Problem("uem.policies", "some", "none in mode core: there the UEM has its own")
+    if core and not interfaces.in_zone(tree, uem["zone"]):
+        yield Problem("uem.zone", f"{uem['zone']}, which no interface carries", "a zone of the interfaces")
+    for place, network in enumerate(uem["addresses"]):
+        if "/" in network and int(network.partition("/")[2]) < SHORTEST_PREFIX:
+            yield Problem(f"uem.addresses.{place}", network, f"addresses, or networks of at least /{SHORTEST_PREFIX}")
+
+
+def is_core(tree: Tree) -> bool:
+    """Whether the UEM is on another machine and pushes to us."""
+    return bool(tree["uem"]["mode"] == "core")
+
+
 def agent(tree: Tree) -> Agent:
-    """The agent's part of the settings: the link to the UEM on loopback, by mutual TLS like any other, or to the vendor's."""
-    uem = tree["uem"]
+    """The agent's part of the settings: the link to the UEM by mutual TLS, on loopback like anywhere else, or to the vendor's."""
+    uem, core = tree["uem"], is_core(tree)
+    size, persist = uem["device_cache_size"], uem["persist_seconds"]
     if uem["mode"] in vendors.MODES:
-        return Agent(uem=vendors.link(tree), fail_mode=uem["fail_mode"])
+        vendor = vendors.link(tree)
+        return Agent(uem=vendor, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
+    trust = AUTHORITIES if core else AUTHORITY
     link = UemLink(
         mode=uem["mode"],
-        url=f"https://{ADDRESS}:{PORT}",
-        tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("agent"), key=key_path("agent")),
-        push_address=ADDRESS,
+        url=uem["url"] if core else f"https://{ADDRESS}:{PORT}",
+        tls=ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
+        push_addresses=interfaces.listen_addresses(tree, [uem["zone"]]) if core else (ADDRESS,),
         push_port=PUSH_PORT,
-        push_tls=ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=AUTHORITY),
+        push_tls=ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust),
+        push_networks=tuple(uem["addresses"]) if core else (f"{ADDRESS}/32",),
         timeout_seconds=uem["timeout_seconds"],
         resync_seconds=uem["resync_seconds"],
     )
-    return Agent(uem=link, fail_mode=uem["fail_mode"])
+    return Agent(uem=link, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
 
 
-def server(tree: Tree) -> UemServer:
-    """The embedded UEM's part of the settings. It runs in every mode, so that there is a way back; another mode's agent does not
-    ask it, and nobody else may."""
+def render(tree: Tree) -> Mapping[str, File]:
+    """Whose certificates a UEM on another machine has; or that the one in the box is wanted, without which it does not start."""
+    if tree["uem"]["mode"] in vendors.MODES:
+        return vendors.render(tree)
+    if is_core(tree):
+        return {AUTHORITIES: File(tree["uem"]["authorities"])}
+    return {EMBEDDED: File("The UEM in the box runs while this file is here.\n")}
+
+
+def flows(tree: Tree) -> tuple[Flow, ...]:
+    """The agent's way to the UEM and the UEM's to the agent, where it is on another machine; else the port stays closed."""
+    if tree["uem"]["mode"] in vendors.MODES:
+        return vendors.flows(tree)
+    if not is_core(tree):
+        return ()
+    uem = tree["uem"]
+    host, port = _place_of(uem["url"])
+    return (
+        Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])),
+        Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT),
+    )
+
+
+def _place_of(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 443
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = all("!" <= one <= "~" and one not in "\"'<>\\^`{|}" for one in text)
+    alone = not (parts.username or parts.query or parts.fragment or parts.path.strip("/")) and (
+        port is None or port > 0
+    )
+    return plain and alone and text.startswith("https://") and values.is_host(parts.hostname or "")
+
+
+def server(tree: Tree) -> UemServer | None:
+    """The embedded UEM's part of the settings, where there is one."""
+    if tree["uem"]["mode"] != "embedded":
+        return None
     return UemServer(
         address=ADDRESS,
         port=PORT,
@@ -77,22 +154,48 @@ FEATURE = Feature(
     label="UEM",
     default={},
     verify=verify,
-    render=vendors.render,
     reconcile=reconcile,
-    flows=vendors.flows,
-    units=(Unit("sentry-agent.service", "restart", (vendors.TRUST,)),),
     schema=values.group(
         "UEM",
         "Who knows the devices and decides on them.",
         mode=values.described(
             {
                 "type": "string",
-                "allowed": ["embedded", *vendors.MODES],
+                "allowed": ["embedded", "core", *vendors.MODES],
             },
             "Mode",
-            "embedded: the UEM in the box, on loopback; administrators reach it through the command line. epmm, intune: a UEM of"
-            " another vendor, which has all the devices; see docs/uem-adapters.md.",
+            "embedded: the UEM in the box, on loopback; administrators reach it through the command line. core: one on another "
+            "machine, which this gateway asks and which pushes its changes to port 9090. epmm, intune: one of another vendor,"
+            " see docs/uem-adapters.md.",
             default="embedded",
+        ),
+        url=values.described(
+            {
+                "type": "string",
+                "coerce": values.stripped,
+                "check_with": values.check(_is_url, URL),
+                "meta": {"allowed": URL},
+            },
+            "UEM at",
+            "Where the UEM answers, in mode core.",
+        ),
+        authorities=values.described(
+            values.PEM_KIND,
+            "UEM's authorities",
+            "PEM of those that issue the UEM's certificates, both as a server and for its pushes, in mode core.",
+        ),
+        addresses=values.several(
+            values.NETWORK_KIND,
+            "UEM's addresses",
+            "From where the UEM pushes, in mode core; port 9090 is closed to everybody else (V-250985).",
+            most=ADDRESSES,
+            default=[],
+        ),
+        zone=values.described(
+            {"type": "string", "allowed": list(interfaces.ZONES)},
+            "UEM's zone",
+            "In which zone a UEM on another machine is reached and pushes.",
+            default="management",
         ),
         fail_mode=values.described(
             {"type": "string", "allowed": ["allow", "block"]},
@@ -132,5 +235,27 @@ FEATURE = Feature(
             "Resync (seconds)", "How often what is known is held against the UEM.", low=10, high=3_600, default=60
         ),
         **vendors.GROUPS,
+        device_cache_size=values.number(
+            "Device cache size",
+            "Up to so many devices unknown ones are taken into the list, and app tunnels are kept. What the UEM says of further"
+            " ones is kept all the same, without their tunnels.",
+            low=1_000,
+            high=300_000,
+            default=300_000,
+        ),
+        persist_seconds=values.number(
+            "Persist (seconds)",
+            "How often the disk has to confirm the device list. Each change is on it before it counts; this finds a disk that"
+            " fails.",
+            low=10,
+            high=86_400,
+            default=300,
+        ),
+    ),
+    render=render,
+    flows=flows,
+    units=(
+        Unit("sentry-uem.service", "restart", (EMBEDDED,)),
+        Unit("sentry-agent.service", "restart", (AUTHORITIES, vendors.TRUST)),
     ),
 )

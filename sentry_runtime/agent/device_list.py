@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -46,6 +46,7 @@ class _Batch:
 
 
 _Effects = dict[DeviceKey, tuple[bool, Effect]]  # whether there was an entry before, and what has become of it
+_Held = Mapping[DeviceKey, tuple[Record | None, int]]  # what the list says, and by which version it was removed
 _Enforced = tuple[DeviceKey, Enforcement | None, int | None]
 
 
@@ -206,13 +207,14 @@ class DeviceList:
         """In the writing thread: judge the batches in their order, commit the sum."""
         now = int(self._clock())
         cursor = self._store.cursor
+        held = self._store.look({key_of(item) for batch in batches for item in batch.news})
         overlay: dict[DeviceKey, Effect] = {}
         outcomes = []
         for batch in batches:
-            outcomes.append(self._judge(batch.news, overlay, cursor, now))
+            outcomes.append(self._judge(batch.news, held, overlay, cursor, now))
             if batch.cursor is not None and (batch.rewind or batch.cursor > cursor):
                 cursor = batch.cursor
-        before = {key: self._store.get(key) for key in overlay}
+        before = {key: held[key][0] for key in overlay}
         shift = self._policy_shelf.shift(self._policies, before, overlay)
         listed = self._tunnel_shelf.shift(self._tunnels, before, overlay)
         removed = [key for key, change in overlay.items() if change.record is None]
@@ -267,11 +269,13 @@ class DeviceList:
         if self._store.said(key) == saying:
             self._store.write(says={key: Saying(saying.information, told=True)})
 
-    def _judge(self, news: tuple[News, ...], overlay: dict[DeviceKey, Effect], cursor: int, now: int) -> _Effects:
+    def _judge(
+        self, news: tuple[News, ...], held: _Held, overlay: dict[DeviceKey, Effect], cursor: int, now: int
+    ) -> _Effects:
         effects: _Effects = {}
         for item in news:
             key = key_of(item)
-            known = self._known(key, overlay, cursor)
+            known = _known(key, held, overlay, cursor)
             change = effect(known, item, now)
             if change is None:
                 continue
@@ -281,12 +285,6 @@ class DeviceList:
             effects[key] = (was_there, Effect(change.record, change.removed_at, visible=seen))
             overlay[key] = change
         return effects
-
-    def _known(self, key: DeviceKey, overlay: dict[DeviceKey, Effect], cursor: int) -> Known:
-        if key in overlay:
-            held = overlay[key]
-            return Known(held.record, held.removed_at, cursor, held.policy, held.tunnels)
-        return Known(self._store.get(key), self._store.removed_at(key), cursor)
 
     def _sum(self, before: Record | None, after: Record | None) -> None:
         """The fail mode's guesses are no word of the UEM's, and do not count."""
@@ -308,6 +306,13 @@ class DeviceList:
         while page := self._store.iterate(after, 1_000):
             yield from page
             after = page[-1].key
+
+
+def _known(key: DeviceKey, held: _Held, overlay: dict[DeviceKey, Effect], cursor: int) -> Known:
+    if key in overlay:
+        yet = overlay[key]
+        return Known(yet.record, yet.removed_at, cursor, yet.policy, yet.tunnels)
+    return Known(*held[key], cursor)
 
 
 def account(audit: Audit, devices: DeviceList, changed: tuple[DeviceKey, ...]) -> None:

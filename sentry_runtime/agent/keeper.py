@@ -127,20 +127,35 @@ class Keeper:
         return seconds * (1 - SPREAD + 2 * SPREAD * self._draw())
 
     async def _load(self) -> None:
-        """All pages behind the cursor; each is on the disk, with its cursor, before the next is asked for."""
-        while True:
-            after = self._devices.cursor
-            page = await self._link.decisions(after)
-            if page.next < after:
-                # The UEM was put back to an older state. What it knows is read anew; what we know stands until it says otherwise.
-                self._audit(
-                    "uem_behind", version=page.next, detail=f"it is at change {page.next}, this Sentry has {after}"
-                )
-                await self._devices.take([], cursor=0, rewind=True)
-                continue
-            changed = await self._devices.take(page.decisions, cursor=page.next)
-            account(self._audit, self._devices, changed)
-            if not page.more:
-                return
-            if page.next == after:
-                raise LinkRefusedError(f"the UEM says there is more, but does not go on behind {after}")
+        """All pages behind the cursor; each is on the disk, with its cursor, before the next one is. While one is being written
+        the next is fetched."""
+        ahead: asyncio.Task[DecisionPage] | None = None
+        try:
+            while True:
+                after = self._devices.cursor
+                page = await (ahead or self._link.decisions(after))
+                ahead = None
+                if page.more and page.next > after:
+                    ahead = asyncio.create_task(self._fetch(page.next))
+                if await self._taken(page, after):
+                    return
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _fetch(self, after: int) -> DecisionPage:
+        return await self._link.decisions(after)
+
+    async def _taken(self, page: DecisionPage, after: int) -> bool:
+        """Write the page that follows on `after`; whether it was the last."""
+        if page.next < after:
+            # The UEM was put back to an older state. What it knows is read anew; what we know stands until it says otherwise.
+            self._audit("uem_behind", version=page.next, detail=f"it is at change {page.next}, this Sentry has {after}")
+            await self._devices.take([], cursor=0, rewind=True)
+            return False
+        changed = await self._devices.take(page.decisions, cursor=page.next)
+        account(self._audit, self._devices, changed)
+        if page.more and page.next == after:
+            raise LinkRefusedError(f"the UEM says there is more, but does not go on behind {after}")
+        return not page.more

@@ -48,10 +48,11 @@ class PushServer(Server):
         """How many came from a wrong address or without the right certificate."""
         return self._trail.refused
 
-    async def start(self, address: str, port: int, tls: ssl.SSLContext) -> None:
-        """Bind and listen. Raises `OSError` when the address cannot be had."""
+    async def listen(self, addresses: Iterable[str], port: int, tls: ssl.SSLContext) -> None:
+        """Bind and listen. Raises `OSError` when an address cannot be had."""
         self._door = PushDoor(await self.protocols(), tls, self._networks, self._trail)
-        self._door.open(address, port)
+        for address in addresses:
+            self._door.open(address, port)
 
     async def stop(self) -> None:
         """Finish what runs and close."""

@@ -56,29 +56,29 @@ class PushDoor:
         self._tls = tls
         self._networks = tuple(map(ipaddress.ip_network, networks))
         self._trail = trail
-        self._socket: socket.socket | None = None
+        self._sockets: set[socket.socket] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
 
     def open(self, address: str, port: int) -> None:
-        """Bind and listen. Raises `OSError`."""
-        self._socket = socket.create_server(
-            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=HANDSHAKES
-        )
-        self._socket.settimeout(0)
-        self._watch(self._socket)
+        """Bind and listen there, too. Raises `OSError`."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listening = socket.create_server((address, port), family=family, backlog=HANDSHAKES)
+        listening.settimeout(0)
+        self._sockets.add(listening)
+        self._watch(listening)
 
     async def close(self) -> None:
         """Take nobody more; handshakes under way end."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self._sockets.clear()
         for handshake in self._handshakes:
             handshake.cancel()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
 
     def _watch(self, listening: socket.socket) -> None:
-        if self._socket is listening:  # else it was closed while it rested
+        if listening in self._sockets:  # else it was closed while it rested
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:

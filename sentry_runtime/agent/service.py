@@ -274,8 +274,8 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         )
         push = PushServer(devices, audit=audit, heard=keeper.heard, networks=uem.push_networks)
         if server is not None:
-            await push.start(uem.push_address, uem.push_port, server)
             stack.push_async_callback(push.stop)
+            await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
         yield Parts(*told, reconciler, persister, revocation, adapter)

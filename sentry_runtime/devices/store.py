@@ -219,6 +219,11 @@ class Writer:
         with self._begin() as txn:
             return int(txn.get(_REMOVED + encode_key(key)) or b"0")
 
+    def look(self, keys: Iterable[DeviceKey]) -> dict[DeviceKey, tuple[Record | None, int]]:
+        """For each key what `get` and `removed_at` say, in one look. Raises as they do."""
+        with self._begin() as txn:
+            return {key: _looked(txn, encode_key(key)) for key in keys}
+
     def put(self, records: Iterable[Record]) -> None:
         """Write these entries over what stood under their keys."""
         self.write(put=records)
@@ -349,6 +354,11 @@ class Writer:
             return self._env.begin()
         except lmdb.Error as error:
             raise StoreError(f"{self._path}: {error}") from error
+
+
+def _looked(txn: lmdb.Transaction, place: bytes) -> tuple[Record | None, int]:
+    value = txn.get(place)
+    return None if value is None else _decode(value), int(txn.get(_REMOVED + place) or b"0")
 
 
 def _from(txn: lmdb.Transaction, start: bytes, limit: int | None) -> Iterator[tuple[bytes, bytes]]:

@@ -77,9 +77,10 @@ class Api(Server):
         except MessageError as error:
             return problem(400, "not a question for decisions", str(error))
         try:
-            return answer(await self._worker.call(lambda registry: registry.changes(after, limit)))
+            body = await self._worker.call(lambda registry: registry.feed(after, limit))
         except (OverloadedError, DatabaseError) as error:
             return self._unavailable(error)
+        return web.Response(body=body, content_type="application/json")
 
     async def _information(self, request: web.Request) -> web.Response:
         try:

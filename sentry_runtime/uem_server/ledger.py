@@ -1,4 +1,4 @@
-"""The UEM's digests (docs/uem-api.md, "Digests"), kept up to date by its own feed of decisions.
+"""The UEM's digests (docs/uem-api.md, "Digests") and what it tells Sentrys that start, kept up to date by its own decisions.
 
 In memory, and made anew at every start: a digest that was wrong does not outlive the process. What is wrong in the database
 stays wrong, and is what Sentries get.
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from sentry_runtime.uem import digests
 from sentry_runtime.uem.api import BucketPage, Decision, Digests
 from sentry_runtime.uem.messages import that_fit
+from sentry_runtime.uem_server.feed import Feed
 from sentry_runtime.uem_server.tables import Device
 
 AT_ONCE = 500  # devices of one step: some tens of milliseconds, in which contacts wait
@@ -30,6 +31,7 @@ class Ledger:
         ] = {}  # by the number of the row: its bucket and the digest of its decision
         self._members: list[set[int]] = [set() for _ in range(digests.BUCKETS)]
         self._version = 0
+        self.feed = Feed()
 
     def advance(self, session: Session) -> bool:
         """Take in the next `AT_ONCE` changes; whether that was all there are."""
@@ -37,6 +39,7 @@ class Ledger:
         devices = session.scalars(wanted).all()
         for device, decision in zip(devices, self._decide(session, devices), strict=True):
             self._forget(device.id)
+            self.feed.put(device.id, decision)
             if not decision.removed:
                 self._note(device.id, decision)
             self._version = decision.version

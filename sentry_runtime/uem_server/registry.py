@@ -257,6 +257,13 @@ class Registry:
             last = page[-1].version if page else min(after, self._last(session))
             return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
 
+    def feed(self, after: int, limit: int) -> bytes:
+        """The page that `changes` gives, as JSON; from memory, once everything is there."""
+        with Session(self._engine) as session:
+            if self._ledger.advance(session):
+                return self._ledger.feed.page(after, limit, self._last(session))
+        return msgspec.json.encode(self.changes(after, limit))
+
     def digests(self, root: str) -> Digests | None:
         """What is known, in digests; None: they are not made yet, and this was one step towards that."""
         with Session(self._engine) as session:

@@ -79,7 +79,7 @@ async def _push_news(worker: Worker, pusher: Pusher) -> None:
 
 
 async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: Notifier, audit: Audit) -> None:
-    parts = (pusher.run(), _stay_alive(worker, notifier), _tidy(worker, pusher, audit))
+    parts = (pusher.run(), _warm(worker, audit), _stay_alive(worker, notifier), _tidy(worker, pusher, audit))
     background = [asyncio.create_task(part) for part in parts]
     ended = asyncio.create_task(stop.wait())
     await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -88,6 +88,16 @@ async def _until(stop: asyncio.Event, pusher: Pusher, worker: Worker, notifier: 
     for outcome in await asyncio.gather(*background, return_exceptions=True):
         if isinstance(outcome, Exception):  # a part that must not end has: systemd starts the UEM anew
             raise outcome
+
+
+async def _warm(worker: Worker, audit: Audit) -> None:
+    """Have the digests and the feed in memory before a Sentry asks, step by step, with contacts in between."""
+    try:
+        while await worker.call(lambda registry: registry.digests("")) is None:
+            pass
+    except (OverloadedError, DatabaseError) as error:  # then who asks first waits for it
+        audit("uem_failed", detail=str(error))
+    await asyncio.Event().wait()
 
 
 async def _tidy(worker: Worker, pusher: Pusher, audit: Audit) -> None:

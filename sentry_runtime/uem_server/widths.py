@@ -6,9 +6,8 @@ column gets the wider one when it is opened.
 
 from collections.abc import Iterator
 
-from sqlalchemy import BigInteger, Engine, MetaData, inspect
+from sqlalchemy import BigInteger, Engine, MetaData, inspect, text
 from sqlalchemy.schema import Column
-from sqlalchemy.sql.ddl import DDL
 
 
 def widen(engine: Engine, tables: MetaData) -> list[str]:
@@ -18,7 +17,7 @@ def widen(engine: Engine, tables: MetaData) -> list[str]:
     narrow = list(_narrow(engine, tables))
     with engine.begin() as connection:
         for column in narrow:
-            connection.execute(DDL(statement(column)))
+            connection.execute(text(statement(column)))
     return [f"{column.table.name}.{column.name}" for column in narrow]
 
 

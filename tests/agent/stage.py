@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record, State
+from sentry_runtime.eas.device_id import root
+from sentry_runtime.eas.principal import user_of
 from sentry_runtime.settings import (
     Agent,
     Backend,
@@ -29,8 +32,7 @@ from sentry_runtime.settings import (
     UemLink,
     UemServer,
 )
-from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, open_engine
-from sentry_runtime.uem_server.upgrade import spelling
+from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, Spelling, open_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -188,21 +190,27 @@ class Stage:
         """Put registered devices into the database of a UEM that does not run, all at once."""
         assert self.settings.uem_server is not None
         engine = open_engine(self.settings.uem_server.database)
+        rows = [
+            {
+                "id": version,
+                "device_id": key.device_id,
+                "principal": key.principal,
+                "state": State.ALLOWED,
+                "version": version,
+                "registered": True,
+                "note": note,
+            }
+            for version, key in enumerate(keys, 1)
+        ]
+        spellings = [
+            {"device": row, "user": user_of(key.principal), "root": root(key.device_id), "spoken": True}
+            for row, key in enumerate(keys, 1)
+        ]
         with Session(engine) as session, session.begin():
             session.add_all([Clock(id=1, version=len(keys)), Bound(id=1, devices_per_mailbox=0)])
-            session.add_all(
-                Device(
-                    device_id=key.device_id,
-                    principal=key.principal,
-                    state=State.ALLOWED,
-                    version=version,
-                    registered=True,
-                    note=note,
-                    spelling=spelling(key, spoken=True),
-                    place=Place(rank=0, waits=False),
-                )
-                for version, key in enumerate(keys, 1)
-            )
+            session.execute(insert(Device), rows)
+            session.execute(insert(Spelling), spellings)
+            session.execute(insert(Place), [{"device": row["id"], "rank": 0, "waits": False} for row in rows])
         engine.dispose()
 
     def ask(self, key: DeviceKey, **more: Any) -> Record:

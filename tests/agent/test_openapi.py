@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped] # it has no types of its own
 import msgspec
 import pytest
 from openapi_spec_validator import validate
@@ -11,11 +11,12 @@ from openapi_spec_validator import validate
 from sentry_runtime import control
 from sentry_runtime.devices.record import State
 from sentry_runtime.uem import openapi
+from sentry_runtime.uem.api import Push
 from sentry_runtime.uem.messages import MessageError, decode
 from tests.agent.lossy import between
 from tests.agent.stage import ROOT, Stage
+from tests.agent.test_outages import set_state
 from tests.agent.test_ports import ANNA, call, push
-from tests.agent.test_resync import set_state
 
 FILE = Path(ROOT, "docs/uem-api.openapi.json")
 DOCUMENT: dict[str, Any] = msgspec.json.decode(FILE.read_bytes())
@@ -143,4 +144,4 @@ def test_what_the_file_refuses_the_processes_refuse(change: dict[str, Any]) -> N
     with pytest.raises(jsonschema.ValidationError):
         check("Push", {"decisions": [decision]})
     with pytest.raises(MessageError):
-        decode(msgspec.json.encode({"decisions": [decision]}), openapi.Push)
+        decode(msgspec.json.encode({"decisions": [decision]}), Push)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from sentry_runtime import control
 from sentry_runtime.agent.push_door import ADDRESSES, QUIET_SECONDS, Trail
 from sentry_runtime.settings import SettingsError, UemLink, parse
 from tests.agent.stage import ME, START_SECONDS, Stage
@@ -80,6 +81,15 @@ def test_the_uems_own_addresses_may_push(stage: Stage) -> None:
     start(stage)
     assert push(stage, GOOD)[0] == 204
     assert stage.status()["push_peers_refused"] == 0
+
+
+def test_a_device_comes_with_its_app_tunnels(stage: Stage) -> None:
+    """Kept with its entry, and shown."""
+    start(stage)
+    wiki = {"name": "Wiki", "host": "wiki.lab.test", "port": 443, "authentication": ["kerberos"]}
+    assert push(stage, {**GOOD, "tunnels": [wiki]})[0] == 204
+    (shown,) = control.call(stage.paths.agent_socket, control.ShowDetails(device_id="C1"), list[control.Details])
+    assert msgspec.to_builtins(shown.tunnels) == [wiki]
 
 
 def test_in_cloud_mode_nobody_listens(stage: Stage) -> None:

@@ -41,7 +41,7 @@ async def port(devices: DeviceList, audit: Mock, pki: Pki) -> AsyncIterator[int]
     """Where the server listens."""
     number = free_port()
     server = PushServer(devices, audit=audit, heard=Mock())
-    await server.start("127.0.0.1", number, server_context(pki.server("uem-push")))
+    await server.listen(["127.0.0.1"], number, server_context(pki.server("uem-push")))
     yield number
     await server.stop()
 

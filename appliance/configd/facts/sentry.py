@@ -150,7 +150,9 @@ def redirects(context: Context, _argument: str) -> Table:
 def uem(context: Context, _argument: str) -> Facts:
     """The configured UEM, and what the agent says of the link."""
     held = context.setting("uem", default={})
-    settings = masked({name: value for name, value in held.items() if name != "policies"})  # a topic of their own
+    settings = masked(
+        {name: value for name, value in held.items() if name not in ("policies", "authorities")}
+    )  # topics of their own, and PEM
     return Facts(title="uem", facts=(*_pairs(settings), *_status(context, context.paths.agent_socket)))
 
 
@@ -214,7 +216,19 @@ def _sheet(record: Record, details: control.Details | None, named: control.Regis
         facts |= {name.replace("_", " "): str(text) for name, text in msgspec.structs.asdict(said).items() if text}
     if details is not None and details.policy is not None:
         facts |= _elements(details.policy)
+    if details is not None:
+        facts |= _tunnels(details)
     return facts
+
+
+def _tunnels(details: control.Details) -> dict[str, str]:
+    """The app tunnels of a device, by their names."""
+    if details.tunnels is None:
+        return {"tunnels": "some, for which the device cache has no room"}
+    return {
+        f"tunnel.{one.name}": f"{one.host}:{one.port} ({word([how.value for how in one.authentication])})"
+        for one in details.tunnels
+    }
 
 
 def _policy(record: Record, named: control.Registered | None) -> str:
@@ -277,7 +291,7 @@ def emm_source_verify(context: Context, _argument: str) -> Facts:
 def emm_ips(context: Context, _argument: str) -> Facts:
     """The addresses the UEM may push from (V-250985): the embedded one is on loopback."""
     mode = context.setting("uem", "mode", default="")
-    found = context.setting("uem", "addresses", default=["127.0.0.1"] if mode == "embedded" else [])
+    found = ["127.0.0.1"] if mode == "embedded" else context.setting("uem", "addresses", default=[])
     return Facts(title="emm-ips", facts=(("emm-ips", word(found) or "not configured"),))
 
 

@@ -162,7 +162,7 @@ async def test_a_guess_of_the_fail_mode_is_no_difference(devices: DeviceList, ea
     await devices.take([Admitted(Record(key=ANNA, state=State.ALLOWED, version=0, provisional=True))])
     uem = Uem(version=5)
     await Reconciler(devices, uem, audit=ears.audit).compare()
-    assert (uem.asked, devices.provisional) == ([], {ANNA})
+    assert (uem.asked, devices.provisional) == ([], frozenset({ANNA}))
     uem = Uem(decision(ANNA, 4, State.BLOCKED))
     await Reconciler(devices, uem, audit=ears.audit).compare()
     assert of(devices.page(None, 10)) == {ANNA: (State.BLOCKED, 4, "")}

@@ -1,6 +1,7 @@
 """The UEM's digests: step by step the same as made anew, and what a bucket's pages hold."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from sqlalchemy import Engine
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind
 from sentry_runtime.uem import digests
-from sentry_runtime.uem.api import Contact, Decision, Digests
-from sentry_runtime.uem_server import ledger
+from sentry_runtime.uem.api import Contact, Decision, DecisionPage, Digests
+from sentry_runtime.uem.messages import decode
+from sentry_runtime.uem_server import feed, ledger
 from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.tables import open_engine
 
@@ -49,8 +51,8 @@ def test_after_every_kind_of_change_the_digests_are_those_of_what_the_feed_says(
     """Also of devices whose word another one's change has changed; and a restart makes the same."""
     registry = opened(engine)
     assert whole(registry).buckets == by_hand(registry)
-    changes = [
-        *(lambda key=key: registry.register(key, "iPhone", "") for key in KEYS),
+    changes: list[Callable[[], object]] = [
+        *(functools.partial(registry.register, key, "iPhone", "") for key in KEYS),
         lambda: registry.set_state(KEYS[0], State.BLOCKED, [Reason.MANUAL], "lost"),
         lambda: registry.flag(KEYS[1], Reason.COMPROMISED, holds=True),
         lambda: registry.order_wipe(KEYS[2], WipeKind.DEVICE, "", "olga"),
@@ -83,6 +85,26 @@ def test_the_digests_are_made_in_steps(engine: Engine, monkeypatch: pytest.Monke
     assert again.digests("") == whole(registry)
 
 
+def test_the_feed_from_memory_is_the_feed_from_the_database(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, with removals, behind every version, before and after it is all in memory; and when what was outlived is
+    swept out."""
+    monkeypatch.setattr(feed, "WASTE", 3)
+    registry = opened(engine)
+    for number in range(30):
+        key = KEYS[number % 9]
+        registry.register(key, "", f"note {number}")
+        if number % 7 == 0:
+            registry.remove(key)
+    last = registry.changes(0, 1_000).next
+    monkeypatch.setattr(ledger, "AT_ONCE", 4)
+    for made in (opened(engine), registry):
+        for _ in range(2):
+            for after in (0, *range(last - 12, last + 3)):
+                for limit in (1, 2, 1_000):
+                    page = decode(made.feed(after, limit), DecisionPage)
+                    assert page == made.changes(after, limit)
+
+
 def test_the_pages_of_a_bucket_are_all_that_is_known_of_it(engine: Engine) -> None:
     """In the order of versions, without the removed, as of the last version."""
     registry = opened(engine)
@@ -98,14 +120,14 @@ def test_the_pages_of_a_bucket_are_all_that_is_known_of_it(engine: Engine) -> No
         registry.register(key, "", "")
     registry.remove(same[2])
     found: list[Decision] = []
-    more, pages = True, 0
+    more, pages, at = True, 0, 0
     while more:
         page = registry.bucket(one, found[-1].version if found else 0, 2)
         assert page is not None
         found += page.decisions
-        more, pages = page.more, pages + 1
+        more, pages, at = page.more, pages + 1, page.version
     wanted = [KEYS[0], *same[:2], *same[3:]]
     assert [DeviceKey(word.device_id, word.principal) for word in found] == wanted
     assert pages == 3
-    assert page.version == whole(registry).version
+    assert at == whole(registry).version
     assert digests.word(map(digests.of_decision, found)) == whole(registry).buckets[one]

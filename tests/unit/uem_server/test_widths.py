@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from sentry_runtime.uem_server.tables import Base, Clock
+from sentry_runtime.uem_server.tables import Base
 from sentry_runtime.uem_server.widths import _narrow, statement, widen
 
 
@@ -21,4 +21,4 @@ def test_a_column_of_32_bits_where_64_are_wanted_is_found(tmp_path: Path) -> Non
 
 def test_it_is_widened_in_place() -> None:
     """What is in it stays."""
-    assert statement(Clock.__table__.c.version) == "ALTER TABLE clock ALTER COLUMN version TYPE BIGINT"
+    assert statement(Base.metadata.tables["clock"].c.version) == "ALTER TABLE clock ALTER COLUMN version TYPE BIGINT"

@@ -363,6 +363,7 @@ OPERATORS = READERS | {
     api.ControlService,
     api.Maintain,
     api.PurgeRevocation,
+    api.PersistDevices,
     api.DeviceAction,
     api.DevicePolicy,
     api.FlagDevice,
@@ -375,7 +376,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 28
+    assert len(SESSION_VERBS) == 29
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -463,6 +464,21 @@ def test_a_purge_of_revocation_names_who_asked_for_it(daemon: Daemon) -> None:
     peer, handle = privileged(daemon, OLGA)
     daemon.say(peer, api.PurgeRevocation(session=handle))
     assert daemon.asked[-1] == ("/run/sentry-agent/agent.sock", control.PurgeRevocation(by="olga"))
+
+
+def test_the_device_list_is_persisted_by_the_agent(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which says how much it is."""
+    orders: list[control.Request] = []
+
+    def call(_socket: str, request: control.Request, _kind: object) -> control.Persisted:
+        orders.append(request)
+        return control.Persisted(devices=7, bytes=20_480)
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, handle = privileged(daemon, OLGA)
+    facts = daemon.say(peer, api.PersistDevices(session=handle), api.Facts)
+    assert facts.facts == (("devices", "7"), ("bytes on the disk", "20480"))
+    assert orders == [control.Persist()]
 
 
 def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:

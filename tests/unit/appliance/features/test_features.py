@@ -13,6 +13,7 @@ from appliance.features.base import Check, Tree
 from appliance.render import render_all
 
 from .conftest import MATERIAL, SITES
+from .test_uem_core import core
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
 CHECKED_HERE = ("chronyd", "sshd")  # nft is run in namespaces of its own, see test_firewall.py
@@ -41,9 +42,9 @@ def test_every_setting_has_a_label_and_help() -> None:
 def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str, Tree], lab_with: LabWith) -> None:
     """A path that is misspelt would mean a check that never runs or a daemon that is never told."""
     authority = (MATERIAL / "authority.pem").read_text()
-    core = {"host": "192.0.2.7", "account": "a", "password": "b", "ca_certificates": authority}
-    vendors = lab_with(lambda tree: tree["uem"].update(mode="epmm", epmm=core))
-    everything = {path for tree in (*trees.values(), vendors) for path in render_all(tree, FEATURES)}
+    epmm = {"host": "192.0.2.7", "account": "a", "password": "b", "ca_certificates": authority}
+    vendor = lab_with(lambda tree: tree["uem"].update(mode="epmm", epmm=epmm))
+    everything = {path for tree in (*trees.values(), lab_with(core()), vendor) for path in render_all(tree, FEATURES)}
     units = [(feature.name, unit) for feature in FEATURES for unit in feature.units]
     assert len(units) >= 8
     for name, unit in units:

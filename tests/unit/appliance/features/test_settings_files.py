@@ -68,7 +68,7 @@ def test_both_ends_of_the_link_in_the_box_agree(trees: dict[str, Tree], tmp_path
         link, server = found.agent.uem, found.uem_server
         assert server is not None
         assert link.url == f"https://{server.address}:{server.port}"
-        assert server.push_url == f"https://{link.push_address}:{link.push_port}"
+        assert [server.push_url] == [f"https://{address}:{link.push_port}" for address in link.push_addresses]
         assert link.push_tls is not None
         assert server.tls.client_ca == link.push_tls.client_ca == link.tls.trust == server.push_tls.trust
 

@@ -47,14 +47,14 @@ def with_intune(lab_with: LabWith) -> Callable[..., Tree]:
 
 
 def test_the_agent_is_told_of_epmm(with_epmm: Callable[..., Tree], tmp_path: Path) -> None:
-    """Its host, the account, where the password lies; the UEM in the box goes on, and is asked by nobody."""
+    """Its host, the account, where the password lies; the UEM in the box does not run."""
     found = runtime(with_epmm(), tmp_path)
     link = found.agent.uem
     assert (link.mode, link.url, link.push_tls) == ("epmm", "https://core.lab.test", None)
     assert (link.tls.trust, link.tls.certificate) == ("/etc/ssl/certs/ca-certificates.crt", None)
     assert link.adapter == Epmm(account="sentry-api", password=uem_secret.PLACE)
     assert (link.resync_seconds, link.timeout_seconds) == (vendors.POLL_SECONDS, 5)
-    assert found.uem_server is not None
+    assert found.uem_server is None
 
 
 def test_the_agent_is_told_of_intune(with_intune: Callable[..., Tree], tmp_path: Path) -> None:
