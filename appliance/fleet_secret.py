@@ -1,9 +1,9 @@
 """The secret that policy keys are made with: a random one of this appliance's own, or the site's, which a fleet shares.
 
 Two files, so that a way back from the one to the other finds the keys that devices had: the own one is made once and stays.
-Nothing of it is ever in an argument list.
 """
 
+from appliance import secret_file
 from appliance.features.base import System, Tree
 from appliance.features.tls import FOLDER
 
@@ -11,7 +11,6 @@ OWN = f"{FOLDER}/gateway/fleet.key"
 SITES = f"{FOLDER}/gateway/fleet.site.key"
 GROUP = "sentry-gateway"
 UNIT = "sentry-gateway.service"
-MODE = "640"
 HEX_DIGITS = 64  # of 32 random bytes
 CHARACTERS = 4_096  # more is another file
 
@@ -31,29 +30,13 @@ def ensure(tree: Tree, system: System) -> bool:
     own = (system.read(OWN) or "").strip()
     if len(own) != HEX_DIGITS:
         own = system.run(["openssl", "rand", "-hex", str(HEX_DIGITS // 2)]).strip()
-    if _put(OWN, own, system):
+    if secret_file.put(OWN, own, GROUP, system):
         changed.add(OWN)
     given = tree["gateway"].get("fleet_secret")
-    if given and _put(SITES, system.secret(given), system):
+    if given and secret_file.put(SITES, system.secret(given), GROUP, system):
         changed.add(SITES)
-    if not given and system.read(SITES) is not None:
-        system.run(["rm", "-f", "--", SITES])
+    if not given and secret_file.remove(SITES, system):
         changed.add(SITES)
     if path(tree) in changed:
         system.run(["systemctl", "try-reload-or-restart", "--", UNIT])
     return bool(changed)
-
-
-def _put(place: str, secret: str, system: System) -> bool:
-    """Have `secret` lie there, for root and the gateway's group alone; whether that took anything."""
-    if system.read(place) == secret and _shown(place, system) == f"{MODE} root:{GROUP}":
-        return False
-    new = f"{place}.new"
-    # `install` makes the file 0600, and gives it away when it is complete.
-    system.run(["install", "-o", "root", "-g", GROUP, "-m", f"0{MODE}", "--", "/dev/stdin", new], stdin=secret)
-    system.run(["mv", "-f", "-T", "--", new, place])
-    return True
-
-
-def _shown(place: str, system: System) -> str:
-    return system.run(["stat", "-c", "%a %U:%G", "--", place]).strip()

@@ -312,15 +312,49 @@ class Gateway(_Tree, frozen=True, kw_only=True):
         return self.workers or len(os.sched_getaffinity(0))
 
 
+class _Adapter(_Tree, frozen=True, kw_only=True, tag_field="vendor"):
+    """What all UEMs have in common that are asked by their own API (`sentry_runtime.uem.adapters`)."""
+
+    block_unregistered: bool = True
+    """Whether a device that the UEM does not know is blocked."""
+    contact_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 0
+    """A device that the UEM has not heard of for longer is blocked; 0: it may be any time."""
+
+
+class Epmm(_Adapter, frozen=True, kw_only=True, tag="epmm"):
+    """Ivanti EPMM (MobileIron Core), asked with Basic authentication; the password lies in a file."""
+
+    account: str
+    password: str
+    device_space: Annotated[int, msgspec.Meta(ge=0)] = 1
+    principal: Literal["user_name", "domain_user", "mailbox"] = "user_name"
+    """Which of its fields is how a device's user logs on to the mail server."""
+
+
+class Intune(_Adapter, frozen=True, kw_only=True, tag="intune"):
+    """Microsoft Intune by Microsoft Graph, with a token of the tenant (OAuth 2.0 client credentials); the client's secret lies
+    in a file."""
+
+    login_url: str
+    tenant: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")]
+    client: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")]
+    secret: str
+    principal: Literal["user_principal_name", "email_address"] = "user_principal_name"
+    block_unencrypted: bool = False
+    """Whether a device is blocked that says it is not encrypted, though Intune calls it compliant."""
+
+
 class UemLink(_Tree, frozen=True, kw_only=True):
     """Where the UEM answers (`url`) and the port on which it may push to us; without `push_tls`, and in mode `cloud`, none.
 
     `push_networks`: from where it may push; in mode `core` there must be some, in mode `embedded` it is on loopback.
+    A UEM that does not speak our protocol has an `adapter`, and the mode of its name; it pushes nothing.
     """
 
-    mode: Literal["embedded", "core", "cloud"]
+    mode: Literal["embedded", "core", "cloud", "epmm", "intune"]
     url: str
     tls: ClientTls
+    adapter: Epmm | Intune | None = None
     push_addresses: tuple[str, ...] = ("127.0.0.1",)
     push_port: int = 9090
     push_tls: ServerTls | None = None
@@ -329,8 +363,13 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     resync_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.mode == "cloud" and self.push_tls is not None:
-            raise ValueError("`push_tls` in mode cloud: nobody pushes there, and the port stays closed")
+        named = None if self.adapter is None else self.adapter.__struct_config__.tag
+        if named != (self.mode if self.mode in ("epmm", "intune") else None):
+            raise ValueError(
+                f"mode {self.mode} with the adapter {named}: modes epmm and intune have that of their name"
+            )
+        if self.mode in ("cloud", "epmm", "intune") and self.push_tls is not None:
+            raise ValueError(f"`push_tls` in mode {self.mode}: nobody pushes there, and the port stays closed")
         if self.mode == "core" and self.push_tls is not None and not self.push_networks:
             raise ValueError("`push_networks` is empty: in mode core the addresses of the UEM are named")
         for network in self.push_networks:

@@ -205,6 +205,9 @@ class Actions:
         self._tell_uem(control.AssignPolicy(device_id=device, principal=who, policy=verb.policy, by=held.user))
 
     def _tell_uem(self, request: control.Request, answer: Any = Any) -> Any:
+        mode = self.candidates.running().get("uem", {}).get("mode", "embedded")
+        if mode != "embedded":  # else the UEM in the box would take the word, and nobody would hear of it
+            raise refused("invalid", f"found the UEM mode {mode}; allowed: embedded. Devices are managed at that UEM")
         try:
             return self._call(self._paths.uem_admin, request, answer)
         except control.ControlError as error:

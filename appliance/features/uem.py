@@ -1,5 +1,5 @@
-"""The UEM: where device registrations and decisions come from: the one in the box (`embedded`), or one on another machine that
-speaks the same protocol both ways (`core`).
+"""The UEM: where device registrations and decisions come from: the one in the box (`embedded`), one on another machine that
+speaks the same protocol both ways (`core`), or one of another vendor that is asked by its own API (`vendors` has these).
 
 `gateway` renders what is set here into the data plane's one settings file.
 """
@@ -7,8 +7,9 @@ speaks the same protocol both ways (`core`).
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
-from appliance.features import dns, interfaces, policy, security, values
-from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
+from appliance import uem_secret
+from appliance.features import dns, interfaces, policy, security, values, vendors
+from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
 from sentry_runtime.settings import Agent, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
 
@@ -44,6 +45,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
         if default is not None and default not in there:
             group = "policies" if there is policies else "security_policies"
             yield Problem(f"uem.{setting}", repr(default), ", ".join(sorted(there)) or f"a name of uem.{group}")
+    yield from vendors.verify(tree)
 
 
 def _verify_mode(tree: Tree) -> Iterator[Problem]:
@@ -70,8 +72,12 @@ def is_core(tree: Tree) -> bool:
 
 
 def agent(tree: Tree) -> Agent:
-    """The agent's part of the settings: the link to the UEM by mutual TLS, on loopback like anywhere else."""
+    """The agent's part of the settings: the link to the UEM by mutual TLS, on loopback like anywhere else, or to the vendor's."""
     uem, core = tree["uem"], is_core(tree)
+    size, persist = uem["device_cache_size"], uem["persist_seconds"]
+    if uem["mode"] in vendors.MODES:
+        vendor = vendors.link(tree)
+        return Agent(uem=vendor, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
     trust = AUTHORITIES if core else AUTHORITY
     link = UemLink(
         mode=uem["mode"],
@@ -84,12 +90,13 @@ def agent(tree: Tree) -> Agent:
         timeout_seconds=uem["timeout_seconds"],
         resync_seconds=uem["resync_seconds"],
     )
-    size, persist = uem["device_cache_size"], uem["persist_seconds"]
     return Agent(uem=link, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
 
 
 def render(tree: Tree) -> Mapping[str, File]:
     """Whose certificates a UEM on another machine has; or that the one in the box is wanted, without which it does not start."""
+    if tree["uem"]["mode"] in vendors.MODES:
+        return vendors.render(tree)
     if is_core(tree):
         return {AUTHORITIES: File(tree["uem"]["authorities"])}
     return {EMBEDDED: File("The UEM in the box runs while this file is here.\n")}
@@ -97,6 +104,8 @@ def render(tree: Tree) -> Mapping[str, File]:
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
     """The agent's way to the UEM and the UEM's to the agent, where it is on another machine; else the port stays closed."""
+    if tree["uem"]["mode"] in vendors.MODES:
+        return vendors.flows(tree)
     if not is_core(tree):
         return ()
     uem = tree["uem"]
@@ -127,7 +136,7 @@ def _is_url(text: str) -> bool:
 
 def server(tree: Tree) -> UemServer | None:
     """The embedded UEM's part of the settings, where there is one."""
-    if is_core(tree):
+    if tree["uem"]["mode"] != "embedded":
         return None
     return UemServer(
         address=ADDRESS,
@@ -148,22 +157,29 @@ def server(tree: Tree) -> UemServer | None:
     )
 
 
+def reconcile(tree: Tree, system: System) -> bool:
+    """The secret of the vendor's account is there before the agent looks for it."""
+    return uem_secret.ensure(tree, system)
+
+
 FEATURE = Feature(
     name="uem",
     label="UEM",
     default={},
     verify=verify,
+    reconcile=reconcile,
     schema=values.group(
         "UEM",
         "Who knows the devices and decides on them.",
         mode=values.described(
             {
                 "type": "string",
-                "allowed": ["embedded", "core"],
+                "allowed": ["embedded", "core", *vendors.MODES],
             },
             "Mode",
             "embedded: the UEM in the box, on loopback; administrators reach it through the command line. core: one on another "
-            "machine, which this gateway asks and which pushes its changes to port 9090.",
+            "machine, which this gateway asks and which pushes its changes to port 9090. epmm, intune: one of another vendor,"
+            " see docs/uem-adapters.md.",
             default="embedded",
         ),
         url=values.described(
@@ -258,6 +274,7 @@ FEATURE = Feature(
         resync_seconds=values.number(
             "Resync (seconds)", "How often what is known is held against the UEM.", low=10, high=3_600, default=60
         ),
+        **vendors.GROUPS,
         device_cache_size=values.number(
             "Device cache size",
             "Up to so many devices unknown ones are taken into the list, and app tunnels are kept. What the UEM says of further"
@@ -279,6 +296,6 @@ FEATURE = Feature(
     flows=flows,
     units=(
         Unit("sentry-uem.service", "restart", (EMBEDDED,)),
-        Unit("sentry-agent.service", "restart", (AUTHORITIES,)),
+        Unit("sentry-agent.service", "restart", (AUTHORITIES, vendors.TRUST)),
     ),
 )

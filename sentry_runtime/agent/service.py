@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentry_runtime import control
+from sentry_runtime.agent import origin
 from sentry_runtime.agent.circuit import Circuit
 from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
@@ -29,6 +30,8 @@ from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem.adapters import build
+from sentry_runtime.uem.adapters.link import AdapterLink
 from sentry_runtime.uem.link import UemLink
 from sentry_runtime.uem.trail import Audit
 
@@ -59,6 +62,7 @@ class Parts:
     reconciler: Reconciler
     persister: Persister
     revocation: Revocation | None = None
+    adapter: AdapterLink | None = None
 
 
 class Desk:
@@ -173,6 +177,7 @@ class Desk:
             "wipe_reports": parts.wipes.sent,
             "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
+            **({} if parts.adapter is None else parts.adapter.facts()),
         }
 
     async def _persist(self) -> control.Persisted:
@@ -233,16 +238,18 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
 @contextlib.asynccontextmanager
 async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
     uem = settings.agent.uem
-    client = client_context(uem.tls)
     server = None if uem.push_tls is None else server_context(uem.push_tls)
     store = Writer(settings.paths.devices)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
+        origin.settle(store, Path(settings.paths.devices), uem, audit)
         followers = Followers()
         size = settings.agent.device_cache_size
         devices = DeviceList(store, followers.announce, cache=size)
         stack.push_async_callback(devices.close)
-        link = await stack.enter_async_context(UemLink(uem.url, client, uem.timeout_seconds))
+        adapter = None if uem.adapter is None else build.link(uem, devices, settings.principals.names())
+        link = adapter or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
+        await stack.enter_async_context(link)
         circuit = Circuit(time.monotonic)
         bounds = Bounds(entries=size)
         mode = settings.agent.fail_mode
@@ -271,7 +278,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
-        yield Parts(*told, reconciler, persister, revocation)
+        yield Parts(*told, reconciler, persister, revocation, adapter)
 
 
 async def _revocation(

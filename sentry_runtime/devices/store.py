@@ -336,6 +336,16 @@ class Writer:
         with self._begin() as txn:
             return _of_device(txn, device_id)
 
+    def begin_anew(self, records: Iterable[Record]) -> None:
+        """These entries and nothing else, not even a cursor, in one transaction. Raises `StoreError`."""
+        try:
+            with self._env.begin(write=True) as txn:
+                txn.drop(self._env.open_db(txn=txn), delete=False)
+                for record in records:
+                    txn.put(encode_key(record.key), _encode(record))
+        except lmdb.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
     def persist(self) -> int:
         """Have the disk confirm what was written, which each write has done already; how many bytes the list has on it.
 

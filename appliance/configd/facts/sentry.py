@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from appliance.apply import stamp
+from appliance.config.secrets import masked
 from appliance.configd import wipes
 from appliance.configd.api import Facts, Table
 from appliance.configd.errors import refused
@@ -149,9 +150,9 @@ def redirects(context: Context, _argument: str) -> Table:
 def uem(context: Context, _argument: str) -> Facts:
     """The configured UEM, and what the agent says of the link."""
     held = context.setting("uem", default={})
-    settings = {
-        name: value for name, value in held.items() if name not in ("policies", "authorities")
-    }  # topics of their own, and PEM
+    settings = masked(
+        {name: value for name, value in held.items() if name not in ("policies", "authorities")}
+    )  # topics of their own, and PEM
     return Facts(title="uem", facts=(*_pairs(settings), *_status(context, context.paths.agent_socket)))
 
 

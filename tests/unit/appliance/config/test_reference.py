@@ -30,5 +30,7 @@ def test_secrets_are_marked() -> None:
     assert [line.split("`")[1] for line in lines] == [
         "users.accounts.NAME.password_hash",
         "cli.enable_secret_hash",
+        "uem.epmm.password",
+        "uem.intune.client_secret",
         "gateway.fleet_secret",
     ]

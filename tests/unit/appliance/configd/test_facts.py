@@ -569,6 +569,20 @@ def test_the_audit_trail_is_bounded(box: Box, context: Context) -> None:
     assert box.ran[-1] == ["tail", "-n", "200", "--", "/var/log/sentry/audit.log"]
 
 
+def test_a_vendors_uem_is_shown_without_its_secret(context: Context) -> None:
+    assert context.running is not None
+    held = {"mode": "epmm", "epmm": {"account": "sentry-api", "password": f"secret:{'0' * 64}"}, "policies": {}}
+    running = msgspec.structs.replace(context.running, tree={**context.running.tree, "uem": held})
+
+    def say(*_: object) -> dict[str, object]:
+        return {"link": "up", "uem": "Ivanti EPMM", "uem_devices": 7, "uem_left_out": "1 with no user"}
+
+    shown = pairs(facts.show("uem", "", replace(context, running=running, call=say)))
+    assert shown["uem"] == "Ivanti EPMM"
+    assert (shown["uem_devices"], shown["uem_left_out"], shown["epmm.account"]) == ("7", "1 with no user", "sentry-api")
+    assert shown["epmm.password"] == "********"
+
+
 def test_what_the_stig_asks_of_the_uem(context: Context) -> None:
     uem = Feature(name="uem", label="U", schema={"type": "dict"}, default={"mode": "embedded"})
     assert context.running is not None

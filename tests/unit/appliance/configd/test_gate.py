@@ -734,6 +734,17 @@ def test_what_the_uem_says_against_a_device_action_is_the_refusal(
     assert "found 'b c'" in said.message
 
 
+def test_a_device_of_another_vendors_uem_is_managed_there(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer, handle = privileged(daemon, OLGA)
+    tree = {**daemon.actions.candidates.running(), "uem": {"mode": "epmm"}}
+    monkeypatch.setattr(daemon.actions.candidates, "running", lambda: tree)
+    for action in ("allow", "wipe", "cancel-wipe"):
+        asked = api.DeviceAction(session=handle, action=action, device_id="A", principal="bob")
+        said = refusal(daemon.say, peer, asked)
+        assert (said.kind, "found the UEM mode epmm" in said.message) == ("invalid", True)
+    assert daemon.asked == []
+
+
 @pytest.mark.parametrize(
     ("device", "principal", "note"), [("../x", "bob", ""), ("A", "", ""), ("A", "b\tc", ""), ("A", "bob", "a\nb")]
 )

@@ -12,7 +12,7 @@ from appliance.features import FEATURES, hostname
 from appliance.features.base import Check, Tree
 from appliance.render import render_all
 
-from .conftest import SITES
+from .conftest import MATERIAL, SITES
 from .test_uem_core import core
 
 LabWith = Callable[[Callable[[dict[str, Any]], None]], Tree]
@@ -41,7 +41,10 @@ def test_every_setting_has_a_label_and_help() -> None:
 
 def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str, Tree], lab_with: LabWith) -> None:
     """A path that is misspelt would mean a check that never runs or a daemon that is never told."""
-    everything = {path for tree in (*trees.values(), lab_with(core())) for path in render_all(tree, FEATURES)}
+    authority = (MATERIAL / "authority.pem").read_text()
+    epmm = {"host": "192.0.2.7", "account": "a", "password": "b", "ca_certificates": authority}
+    vendor = lab_with(lambda tree: tree["uem"].update(mode="epmm", epmm=epmm))
+    everything = {path for tree in (*trees.values(), lab_with(core()), vendor) for path in render_all(tree, FEATURES)}
     units = [(feature.name, unit) for feature in FEATURES for unit in feature.units]
     assert len(units) >= 8
     for name, unit in units:
