@@ -9,7 +9,7 @@ import pytest
 
 from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener
-from tests.agent.stage import Pki, Stage
+from tests.agent.stage import UEM_SECONDS, Pki, Stage
 from tests.gateway.stand import Backend
 from tests.ports import free_port
 
@@ -37,7 +37,9 @@ def make_stage(tmp_path: Path, pki: Pki) -> Iterator[MakeStage]:
     stages: list[Stage] = []
 
     def make(
-        fail_mode: Literal["allow", "block"] = "block", resync_seconds: float = 60.0, timeout_seconds: float = 8.0
+        fail_mode: Literal["allow", "block"] = "block",
+        resync_seconds: float = 60.0,
+        timeout_seconds: float = UEM_SECONDS,
     ) -> Stage:
         stages.append(Stage(tmp_path, pki, fail_mode, resync_seconds, timeout_seconds))
         return stages[-1]

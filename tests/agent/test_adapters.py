@@ -20,10 +20,11 @@ from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.adapters import build
 from tests.agent import vendors
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import ROOT, Stage, free_port
+from tests.agent.stage import ROOT, Stage
 from tests.agent.vendors import EpmmServer, GraphServer, passed, rubbish, status
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, post
 from tests.gateway.test_canaries import forms
+from tests.ports import free_port
 
 FOLDER_SYNC_NEEDED = "03 01 6a 00 00 0d 45 47 03 37 00 01 01"  # Ping, Status 7
 RESYNC_SECONDS = 0.2

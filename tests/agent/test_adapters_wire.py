@@ -23,8 +23,9 @@ from sentry_runtime.uem.adapters.token import Tokens
 from sentry_runtime.uem.api import Contact
 from sentry_runtime.uem.link import LinkDownError, LinkRefusedError
 from tests.agent import vendors
-from tests.agent.stage import Pki, free_port
+from tests.agent.stage import Pki
 from tests.agent.vendors import EpmmServer, GraphServer, Vendor, break_off, passed, rubbish, status
+from tests.ports import free_port
 
 CONTACT = Contact(device_id="PHONE1", principal="anna@lab.test", device_type="iPhone", seen=5)
 ANNA = DeviceKey("PHONE1", "anna@lab.test")

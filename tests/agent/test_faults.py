@@ -23,10 +23,11 @@ from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.link import UemLink
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage, free_port
+from tests.agent.stage import Stage
 from tests.agent.test_outages import set_state
 from tests.agent.test_three_processes import device, status_of
 from tests.gateway.stand import PHONE, Backend, post
+from tests.ports import free_port
 from tests.unit.agent.ears import Ears
 
 OTHER = DeviceKey("BLOCKEDONE", "anna@lab.test")

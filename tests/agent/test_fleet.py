@@ -15,10 +15,11 @@ from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener, SentryPeer, Settings
 from sentry_runtime.uem.api import Decision
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Pki, Stage, free_port
+from tests.agent.stage import Pki, Stage
 from tests.agent.test_start import ends
 from tests.agent.test_three_processes import device, say
 from tests.gateway.stand import PHONE, Backend, post
+from tests.ports import free_port
 from tests.postgres import Postgres, running
 
 TABLET = DeviceKey("TABLET", PHONE.principal)

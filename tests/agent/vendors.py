@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-from tests.agent.stage import free_port
+from tests.ports import free_port
 
 ACCOUNT, PASSWORD = "sentry-api", "canary-epmm-4c1d"
 TENANT, CLIENT, SECRET = "lab.test", "0d1c6f2e-5a5e-4a9f-8d7e-3b0f5a1c2d3e", "canary-graph-9e7a"

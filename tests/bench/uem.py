@@ -32,10 +32,11 @@ from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
-from tests.agent.stage import Pki, Stage, free_port
+from tests.agent.stage import Pki, Stage
 from tests.agent.test_ports import call
 from tests.bench import machine
 from tests.gateway.stand import Backend, Device, Turn, post
+from tests.ports import free_port
 
 DEVICES = 100_000
 NEW, TOGETHER = 1_000, 5
