@@ -30,8 +30,17 @@ LAST = ("e2e/test_faults.py", "stig/test_seen_red.py")
 MEASURED = "measured"
 
 
-# With several workers what takes longest begins first: the appliance, the mail servers' guests, then room by room backwards.
-GUESTS = ("gateway/test_sogo.py", "gateway/test_horde.py")
+# With several workers what takes longest begins first, so that nobody waits for it at the end: the appliance, these (the mail
+# servers' guests are the first of them), then room by room backwards.
+LONG = (
+    "gateway/test_horde.py",
+    "gateway/test_sogo.py",
+    "unit/uem_server/test_causes.py",
+    "unit/uem_server/test_registry.py",
+    "unit/appliance/cli/test_commands.py",
+    "unit/appliance/cli/test_dialogues.py",
+    "unit/gateway/test_fuzz_targets.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,10 +71,10 @@ def _rank(item: pytest.Item) -> tuple[int, bool, int]:
     return breaking, _needs_lab(item), _room(place)
 
 
-def _rank_side_by_side(item: pytest.Item) -> tuple[bool, int, bool, int]:
-    place = item.path.relative_to(REPO / "tests")
+def _rank_side_by_side(item: pytest.Item) -> tuple[bool, int, int, int]:
+    place = str(item.path.relative_to(REPO / "tests"))
     breaking, needs_lab, room = _rank(item)
-    return not needs_lab, breaking, str(place) not in GUESTS, room if needs_lab else -room
+    return not needs_lab, breaking, LONG.index(place) if place in LONG else len(LONG), room if needs_lab else -room
 
 
 def _room(place: Path) -> int:

@@ -166,19 +166,20 @@ def test_a_description_with_a_missing_key_file_is_refused(tmp_path: Path) -> Non
         described(path)
 
 
-def test_a_log_in_that_fails_is_tried_once(tmp_path: Path) -> None:
+def test_a_log_in_that_fails_is_tried_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """sshd locks out the address of whoever keeps failing; what cannot be reached is an error for every look."""
     hellos: list[bytes] = []
+    folder = tmp_path_factory.mktemp("ssh")  # a short name, as `SshMachine` wants it
 
     def hang_up(connection: socket.socket) -> None:
         hellos.append(connection.recv(64))
 
-    (tmp_path / "key").write_text("no key", encoding="utf-8")
-    (tmp_path / "known_hosts").write_text("", encoding="utf-8")
-    login = Login("someone", tmp_path / "key")
+    (folder / "key").write_text("no key", encoding="utf-8")
+    (folder / "known_hosts").write_text("", encoding="utf-8")
+    login = Login("someone", folder / "key")
     with serving(hang_up) as port:
-        target = Target("box", "127.0.0.1", login, login, tmp_path / "known_hosts", ssh_port=port)
-        machine = SshMachine(target, tmp_path)
+        target = Target("box", "127.0.0.1", login, login, folder / "known_hosts", ssh_port=port)
+        machine = SshMachine(target, folder)
         for _ in range(2):
             with pytest.raises(FactError, match="SSH as collector failed"):
                 machine.look(["true"])
