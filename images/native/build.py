@@ -80,6 +80,8 @@ def compiled(repo: Path, layout: Layout) -> dict[str, bytes]:
         layout.native.mkdir(parents=True, exist_ok=True)
         with _alone(layout.native):
             if not final.is_dir():
+                for leftover in layout.native.glob("making-*"):  # of one that was killed
+                    shutil.rmtree(leftover)
                 say(f"    mypyc compiles {len(given.modules)} modules, and reads {len(given.sources)}")
                 root = ensure_root(layout)
                 with tempfile.TemporaryDirectory(prefix="making-", dir=layout.native) as scratch:

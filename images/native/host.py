@@ -29,7 +29,7 @@ def compiled_here(repo: Path, layout: Layout) -> Path:
         final.touch()
         return final
     layout.native.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="making-", dir=layout.native) as scratch:
+    with tempfile.TemporaryDirectory(prefix="here-", dir=layout.native) as scratch:
         folder = Path(scratch) / "made"
         for name, content in room.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
