@@ -46,9 +46,7 @@ def make_stage(tmp_path: Path, pki: Pki) -> Iterator[MakeStage]:
 
     yield make
     for stage in stages:
-        for process in stage.running:
-            if process.popen.poll() is None:
-                process.kill()
+        stage.end()
 
 
 @pytest.fixture

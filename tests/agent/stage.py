@@ -162,6 +162,12 @@ class Stage:
             paths=self.paths,
         )
 
+    def end(self) -> None:
+        """kill -9 of whatever still runs."""
+        for process in self.running:
+            if process.popen.poll() is None:
+                process.kill()
+
     def write(self, settings: Settings) -> Path:
         """The settings as a file."""
         path = self.folder / "runtime.json"

@@ -121,6 +121,7 @@ async def site(request: pytest.FixtureRequest, make_stage: MakeStage, backend: B
         ),
     )
     yield Site(stage, server)
+    await asyncio.to_thread(stage.end)  # or the server would end in the middle of their handshakes
     await server.stop()
 
 

@@ -177,7 +177,9 @@ def test_what_a_device_says_is_shown_by_agent_and_uem(stage: Stage, capsys: pyte
     stage.uem()
     stage.agent()
     assert details(stage, ANNA).information == SAYS
-    assert stage.status()["untold"] == 0
+    stage.wait(
+        lambda: stage.status()["untold"] == 0
+    )  # the agent may have been killed before it had heard that the UEM has it
     assert admin.main(["--socket", stage.paths.uem_admin, "show", "c1"]) == 0
     assert admin.main(["--socket", stage.paths.uem_admin, "policies"]) == 0
     shown = capsys.readouterr().out.splitlines()
