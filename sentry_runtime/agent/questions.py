@@ -70,7 +70,7 @@ class Counters:
     asked: int = 0
     questions: int = 0
     refused: int = 0
-    fail_mode: int = 0
+    by_fail_mode: int = 0
 
 
 class Questions:
@@ -209,7 +209,7 @@ class Questions:
         return record
 
     async def _by_fail_mode(self, ask: Ask) -> Record:
-        self.counters.fail_mode += 1
+        self.counters.by_fail_mode += 1
         now = int(self._clock())
         if self._fail_mode == "allow" and len(self._admitted) < self._bounds.provisional:
             self._admitted[ask.key] = ask

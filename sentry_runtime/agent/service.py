@@ -173,7 +173,7 @@ class Desk:
             "questions": parts.questions.counters.questions,
             "questions_open": parts.questions.open,
             "refused": parts.questions.counters.refused,
-            "fail_mode": parts.questions.counters.fail_mode,
+            "by_fail_mode": parts.questions.counters.by_fail_mode,
             "wipe_reports": parts.wipes.sent,
             "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,

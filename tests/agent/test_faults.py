@@ -171,7 +171,7 @@ async def test_with_a_uem_that_does_not_answer_no_device_waits_longer_than_the_d
     assert set(await asyncio.gather(*(status_of(stage, one) for one in strangers))) == {503}
     assert await status_of(stage, post(version="12.1")) == 200
     status = await asyncio.to_thread(stage.status)
-    assert (status["fail_mode"], status["devices"]) == (0, 1)
+    assert (status["by_fail_mode"], status["devices"]) == (0, 1)
     uem.popen.send_signal(signal.SIGCONT)
     async with asyncio.timeout(30):
         while await status_of(stage, strangers[0]) != 403:

@@ -94,7 +94,7 @@ def test_a_stopped_uem_whose_accept_queue_is_full_admits_nobody(make_stage: Make
             asked = [pool.submit(stage.ask, key) for key in keys]
             refusals = [str(one.exception()) for one in asked]
         assert all(words.startswith("unavailable: ") for words in refusals), refusals
-        assert (stage.listed(), stage.status()["fail_mode"]) == ([], 0)
+        assert (stage.listed(), stage.status()["by_fail_mode"]) == ([], 0)
         assert stage.status()["link"] != "down"
     uem.popen.send_signal(signal.SIGCONT)
 

@@ -147,13 +147,19 @@ def redirects(context: Context, _argument: str) -> Table:
     return Table(title=f"redirects{more}", columns=REDIRECT_COLUMNS, rows=rows)
 
 
+_OF_THE_LINK = ("link", "uem", "digests", "repaired", "cursor", "status")
+"""What of the agent's own status is about its UEM, by the first word of the name; the rest is `show agent`'s."""
+
+
 def uem(context: Context, _argument: str) -> Facts:
     """The configured UEM, and what the agent says of the link."""
     held = context.setting("uem", default={})
     settings = masked(
-        {name: value for name, value in held.items() if name not in ("policies", "authorities")}
+        {name: value for name, value in held.items() if name not in ("policies", "security_policies", "authorities")}
     )  # topics of their own, and PEM
-    return Facts(title="uem", facts=(*_pairs(settings), *_status(context, context.paths.agent_socket)))
+    said = _status(context, context.paths.agent_socket)
+    link = tuple((name, value) for name, value in said if name.partition("_")[0] in _OF_THE_LINK)
+    return Facts(title="uem", facts=(*_pairs(settings), *link))
 
 
 def devices(context: Context, _argument: str) -> Table:

@@ -575,10 +575,11 @@ def test_a_vendors_uem_is_shown_without_its_secret(context: Context) -> None:
     running = msgspec.structs.replace(context.running, tree={**context.running.tree, "uem": held})
 
     def say(*_: object) -> dict[str, object]:
-        return {"link": "up", "uem": "Ivanti EPMM", "uem_devices": 7, "uem_left_out": "1 with no user"}
+        return {"link": "up", "uem": "Ivanti EPMM", "followers": 2, "uem_devices": 7, "uem_left_out": "1 with no user"}
 
     shown = pairs(facts.show("uem", "", replace(context, running=running, call=say)))
     assert shown["uem"] == "Ivanti EPMM"
+    assert "followers" not in shown  # that is `show agent`'s
     assert (shown["uem_devices"], shown["uem_left_out"], shown["epmm.account"]) == ("7", "1 with no user", "sentry-api")
     assert shown["epmm.password"] == "********"
 
