@@ -21,7 +21,8 @@ POLICIES = 64
 GRACE_DAYS = 30  # after that the UEM forgets a device that nobody decided about
 DAY_SECONDS = 86_400
 ADDRESSES = 16  # a UEM's nodes; more is a network
-SHORTEST_PREFIX = 24  # a UEM is a machine or a few: a larger network is no answer to the question which
+# A UEM is a machine or a few: a larger network is no answer to the question which. IPv6 has no smaller ones than a link.
+SHORTEST_PREFIX, SHORTEST_PREFIX_6 = 24, 64
 AUTHORITIES = "/var/lib/sentry/tls/trust-uem/authorities.pem"
 EMBEDDED = "/etc/sentry/embedded-uem"
 URL = "https:// with a host and, where it is not 443, a port, such as https://uem.example.com:9443"
@@ -62,8 +63,9 @@ def _verify_mode(tree: Tree) -> Iterator[Problem]:
     if core and not interfaces.in_zone(tree, uem["zone"]):
         yield Problem("uem.zone", f"{uem['zone']}, which no interface carries", "a zone of the interfaces")
     for place, network in enumerate(uem["addresses"]):
-        if "/" in network and int(network.partition("/")[2]) < SHORTEST_PREFIX:
-            yield Problem(f"uem.addresses.{place}", network, f"addresses, or networks of at least /{SHORTEST_PREFIX}")
+        shortest = SHORTEST_PREFIX_6 if ":" in network else SHORTEST_PREFIX
+        if "/" in network and int(network.partition("/")[2]) < shortest:
+            yield Problem(f"uem.addresses.{place}", network, f"addresses, or networks of at least /{shortest}")
 
 
 def is_core(tree: Tree) -> bool:

@@ -17,17 +17,20 @@ HANDSHAKES = 64  # at one time; a UEM needs one or two
 QUIET_SECONDS = 60.0  # a wrong client that tries on and on has one line a minute, with the number of its tries
 REST_SECONDS = 1.0  # without descriptors or memory
 ADDRESSES = 256  # of which it is remembered when they last had a line
+LINES = 256  # in `QUIET_SECONDS`, of all together: who changes addresses does not fill the audit trail
 
 Protocol = Callable[[], asyncio.Protocol]
 
 
 class Trail:
-    """Audit lines on those who were turned away: one per address and reason, then at most one in `QUIET_SECONDS`."""
+    """Audit lines on those who were turned away: one per address and reason, then at most one in `QUIET_SECONDS`, in which there
+    are `LINES` at most."""
 
     def __init__(self, audit: Audit, clock: Callable[[], float]) -> None:
         self._audit = audit
         self._clock = clock
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._last: dict[tuple[str, str], tuple[float | None, int]] = {}
+        self._begun, self._lines = clock(), 0
         self.refused = 0
         """How many were turned away."""
 
@@ -37,7 +40,10 @@ class Trail:
         now = self._clock()
         since, tries = self._last.pop((address, reason), (None, 0))
         tries += 1
-        if since is None or now - since >= QUIET_SECONDS:
+        if now - self._begun >= QUIET_SECONDS:
+            self._begun, self._lines = now, 0
+        if self._lines < LINES and (since is None or now - since >= QUIET_SECONDS):
+            self._lines += 1
             self._audit("uem_push_refused", count=tries, detail=f"{address}: {reason}")
             since, tries = now, 0
         self._last[address, reason] = (since, tries)

@@ -15,6 +15,8 @@ from sentry_runtime.uem.api import BucketPage, Decision, Digests
 from sentry_runtime.uem.link import LinkBusyError, LinkRefusedError
 from sentry_runtime.uem.trail import Audit
 
+BUCKET_DEVICES = 10_000  # a hundred are what the largest fleet comes to; they are all in memory at one time
+
 
 class Compares(Protocol):
     """The part of the link that this needs."""
@@ -53,6 +55,8 @@ class Reconciler:
         except LinkBusyError:
             self.state = "waits"
             return
+        if theirs.root != digests.root(ours) and not theirs.buckets:
+            raise LinkRefusedError("its digest is not ours, and those of the buckets are missing - at `$.buckets`")
         differing = [number for number, word in enumerate(theirs.buckets) if word != ours[number]]
         repaired, self._wrong = 0, ""
         if differing:
@@ -84,6 +88,8 @@ class Reconciler:
         while True:
             page = await self._link.bucket(number, after)
             known |= {DeviceKey(one.device_id, one.principal): one for one in page.decisions}
+            if len(known) > BUCKET_DEVICES:
+                raise LinkRefusedError(f"bucket {number} has more than {BUCKET_DEVICES} devices - at `$.decisions`")
             if not page.more:
                 return known, page.version
             if page.decisions[-1].version <= after:

@@ -1,4 +1,5 @@
-"""Which devices restrict which: the rows that may be the same phone of the same person under another spelling."""
+"""Which devices restrict which: the rows that may be the same phone of the same person under another spelling. A linked device
+is restricted by what restricts the one that it is linked to, unless an administrator has said another word of it by hand."""
 
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.eas.principal import same_person
 from sentry_runtime.uem_server.rules import Standing
-from sentry_runtime.uem_server.tables import Alias, Device, Spelling
+from sentry_runtime.uem_server.tables import Alias, Device, Link, Spelling
 
 _mine, _theirs = aliased(Spelling), aliased(Spelling)
 _restricted, _restricting = aliased(Device), aliased(Device)
@@ -20,11 +21,16 @@ def own(device: Device) -> Standing:
 
 
 def restrictions(session: Session, devices: Sequence[Device]) -> dict[int, list[Standing]]:
-    """Per number of a device, the words that restrict it. Two queries, however many devices."""
+    """Per number of a device, the words that restrict it. Three queries, however many devices."""
     found: dict[int, list[Standing]] = {}
     numbers = [device.id for device in devices]
-    for restricted, other in _pairs(session, _mine.device.in_(numbers), _restricting.removed.is_(False)):
+    rows = select(Link.device, Link.to).join(Device, Device.id == Link.device).where(Device.manual.is_(False))
+    targets = dict(session.execute(rows.where(Link.device.in_(numbers))).tuples().all())
+    both = {*numbers, *targets.values()}
+    for restricted, other in _pairs(session, _mine.device.in_(both), _restricting.removed.is_(False)):
         found.setdefault(restricted.id, []).append(own(other))
+    for number, target in targets.items():
+        found[number] = [*found.get(number, ()), *found.get(target, ())]
     return found
 
 
@@ -32,7 +38,10 @@ def restricted_by(session: Session, devices: Sequence[Device]) -> list[Device]:
     """The devices whose word depends on these', in the order of their numbers; these may just have been removed."""
     numbers = [device.id for device in devices]
     pairs = _pairs(session, _theirs.device.in_(numbers), _restricted.removed.is_(False))
-    return sorted({restricted for restricted, _ in pairs}, key=lambda restricted: restricted.id)
+    found = {restricted for restricted, _ in pairs}
+    followers = select(Device).join(Link, Link.device == Device.id).where(Device.removed.is_(False))
+    found |= set(session.scalars(followers.where(Link.to.in_([restricted.id for restricted in found]))))
+    return sorted(found - set(devices), key=lambda restricted: restricted.id)
 
 
 def _pairs(session: Session, *chosen: ColumnElement[bool]) -> list[tuple[Device, Device]]:

@@ -89,5 +89,5 @@ class Pusher:
                 return "" if response.status == 204 else f"{self._url}: answered {response.status}"
         except TimeoutError:
             return f"{self._url}: no answer within {SECONDS:g} s"
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, UnicodeError) as error:  # the latter of a name that DNS cannot have (`a..b`)
             return f"{self._url}: {error}"

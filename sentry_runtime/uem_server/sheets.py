@@ -2,7 +2,7 @@
 
 A sheet is read whole or not at all: the first thing that is wrong is named by line and column. A spreadsheet takes a cell
 that begins with one of `FORMULA` for a formula and runs it; so such cells get an apostrophe before them, and lose it again
-when they are read.
+when they are read. So does what stands behind a semicolon: where people write 1,5 for a fraction, a cell ends there.
 """
 
 import csv
@@ -34,6 +34,8 @@ CELL_CHARS = 4_096  # a cell with the most labels is shorter
 FORMULA = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - spreadsheets of some languages take the wide ones too
 SEPARATOR = ";"
 
+_GUARDED = re.compile(f"(^|{SEPARATOR})(?=['{re.escape(FORMULA)}])")
+_UNGUARDED = re.compile(f"(^|{SEPARATOR})'(?=['{re.escape(FORMULA)}])")
 _PLACE = re.compile(r"(?P<what>.*) - at `\$\.(?P<column>[a-z_]+)[^`]*`", re.DOTALL)
 _YES = {"yes": True, "no": False}
 
@@ -97,12 +99,12 @@ class Sheet(Generic[Entry]):
 
 def guarded(cell: str) -> str:
     """The cell as no spreadsheet takes it for a formula."""
-    return f"'{cell}" if cell.startswith((*FORMULA, "'")) else cell
+    return _GUARDED.sub(r"\1'", cell)
 
 
 def unguarded(cell: str) -> str:
     """The cell before it was `guarded`; one that a person wrote stays as it is."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*FORMULA, "'")) else cell
+    return _UNGUARDED.sub(r"\1", cell)
 
 
 def head(sheet: Sheet[Any]) -> str:

@@ -240,6 +240,9 @@ async def test_nobody_is_followed_to_another_place(both: tuple[Vendor, Source], 
         "https://evil.test/v1.0/x",
         "https://a:b@127.0.0.1:{port}/v1.0/x",
         "//evil.test/x",
+        "https://:password@127.0.0.1:{port}/v1.0/deviceManagement/managedDevices?a=1",
+        "https://127.0.0.1:{port}/v1.0/deviceManagement/managedDevices?a=1 HTTP/1.1",
+        "https://127.0.0.1:{port}/v1.0/deviceManagement/managedDevices?a=\0",
         "x",
         "",
     ],
@@ -421,7 +424,7 @@ async def test_a_first_contact_asks_graph_for_its_users_devices_alone(
     assert len(graph.requests) == before
 
 
-async def test_a_filter_that_graph_passes_over_is_seen(graph: GraphServer, intune_source: Intune) -> None:
+async def test_a_filter_that_graph_passes_over_is_seen(graph: GraphServer, intune_source: Intune, time: Time) -> None:
     """What comes is looked at, whoever it is of; and a list without end is not read for one device."""
     graph.filters = False
     graph.put("phone2", "bert@lab.test")
@@ -429,8 +432,27 @@ async def test_a_filter_that_graph_passes_over_is_seen(graph: GraphServer, intun
     graph.page_rows = 1
     for number in range(5):
         graph.put(f"more{number}", f"user{number}@lab.test")
+    time.now += intune.FRESH_SECONDS
     with pytest.raises(LinkRefusedError, match="more than 3 pages"):
         await intune_source.find(CONTACT)
+
+
+async def test_first_contacts_of_one_user_are_one_question_to_graph(
+    graph: GraphServer, intune_source: Intune, time: Time
+) -> None:
+    """Who has one password and invents devices does not get a tenant throttled, and all others with it."""
+    for number in range(20):
+        await intune_source.find(msgspec.structs.replace(CONTACT, device_id=f"INVENTED{number}"))
+    asked = len(graph.requests)
+    assert ANNA in (await intune_source.find(CONTACT)).entries
+    assert (await intune_source.find(msgspec.structs.replace(CONTACT, principal="bert@lab.test"))).entries == {}
+    assert (asked, len(graph.requests)) == (2, 3)  # the token is the first
+    time.now += intune.FRESH_SECONDS
+    graph.put("phone2", "anna@lab.test")
+    assert len((await intune_source.find(CONTACT)).entries) == 2
+    await intune_source.everything()
+    graph.put("phone3", "anna@lab.test")
+    assert len((await intune_source.find(CONTACT)).entries) == 3
 
 
 async def test_first_contacts_of_many_devices_are_one_list_of_epmm(

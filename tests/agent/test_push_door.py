@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sentry_runtime import control
-from sentry_runtime.agent.push_door import ADDRESSES, QUIET_SECONDS, Trail
+from sentry_runtime.agent.push_door import ADDRESSES, LINES, QUIET_SECONDS, Trail
 from sentry_runtime.settings import SettingsError, UemLink, parse
 from tests.agent.stage import ME, START_SECONDS, Stage
 from tests.agent.test_ports import GOOD, call, push
@@ -139,3 +139,17 @@ def test_a_wrong_client_that_tries_on_and_on_has_one_line_a_minute() -> None:
         trail.refuse(f"2001:db8::{number:x}", "no TLS")
     assert len(trail._last) == ADDRESSES
     assert trail.refused == 7 + 2 * ADDRESSES
+
+
+def test_who_changes_addresses_does_not_fill_the_trail() -> None:
+    """Also beyond those that are remembered; what had no line counts in the next one of its address."""
+    ears, now = Ears(), [0.0]
+    trail = Trail(ears.audit, lambda: now[0])
+    for number in range(4 * LINES):
+        trail.refuse(f"2001:db8::{number:x}", "no TLS")
+    trail.refuse("2001:db8::ffff", "no TLS")
+    assert (len(ears.audited), trail.refused) == (LINES, 4 * LINES + 1)
+    now[0] = QUIET_SECONDS
+    trail.refuse("2001:db8::ffff", "no TLS")
+    assert len(ears.audited) == LINES + 1
+    assert ears.audited[-1][1]["count"] == 2

@@ -8,9 +8,10 @@ from aiohttp import web
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import State
-from sentry_runtime.tls import server_context
+from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.api import Decision, Push
 from sentry_runtime.uem.messages import decode
+from sentry_runtime.uem_server.pusher import Pusher
 from tests.agent.stage import Stage
 
 PATIENCE = 20.0
@@ -75,3 +76,21 @@ async def test_a_push_is_repeated_until_it_is_confirmed_and_then_no_more(stage: 
         assert (await port.next()).decisions[0] == first
     second = await block(stage, "C2")
     assert await port.next() == Push(decisions=(second,))
+
+
+async def test_a_place_that_cannot_be_is_a_place_where_nobody_is(stage: Stage) -> None:
+    """An administrator may have misspelt it; to the other Sentrys nothing happens by that."""
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    def audit(event: str, **more: object) -> None:
+        said.put_nowait(f"{event}: {more['detail']}")
+
+    pusher = Pusher("https://edge..example:9090", client_context(stage.pki.client("uem-client")), audit=audit)
+    pusher.add([Decision(device_id="C1", principal="anna", state=State.ALLOWED, version=1)])
+    running = asyncio.create_task(pusher.run())
+    async with asyncio.timeout(PATIENCE):
+        line = await said.get()
+    assert line.startswith("uem_push_failed: https://edge..example:9090/v1/decisions: ")
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

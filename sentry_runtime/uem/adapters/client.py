@@ -4,6 +4,7 @@ Nobody is followed to another host, and no error's words hold more of an answer 
 """
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +28,8 @@ from sentry_runtime.uem.link import (
 
 ATTEMPTS = 6  # of one request, for who has time: with the waits between them, up to some minutes
 PATIENCE_SECONDS = 120.0  # who has time waits so long for a host to be asked again, and else tries in the next round
+
+_URL = re.compile(r"[!-~]+")
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -99,13 +102,16 @@ class Client:
         return URL(f"{self.base / path}{'?' if asked else ''}{asked}", encoded=True)
 
     def next(self, link: str) -> URL:
-        """Where an answer says that it goes on: the same host, and below the base. Raises `LinkRefusedError`."""
+        """Where an answer says that it goes on: the same host, and below the base. Raises `LinkRefusedError`.
+
+        It is asked for as it is written, so what no URL can hold is refused, and so is any name or password in it.
+        """
         try:
             url = URL(link, encoded=True)
             same = url.origin() == self.base.origin() and url.path.startswith(f"{self.base.path.rstrip('/')}/")
         except ValueError:
             same = False
-        if not same or url.user is not None:
+        if not same or (url.user, url.password) != (None, None) or not _URL.fullmatch(link):
             raise LinkRefusedError(f"{self.base}: the next page is said to lie elsewhere")
         return url
 

@@ -144,7 +144,7 @@ def page(body: bytes) -> tuple[list[Detail], bool]:
 def _decoded(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LinkRefusedError(f"EPMM's answer is not of its API: {error}") from None
 
 

@@ -28,6 +28,8 @@ PAGES = 3_000  # a page has up to 1,000 devices, and at times fewer than it coul
 PAGE_ROWS = 1_000  # the most that Graph gives
 PAGE_BYTES = 16_777_216  # 16 MiB: a page whose `$select` was passed over is 4 MiB
 SECONDS = 60.0
+FRESH_SECONDS = 15.0  # a first contact is answered from a list of this age; who invents devices does not get more asked
+USERS = 1_000  # whose devices are known for so long
 USER_PAGES = 3  # of one user's devices: who has thousands is a filter that was passed over
 DAY_SECONDS = 86_400.0
 
@@ -66,7 +68,7 @@ def page(body: bytes) -> tuple[list[Device], str | None]:
     """The devices of a page, and where it goes on. Raises `LinkRefusedError` naming the place."""
     try:
         found = msgspec.json.decode(body, type=_Page)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LinkRefusedError(f"Graph's answer is not of its API: {error}") from None
     return found.value, found.next
 
@@ -123,6 +125,7 @@ class Intune:
         self._names = names
         self._now = now
         self._contact_seconds = contact_seconds
+        self._kept: dict[str, tuple[float, Snapshot]] = {}
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -139,16 +142,25 @@ class Intune:
         """All that Intune says, now. Raises `LinkError`."""
         url = self._client.at(PATH, {"$select": SELECT, "$top": PAGE_ROWS})
         devices = await self._pages(url, PAGES, SECONDS, patient=True)
+        self._kept.clear()
         return self._snapshot(devices)
 
     async def find(self, contact: Contact) -> Snapshot:
         """What Intune says of this user's devices. Raises `LinkError`."""
         if "@" not in contact.principal:  # no such name is a user principal name, or an address
             return Snapshot()
+        asked, kept = self._now(), self._kept.get(contact.principal)
+        if kept is not None and 0 <= asked - kept[0] < FRESH_SECONDS:
+            return kept[1]
         wanted = contact.principal.replace("'", "''")
         query = {"$filter": f"{FILTERS[self._rules.principal]} eq '{wanted}'", "$select": SELECT}
         devices = await self._pages(self._client.at(PATH, query), USER_PAGES, self._contact_seconds, patient=False)
-        return self._snapshot(devices)
+        entries = self._snapshot(devices).entries
+        theirs = Snapshot({key: one for key, one in entries.items() if key.principal == contact.principal})
+        if len(self._kept) >= USERS:
+            self._kept.clear()
+        self._kept[contact.principal] = (asked, theirs)
+        return theirs
 
     def _snapshot(self, devices: list[Device]) -> Snapshot:
         now = self._now()

@@ -71,7 +71,7 @@ class Tokens:
             raise error
         try:
             answer = msgspec.json.decode(body, type=_Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise LinkRefusedError(f"{self._url}: no token came: {error}") from None
         if answer.token_type.lower() != "bearer":
             raise LinkRefusedError(f"{self._url}: a token of type Bearer is wanted - at `$.token_type`")

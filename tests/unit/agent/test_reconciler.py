@@ -1,6 +1,7 @@
 """The list held against the UEM: whatever has been lost or mistaken on either side, it ends as the UEM says."""
 
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -226,3 +227,31 @@ def test_after_one_comparison_the_lists_are_equal(known: dict[DeviceKey, Any], w
             store.close()
 
     asyncio.run(run())
+
+
+async def test_a_uem_that_keeps_its_buckets_to_itself_is_not_equal(devices: DeviceList, ears: Ears) -> None:
+    """It has said that something differs, and not what."""
+
+    class Silent(Uem):
+        async def digests(self, root: str) -> Digests:
+            found = await super().digests(root)
+            return msgspec.structs.replace(found, buckets=())
+
+    reconciler = Reconciler(devices, Silent(decision(ANNA, 1)), audit=ears.audit)
+    with pytest.raises(LinkRefusedError, match=r"\$\.buckets"):
+        await reconciler.compare()
+    assert reconciler.state == "untried"
+
+
+async def test_a_bucket_without_end_is_not_read_to_its_end(
+    devices: DeviceList, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it would be in memory."""
+    monkeypatch.setattr("sentry_runtime.agent.reconciler.BUCKET_DEVICES", 3)
+    number = digests.bucket_of(ANNA.device_id, ANNA.principal)
+    names = (f"C{each}" for each in range(100_000))
+    same = itertools.islice((name for name in names if digests.bucket_of(name, ANNA.principal) == number), 6)
+    uem = Uem(*(decision(DeviceKey(name, ANNA.principal), 1 + at) for at, name in enumerate(same)))
+    with pytest.raises(LinkRefusedError, match="more than 3 devices"):
+        await Reconciler(devices, uem, audit=ears.audit).compare()
+    assert (len(uem.asked), devices.count) == (2, 0)

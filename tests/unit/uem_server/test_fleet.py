@@ -29,6 +29,7 @@ from sentry_runtime.uem_server.resources import (
     Noted,
     OnDevice,
     PostureEntry,
+    RegisterDevice,
     ReportDevice,
     TunnelEntry,
     UserEntry,
@@ -361,6 +362,26 @@ def test_a_linked_device_follows_the_managed_one(world: World) -> None:
     gone = world.registry.remove(SERIAL)
     phone = {one.device_id: one for one in gone}["PHONE"]
     assert (phone.state, phone.reasons, phone.registered) == (State.BLOCKED, (Reason.UNREGISTERED,), False)
+
+
+def test_a_linked_device_is_restricted_by_what_restricts_the_managed_one(world: World) -> None:
+    """The managed one is known under another spelling of its user, too, and blocked or to be wiped under that."""
+    other = DeviceKey("SERIAL", "anna")
+    world.registry.register(SERIAL, "", "")
+    world.registry.register(other, "", "")
+    world.contact(PHONE)
+    world.say("link", on(PHONE, LinkDevice, to_device_id="SERIAL", to_principal=ANNA))
+    before = world.word(PHONE)
+    told = {one.device_id: one for one in world.say("block", on(other)) if one.principal == ANNA}
+    assert {name: one.state for name, one in told.items()} == dict.fromkeys(("SERIAL", "PHONE"), State.BLOCKED)
+    assert (world.word(PHONE), told["PHONE"].reasons) == (told["PHONE"], (Reason.MANUAL,))
+    assert told["PHONE"].version > before.version
+    freed = {one.device_id: one.state for one in world.say("register", on(other, RegisterDevice))}
+    assert freed == dict.fromkeys(("SERIAL", "PHONE"), State.ALLOWED)
+    world.registry.order_wipe(other, WipeKind.DEVICE, "", "olga")
+    assert (world.word(PHONE).state, world.word(PHONE).reasons) == (State.BLOCKED, (Reason.COMPROMISED,))
+    world.say("allow", on(PHONE))
+    assert world.word(PHONE).state is State.ALLOWED
 
 
 def test_a_link_is_undone(world: World) -> None:

@@ -59,6 +59,14 @@ def test_no_cell_is_a_formula_to_a_spreadsheet(cell: str) -> None:
     assert sheets.unguarded(found) == cell
 
 
+@given(st.text(st.sampled_from("=-;';a"), max_size=8))
+def test_where_a_semicolon_ends_a_cell_none_is_a_formula_either(cell: str) -> None:
+    """A device names its own type, and may put one there."""
+    guarded = sheets.guarded(cell)
+    assert not any(part.startswith(tuple(FORMULA)) for part in guarded.split(";"))
+    assert sheets.unguarded(guarded) == cell
+
+
 @pytest.mark.parametrize("begins", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "＝1"])  # noqa: RUF001
 def test_what_a_spreadsheet_would_run_gets_an_apostrophe(begins: str) -> None:
     """Names and notes come from strangers."""

@@ -1,6 +1,7 @@
 """What the records of Ivanti EPMM become: its table, row by row, and what no record may become."""
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -204,3 +205,10 @@ def test_whatever_bytes_come_they_are_read_or_refused(body: bytes) -> None:
             read(body)
         except LinkRefusedError:
             continue
+
+
+@pytest.mark.parametrize("read", [lists, page])
+def test_an_answer_of_many_levels_is_refused_too(read: Callable[[bytes], object]) -> None:
+    """The decoder says so by an error of another kind, which nobody behind this waits for."""
+    with pytest.raises(LinkRefusedError, match="not of its API"):
+        read(b'{"results":[],"hasMore":false,"x":' + b"[" * 100_000)

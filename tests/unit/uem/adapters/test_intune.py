@@ -169,3 +169,9 @@ def test_whatever_bytes_come_they_are_read_or_refused(body: bytes) -> None:
         page(body)
     except LinkRefusedError:
         return
+
+
+def test_an_answer_of_many_levels_is_refused_too() -> None:
+    """The decoder says so by an error of another kind, which nobody behind this waits for."""
+    with pytest.raises(LinkRefusedError, match="not of its API"):
+        page(b'{"value":[],"x":' + b"[" * 100_000)
