@@ -5,14 +5,16 @@ with them (`judging.mark`) and follows.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.messages import check_tunnel
+from sentry_runtime.uem.security import Platform
 from sentry_runtime.uem_server import judging, labels
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -39,6 +41,8 @@ from sentry_runtime.uem_server.tables import (
 LABELS = 1_000  # what a site can keep in its head is far below
 TUNNELS = 1_000
 
+_Held = TypeVar("_Held", UserLabel, DeviceLabel, TunnelLabel)
+
 
 class DirectoryError(ValueError):
     """What is asked for cannot be; the message names the place and what is allowed."""
@@ -58,13 +62,10 @@ def put_user(session: Session, entry: UserEntry) -> None:
     user = session.get(User, entry.principal) or User(principal=entry.principal)
     before = {one.label for one in user.labels}
     user.full_name = entry.full_name
-    wanted = set(entry.labels)
-    user.labels = [one for one in user.labels if one.label in wanted] + [
-        UserLabel(label=name) for name in sorted(wanted - before)
-    ]
+    user.labels = _relabelled(user.labels, entry.labels, UserLabel)
     session.add(user)
     session.flush()
-    if wanted != before:
+    if set(entry.labels) != before:
         judging.mark(session, labels.of_principal(entry.principal), bump=True)
 
 
@@ -95,9 +96,9 @@ def put_label(session: Session, entry: LabelEntry, policies: Policies, security:
     if entry.security_policy is not None:
         security.check(entry.security_policy)
     label = session.get(Label, entry.name)
-    if label is None and len(session.scalars(select(Label.name)).all()) >= LABELS:
-        raise DirectoryError(f"there are {LABELS} labels; more are not taken")
-    label = label or Label(name=entry.name)
+    if label is None:
+        _check_room(session, Label, LABELS, "labels")
+        label = Label(name=entry.name)
     before = (label.rank, label.policy, label.security_policy)
     label.description, label.rank = entry.description, entry.rank
     label.policy, label.security_policy = entry.policy, entry.security_policy
@@ -139,17 +140,15 @@ def put_tunnel(session: Session, entry: TunnelEntry) -> None:
     how = tuple(dict.fromkeys(entry.authentication))
     check_tunnel(AppTunnel(name=entry.name, host=entry.host, port=entry.port, authentication=how))
     tunnel = session.get(Tunnel, entry.name)
-    if tunnel is None and len(session.scalars(select(Tunnel.name)).all()) >= TUNNELS:
-        raise DirectoryError(f"there are {TUNNELS} app tunnels; more are not taken")
-    tunnel = tunnel or Tunnel(name=entry.name)
-    before, wanted = {one.label for one in tunnel.labels}, set(entry.labels)
+    if tunnel is None:
+        _check_room(session, Tunnel, TUNNELS, "app tunnels")
+        tunnel = Tunnel(name=entry.name)
+    before = {one.label for one in tunnel.labels}
     tunnel.host, tunnel.port, tunnel.authentication = entry.host, entry.port, list(how)
-    tunnel.labels = [one for one in tunnel.labels if one.label in wanted] + [
-        TunnelLabel(label=name) for name in sorted(wanted - before)
-    ]
+    tunnel.labels = _relabelled(tunnel.labels, entry.labels, TunnelLabel)
     session.add(tunnel)
     session.flush()
-    judging.mark(session, labels.having(before | wanted), bump=True)
+    judging.mark(session, labels.having(before.union(entry.labels)), bump=True)
 
 
 def drop_tunnel(session: Session, name: str) -> bool:
@@ -194,12 +193,10 @@ def sentrys(session: Session) -> list[SentryEntry]:
 def label_device(session: Session, device: Device, names: Collection[str]) -> None:
     """The device has these labels of its own, and no others."""
     check_labels(session, names)
-    before, wanted = {one.label for one in device.labels}, set(names)
-    device.labels = [one for one in device.labels if one.label in wanted] + [
-        DeviceLabel(label=name) for name in sorted(wanted - before)
-    ]
+    before = {one.label for one in device.labels}
+    device.labels = _relabelled(device.labels, names, DeviceLabel)
     session.flush()
-    if wanted != before:
+    if set(names) != before:
         judging.mark(session, labels.with_linked(select(Device.id).where(Device.id == device.id)), bump=True)
 
 
@@ -244,12 +241,24 @@ def posture_of(device: Device) -> PostureEntry | None:
     if known is None:
         return None
     return PostureEntry(
-        platform=known.platform,  # type: ignore[arg-type]
+        platform=None if known.platform is None else Platform(known.platform),
         os_version=known.os_version or None,
         compromised=known.compromised,
         encrypted=known.encrypted,
         contact=known.contact,
     )
+
+
+def _relabelled(held: Sequence[_Held], names: Iterable[str], kind: type[_Held]) -> list[_Held]:
+    """The rows of these labels; of a label that stays it is the row that is there."""
+    there = {one.label: one for one in held}
+    return [there.get(name) or kind(label=name) for name in sorted(set(names))]
+
+
+def _check_room(session: Session, kind: type[Label | Tunnel], most: int, what: str) -> None:
+    count = session.scalar(select(func.count()).select_from(kind)) or 0
+    if count >= most:
+        raise DirectoryError(f"there are {most} {what}; more are not taken")
 
 
 def _names(held: Iterable[UserLabel | DeviceLabel | TunnelLabel]) -> tuple[str, ...]:

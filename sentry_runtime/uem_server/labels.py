@@ -6,7 +6,7 @@ it is linked to. Of several labels that name a policy the one with the lowest ra
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import BindParameter, Select, bindparam, select
+from sqlalchemy import BindParameter, Select, SelectBase, bindparam, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.tunnel import TUNNELS, AppTunnel, TunnelAuthentication
@@ -63,10 +63,9 @@ def of_principal(principal: str) -> Select[tuple[int]]:
     return with_linked(select(Device.id).where(Device.principal == principal, Device.removed.is_(False)))
 
 
-def with_linked(numbers: object) -> Select[tuple[int]]:
+def with_linked(numbers: SelectBase) -> Select[tuple[int]]:
     """These devices, and those that are linked to them."""
-    these = numbers.subquery()  # type: ignore[attr-defined]
-    first = next(iter(these.c))
+    first = next(iter(numbers.subquery().c))
     either = select(first.label("id")).union(select(Link.device).where(Link.to.in_(select(first)))).subquery()
     return select(either.c.id)
 
