@@ -5,7 +5,6 @@ with them (`judging.mark`) and follows.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeVar
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -41,8 +40,6 @@ from sentry_runtime.uem_server.tables import (
 LABELS = 1_000  # what a site can keep in its head is far below
 TUNNELS = 1_000
 
-_Held = TypeVar("_Held", UserLabel, DeviceLabel, TunnelLabel)
-
 
 class DirectoryError(ValueError):
     """What is asked for cannot be; the message names the place and what is allowed."""
@@ -62,7 +59,7 @@ def put_user(session: Session, entry: UserEntry) -> None:
     user = session.get(User, entry.principal) or User(principal=entry.principal)
     before = {one.label for one in user.labels}
     user.full_name = entry.full_name
-    user.labels = _relabelled(user.labels, entry.labels, UserLabel)
+    user.labels = labels.relabelled(user.labels, entry.labels, UserLabel)
     session.add(user)
     session.flush()
     if set(entry.labels) != before:
@@ -145,7 +142,7 @@ def put_tunnel(session: Session, entry: TunnelEntry) -> None:
         tunnel = Tunnel(name=entry.name)
     before = {one.label for one in tunnel.labels}
     tunnel.host, tunnel.port, tunnel.authentication = entry.host, entry.port, list(how)
-    tunnel.labels = _relabelled(tunnel.labels, entry.labels, TunnelLabel)
+    tunnel.labels = labels.relabelled(tunnel.labels, entry.labels, TunnelLabel)
     session.add(tunnel)
     session.flush()
     judging.mark(session, labels.having(before.union(entry.labels)), bump=True)
@@ -194,7 +191,7 @@ def label_device(session: Session, device: Device, names: Collection[str]) -> No
     """The device has these labels of its own, and no others."""
     check_labels(session, names)
     before = {one.label for one in device.labels}
-    device.labels = _relabelled(device.labels, names, DeviceLabel)
+    device.labels = labels.relabelled(device.labels, names, DeviceLabel)
     session.flush()
     if set(names) != before:
         judging.mark(session, labels.with_linked(select(Device.id).where(Device.id == device.id)), bump=True)
@@ -202,12 +199,17 @@ def label_device(session: Session, device: Device, names: Collection[str]) -> No
 
 def report_device(session: Session, device: Device, told: PostureEntry) -> None:
     """This is what the device is like."""
+    put_posture(device, told)
+    session.flush()
+    judging.mark(session, select(Device.id).where(Device.id == device.id))
+
+
+def put_posture(device: Device, told: PostureEntry) -> None:
+    """Have this in the rows; the caller has the device looked at."""
     device.posture = device.posture or Posture()
     device.posture.platform, device.posture.os_version = told.platform, told.os_version or ""
     device.posture.compromised, device.posture.encrypted = told.compromised, told.encrypted
     device.posture.contact = told.contact
-    session.flush()
-    judging.mark(session, select(Device.id).where(Device.id == device.id))
 
 
 def entry(device: Device, said: Decision, policy: str, held: Sequence[Label]) -> DeviceEntry:
@@ -247,12 +249,6 @@ def posture_of(device: Device) -> PostureEntry | None:
         encrypted=known.encrypted,
         contact=known.contact,
     )
-
-
-def _relabelled(held: Sequence[_Held], names: Iterable[str], kind: type[_Held]) -> list[_Held]:
-    """The rows of these labels; of a label that stays it is the row that is there."""
-    there = {one.label: one for one in held}
-    return [there.get(name) or kind(label=name) for name in sorted(set(names))]
 
 
 def _check_room(session: Session, kind: type[Label | Tunnel], most: int, what: str) -> None:
