@@ -56,7 +56,7 @@ class Postgres:
         return f"postgresql+psycopg://uem@/{name}?host={self.folder}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        account = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.getuid() == 0 else {}
+        account = NOBODY if os.getuid() == 0 else None
         done = subprocess.run(
             [str(_programs() / program), *arguments],
             stdin=subprocess.DEVNULL,
@@ -65,7 +65,9 @@ class Postgres:
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
             check=False,
-            **account,  # type: ignore[call-overload]
+            user=account,
+            group=account,
+            extra_groups=None if account is None else (),
         )
         log = self.folder / "log"
         said = log.read_text()[-2_000:] if log.exists() else ""

@@ -204,12 +204,7 @@ SERVER_NAME_KIND = {
     "check_with": values.check(_is_name, SERVER_NAME),
     "meta": {"allowed": SERVER_NAME},
 }
-REDIRECT_HOST_KIND = {
-    "type": "string",
-    "coerce": values.stripped,
-    "check_with": values.check(_is_redirect_host, REDIRECT_HOST),
-    "meta": {"allowed": REDIRECT_HOST},
-}
+REDIRECT_HOST_KIND = values.text_kind(_is_redirect_host, REDIRECT_HOST)
 
 POOL_SERVERS = f"1 to {SERVERS} names of backends.servers, each once"
 _POOL = values.several(SERVER_NAME_KIND, "Servers of the domain", "Who serves its users.", least=1, most=SERVERS)

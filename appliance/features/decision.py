@@ -117,42 +117,22 @@ RULE = values.group(
         required=True,
     ),
     user=values.described(
-        {
-            "type": "string",
-            "coerce": values.stripped,
-            "check_with": values.check(_is_user, USER),
-            "meta": {"allowed": USER},
-        },
+        values.text_kind(_is_user, USER),
         "User",
         "Who authenticates, in any form of the name. A denial also means every name that may be the same person's.",
     ),
     device=values.described(
-        {
-            "type": "string",
-            "coerce": values.stripped,
-            "check_with": values.check(_DEVICE.fullmatch, DEVICE),
-            "meta": {"allowed": DEVICE},
-        },
+        values.text_kind(_DEVICE.fullmatch, DEVICE),
         "Device",
         "The device id, as `show sentry devices` prints it. A denial also means its other spelling (text and hex).",
     ),
     device_type=values.described(
-        {
-            "type": "string",
-            "coerce": values.stripped,
-            "check_with": values.check(_is_device_type, DEVICE_TYPE),
-            "meta": {"allowed": DEVICE_TYPE},
-        },
+        values.text_kind(_is_device_type, DEVICE_TYPE),
         "Device type",
         "As the device says it, such as iPhone or Android*, in any case.",
     ),
     network=values.described(
-        {
-            "type": "string",
-            "coerce": values.stripped,
-            "check_with": values.check(_is_somewhere, NETWORK),
-            "meta": {"allowed": NETWORK},
-        },
+        values.text_kind(_is_somewhere, NETWORK),
         "Network",
         "From where the device comes; behind a listed balancer, as that tells it.",
     ),

@@ -4,9 +4,8 @@ A part of the feature `gateway`, which has this group in its schema and puts wha
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from appliance.features import dns, listeners, values
 from appliance.features.base import File, Flow, Problem, Tree
@@ -144,40 +143,18 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     if revocation is None:
         return ()
     urls = (*revocation.crl_urls, *filter(None, (revocation.ocsp_url,)))
-    places = [place_of(url) for url in urls]
+    places = [values.place_of(url) for url in urls]
     return tuple(
         Flow("gateway", "out", "tcp", port, None, dns.addresses_of(tree, host), AGENT) for host, port in places
     )
 
 
-def place_of(url: str) -> tuple[str, int]:
-    """Host and port that a URL leads to."""
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 80
-
-
 def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = all("!" <= one <= "~" and one not in "\"'<>\\^`{|}" for one in text)
-    alone = parts.username is None and not parts.fragment and (port is None or port > 0)
-    return plain and alone and text.startswith("http://") and values.is_host(parts.hostname or "")
+    return values.url_of(text, "http") is not None
 
 
 def _is_lists(text: str) -> bool:
     return bool(text.strip()) and not _LIST.sub("", text).strip()
-
-
-def _text(holds: Callable[[str], object], allowed: str) -> Rules:
-    return {
-        "type": "string",
-        "coerce": values.stripped,
-        "check_with": values.check(holds, allowed),
-        "meta": {"allowed": allowed},
-    }
 
 
 def _choice(*words: str) -> Rules:
@@ -205,10 +182,16 @@ REVOCATION = values.group(
         "Lists of your own, for a network without a way out; they end, and then need a commit.",
     ),
     crl_urls=values.several(
-        _text(_is_url, URL), "Lists at", "From where the agent fetches the authorities' lists.", most=URLS, default=[]
+        values.text_kind(_is_url, URL),
+        "Lists at",
+        "From where the agent fetches the authorities' lists.",
+        most=URLS,
+        default=[],
     ),
     ocsp_url=values.described(
-        _text(_is_url, URL), "Responder", "The authority's OCSP responder, asked where no list in date decides."
+        values.text_kind(_is_url, URL),
+        "Responder",
+        "The authority's OCSP responder, asked where no list in date decides.",
     ),
     refresh_minutes=values.number(
         "Refresh (minutes)", "How often lists are fetched and responders asked anew.", low=1, high=1_440, default=60
@@ -251,8 +234,12 @@ AUTHENTICATION = values.group(
         values.group(
             "Certificate",
             "Whose one certificate is.",
-            issuer=values.described(_text(_ISSUER.fullmatch, ISSUER), "Issuer", "Its issuer's name.", required=True),
-            serial=values.described(_text(_SERIAL.fullmatch, SERIAL), "Serial number", "Its number.", required=True),
+            issuer=values.described(
+                values.text_kind(_ISSUER.fullmatch, ISSUER), "Issuer", "Its issuer's name.", required=True
+            ),
+            serial=values.described(
+                values.text_kind(_SERIAL.fullmatch, SERIAL), "Serial number", "Its number.", required=True
+            ),
             user=values.line("User", "The user's name.", characters=320, forbidden=" ", required=True),
         ),
         "Certificates",
@@ -261,7 +248,9 @@ AUTHENTICATION = values.group(
         default={},
     ),
     header=values.described(
-        _text(_HEADER.fullmatch, HEADER), "Header", "In which a front end tells of the certificate it has checked."
+        values.text_kind(_HEADER.fullmatch, HEADER),
+        "Header",
+        "In which a front end tells of the certificate it has checked.",
     ),
     header_form=values.described(
         _choice(*FORMS),

@@ -237,12 +237,7 @@ FEATURE = Feature(
             "device is the backend's business. A policy that restricts nothing is `device_password_enabled: false`.",
         ),
         fleet_secret=values.described(
-            {
-                "type": "string",
-                "coerce": values.stripped,
-                "check_with": values.check(_SECRET.fullmatch, FLEET_SECRET),
-                "meta": {"allowed": FLEET_SECRET, "secret": True},
-            },
+            values.text_kind(_SECRET.fullmatch, FLEET_SECRET, secret=True),
             "Fleet secret",
             "What policy keys are made with; the same on all gateways that serve the same devices. Without it: one of this "
             "appliance's own. With another one all devices provision anew.",

@@ -5,7 +5,6 @@ speaks the same protocol both ways (`core`), or one of another vendor that is as
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import urlsplit
 
 from appliance import uem_secret
 from appliance.features import dns, interfaces, policy, security, values, vendors
@@ -32,19 +31,16 @@ AGENT = "sentry-agent"
 def verify(tree: Tree) -> Iterable[Problem]:
     """A policy says something, and the default one is one of them; no setting is without effect in its mode."""
     yield from _verify_mode(tree)
-    policies = tree["uem"]["policies"]
-    for name, held in sorted(policies.items()):
+    for name, held in sorted(tree["uem"]["policies"].items()):
         if not held:
             allowed = "at least one setting; device_password_enabled: false restricts nothing"
             yield Problem(f"uem.policies.{name}", "no setting", allowed)
         yield from policy.verify(f"uem.policies.{name}", held)
-    asked = tree["uem"]["security_policies"]
-    for name, held in sorted(asked.items()):
+    for name, held in sorted(tree["uem"]["security_policies"].items()):
         yield from security.verify(f"uem.security_policies.{name}", held)
-    for setting, there in (("default_policy", policies), ("default_security_policy", asked)):
-        default = tree["uem"].get(setting)
+    for setting, group in (("default_policy", "policies"), ("default_security_policy", "security_policies")):
+        default, there = tree["uem"].get(setting), tree["uem"][group]
         if default is not None and default not in there:
-            group = "policies" if there is policies else "security_policies"
             yield Problem(f"uem.{setting}", repr(default), ", ".join(sorted(there)) or f"a name of uem.{group}")
     yield from vendors.verify(tree)
 
@@ -75,13 +71,19 @@ def is_core(tree: Tree) -> bool:
 
 def agent(tree: Tree) -> Agent:
     """The agent's part of the settings: the link to the UEM by mutual TLS, on loopback like anywhere else, or to the vendor's."""
+    uem = tree["uem"]
+    return Agent(
+        uem=vendors.link(tree) if uem["mode"] in vendors.MODES else _link(tree),
+        fail_mode=uem["fail_mode"],
+        device_cache_size=uem["device_cache_size"],
+        persist_seconds=uem["persist_seconds"],
+    )
+
+
+def _link(tree: Tree) -> UemLink:
     uem, core = tree["uem"], is_core(tree)
-    size, persist = uem["device_cache_size"], uem["persist_seconds"]
-    if uem["mode"] in vendors.MODES:
-        vendor = vendors.link(tree)
-        return Agent(uem=vendor, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
     trust = AUTHORITIES if core else AUTHORITY
-    link = UemLink(
+    return UemLink(
         mode=uem["mode"],
         url=uem["url"] if core else f"https://{ADDRESS}:{PORT}",
         tls=ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
@@ -92,7 +94,6 @@ def agent(tree: Tree) -> Agent:
         timeout_seconds=uem["timeout_seconds"],
         resync_seconds=uem["resync_seconds"],
     )
-    return Agent(uem=link, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
 
 
 def render(tree: Tree) -> Mapping[str, File]:
@@ -111,29 +112,16 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     if not is_core(tree):
         return ()
     uem = tree["uem"]
-    host, port = _place_of(uem["url"])
+    host, port = values.place_of(uem["url"])
     return (
         Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])),
         Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT),
     )
 
 
-def _place_of(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 443
-
-
 def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = all("!" <= one <= "~" and one not in "\"'<>\\^`{|}" for one in text)
-    alone = not (parts.username or parts.query or parts.fragment or parts.path.strip("/")) and (
-        port is None or port > 0
-    )
-    return plain and alone and text.startswith("https://") and values.is_host(parts.hostname or "")
+    url = values.url_of(text, "https")
+    return url is not None and not url.query and not url.path.strip("/")
 
 
 def server(tree: Tree) -> UemServer | None:
@@ -174,26 +162,14 @@ FEATURE = Feature(
         "UEM",
         "Who knows the devices and decides on them.",
         mode=values.described(
-            {
-                "type": "string",
-                "allowed": ["embedded", "core", *vendors.MODES],
-            },
+            {"type": "string", "allowed": ["embedded", "core", *vendors.MODES]},
             "Mode",
             "embedded: the UEM in the box, on loopback; administrators reach it through the command line. core: one on another "
             "machine, which this gateway asks and which pushes its changes to port 9090. epmm, intune: one of another vendor,"
             " see docs/uem-adapters.md.",
             default="embedded",
         ),
-        url=values.described(
-            {
-                "type": "string",
-                "coerce": values.stripped,
-                "check_with": values.check(_is_url, URL),
-                "meta": {"allowed": URL},
-            },
-            "UEM at",
-            "Where the UEM answers, in mode core.",
-        ),
+        url=values.described(values.text_kind(_is_url, URL), "UEM at", "Where the UEM answers, in mode core."),
         authorities=values.described(
             values.PEM_KIND,
             "UEM's authorities",

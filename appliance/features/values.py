@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 Rules = dict[str, Any]
 Refuse = Callable[[str, str], None]
@@ -24,6 +25,7 @@ RSA_BITS = 3_072  # 128 bits of strength, what NIST SP 800-57 asks for beyond 20
 KEY_TYPES = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 POINT_BYTES = {b"nistp256": 65, b"nistp384": 97, b"nistp521": 133}  # 0x04 and two coordinates (SEC 1, 2.3.3)
 THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+USUAL_PORTS = {"http": 80, "https": 443}
 PEM_CHARACTERS = 262_144  # a bundle of about 130 certificates
 
 ADDRESS = "an IPv4 or IPv6 address, such as 192.0.2.1"
@@ -195,6 +197,25 @@ def is_host(text: str) -> bool:
     return address_of(text) is not None or is_dns_name(text)
 
 
+def url_of(text: str, scheme: str) -> SplitResult | None:
+    """`text` as a URL of this scheme, with a host and without an account or a fragment, or None."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    plain = all("!" <= one <= "~" and one not in "\"'<>\\^`{|}" for one in text)
+    alone = parts.username is None and not parts.fragment and (port is None or port > 0)
+    fits = plain and alone and text.startswith(f"{scheme}://") and is_host(parts.hostname or "")
+    return parts if fits else None
+
+
+def place_of(url: str) -> tuple[str, int]:
+    """Host and port that a URL leads to."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or USUAL_PORTS[parts.scheme]
+
+
 def stripped(value: Any) -> Any:
     """Coercion: a text from a file comes with the file's last line end."""
     return value.strip() if isinstance(value, str) else value
@@ -228,19 +249,21 @@ def described(kind: Mapping[str, Any], label: str, text: str, /, **rules: Any) -
     return {**kind, **rules, "meta": {**kind.get("meta", {}), "label": label, "help": text}}
 
 
-def _kind(holds: Callable[[str], object], allowed: str) -> Rules:
-    return {"type": "string", "coerce": stripped, "check_with": check(holds, allowed), "meta": {"allowed": allowed}}
+def text_kind(holds: Callable[[str], object], allowed: str, *, secret: bool = False) -> Rules:
+    """A text for which `holds` is true; `allowed` says the same in words."""
+    meta: Rules = {"allowed": allowed, **({"secret": True} if secret else {})}
+    return {"type": "string", "coerce": stripped, "check_with": check(holds, allowed), "meta": meta}
 
 
-ADDRESS_KIND = _kind(address_of, ADDRESS)
-SERVER_ADDRESS_KIND = _kind(is_server_address, SERVER_ADDRESS)
-SERVER_KIND = _kind(is_server, SERVER)
-NETWORK_KIND = _kind(network_of, NETWORK)
-INTERFACE_ADDRESS_KIND = _kind(is_interface_address, INTERFACE_ADDRESS)
-NAME_KIND = _kind(is_dns_name, NAME)
-HOST_KIND = _kind(is_host, HOST)
-FQDN_KIND = _kind(is_fqdn, FQDN)
-SSH_KEY_KIND = _kind(is_ssh_key, SSH_KEY)
+ADDRESS_KIND = text_kind(address_of, ADDRESS)
+SERVER_ADDRESS_KIND = text_kind(is_server_address, SERVER_ADDRESS)
+SERVER_KIND = text_kind(is_server, SERVER)
+NETWORK_KIND = text_kind(network_of, NETWORK)
+INTERFACE_ADDRESS_KIND = text_kind(is_interface_address, INTERFACE_ADDRESS)
+NAME_KIND = text_kind(is_dns_name, NAME)
+HOST_KIND = text_kind(is_host, HOST)
+FQDN_KIND = text_kind(is_fqdn, FQDN)
+SSH_KEY_KIND = text_kind(is_ssh_key, SSH_KEY)
 PEM_KIND = {
     "type": "string",
     "coerce": text_lines,
@@ -248,12 +271,7 @@ PEM_KIND = {
     "check_with": check(certificates_of, PEM),
     "meta": {"allowed": PEM},
 }
-HASH_KIND = {
-    "type": "string",
-    "coerce": stripped,
-    "check_with": check(is_password_hash, PASSWORD_HASH),
-    "meta": {"allowed": PASSWORD_HASH, "secret": True},
-}
+HASH_KIND = text_kind(is_password_hash, PASSWORD_HASH, secret=True)
 MINUTE_KIND: Rules = {
     "type": "string",
     "coerce": minute_text,
@@ -278,7 +296,7 @@ def line(label: str, text: str, *, characters: int, forbidden: str = "", **rules
     def fits(value: str) -> bool:
         return (value.isprintable() or not value) and len(value) <= characters and not set(value) & set(forbidden)
 
-    return described(_kind(fits, allowed), label, text, **rules)
+    return described(text_kind(fits, allowed), label, text, **rules)
 
 
 def _shown(characters: str) -> str:

@@ -21,7 +21,7 @@ POLL_SECONDS = 300  # a fleet's whole list each time
 NETWORKS = 64
 GRAPH, LOGIN = "graph.microsoft.com", "login.microsoftonline.com"
 
-SECRET = "one line of 1 to 1024 printable characters"  # noqa: S105 - words about it
+ONE_LINE = "one line of 1 to 1024 printable characters"
 ACCOUNT = "an account's name of 1 to 128 printable characters without blanks and colons"
 TENANT = "a tenant's id or its domain, such as example.onmicrosoft.com"
 CLIENT = "an application's (client) id, such as 0d1c6f2e-5a5e-4a9f-8d7e-3b0f5a1c2d3e"
@@ -120,11 +120,6 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     return tuple(sorted(found, key=lambda flow: (flow.port, flow.peers)))
 
 
-def _text(holds: Callable[[str], object], allowed: str, *, secret: bool = False) -> Rules:
-    meta: Rules = {"allowed": allowed, **({"secret": True} if secret else {})}
-    return {"type": "string", "coerce": values.stripped, "check_with": values.check(holds, allowed), "meta": meta}
-
-
 def _is_secret(text: str) -> bool:
     return 0 < len(text) <= 1_024 and text.isprintable()
 
@@ -170,9 +165,11 @@ EPMM = values.group(
     host=values.described(values.HOST_KIND, "Host", "The server's name or address.", required=True),
     port=values.described(values.PORT_KIND, "Port", "Where its API answers.", default=443),
     account=values.described(
-        _text(_ACCOUNT.fullmatch, ACCOUNT), "Account", "Whose the API's calls are.", required=True
+        values.text_kind(_ACCOUNT.fullmatch, ACCOUNT), "Account", "Whose the API's calls are.", required=True
     ),
-    password=values.described(_text(_is_secret, SECRET, secret=True), "Password", "Of this account.", required=True),
+    password=values.described(
+        values.text_kind(_is_secret, ONE_LINE, secret=True), "Password", "Of this account.", required=True
+    ),
     device_space=values.number(
         "Device space", "The id of the account's device space; 1 is the global one.", low=0, high=2**31 - 1, default=1
     ),
@@ -187,12 +184,17 @@ EPMM = values.group(
 INTUNE = values.group(
     "Microsoft Intune",
     "With mode intune. The application needs DeviceManagementManagedDevices.Read.All, nothing else; see docs/uem-adapters.md.",
-    tenant=values.described(_text(_TENANT.fullmatch, TENANT), "Tenant", "Whose devices these are.", required=True),
+    tenant=values.described(
+        values.text_kind(_TENANT.fullmatch, TENANT), "Tenant", "Whose devices these are.", required=True
+    ),
     client=values.described(
-        _text(_CLIENT.fullmatch, CLIENT), "Client", "The application that this Sentry is in the tenant.", required=True
+        values.text_kind(_CLIENT.fullmatch, CLIENT),
+        "Client",
+        "The application that this Sentry is in the tenant.",
+        required=True,
     ),
     client_secret=values.described(
-        _text(_is_secret, SECRET, secret=True), "Client secret", "Of this application.", required=True
+        values.text_kind(_is_secret, ONE_LINE, secret=True), "Client secret", "Of this application.", required=True
     ),
     host=values.described(
         values.HOST_KIND, "Host", "Microsoft Graph; national clouds have another one.", default=GRAPH

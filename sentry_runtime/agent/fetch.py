@@ -9,6 +9,8 @@ from typing import Self
 
 import aiohttp
 
+from sentry_runtime import asking
+
 CONNECTIONS = 16  # at one time: a responder answers in milliseconds
 SECONDS = 30.0  # for a whole list
 ANSWER_SECONDS = 4.0  # for a responder's answer: below the 8 s that a device waits for a decision
@@ -25,13 +27,7 @@ class Fetcher:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-            headers={"Accept-Encoding": "identity", "User-Agent": "Sentry"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._session = asking.session(aiohttp.TCPConnector(limit=CONNECTIONS))
         return self
 
     async def __aexit__(
@@ -59,12 +55,10 @@ class Fetcher:
             ) as response:
                 if response.status != 200:
                     raise FetchError(f"{url} answers {response.status}")
-                body = bytearray()
-                async for piece in response.content.iter_any():
-                    body += piece
-                    if len(body) > bound:
-                        raise FetchError(f"{url}: more than {bound} bytes")
-                return bytes(body)
+                body = await asking.bounded(response, bound)
+                if body is None:
+                    raise FetchError(f"{url}: more than {bound} bytes")
+                return body
         except TimeoutError:
             raise FetchError(f"{url}: nothing, or not all, within {seconds:.0f} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:

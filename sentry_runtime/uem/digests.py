@@ -26,18 +26,17 @@ def bucket_of(device_id: str, principal: str) -> int:
 
 def of_decision(decision: Decision) -> int:
     """The digest of what the UEM says of a device that it has not removed."""
-    said = b"" if decision.policy is None else policy.digest(decision.policy)
     return _entry(
         DeviceKey(decision.device_id, decision.principal),
-        decision.version,
-        decision.state,
-        decision.reasons,
-        decision.registered,
-        decision.device_type,
-        decision.note,
-        said,
-        decision.wipe,
-        tunnel.digest(decision.tunnels),
+        version=decision.version,
+        state=decision.state,
+        reasons=decision.reasons,
+        registered=decision.registered,
+        device_type=decision.device_type,
+        note=decision.note,
+        policy_digest=b"" if decision.policy is None else policy.digest(decision.policy),
+        wipe=decision.wipe,
+        tunnels_digest=tunnel.digest(decision.tunnels),
     )
 
 
@@ -45,24 +44,25 @@ def of_record(record: Record) -> int:
     """The digest of an entry of the device list: that of the decision it was made of, unless it has been marked since."""
     return _entry(
         record.key,
-        record.version,
-        record.state,
-        record.reasons,
-        record.registered,
-        record.device_type,
-        record.note,
-        record.policy,
-        record.wipe,
-        record.tunnels,
+        version=record.version,
+        state=record.state,
+        reasons=record.reasons,
+        registered=record.registered,
+        device_type=record.device_type,
+        note=record.note,
+        policy_digest=record.policy,
+        wipe=record.wipe,
+        tunnels_digest=record.tunnels,
     )
 
 
-def _entry(  # noqa: PLR0917 - the fields of a decision, in the order of the published form
+def _entry(
     key: DeviceKey,
+    *,
     version: int,
     state: State,
     reasons: tuple[Reason, ...],
-    registered: bool,  # noqa: FBT001
+    registered: bool,
     device_type: str,
     note: str,
     policy_digest: bytes,

@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
+from sentry_runtime import asking
 from sentry_runtime.uem.api import (
     DECISIONS_PER_PAGE,
     BucketPage,
@@ -81,12 +82,10 @@ class UemLink:
 
     def _made(self, *, kept: bool) -> aiohttp.ClientSession:
         """A session that keeps its connections, or has a new one for each request."""
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS, force_close=not kept),
-            timeout=aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # an answer of 1 MiB stays one
+        return asking.session(
+            aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS, force_close=not kept),
+            {"Accept": "application/json"},
+            aiohttp.ClientTimeout(total=self._seconds, sock_connect=self._seconds / 2),
         )
 
     async def __aexit__(
@@ -153,7 +152,10 @@ class UemLink:
             async with session.request(
                 method, self._url + path, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return response.status, await _bounded(response)
+                body = await asking.bounded(response, MESSAGE_BYTES)
+                if body is None:
+                    raise LinkRefusedError(f"an answer of more than {MESSAGE_BYTES} bytes")
+                return response.status, body
         except aiohttp.ClientConnectorError as error:
             raise _unconnected(self._url, error) from error
         except aiohttp.ConnectionTimeoutError as error:
@@ -194,15 +196,6 @@ def meaning(cause: OSError) -> type[LinkError]:
     if down:
         return LinkDownError
     return LinkSlowError if slow else _BrokenError if broken else LinkLocalError
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    text = bytearray()
-    async for chunk in response.content.iter_any():
-        text += chunk
-        if len(text) > MESSAGE_BYTES:
-            raise LinkRefusedError(f"an answer of more than {MESSAGE_BYTES} bytes")
-    return bytes(text)
 
 
 def read(status: int, text: bytes, kind: type[_Message]) -> _Message:

@@ -6,13 +6,14 @@ with them (`judging.mark`) and follows.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.messages import check_tunnel
+from sentry_runtime.uem.security import Platform
 from sentry_runtime.uem_server import judging, labels
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -58,13 +59,10 @@ def put_user(session: Session, entry: UserEntry) -> None:
     user = session.get(User, entry.principal) or User(principal=entry.principal)
     before = {one.label for one in user.labels}
     user.full_name = entry.full_name
-    wanted = set(entry.labels)
-    user.labels = [one for one in user.labels if one.label in wanted] + [
-        UserLabel(label=name) for name in sorted(wanted - before)
-    ]
+    user.labels = labels.relabelled(user.labels, entry.labels, UserLabel)
     session.add(user)
     session.flush()
-    if wanted != before:
+    if set(entry.labels) != before:
         judging.mark(session, labels.of_principal(entry.principal), bump=True)
 
 
@@ -95,9 +93,9 @@ def put_label(session: Session, entry: LabelEntry, policies: Policies, security:
     if entry.security_policy is not None:
         security.check(entry.security_policy)
     label = session.get(Label, entry.name)
-    if label is None and len(session.scalars(select(Label.name)).all()) >= LABELS:
-        raise DirectoryError(f"there are {LABELS} labels; more are not taken")
-    label = label or Label(name=entry.name)
+    if label is None:
+        _check_room(session, Label, LABELS, "labels")
+        label = Label(name=entry.name)
     before = (label.rank, label.policy, label.security_policy)
     label.description, label.rank = entry.description, entry.rank
     label.policy, label.security_policy = entry.policy, entry.security_policy
@@ -139,17 +137,15 @@ def put_tunnel(session: Session, entry: TunnelEntry) -> None:
     how = tuple(dict.fromkeys(entry.authentication))
     check_tunnel(AppTunnel(name=entry.name, host=entry.host, port=entry.port, authentication=how))
     tunnel = session.get(Tunnel, entry.name)
-    if tunnel is None and len(session.scalars(select(Tunnel.name)).all()) >= TUNNELS:
-        raise DirectoryError(f"there are {TUNNELS} app tunnels; more are not taken")
-    tunnel = tunnel or Tunnel(name=entry.name)
-    before, wanted = {one.label for one in tunnel.labels}, set(entry.labels)
+    if tunnel is None:
+        _check_room(session, Tunnel, TUNNELS, "app tunnels")
+        tunnel = Tunnel(name=entry.name)
+    before = {one.label for one in tunnel.labels}
     tunnel.host, tunnel.port, tunnel.authentication = entry.host, entry.port, list(how)
-    tunnel.labels = [one for one in tunnel.labels if one.label in wanted] + [
-        TunnelLabel(label=name) for name in sorted(wanted - before)
-    ]
+    tunnel.labels = labels.relabelled(tunnel.labels, entry.labels, TunnelLabel)
     session.add(tunnel)
     session.flush()
-    judging.mark(session, labels.having(before | wanted), bump=True)
+    judging.mark(session, labels.having(before.union(entry.labels)), bump=True)
 
 
 def drop_tunnel(session: Session, name: str) -> bool:
@@ -194,23 +190,26 @@ def sentrys(session: Session) -> list[SentryEntry]:
 def label_device(session: Session, device: Device, names: Collection[str]) -> None:
     """The device has these labels of its own, and no others."""
     check_labels(session, names)
-    before, wanted = {one.label for one in device.labels}, set(names)
-    device.labels = [one for one in device.labels if one.label in wanted] + [
-        DeviceLabel(label=name) for name in sorted(wanted - before)
-    ]
+    before = {one.label for one in device.labels}
+    device.labels = labels.relabelled(device.labels, names, DeviceLabel)
     session.flush()
-    if wanted != before:
+    if set(names) != before:
         judging.mark(session, labels.with_linked(select(Device.id).where(Device.id == device.id)), bump=True)
 
 
 def report_device(session: Session, device: Device, told: PostureEntry) -> None:
     """This is what the device is like."""
+    put_posture(device, told)
+    session.flush()
+    judging.mark(session, select(Device.id).where(Device.id == device.id))
+
+
+def put_posture(device: Device, told: PostureEntry) -> None:
+    """Have this in the rows; the caller has the device looked at."""
     device.posture = device.posture or Posture()
     device.posture.platform, device.posture.os_version = told.platform, told.os_version or ""
     device.posture.compromised, device.posture.encrypted = told.compromised, told.encrypted
     device.posture.contact = told.contact
-    session.flush()
-    judging.mark(session, select(Device.id).where(Device.id == device.id))
 
 
 def entry(device: Device, said: Decision, policy: str, held: Sequence[Label]) -> DeviceEntry:
@@ -244,12 +243,18 @@ def posture_of(device: Device) -> PostureEntry | None:
     if known is None:
         return None
     return PostureEntry(
-        platform=known.platform,  # type: ignore[arg-type]
+        platform=None if known.platform is None else Platform(known.platform),
         os_version=known.os_version or None,
         compromised=known.compromised,
         encrypted=known.encrypted,
         contact=known.contact,
     )
+
+
+def _check_room(session: Session, kind: type[Label | Tunnel], most: int, what: str) -> None:
+    count = session.scalar(select(func.count()).select_from(kind)) or 0
+    if count >= most:
+        raise DirectoryError(f"there are {most} {what}; more are not taken")
 
 
 def _names(held: Iterable[UserLabel | DeviceLabel | TunnelLabel]) -> tuple[str, ...]:

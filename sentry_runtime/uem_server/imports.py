@@ -15,19 +15,17 @@ from sqlalchemy.orm import Session, selectinload
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.eas.principal import Names, PrincipalError
 from sentry_runtime.uem.messages import MessageError, canonical, check_key
-from sentry_runtime.uem_server import directory, judging, labels, wipes
+from sentry_runtime.uem_server import directory, judging, labels, rows, wipes
 from sentry_runtime.uem_server.judging import Security, UnknownSecurityPolicyError
 from sentry_runtime.uem_server.policies import Policies, UnknownPolicyError
 from sentry_runtime.uem_server.resources import LabelEntry, UserEntry
 from sentry_runtime.uem_server.sheets import DeviceRow, Line, SheetError
-from sentry_runtime.uem_server.tables import Device, DeviceLabel, Label, Posture, User, UserLabel
-from sentry_runtime.uem_server.upgrade import spelling
+from sentry_runtime.uem_server.tables import Device, DeviceLabel, Label, User, UserLabel
 
 _AT_ONCE = 500  # rows that are fetched by one query
 
 _Item = TypeVar("_Item")
 _Entry = TypeVar("_Entry", bound=msgspec.Struct)
-_Held = TypeVar("_Held", UserLabel, DeviceLabel)
 
 
 def put_labels(session: Session, lines: Sequence[Line[LabelEntry]], policies: Policies, security: Security) -> int:
@@ -64,7 +62,7 @@ def put_users(session: Session, lines: Sequence[Line[UserEntry]], names: Names) 
             user = users.get(principal) or User(principal=principal)
             user.full_name = entry.full_name or user.full_name or ""
             if entry.labels:
-                user.labels = _labelled(user.labels, entry.labels, UserLabel)
+                user.labels = labels.relabelled(user.labels, entry.labels, UserLabel)
             session.add(user)
         session.flush()
         their = select(Device.id).where(Device.principal.in_(some), Device.removed.is_(False))
@@ -77,19 +75,19 @@ def put_devices(
 ) -> int:
     """Register or change these devices; how many. Raises `SheetError`."""
     known_labels = set(session.scalars(select(Label.name)))
-    rows: dict[DeviceKey, Line[DeviceRow]] = {}
+    told: dict[DeviceKey, Line[DeviceRow]] = {}
     for line in lines:
         _check_labels(line.number, line.entry.labels, known_labels)
         key = _key(line, names)
-        _check_new(line.number, "device_id", rows, key)
-        rows[key] = line
-    for some in _portions(list(rows)):
+        _check_new(line.number, "device_id", told, key)
+        told[key] = line
+    for some in _portions(list(told)):
         known = _known(session, some)
-        put = [_put_device(session, key, rows[key], known.get(key), next_version) for key in some]
+        put = [_put_device(session, key, told[key], known.get(key), next_version) for key in some]
         session.flush()
         numbers = select(Device.id).where(Device.id.in_([device.id for device in put]))
         judging.mark(session, labels.with_linked(numbers), bump=True)
-    return len(rows)
+    return len(told)
 
 
 def _put_device(
@@ -99,12 +97,9 @@ def _put_device(
     if device is None or device.removed:
         if not row.registered:
             raise _wrong(line.number, "registered", "the device is not known; only a registered one can be added")
-        device = device or Device(device_id=key.device_id, principal=key.principal, causes=[], findings=[])
+        device = rows.fresh(session, key, device)
         # Blocked until it has been looked at, as it is due.
-        device.state, device.reasons, device.removed, device.version = State.BLOCKED, [], False, next_version()
-        device.device_type = ""
-        device.spelling = device.spelling or spelling(key)
-        session.add(device)
+        device.state, device.reasons, device.version = State.BLOCKED, [], next_version()
     try:
         wipes.check(device, wipes.Word.SET)
     except wipes.NotNowError as error:
@@ -115,19 +110,16 @@ def _put_device(
         device.spelling.spoken = True
     device.device_type, device.note = row.device_type or device.device_type, row.note or device.note
     if row.labels:
-        device.labels = _labelled(device.labels, row.labels, DeviceLabel)
-    told = row.posture
-    if told is not None:
-        device.posture = device.posture or Posture()
-        for name, value in msgspec.structs.asdict(told).items():
-            setattr(device.posture, name, value if name != "os_version" else value or "")
+        device.labels = labels.relabelled(device.labels, row.labels, DeviceLabel)
+    if row.posture is not None:
+        directory.put_posture(device, row.posture)
     return device
 
 
 def _known(session: Session, keys: Sequence[DeviceKey]) -> dict[DeviceKey, Device]:
     loads = [selectinload(one) for one in (Device.labels, Device.posture, Device.spelling, Device.link)]
-    rows = select(Device).where(Device.device_id.in_({key.device_id for key in keys})).options(*loads)
-    return {DeviceKey(device.device_id, device.principal): device for device in session.scalars(rows)}
+    found = select(Device).where(Device.device_id.in_({key.device_id for key in keys})).options(*loads)
+    return {DeviceKey(device.device_id, device.principal): device for device in session.scalars(found)}
 
 
 def _key(line: Line[DeviceRow], names: Names) -> DeviceKey:
@@ -140,13 +132,6 @@ def _key(line: Line[DeviceRow], names: Names) -> DeviceKey:
     except MessageError as error:
         raise _wrong(line.number, "device_id", error) from None
     return key
-
-
-def _labelled(held: Iterable[_Held], names: Iterable[str], kind: type[_Held]) -> list[_Held]:
-    """These labels: those that are held already, and new ones."""
-    wanted = set(names)
-    kept = [one for one in held if one.label in wanted]
-    return kept + [kind(label=name) for name in sorted(wanted - {one.label for one in kept})]
 
 
 def _check_labels(number: int, wanted: Iterable[str], known: set[str]) -> None:

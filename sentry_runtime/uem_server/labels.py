@@ -4,13 +4,16 @@ A device has its own labels, those of the user under whose principal it is, and,
 it is linked to. Of several labels that name a policy the one with the lowest rank speaks; of equal ranks the first by name.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from sqlalchemy import BindParameter, Select, bindparam, select
+from sqlalchemy import BindParameter, Select, SelectBase, bindparam, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.tunnel import TUNNELS, AppTunnel, TunnelAuthentication
 from sentry_runtime.uem_server.tables import Device, DeviceLabel, Label, Link, Tunnel, TunnelLabel, UserLabel
+
+_Held = TypeVar("_Held", UserLabel, DeviceLabel, TunnelLabel)
 
 
 def _held() -> Select[tuple[int, Label]]:
@@ -63,10 +66,9 @@ def of_principal(principal: str) -> Select[tuple[int]]:
     return with_linked(select(Device.id).where(Device.principal == principal, Device.removed.is_(False)))
 
 
-def with_linked(numbers: object) -> Select[tuple[int]]:
+def with_linked(numbers: SelectBase) -> Select[tuple[int]]:
     """These devices, and those that are linked to them."""
-    these = numbers.subquery()  # type: ignore[attr-defined]
-    first = next(iter(these.c))
+    first = next(iter(numbers.subquery().c))
     either = select(first.label("id")).union(select(Link.device).where(Link.to.in_(select(first)))).subquery()
     return select(either.c.id)
 
@@ -88,6 +90,12 @@ def tunnels(session: Session, held: Mapping[int, Sequence[Label]]) -> dict[int, 
         all_of_them = {name: one for label in those for name, one in by_label.get(label.name, {}).items()}
         found[number] = tuple(one for _, one in sorted(all_of_them.items())[:TUNNELS])
     return found
+
+
+def relabelled(held: Sequence[_Held], names: Iterable[str], kind: type[_Held]) -> list[_Held]:
+    """The rows of these labels, which become those `held`; of a label that stays it is the row that is there."""
+    there = {one.label: one for one in held}
+    return [there.get(name) or kind(label=name) for name in sorted(set(names))]
 
 
 def as_tunnel(row: Tunnel) -> AppTunnel:

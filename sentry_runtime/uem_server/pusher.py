@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import aiohttp
 import msgspec
 
+from sentry_runtime import asking
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.uem.api import Decision, Push
 from sentry_runtime.uem.messages import that_fit
@@ -55,7 +56,7 @@ class Pusher:
         """Greet the Sentry, then push what is added, until cancelled."""
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=1)
         timeout = aiohttp.ClientTimeout(total=SECONDS)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        async with asking.session(connector, timeout=timeout) as session:
             # An empty push says that the UEM is there again. If nobody hears it, the Sentry finds out by itself.
             await self._send(session, Push(decisions=()))
             while True:

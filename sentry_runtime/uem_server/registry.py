@@ -1,4 +1,4 @@
-"""What the UEM knows, and every change to it. Blocking; the service calls it in a thread of its own.
+"""Every change to what the UEM knows; `reading` is how that is read. Blocking; the service calls it in a thread of its own.
 
 Each change gets a new change number (`version`), larger than any before it and committed in that order, so that "everything
 behind N" is a complete answer. The numbers are milliseconds of the clock where that is larger than the last number plus one: a
@@ -10,27 +10,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Engine, func, or_, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import Engine, or_, select
+from sqlalchemy.orm import Session
 
-from sentry_runtime.control import NamedPolicy, Registered
 from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
-from sentry_runtime.devices.tunnel import AppTunnel
-from sentry_runtime.eas.device_information import DeviceInformation
-from sentry_runtime.eas.policy import Policy
 from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
-from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests, Information, WipeReport
-from sentry_runtime.uem.messages import that_fit
-from sentry_runtime.uem_server import directory, judging, kin, labels, links, mailbox, peers, room, wipes
+from sentry_runtime.uem.api import Contact, Decision, Information, WipeReport
+from sentry_runtime.uem_server import judging, kin, links, mailbox, peers, room, rows, wipes, wording
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
-from sentry_runtime.uem_server.ledger import Ledger
 from sentry_runtime.uem_server.policies import Policies
-from sentry_runtime.uem_server.resources import DevicePage
-from sentry_runtime.uem_server.rules import Standing, automatic, effective, followed
+from sentry_runtime.uem_server.reading import Reading
+from sentry_runtime.uem_server.rules import Standing, automatic, followed
 from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Grace, Says
-from sentry_runtime.uem_server.upgrade import find, give_orders, give_spellings, rename, rename_users, spelling
+from sentry_runtime.uem_server.upgrade import give_orders, give_spellings, rename, rename_users
 
 _Result = TypeVar("_Result")
 
@@ -39,7 +33,7 @@ class UnknownDeviceError(LookupError):
     """There is no such (device, principal)."""
 
 
-class Registry:
+class Registry(Reading):
     """One UEM's knowledge. `now` gives seconds since the epoch. Keys are canonical; the callers see to it.
 
     `devices_per_mailbox`: how many may pass, 0 for any number. `names`: as the site reads them. `grace_seconds`: how long an
@@ -59,10 +53,9 @@ class Registry:
         sentrys: Sequence[SentryPeer] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._engine = engine
+        super().__init__(engine, policies or Policies())
         self._auto_block = auto_block
         self._limit = devices_per_mailbox
-        self._policies = policies or Policies()
         self._security = security or Security()
         self._grace = grace_seconds
         self._now = now
@@ -79,7 +72,6 @@ class Registry:
             peers.fix(session, sentrys)
         self._apply_auto_block()
         self._apply_limit()
-        self._ledger = Ledger(self._decisions)
 
     @property
     def opened_at(self) -> int:
@@ -94,14 +86,14 @@ class Registry:
         key = DeviceKey(contact.device_id, contact.principal)
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = find(session, key)
+            device = rows.find(session, key)
             if device is None or device.removed:
                 room.check(session, key)
-                device = self._new(session, key, device)
+                device = rows.fresh(session, key, device)
                 device.version = self._next(clock)
                 device.grace = device.grace or Grace(since=int(self._now()))
                 self._set(device, self._automatic(device))
-            before = self._standing(session, device)
+            before = wording.standing(session, device)
             device.device_type = contact.device_type or device.device_type
             device.first_seen = device.first_seen or contact.seen
             device.last_seen = max(device.last_seen, contact.seen)
@@ -110,7 +102,7 @@ class Registry:
             device.aliases += [Alias(alias=name) for name in set(contact.device_aliases) - have - {device.device_id}]
             session.flush()
             self._settle(session, clock, [key.principal], but=[device])
-            if self._standing(session, device) != before:
+            if wording.standing(session, device) != before:
                 device.version = self._next(clock)
             return self._decision(session, device)
 
@@ -136,7 +128,7 @@ class Registry:
         """
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = self._known(session, key)
+            device = self.device(session, key)
             device.causes = [one for one in device.causes if one.reason != cause]
             session.flush()
             if holds:
@@ -155,7 +147,7 @@ class Registry:
             self._policies.check(policy)
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = self._known(session, key)
+            device = self.device(session, key)
             if policy is None:
                 device.assignment = None
             elif device.assignment is None:
@@ -168,21 +160,11 @@ class Registry:
             changed = self._judge(session, clock)
             return list(self._decisions(session, [device, *(one for one in changed if one is not device)]))
 
-    def listed_policies(self) -> list[NamedPolicy]:
-        """The policies there are, by their names."""
-        with Session(self._engine) as session:
-            assigned = named_policies.counts(session)
-        default = self._policies.default
-        return [
-            NamedPolicy(name=name, policy=policy, default=name == default, assigned=assigned.get(name, 0))
-            for name, policy in sorted(self._policies.named.items())
-        ]
-
     def inform(self, told: Information) -> None:
         """Keep what a device says of itself; of one that is not known, nothing."""
         fields = msgspec.to_builtins(told.information)
         with Session(self._engine) as session, session.begin():
-            device = find(session, DeviceKey(told.device_id, told.principal))
+            device = rows.find(session, DeviceKey(told.device_id, told.principal))
             if device is None or device.removed:
                 return
             if device.says is None:
@@ -191,17 +173,11 @@ class Registry:
                 device.says.fields = fields
             self._look_at(session, device)
 
-    def of_device(self, device_id: str) -> list[Registered]:
-        """What else is known of the device's entries, in the order of their principals."""
-        wanted = select(Device).where(Device.device_id == device_id, Device.removed.is_(False))
-        with Session(self._engine) as session:
-            return [_registered(device) for device in session.scalars(wanted.order_by(Device.principal))]
-
     def remove(self, key: DeviceKey) -> list[Decision]:
         """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = self._known(session, key)
+            device = self.device(session, key)
             wipes.check(device, wipes.Word.REMOVE)
             for follower in links.followers(session, device):
                 follower.link, follower.registered = None, False
@@ -220,7 +196,7 @@ class Registry:
         """
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = self._known(session, key)
+            device = self.device(session, key)
             version = self._next(clock)
             if not wipes.order(device, kind, by, version):
                 return [self._decision(session, device)]
@@ -236,7 +212,7 @@ class Registry:
         """
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = self._known(session, key)
+            device = self.device(session, key)
             was = wipes.cancel(device, self._automatic(device))
             device.note, device.version = note or device.note, self._next(clock)
             return was, self._with_those_it_restricts(session, clock, device)
@@ -249,7 +225,7 @@ class Registry:
         key = DeviceKey(report.device_id, report.principal)
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = find(session, key)
+            device = rows.find(session, key)
             if device is None:
                 raise _unknown(key)
             if not wipes.report(device, report.wipe):
@@ -282,11 +258,6 @@ class Registry:
             session.flush()
             return result, list(self._decisions(session, self._judge(session, clock)))
 
-    def look(self, job: Callable[[Session], _Result]) -> _Result:
-        """What `job` reads."""
-        with Session(self._engine) as session:
-            return job(session)
-
     def judge(self) -> tuple[list[Decision], bool]:
         """Look anew at some of the devices that are due: what changed, and whether there are more."""
         with Session(self._engine) as session, session.begin():
@@ -302,90 +273,17 @@ class Registry:
             self._clock(session)
             judging.mark_silent(session, self._security, self._now())
 
-    def changes(self, after: int, limit: int) -> DecisionPage:
-        """Decisions with versions above `after`, in their order; `next` below `after` says this UEM never was that far."""
-        with Session(self._engine) as session:
-            found = session.scalars(
-                select(Device).where(Device.version > after).order_by(Device.version).limit(limit + 1)
-            ).all()
-            page = that_fit(self._decisions(session, found[:limit]))
-            last = page[-1].version if page else min(after, self._last(session))
-            return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
-
-    def feed(self, after: int, limit: int) -> bytes:
-        """The page that `changes` gives, as JSON; from memory, once everything is there."""
-        with Session(self._engine) as session:
-            if self._ledger.advance(session):
-                return self._ledger.feed.page(after, limit, self._last(session))
-        return msgspec.json.encode(self.changes(after, limit))
-
-    def digests(self, root: str) -> Digests | None:
-        """What is known, in digests; None: they are not made yet, and this was one step towards that."""
-        with Session(self._engine) as session:
-            if not self._ledger.advance(session):
-                return None
-            return self._ledger.digests(root, self._last(session))
-
-    def bucket(self, number: int, after: int, limit: int) -> BucketPage | None:
-        """A page of one bucket's decisions; None as with `digests`."""
-        with Session(self._engine) as session:
-            if not self._ledger.advance(session):
-                return None
-            return self._ledger.bucket(session, number, after, limit, self._last(session))
-
-    def registered(self, after: int, limit: int) -> tuple[Decision, ...]:
-        """A page of what is known, in the order of versions, without what was removed."""
-        wanted = select(Device).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
-        with Session(self._engine) as session:
-            return self._decisions(session, session.scalars(wanted.limit(limit)).all())
-
-    def listed(self, after: int, limit: int, device_id: str | None = None) -> DevicePage:
-        """A page of all that is known of devices (of one id), in the order of versions, without what was removed."""
-        wanted = select(Device).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
-        if device_id is not None:
-            wanted = wanted.where(Device.device_id == device_id)
-        loads = (selectinload(Device.posture), selectinload(Device.labels), selectinload(Device.link))
-        with Session(self._engine) as session:
-            found = session.scalars(wanted.limit(limit + 1).options(*loads)).all()
-            devices = found[:limit]
-            held = labels.of_devices(session, [device.id for device in devices])
-            names = named_policies.assigned(session, devices, held)
-            entries = tuple(
-                directory.entry(
-                    device,
-                    said,
-                    names.get(device.id) or self._policies.default or "",
-                    held.get(device.id, ()),
-                )
-                for device, said in zip(devices, self._decisions(session, devices), strict=True)
-            )
-        return DevicePage(devices=entries, next=entries[-1].version if entries else after, more=len(found) > limit)
-
     def device(self, session: Session, key: DeviceKey) -> Device:
         """The row of a known device. Raises `UnknownDeviceError`."""
-        return self._known(session, key)
-
-    @property
-    def policies(self) -> Policies:
-        """The ActiveSync policies there are."""
-        return self._policies
+        device = rows.find(session, key)
+        if device is None or device.removed:
+            raise _unknown(key)
+        return device
 
     @property
     def security(self) -> Security:
         """The security policies there are."""
         return self._security
-
-    def counts(self) -> dict[str, int]:
-        """How many devices are known, in all and per state (in effect), and the last change number."""
-        with Session(self._engine) as session:
-            rows = session.execute(
-                select(Device.state, func.count()).where(Device.removed.is_(False)).group_by(Device.state)
-            )
-            by_state = dict(rows.tuples().all())
-            if waiting := mailbox.waiting(session):
-                by_state[State.ALLOWED] -= waiting
-                by_state[State.BLOCKED] = by_state.get(State.BLOCKED, 0) + waiting
-            return {"devices": sum(by_state.values()), "version": self._last(session), **by_state}
 
     def _change(
         self, key: DeviceKey, by_hand: Standing | None, note: str, *, device_type: str = "", registered: bool = False
@@ -393,9 +291,9 @@ class Registry:
         """Give the device this word by hand, or give it back to the automatic one."""
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = find(session, key)
+            device = rows.find(session, key)
             if device is None or device.removed:
-                device = self._new(session, key, device)
+                device = rows.fresh(session, key, device)
             else:
                 wipes.check(device, wipes.Word.SET)
             device.version = self._next(clock)
@@ -450,21 +348,6 @@ class Registry:
         seated = self._settle(session, clock, [device.principal for device in told], but=[*told, *others])
         return [*told, *others, *seated]
 
-    def _known(self, session: Session, key: DeviceKey) -> Device:
-        device = find(session, key)
-        if device is None or device.removed:
-            raise _unknown(key)
-        return device
-
-    def _new(self, session: Session, key: DeviceKey, removed: Device | None) -> Device:
-        """A fresh row, or the removed one as fresh; the caller gives it its word and its version."""
-        device = removed or Device(device_id=key.device_id, principal=key.principal, state=State.BLOCKED)
-        device.removed, device.device_type = False, ""
-        if device.spelling is None:
-            device.spelling = spelling(key)
-        session.add(device)
-        return device
-
     def _set(self, device: Device, standing: Standing) -> None:
         device.state = standing.state
         device.reasons = list(standing.reasons)
@@ -480,7 +363,7 @@ class Registry:
         judging.mark_followers(session, [device.id])
         first = [device, *others, *seated]
         following = [one for one in self._judge(session, clock) if one not in first]
-        return [self._decision(session, changed) for changed in (*first, *following)]
+        return list(self._decisions(session, [*first, *following]))
 
     def _settle(
         self, session: Session, clock: Clock, principals: Iterable[str], but: Sequence[Device] = ()
@@ -493,30 +376,8 @@ class Registry:
         session.flush()
         return changed
 
-    def _standing(self, session: Session, device: Device) -> Standing:
-        return self._standings(session, [device])[0]
-
     def _decision(self, session: Session, device: Device) -> Decision:
         return self._decisions(session, [device])[0]
-
-    def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
-        """The decisions on these devices, as restricted by what is said under their other spellings. Nothing restricts a removal:
-        under one version it always says the same."""
-        held = labels.of_devices(session, [device.id for device in devices])
-        assigned, reached = named_policies.assigned(session, devices, held), labels.tunnels(session, held)
-        return tuple(
-            _worded(device, standing, self._policies.of(assigned.get(device.id)), reached.get(device.id, ()))
-            for device, standing in zip(devices, self._standings(session, devices), strict=True)
-        )
-
-    def _standings(self, session: Session, devices: Sequence[Device]) -> list[Standing]:
-        restrict = kin.restrictions(session, devices)
-
-        def word(device: Device) -> Standing:
-            aliases = () if device.removed else restrict.get(device.id, ())
-            return mailbox.FULL if mailbox.has_none(device) else effective(kin.own(device), aliases)
-
-        return list(map(word, devices))
 
     def _clock(self, session: Session) -> Clock:
         """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
@@ -529,10 +390,6 @@ class Registry:
     def _next(self, clock: Clock) -> int:
         clock.version = max(clock.version + 1, int(self._now() * 1_000))
         return clock.version
-
-    def _last(self, session: Session) -> int:
-        clock = session.get(Clock, 1)
-        return 0 if clock is None else clock.version
 
     def _apply_auto_block(self) -> None:
         """The setting may have changed while we were down: give those nobody decided about its present word."""
@@ -568,29 +425,3 @@ class Registry:
 
 def _unknown(key: DeviceKey) -> UnknownDeviceError:
     return UnknownDeviceError(f"device {key.device_id} of {key.principal} is not known")
-
-
-def _registered(device: Device) -> Registered:
-    said = None if device.says is None else msgspec.convert(device.says.fields, DeviceInformation)
-    return Registered(
-        key=DeviceKey(device.device_id, device.principal),
-        policy="" if device.assignment is None else device.assignment.policy,
-        information=said,
-    )
-
-
-def _worded(device: Device, standing: Standing, policy: Policy | None, tunnels: tuple[AppTunnel, ...]) -> Decision:
-    return Decision(
-        device_id=device.device_id,
-        principal=device.principal,
-        state=standing.state,
-        version=device.version,
-        reasons=standing.reasons,
-        device_type=device.device_type,
-        registered=device.registered,
-        removed=device.removed,
-        note=device.note,
-        policy=None if device.removed else policy,
-        wipe=wipes.wipe_of(device),
-        tunnels=() if device.removed else tunnels,
-    )

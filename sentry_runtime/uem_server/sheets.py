@@ -31,7 +31,9 @@ from sentry_runtime.uem_server.resources import (
 ROWS = 10_000  # in one transaction, some seconds: a larger fleet comes in several sheets
 SHEET_BYTES = 8 * 1_048_576  # what so many rows are, the longest words among them
 CELL_CHARS = 4_096  # a cell with the most labels is shorter
-FORMULA = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - spreadsheets of some languages take the wide ones too
+FORMULA = (
+    "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four are wide ones, which spreadsheets of some languages take too
+)
 SEPARATOR = ";"
 
 _GUARDED = re.compile(f"(^|{SEPARATOR})(?=['{re.escape(FORMULA)}])")

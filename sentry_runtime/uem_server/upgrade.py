@@ -7,9 +7,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import DeviceKey, State
-from sentry_runtime.eas import device_id, principal
+from sentry_runtime.eas.principal import Names
 from sentry_runtime.uem.messages import MessageError, canonical
 from sentry_runtime.uem_server import wipes
+from sentry_runtime.uem_server.rows import find, spelling
 from sentry_runtime.uem_server.rules import Standing
 from sentry_runtime.uem_server.tables import (
     Alias,
@@ -58,7 +59,7 @@ def give_orders(session: Session, next_version: Callable[[], int]) -> None:
 
 
 def rename(
-    session: Session, names: principal.Names, automatic: Callable[[Device], Standing], next_version: Callable[[], int]
+    session: Session, names: Names, automatic: Callable[[Device], Standing], next_version: Callable[[], int]
 ) -> list[str]:
     """Give the devices of principals whom the site now knows by another name that name; the new names. `automatic` is the
     present word on a device of which no administrator has said another by hand.
@@ -106,7 +107,7 @@ def rename(
     return renamed
 
 
-def rename_users(session: Session, names: principal.Names) -> None:
+def rename_users(session: Session, names: Names) -> None:
     """Give users whom the site now knows by another name that name; where it has one already, that one gets the labels."""
     for user in session.scalars(select(User).order_by(User.principal)).all():
         name = names.canonical(user.principal)
@@ -185,17 +186,6 @@ def _strength(device: Device) -> int:
     """How much a word counts: nobody's least, then the stricter one."""
     decided = device.registered or device.manual
     return 1 + (device.state == State.BLOCKED) if decided else 0
-
-
-def spelling(key: DeviceKey, *, spoken: bool = False) -> Spelling:
-    """A device's spelling."""
-    return Spelling(user=principal.user_of(key.principal), root=device_id.root(key.device_id), spoken=spoken)
-
-
-def find(session: Session, key: DeviceKey) -> Device | None:
-    """The row of exactly this key, a removed one too."""
-    exact = select(Device).where(Device.device_id == key.device_id, Device.principal == key.principal)
-    return session.scalars(exact).one_or_none()
 
 
 def _rename(session: Session, device: Device, key: DeviceKey, next_version: Callable[[], int]) -> None:

@@ -4,14 +4,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import pytest
 
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener
 from tests.agent.stage import UEM_SECONDS, Pki, Stage
 from tests.gateway.stand import Backend
-from tests.ports import free_port
 
 MakeStage = Callable[..., Stage]
 
@@ -72,16 +68,7 @@ def trio(make_stage: MakeStage, backend: Backend) -> Stage:
 
 def start_three(made: Stage, backend: Backend) -> Stage:
     """Start UEM, agent and gateway in front of this mail server."""
-    listener = msgspec.structs.replace(made.pki.server("uem"), client_ca=None)
-    made.settings = msgspec.structs.replace(
-        made.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=listener,
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-        ),
-        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
-    )
+    made.front(backend.port)
     made.uem()
     made.agent()
     made.start("gateway")

@@ -25,6 +25,7 @@ from sentry_runtime.settings import (
     Backend,
     ClientTls,
     Gateway,
+    Listener,
     Paths,
     SentryPeer,
     ServerTls,
@@ -78,6 +79,10 @@ class Pki:
             key=str(self.folder / f"{name}.key"),
             client_ca=str(self.folder / "ca.pem"),
         )
+
+    def plain_server(self, name: str) -> ServerTls:
+        """A listener that asks nobody for a certificate."""
+        return msgspec.structs.replace(self.server(name), client_ca=None)
 
     def client(self, name: str | None, trust: str = "ca") -> ClientTls:
         """A dialler with this certificate."""
@@ -161,6 +166,17 @@ class Stage:
             uem_server=uem,
             paths=self.paths,
         )
+
+    def front(self, backend: int, **gateway: Any) -> None:
+        """Have a gateway in the settings, in front of the mail server on this port of 127.0.0.1."""
+        made = Gateway(
+            listeners=(Listener(address="127.0.0.1", port=free_port()),),
+            tls=self.pki.plain_server("uem"),
+            backends=(Backend(name="mail", host="127.0.0.1", port=backend),),
+            **gateway,
+        )
+        paths = msgspec.structs.replace(self.settings.paths, gateway_control=str(self.folder / "gateway.sock"))
+        self.settings = msgspec.structs.replace(self.settings, gateway=made, paths=paths)
 
     def end(self) -> None:
         """kill -9 of whatever still runs."""

@@ -14,8 +14,7 @@ from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.devices.store import Writer
 from sentry_runtime.eas.principal import Names
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Epmm, Gateway, Intune, Listener, Settings, SettingsError, load
+from sentry_runtime.settings import Epmm, Intune, Settings, SettingsError, load
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.adapters import build
 from tests.agent import vendors
@@ -24,7 +23,6 @@ from tests.agent.stage import ROOT, Stage
 from tests.agent.vendors import EpmmServer, GraphServer, passed, rubbish, status
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, post
 from tests.gateway.test_canaries import forms
-from tests.ports import free_port
 
 FOLDER_SYNC_NEEDED = "03 01 6a 00 00 0d 45 47 03 37 00 01 01"  # Ping, Status 7
 RESYNC_SECONDS = 0.2
@@ -80,7 +78,7 @@ class Site:
 
 
 def adapted(stage: Stage, server: EpmmServer | GraphServer) -> Settings:
-    """The stage's settings with this UEM, and a gateway."""
+    """The stage's settings with this UEM."""
     secret = stage.folder / "uem.secret"
     adapter: Epmm | Intune
     if isinstance(server, EpmmServer):
@@ -102,7 +100,6 @@ def adapted(stage: Stage, server: EpmmServer | GraphServer) -> Settings:
         stage.settings,
         agent=msgspec.structs.replace(stage.settings.agent, uem=link),
         uem_server=None,
-        paths=msgspec.structs.replace(stage.settings.paths, gateway_control=str(stage.folder / "gateway.sock")),
     )
 
 
@@ -110,16 +107,9 @@ def adapted(stage: Stage, server: EpmmServer | GraphServer) -> Settings:
 async def site(request: pytest.FixtureRequest, make_stage: MakeStage, backend: Backend) -> AsyncIterator[Site]:
     """The UEM answers and knows nobody; neither agent nor gateway runs."""
     stage, server = make_stage(), request.param()
-    listener = msgspec.structs.replace(stage.pki.server("uem"), client_ca=None)
-    await server.start(server_context(listener))
-    stage.settings = msgspec.structs.replace(
-        adapted(stage, server),
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=listener,
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-        ),
-    )
+    await server.start(server_context(stage.pki.plain_server("uem")))
+    stage.front(backend.port)
+    stage.settings = adapted(stage, server)
     yield Site(stage, server)
     await asyncio.to_thread(stage.end)  # or the server would end in the middle of their handshakes
     await server.stop()

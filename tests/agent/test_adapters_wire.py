@@ -66,7 +66,7 @@ async def core(pki: Pki, stack: AsyncExitStack) -> EpmmServer:
     """An EPMM that knows Anna's phone."""
     made = EpmmServer()
     made.put("phone1", "anna@lab.test", "registeredAllowedDevices")
-    await made.start(server_context(msgspec.structs.replace(pki.server("uem"), client_ca=None)))
+    await made.start(server_context(pki.plain_server("uem")))
     stack.push_async_callback(made.stop)
     return made
 
@@ -76,7 +76,7 @@ async def graph(pki: Pki, stack: AsyncExitStack) -> GraphServer:
     """A tenant that knows Anna's phone."""
     made = GraphServer()
     made.put("phone1", "anna@lab.test")
-    await made.start(server_context(msgspec.structs.replace(pki.server("uem"), client_ca=None)))
+    await made.start(server_context(pki.plain_server("uem")))
     stack.push_async_callback(made.stop)
     return made
 

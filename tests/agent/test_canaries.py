@@ -10,12 +10,12 @@ from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, WipeAcknowledgement, encode_request
 from tests.agent.stage import Stage
 from tests.agent.test_policies import assign, register, told
-from tests.agent.test_policy_to_device import backend, stage
+from tests.agent.test_policy_to_device import stage
 from tests.agent.test_three_processes import device
 from tests.gateway.stand import PASSWORD, PHONE, Backend, basic, post
 from tests.gateway.test_canaries import forms
 
-__all__ = ["backend", "stage"]  # fixtures
+__all__ = ["stage"]  # a fixture
 
 SAYS = DeviceInformation(
     model="canarymodel-7d1f",

@@ -15,13 +15,11 @@ from aiohttp import web
 
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import DeviceAuthentication, Gateway, Listener
+from sentry_runtime.settings import DeviceAuthentication
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import ME, ROOT, Stage
 from tests.device_pki import UPN, DevicePki
 from tests.gateway.stand import PATIENCE, Backend, Device, Turn, post, say_yes
-from tests.ports import free_port
 
 PHONE = DeviceKey("PHONE1", "anna@lab.test")
 REGISTER = control.Register(device_id=PHONE.device_id, principal=PHONE.principal)
@@ -66,15 +64,6 @@ def devices(tmp_path_factory: pytest.TempPathFactory) -> DevicePki:
     return made
 
 
-@pytest.fixture
-async def backend() -> AsyncIterator[Backend]:
-    """A mail server that says yes."""
-    made = Backend("mail", None)
-    await made.start()
-    yield made
-    await made.stop()
-
-
 Start = Callable[..., Stage]
 
 
@@ -86,17 +75,10 @@ def start(make_stage: MakeStage, backend: Backend, devices: DevicePki) -> Start:
         stage = make_stage()
         folder = stage.folder / "revocation"
         folder.mkdir()
-        paths = msgspec.structs.replace(
-            stage.settings.paths, gateway_control=str(stage.folder / "gateway.sock"), revocation=str(folder)
-        )
         auth = {"mode": "identity_certificate", "authorities": devices.path("devices"), "revocation": rules}
-        gateway = Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=msgspec.structs.replace(stage.pki.server("uem"), client_ca=None),
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-            device_authentication=msgspec.convert(auth, DeviceAuthentication),
-        )
-        stage.settings = msgspec.structs.replace(stage.settings, gateway=gateway, paths=paths)
+        stage.front(backend.port, device_authentication=msgspec.convert(auth, DeviceAuthentication))
+        paths = msgspec.structs.replace(stage.settings.paths, revocation=str(folder))
+        stage.settings = msgspec.structs.replace(stage.settings, paths=paths)
         stage.uem()
         stage.agent()
         stage.start("gateway")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,7 @@ from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.control import Ask
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.devices.store import Reader, Writer
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Limits, Listener
+from sentry_runtime.settings import Limits
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.link import UemLink
@@ -27,27 +27,10 @@ from tests.agent.stage import Stage
 from tests.agent.test_outages import set_state
 from tests.agent.test_three_processes import device, status_of
 from tests.gateway.stand import PHONE, Backend, post
-from tests.ports import free_port
 from tests.unit.agent.ears import Ears
 
 OTHER = DeviceKey("BLOCKEDONE", "anna@lab.test")
 HOUR = 3_600.0
-
-
-def fronted(stage: Stage, backend: Backend, limits: Limits | None = None) -> Stage:
-    """The stage with a gateway in its settings."""
-    stage.settings = msgspec.structs.replace(
-        stage.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=msgspec.structs.replace(stage.pki.server("uem"), client_ca=None),
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-            limits=limits or Limits(),
-            throttle=None,
-        ),
-        paths=msgspec.structs.replace(stage.settings.paths, gateway_control=str(stage.folder / "gateway.sock")),
-    )
-    return stage
 
 
 async def decisions(stage: Stage) -> list[int]:
@@ -61,7 +44,8 @@ async def test_with_the_uem_gone_a_restart_of_agent_and_gateway_changes_no_decis
     make_stage: MakeStage, backend: Backend
 ) -> None:
     """The persisted list is what decides."""
-    stage = fronted(make_stage(), backend)
+    stage = make_stage()
+    stage.front(backend.port, throttle=None)
     uem = stage.uem()
     for key, state in ((PHONE, State.ALLOWED), (OTHER, State.BLOCKED)):
         await asyncio.to_thread(set_state, stage, key, state)
@@ -88,8 +72,11 @@ class Clock:
         return self.now
 
 
+Parts = tuple[DeviceList, Circuit, Questions, Keeper]
+
+
 @contextlib.asynccontextmanager
-async def parts(stage: Stage, folder: Path, clock: Clock, ears: Ears):  # type: ignore[no-untyped-def]
+async def parts(stage: Stage, folder: Path, clock: Clock, ears: Ears) -> AsyncIterator[Parts]:
     """An agent's list, circuit, questions and keeper on this clock, with a real link to the stage's UEM."""
     store = Writer(folder)
     devices = DeviceList(store, ears.announce, clock=clock)
@@ -124,12 +111,8 @@ async def test_an_hour_without_the_uem_with_a_restart_in_it_changes_no_decision(
         await asyncio.to_thread(uem.kill)
     began = clock.now
     while clock.now < began + HOUR:
-        async with parts(stage, folder, clock, ears) as (
-            devices,
-            circuit,
-            questions,
-            keeper,
-        ):  # each time as after a restart
+        # Each time as after a restart.
+        async with parts(stage, folder, clock, ears) as (devices, circuit, questions, keeper):
             for _ in range(20):
                 await keeper.round()
                 assert circuit.state is LinkState.DOWN
@@ -156,7 +139,8 @@ async def test_with_a_uem_that_does_not_answer_no_device_waits_longer_than_the_d
 ) -> None:
     """The UEM's answer is let wait for longer than this test has patience: only the gateway's own time-out can have ended it.
     Meanwhile known devices go on, and afterwards the stranger is decided about."""
-    stage = fronted(make_stage("allow"), backend, Limits(decision_seconds=0.5))
+    stage = make_stage("allow")
+    stage.front(backend.port, limits=Limits(decision_seconds=0.5), throttle=None)
     link = msgspec.structs.replace(stage.settings.agent.uem, timeout_seconds=120.0)
     stage.settings = msgspec.structs.replace(
         stage.settings, agent=msgspec.structs.replace(stage.settings.agent, uem=link)
@@ -206,7 +190,8 @@ async def test_a_device_that_waits_is_served_when_the_uem_answers_late_but_in_ti
     make_stage: MakeStage, backend: Backend
 ) -> None:
     """Slow is not wrong: one question, and the answer is taken."""
-    stage = fronted(make_stage(), backend, Limits(decision_seconds=8.0))
+    stage = make_stage()
+    stage.front(backend.port, limits=Limits(decision_seconds=8.0), throttle=None)
     link = msgspec.structs.replace(stage.settings.agent.uem, timeout_seconds=7.0)
     stage.settings = msgspec.structs.replace(
         stage.settings, agent=msgspec.structs.replace(stage.settings.agent, uem=link)

@@ -11,15 +11,13 @@ import pytest
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, Reason, State
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener, SentryPeer, Settings
+from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import Decision
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import Pki, Stage
 from tests.agent.test_start import ends
 from tests.agent.test_three_processes import device, say
 from tests.gateway.stand import PHONE, Backend, post
-from tests.ports import free_port
 from tests.postgres import Postgres, running
 
 TABLET = DeviceKey("TABLET", PHONE.principal)
@@ -39,18 +37,20 @@ def fleet(
     """One UEM, where one device of a mailbox may pass, and two Sentrys with their gateways in front of one mail server."""
     first = make_stage()
     other = Stage(_folder(tmp_path), pki, "block", 60.0)
+    for stage in (first, other):
+        stage.front(backend.port)
     uem = first.settings.uem_server
     assert uem is not None
     edge = SentryPeer(name="edge", subject="CN=edge", push_url=f"https://127.0.0.1:{other.push_port}")
     first.settings = msgspec.structs.replace(
-        _with_gateway(first, backend),
+        first.settings,
         uem_server=msgspec.structs.replace(
             uem, database=postgres.database(), sentrys=(*uem.sentrys, edge), devices_per_mailbox=1
         ),
     )
     link = msgspec.structs.replace(other.settings.agent.uem, url=first.settings.agent.uem.url, tls=pki.client("edge"))
     other.settings = msgspec.structs.replace(
-        _with_gateway(other, backend),
+        other.settings,
         uem_server=None,
         agent=msgspec.structs.replace(other.settings.agent, uem=link),
     )
@@ -70,19 +70,6 @@ def _folder(parent: Path) -> Path:
     made = parent / "edge"
     made.mkdir()
     return made
-
-
-def _with_gateway(stage: Stage, backend: Backend) -> Settings:
-    listener = msgspec.structs.replace(stage.pki.server("uem"), client_ca=None)
-    return msgspec.structs.replace(
-        stage.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=listener,
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-        ),
-        paths=msgspec.structs.replace(stage.settings.paths, gateway_control=str(stage.folder / "gateway.sock")),
-    )
 
 
 async def answers(stage: Stage, key: DeviceKey = PHONE) -> int:

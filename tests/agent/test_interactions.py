@@ -13,11 +13,11 @@ from sentry_runtime.eas.provision import Ask
 from sentry_runtime.uem.api import Decision
 from tests.agent.stage import Stage
 from tests.agent.test_policies import assign, details, register
-from tests.agent.test_policy_to_device import SITES, STRICT, backend, provision, say, stage, status_of
+from tests.agent.test_policy_to_device import SITES, STRICT, provision, say, stage, status_of
 from tests.agent.test_three_processes import device
 from tests.gateway.stand import PATIENCE, PHONE, Backend, post
 
-__all__ = ["backend", "stage"]  # fixtures
+__all__ = ["stage"]  # a fixture
 
 
 def uem_view(running: Stage) -> list[Decision]:

@@ -65,15 +65,21 @@ async def uem() -> ScriptedUem:
     return ScriptedUem()
 
 
-@pytest.fixture
-async def port(uem: ScriptedUem, pki: Pki) -> AsyncIterator[int]:
-    """Where it listens, with mutual TLS."""
+async def listening(uem: ScriptedUem, pki: Pki) -> tuple[web.AppRunner, int]:
+    """A server that asks `uem`, with mutual TLS, and its port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", uem.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     number = free_port()
     await web.TCPSite(runner, "127.0.0.1", number, ssl_context=server_context(pki.server("uem"))).start()
+    return runner, number
+
+
+@pytest.fixture
+async def port(uem: ScriptedUem, pki: Pki) -> AsyncIterator[int]:
+    """Where it listens, with mutual TLS."""
+    runner, number = await listening(uem, pki)
     yield number
     await runner.cleanup()
 
@@ -282,12 +288,7 @@ async def test_of_a_uem_that_has_died_every_kept_connection_is_broken_and_the_ou
         return web.Response(body=msgspec.json.encode(GOOD))
 
     uem.answers.append(waits)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", uem.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    number = free_port()
-    await web.TCPSite(runner, "127.0.0.1", number, ssl_context=server_context(pki.server("uem"))).start()
+    runner, number = await listening(uem, pki)
     async with UemLink(f"https://127.0.0.1:{number}", client_context(pki.client("agent")), 5.0) as link:
         await asyncio.gather(*(link.contact(CONTACT) for _ in range(together.parties)))
         await runner.cleanup()

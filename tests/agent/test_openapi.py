@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped] # it has no types of its own
+import jsonschema
 import msgspec
 import pytest
 from openapi_spec_validator import validate

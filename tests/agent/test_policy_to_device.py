@@ -2,7 +2,6 @@
 all of them real processes."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -11,14 +10,11 @@ from sentry_runtime import control
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import TEMPORARY, Policy
 from sentry_runtime.eas.provision import EAS_WBXML, Acknowledgement, Ask, Response, decode_response, encode_request
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import Stage
 from tests.agent.test_policies import assign, details, register, set_policies, told
 from tests.agent.test_three_processes import device
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Device, Turn, post
-from tests.ports import free_port
 
 SITES = Policy(device_password_enabled=True, allow_simple_device_password=True)
 STRICT = Policy(device_password_enabled=True, min_device_password_length=8)
@@ -27,31 +23,12 @@ SAYS = DeviceInformation(model="iPhone10C1", imei="490154203237518", os="iOS 17.
 
 
 @pytest.fixture
-async def backend() -> AsyncIterator[Backend]:
-    """A mail server that says yes to all credentials."""
-    made = Backend("mail", None)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
 def stage(make_stage: MakeStage, backend: Backend) -> Stage:
     """A gateway with the site's policy, an agent in fail mode `allow`, a UEM with two policies; nothing is started."""
     made = make_stage("allow")
     secret = made.folder / "fleet.key"
     secret.write_bytes(bytes(range(32)))
-    made.settings = msgspec.structs.replace(
-        made.settings,
-        gateway=Gateway(
-            listeners=(Listener(address="127.0.0.1", port=free_port()),),
-            tls=msgspec.structs.replace(made.pki.server("uem"), client_ca=None),
-            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-            policy=SITES,
-            fleet_secret=str(secret),
-        ),
-        paths=msgspec.structs.replace(made.settings.paths, gateway_control=str(made.folder / "gateway.sock")),
-    )
+    made.front(backend.port, policy=SITES, fleet_secret=str(secret))
     set_policies(made, None, strict=STRICT, lax=LAX)
     return made
 

@@ -4,6 +4,7 @@ They answer as they were recorded to: pages, filters, tokens. `faults` are taken
 answers does not get further.
 """
 
+import abc
 import base64
 import ssl
 from collections import deque
@@ -43,7 +44,7 @@ def passed(_request: web.Request) -> None:
     """No fault: so that the next one meets the next request."""
 
 
-class Vendor:
+class Vendor(abc.ABC):
     """A server on loopback; `requests` are the paths with queries, in order."""
 
     def __init__(self) -> None:
@@ -55,9 +56,9 @@ class Vendor:
         app.router.add_routes(self.routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
 
+    @abc.abstractmethod
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
-        raise NotImplementedError
 
     async def start(self, tls: ssl.SSLContext) -> Self:
         """Listen."""

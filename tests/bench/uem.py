@@ -28,15 +28,12 @@ import msgspec
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record, State
 from sentry_runtime.devices.store import Writer
-from sentry_runtime.settings import Backend as BackendSettings
-from sentry_runtime.settings import Gateway, Listener
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from tests.agent.stage import Pki, Stage
 from tests.agent.test_ports import call
 from tests.bench import machine
 from tests.gateway.stand import Backend, Device, Turn, post
-from tests.ports import free_port
 
 DEVICES = 100_000
 NEW, TOGETHER = 1_000, 5
@@ -213,17 +210,8 @@ async def push(_devices: int) -> Figures:
     with stage(0) as on:
         backend = Backend("mail", None)
         await backend.start()
-        port = free_port()
-        on.settings = msgspec.structs.replace(
-            on.settings,
-            gateway=Gateway(
-                listeners=(Listener(address="127.0.0.1", port=port),),
-                tls=msgspec.structs.replace(on.pki.server("uem"), client_ca=None),
-                backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
-                throttle=None,
-            ),
-            paths=msgspec.structs.replace(on.settings.paths, gateway_control=str(on.folder / "gateway.sock")),
-        )
+        on.front(backend.port, throttle=None)
+        port = on.settings.gateway.listeners[0].port
         await asyncio.to_thread(on.agent)
         await asyncio.to_thread(on.start, "gateway")
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,11 @@ def test_it_has_no_descriptor_but_its_outputs(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     several = [programs.start(GATEWAY, ["--settings", pipe], env=os.environ) for _ in range(3)]
     for one in several:
-        wait_for(lambda one=one: descriptors(one) == ["0", "1", "2"], "all others to be closed")  # type: ignore[misc]
+        wait_for(partial(has_no_others, one), "all others to be closed")
         one.kill()
         assert one.wait(programs.START_SECONDS) == -signal.SIGKILL
 
 
-def descriptors(program: programs.Program) -> list[str]:
-    """What it has open."""
-    return sorted(path.name for path in Path(f"/proc/{program.pid}/fd").iterdir())
+def has_no_others(program: programs.Program) -> bool:
+    """Whether it has nothing open but standard input, output and error."""
+    return sorted(path.name for path in Path(f"/proc/{program.pid}/fd").iterdir()) == ["0", "1", "2"]

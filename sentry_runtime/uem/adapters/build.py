@@ -5,12 +5,13 @@ from pathlib import Path
 
 from sentry_runtime.eas.principal import Names
 from sentry_runtime.settings import Epmm as EpmmSettings
+from sentry_runtime.settings import Intune as IntuneSettings
 from sentry_runtime.settings import SettingsError, UemLink
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.adapters.client import Client
 from sentry_runtime.uem.adapters.epmm import Epmm
 from sentry_runtime.uem.adapters.intune import Intune
-from sentry_runtime.uem.adapters.link import AdapterLink, Listed, Source
+from sentry_runtime.uem.adapters.link import AdapterLink, Listed
 from sentry_runtime.uem.adapters.pace import Pace
 from sentry_runtime.uem.adapters.token import Tokens
 
@@ -22,8 +23,9 @@ def link(uem: UemLink, listed: Listed, names: Names) -> AdapterLink:
     rules = uem.adapter
     if rules is None:
         raise SettingsError(f"mode {uem.mode} has no adapter")
+    source = _epmm(uem, rules, names) if isinstance(rules, EpmmSettings) else _intune(uem, rules, names)
     return AdapterLink(
-        _source(uem, names),
+        source,
         listed,
         block_unregistered=rules.block_unregistered,
         contact_seconds=uem.timeout_seconds,
@@ -31,24 +33,22 @@ def link(uem: UemLink, listed: Listed, names: Names) -> AdapterLink:
     )
 
 
-def _source(uem: UemLink, names: Names) -> Source:
-    context = client_context(uem.tls)
-    client = Client(_https(uem.url), context, Pace(time.monotonic))
-    rules = uem.adapter
-    if isinstance(rules, EpmmSettings):
-        return Epmm(client, rules, secret(rules.password), names, now=time.time)
-    assert rules is not None  # noqa: S101 - `link` has looked
-    login = Client(_https(rules.login_url), context, Pace(time.monotonic))
+def _epmm(uem: UemLink, rules: EpmmSettings, names: Names) -> Epmm:
+    return Epmm(_client(uem, uem.url), rules, secret(rules.password), names, now=time.time)
+
+
+def _intune(uem: UemLink, rules: IntuneSettings, names: Names) -> Intune:
+    client, login = _client(uem, uem.url), _client(uem, rules.login_url)
     scope = f"{client.base.origin()}/.default"
     tokens = Tokens(login, rules.tenant, rules.client, secret(rules.secret), scope, time.monotonic)
     return Intune(client, tokens, login, rules, names, now=time.time, contact_seconds=uem.timeout_seconds)
 
 
-def _https(url: str) -> str:
-    """The same; what is asked there is asked with a secret."""
+def _client(uem: UemLink, url: str) -> Client:
+    """One that asks there; what is asked is asked with a secret."""
     if not url.startswith("https://"):
         raise SettingsError(f"a vendor's UEM is asked by https, found {url[:64]!r}")
-    return url
+    return Client(url, client_context(uem.tls), Pace(time.monotonic))
 
 
 def secret(path: str) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from sentry_runtime import asking
 from sentry_runtime.uem.adapters.pace import Pace, retry_after
 from sentry_runtime.uem.link import (
     CONNECTIONS,
@@ -79,13 +80,8 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "Sentry"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # an answer of 1 MiB stays one
-            trust_env=False,
-        )
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS)
+        self._session = asking.session(connector, {"Accept": "application/json"})
         return self
 
     async def __aexit__(
@@ -145,7 +141,10 @@ class Client:
                 method, call.url, data=call.data, headers=call.headers, allow_redirects=False, timeout=limit
             ) as response:
                 self._check(call, response)
-                return await self._bounded(call, response)
+                body = await asking.bounded(response, call.bound)
+                if body is None:
+                    raise LinkRefusedError(f"{self._shown(call)}: an answer of more than {call.bound} bytes")
+                return body
         except aiohttp.ClientConnectorError as error:
             raise self._unconnected(call, error) from None
         except aiohttp.ConnectionTimeoutError:
@@ -173,14 +172,6 @@ class Client:
         if 300 <= status < 400:
             raise LinkRefusedError(f"{words}: nobody is followed elsewhere")
         raise NotFoundError(words) if status == 404 else LinkRefusedError(words)
-
-    async def _bounded(self, call: Call, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for piece in response.content.iter_any():
-            body += piece
-            if len(body) > call.bound:
-                raise LinkRefusedError(f"{self._shown(call)}: an answer of more than {call.bound} bytes")
-        return bytes(body)
 
     def _unconnected(self, call: Call, error: aiohttp.ClientConnectorError) -> Exception:
         """What it means that no connection came about; `sentry_runtime.uem.link` has the same for our own protocol."""

@@ -1,39 +1,19 @@
 """The release archive: the same bytes for the same content, and nothing in it that does not belong."""
 
 import hashlib
-import io
 import json
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from images import source
+from tests.unit.images.locked_wheels import LOCK, OTHER, wheel_bytes
 
-LOCK = """\
-httpcore==1.0 \\
-    --hash=sha256:{other}
-httptools==0.6.4 \\
-    --hash=sha256:{other} \\
-    --hash=sha256:{hash}
-    # via -r requirements.in
-idna==3 \\
-    --hash=sha256:{other}
-"""
-OTHER = "0" * 64
 COMPILED = {
     "sentry_runtime/gateway/__main__.cpython.so": b"machine code",
     "sentry_runtime__mypyc.cpython.so": b"of all",
 }
-
-
-def wheel_bytes(*names: str) -> bytes:
-    raw = io.BytesIO()
-    with zipfile.ZipFile(raw, "w") as archive:
-        for name in names:
-            archive.writestr(name, f"content of {name}")
-    return raw.getvalue()
 
 
 @pytest.fixture

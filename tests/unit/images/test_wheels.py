@@ -1,33 +1,12 @@
 """Wheels come as they are locked, fit the appliance's Python, and bring nothing that they must not."""
 
 import hashlib
-import io
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from images.wheels import WheelError, _genuine, fetch_wheel, locked, wheel_files
-
-LOCK = """\
-httpcore==1.0 \\
-    --hash=sha256:{other}
-httptools==0.6.4 \\
-    --hash=sha256:{other} \\
-    --hash=sha256:{hash}
-    # via -r requirements.in
-idna==3 \\
-    --hash=sha256:{other}
-"""
-OTHER = "0" * 64
-
-
-def wheel_bytes(*names: str) -> bytes:
-    raw = io.BytesIO()
-    with zipfile.ZipFile(raw, "w") as archive:
-        for name in names:
-            archive.writestr(name, f"content of {name}")
-    return raw.getvalue()
+from tests.unit.images.locked_wheels import LOCK, OTHER, wheel_bytes
 
 
 @pytest.mark.parametrize(

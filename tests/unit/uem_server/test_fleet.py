@@ -1,6 +1,7 @@
 """Users, labels, security policies, links, grace, app tunnels and Sentrys in the registry, on SQLite and on PostgreSQL."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -70,16 +71,11 @@ class World:
         self._engines: list[Engine] = []
         self.registry = self.open()
 
-    def open(self, **more: object) -> Registry:
+    def open(self, **more: Any) -> Registry:
         """Open it, as after a restart with these settings."""
-        settings: dict[str, object] = {
-            "auto_block": True,
-            "policies": POLICIES,
-            "security": SECURITY,
-            "now": self.clock,
-        }
+        settings: dict[str, Any] = {"auto_block": True, "policies": POLICIES, "security": SECURITY, "now": self.clock}
         self._engines.append(open_engine(self._database))
-        self.registry = Registry(self._engines[-1], **(settings | more))  # type: ignore[arg-type]
+        self.registry = Registry(self._engines[-1], **(settings | more))
         return self.registry
 
     def close(self) -> None:

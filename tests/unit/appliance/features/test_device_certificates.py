@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appliance.features import FEATURES, device_certificates, gateway
+from appliance.features import FEATURES, device_certificates, gateway, values
 from appliance.features.base import Tree
 from appliance.plan import InvalidError
 from appliance.render import render_all
@@ -162,4 +162,4 @@ def test_certificates_need_client_tls(lab_with: LabWith) -> None:
 def test_a_url_leads_to_a_host_and_a_port(lab_with: LabWith, url: str, place: tuple[str, int]) -> None:
     """As the flow names them."""
     lab_auth(lab_with, identity(revocation={"ocsp_url": url}))
-    assert device_certificates.place_of(url) == place
+    assert values.place_of(url) == place

@@ -104,6 +104,7 @@ def test_the_agents_settings_name_the_uem_and_who_may_push(lab_with: LabWith) ->
         ({"url": "http://uem.lab.test"}, "uem.url", "'http://uem.lab.test'"),
         ({"url": "https://uem.lab.test/path"}, "uem.url", "'https://uem.lab.test/path'"),
         ({"url": "https://a@uem.lab.test"}, "uem.url", "'https://a@uem.lab.test'"),
+        ({"url": "https://:word@uem.lab.test"}, "uem.url", "'https://:word@uem.lab.test'"),
         ({"addresses": ["10.0.0.0/8"]}, "uem.addresses.0", "10.0.0.0/8"),
         ({"addresses": ["2001:db8::/48"]}, "uem.addresses.0", "2001:db8::/48"),
         ({"policies": {"strict": {"device_password_enabled": True}}}, "uem.policies", "some"),
