@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Engine, func, or_, select
+from sqlalchemy import ColumnElement, Engine, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.control import NamedPolicy, Registered
@@ -22,7 +22,7 @@ from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests, Information, WipeReport
 from sentry_runtime.uem.messages import that_fit
-from sentry_runtime.uem_server import directory, judging, kin, labels, links, mailbox, peers, room, wipes
+from sentry_runtime.uem_server import candidates, directory, judging, kin, labels, links, mailbox, peers, room, wipes
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.ledger import Ledger
@@ -311,6 +311,23 @@ class Registry:
             page = that_fit(self._decisions(session, found[:limit]))
             last = page[-1].version if page else min(after, self._last(session))
             return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
+
+    def check_in(self, after: int, limit: int, chosen: ColumnElement[bool]) -> DecisionPage:
+        """As `changes`, of the chosen devices only. At the end `next` is the last version, whatever device that is of."""
+        with Session(self._engine) as session:
+            last = self._last(session)  # before the rows: what comes in between is for the next page
+            wanted = select(Device).where(Device.version > after, Device.version <= last, chosen)
+            found = session.scalars(wanted.order_by(Device.version).limit(limit + 1)).all()
+            page = that_fit(self._decisions(session, found[:limit]))
+            more = len(found) > len(page)
+            return DecisionPage(decisions=page, next=page[-1].version if more else last, more=more)
+
+    def candidates(self, contact: Contact) -> tuple[int, tuple[Decision, ...]]:
+        """Who a device might be, and a change number that is of no other change."""
+        with Session(self._engine) as session, session.begin():
+            version = self._next(self._clock(session))
+            session.flush()
+            return version, self._decisions(session, candidates.might_be(session, contact))
 
     def feed(self, after: int, limit: int) -> bytes:
         """The page that `changes` gives, as JSON; from memory, once everything is there."""
