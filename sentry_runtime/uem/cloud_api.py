@@ -36,10 +36,11 @@ class CloudSettings(_Message, frozen=True, kw_only=True):
 
 
 class Unidentified(_Message, frozen=True, kw_only=True, omit_defaults=True):
-    """A registered device of the contact's user whose ActiveSync id the UEM does not know yet."""
+    """A registered device of the contact's user whose ActiveSync id the UEM does not know yet. It is allowed or blocked: nobody
+    can have it wiped."""
 
     principal: str
-    state: Literal[State.ALLOWED, State.BLOCKED]
+    state: State
     reasons: tuple[Reason, ...] = ()
     device_type: str = ""
     note: str = ""

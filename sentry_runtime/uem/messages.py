@@ -291,8 +291,8 @@ def _check_candidates(candidates: Candidates) -> None:
 def _check_unidentified(device: Unidentified, place: str) -> None:
     check_key("-", device.principal, place)
     check_words(place, device_type=device.device_type, note=device.note)
-    if (device.state is State.BLOCKED) is not bool(device.reasons):
-        raise MessageError(f"reasons are those for which a device is blocked - at `{place}.reasons`")
+    if device.state not in (State.ALLOWED, State.BLOCKED):
+        raise MessageError(f"allowed or blocked is allowed, found {device.state} - at `{place}.state`")
     _check_tunnels(device.tunnels, f"{place}.tunnels")
 
 
