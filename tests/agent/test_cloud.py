@@ -92,7 +92,7 @@ def test_a_first_contact_is_matched_here_and_told_by_the_inventory(cloud: Stage)
     assert check_in(cloud).inventory == 0
 
 
-@pytest.mark.shows("cloud periodic", "cloud breach")
+@pytest.mark.shows("cloud periodic", "cloud breach", "cloud start")
 def test_a_check_in_brings_breaches_and_what_administrators_did(cloud: Stage) -> None:
     """Each by its own check-in."""
     cloud.uem()
