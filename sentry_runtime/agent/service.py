@@ -69,6 +69,7 @@ class Parts:
     revocation: Revocation | None = None
     adapter: AdapterLink | None = None
     cloud: CloudWord | None = None
+    cloud_link: CloudLink | None = None
 
 
 class Desk:
@@ -194,6 +195,7 @@ class Desk:
             "untold": parts.informer.untold,
             **({} if parts.adapter is None else parts.adapter.facts()),
             **({} if parts.cloud is None else parts.cloud.facts()),
+            **({} if parts.cloud_link is None else parts.cloud_link.facts()),
             **(parts.keeper.facts() if isinstance(parts.keeper, CheckIns) else {}),
         }
 
@@ -307,7 +309,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
-        yield Parts(*told, persister, reconciler, revocation, adapter, word)
+        yield Parts(*told, persister, reconciler, revocation, adapter, word, cloud)
 
 
 def _cloud(settings: Settings, audit: Audit) -> tuple[CloudWord | None, CloudLink | None]:

@@ -46,6 +46,11 @@ class CloudLink(UemLink):
         self.tunnels_refused = 0
         """How many decisions came with app tunnels that the licence lacks."""
 
+    def facts(self) -> dict[str, str | int]:
+        """What `Status` shows of it."""
+        matched = {f"cloud_matched_{one.name.lower()}": self.matches[one] for one in match.Criterion}
+        return {**matched, "cloud_tunnels_refused": self.tunnels_refused}
+
     def know_strangers(self, principals: Iterable[str]) -> None:
         """The list has these unmanaged devices, by their principals."""
         self._strangers = Counter(principals)

@@ -9,11 +9,17 @@ import pytest
 from sentry_runtime import control
 from sentry_runtime.control import ControlError
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
-from sentry_runtime.settings import CheckIns
+from sentry_runtime.settings import Administrator, CheckIns, Gateway, Licence, Listener
+from sentry_runtime.settings import Backend as BackendSettings
 from sentry_runtime.uem.api import Decision
+from sentry_runtime.uem.cloud import STRANGERS
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import Stage
-from tests.agent.test_policies import register
+from tests.agent.test_administration import admin
+from tests.agent.test_policies import details, register
+from tests.agent.test_three_processes import device
+from tests.gateway.stand import PHONE, Backend, post
+from tests.ports import free_port
 
 ANNA = DeviceKey("C1", "anna@lab.test")
 BOB = DeviceKey("B1", "bob@lab.test")
@@ -195,3 +201,93 @@ async def test_nobody_listens_on_the_port_for_pushes(cloud: Stage) -> None:
     cloud.agent()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", cloud.push_port)
+
+
+def licensed(make_stage: MakeStage, level: Licence) -> Stage:
+    """A Cloud of this level that an administrator with the certificate `boss` administers."""
+    boss = Administrator(name="olga", subject="CN=boss")
+    return cloudy(make_stage(), licence=level, administrators=(boss,))
+
+
+def put_tunnel(stage: Stage) -> tuple[int, Any]:
+    """A server for the apps of the staff's devices."""
+    wiki = {"name": "wiki", "host": "wiki.lab.test", "port": 443, "labels": ["staff"]}
+    return admin(stage, "PUT", "tunnels", wiki)
+
+
+def test_without_the_licence_the_uem_takes_no_app_tunnel(make_stage: MakeStage) -> None:
+    """And says which level it needs."""
+    stage = licensed(make_stage, "gold")
+    stage.uem()
+    assert admin(stage, "PUT", "labels", {"name": "staff"})[0] == 204
+    status, answer = put_tunnel(stage)
+    assert (status, answer["detail"]) == (400, "AppTunnel needs the licence level platinum, this one is gold")
+
+
+@pytest.mark.parametrize(("level", "names"), [("platinum", ["wiki"]), ("gold", [])])
+def test_a_sentry_keeps_no_app_tunnel_that_the_licence_lacks(
+    make_stage: MakeStage, level: Licence, names: list[str]
+) -> None:
+    """The Cloud had the higher level when the tunnel was made; with the lower one the device comes without it."""
+    stage = licensed(make_stage, "platinum")
+    uem = stage.uem()
+    register(stage, ANNA)
+    assert admin(stage, "PUT", "labels", {"name": "staff"})[0] == 204
+    assert put_tunnel(stage)[0] == 204
+    user = {"principal": ANNA.principal, "labels": ["staff"]}
+    assert admin(stage, "PUT", "users", user)[0] == 204
+    uem.terminate()
+    assert stage.settings.uem_server is not None
+    server = msgspec.structs.replace(stage.settings.uem_server, licence=level)
+    stage.settings = msgspec.structs.replace(stage.settings, uem_server=server)
+    stage.uem()
+    started(stage)
+    tunnels = details(stage, ANNA).tunnels
+    assert tunnels is not None
+    assert [one.name for one in tunnels] == names
+    status = stage.status()
+    assert status["cloud_licence"] == level
+    assert status["cloud_licence_lacks"] == ("" if level == "platinum" else "tunnel, app_tunnel")
+    assert status["cloud_tunnels_refused"] == len({"wiki"} - set(names))
+
+
+def test_one_principal_has_so_many_unmanaged_devices_and_no_more(make_stage: MakeStage) -> None:
+    """Though unmanaged devices pass: who has one password invents no device list."""
+    stage = cloudy(make_stage(), auto_block_unregistered=False)
+    stage.uem()
+    started(stage)
+    for number in range(STRANGERS):
+        assert stage.ask(DeviceKey(f"X{number}", BOB.principal)).state is State.ALLOWED
+    with pytest.raises(ControlError, match="no more are taken"):
+        stage.ask(DeviceKey("ONEMORE", BOB.principal))
+    assert check_in(stage).inventory == STRANGERS
+    with pytest.raises(ControlError, match="no more are taken"):
+        stage.ask(DeviceKey("ONEMORE", BOB.principal))
+    assert stage.ask(ANNA).state is State.ALLOWED
+
+
+@pytest.mark.shows("cloud 1", "cloud 5", "cloud 5 not", "cloud again")
+async def test_a_device_of_the_cloud_manner_reads_its_mail_or_does_not(cloud: Stage, backend: Backend) -> None:
+    """With a gateway in front: the word that the agent made is what the device feels."""
+    listener = msgspec.structs.replace(cloud.pki.server("uem"), client_ca=None)
+    cloud.settings = msgspec.structs.replace(
+        cloud.settings,
+        gateway=Gateway(
+            listeners=(Listener(address="127.0.0.1", port=free_port()),),
+            tls=listener,
+            backends=(BackendSettings(name="mail", host="127.0.0.1", port=backend.port),),
+        ),
+        paths=msgspec.structs.replace(cloud.settings.paths, gateway_control=str(cloud.folder / "gateway.sock")),
+    )
+    cloud.uem()
+    await asyncio.to_thread(register, cloud, PHONE)
+    cloud.agent()
+    cloud.start("gateway")
+    phone = await device(cloud)
+    assert (await phone.ask(post(version="12.1"))).status == 200
+    await asyncio.to_thread(say, cloud, block(PHONE))
+    await asyncio.to_thread(check_in, cloud)
+    await phone.close()
+    phone = await device(cloud)
+    assert (await phone.ask(post(version="12.1"))).status == 403
+    await phone.close()
