@@ -26,6 +26,8 @@ from sentry_runtime.uem.cloud_api import CloudSettings
 from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
 from sentry_runtime.uem.trail import Audit
 
+FORCED_SECONDS = 8.0  # whoever forced it waits 10 s for an answer; a first one of a large fleet takes longer
+
 
 class Cloud(Reports, Protocol):
     """The part of the link that this needs."""
@@ -55,6 +57,7 @@ class CheckIns:
         audit: Audit,
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
+        forced_seconds: float = FORCED_SECONDS,
     ) -> None:
         self._devices = devices
         self._link = link
@@ -63,6 +66,7 @@ class CheckIns:
         self._linked = linked
         self._audit = audit
         self._clock = clock
+        self._forced_seconds = forced_seconds
         self.schedule = Schedule(seconds, clock, draw)
         self._cursors: dict[Feed, int] = {"compliance": devices.cursor, "actions": devices.cursor}
         self._inventories = Inventories(devices, link)
@@ -86,12 +90,17 @@ class CheckIns:
         """A Cloud does not call us."""
 
     async def force(self) -> CheckedIn:
-        """Check in for everything now, whatever the schedules say. Raises `Refused` of kind `unavailable`."""
+        """Check in for everything now, whatever the schedules say. Raises `Refused` of kind `unavailable`, or `busy` when that
+        takes longer than who asked waits."""
         if self._forced is None:
             self._forced = asyncio.get_running_loop().create_future()
             self._forced.add_done_callback(lambda done: done.cancelled() or done.exception())  # who asked may have gone
             self._questions.link_lost.set()
-        return await asyncio.shield(self._forced)
+        try:
+            async with asyncio.timeout(self._forced_seconds):
+                return await asyncio.shield(self._forced)
+        except TimeoutError:
+            raise Refused("busy", "the check-in goes on; the agent's counters say when it is through") from None
 
     async def run(self) -> None:
         """Check in at start and whenever one is due, is forced, or a question has found the link down; until cancelled."""

@@ -4,6 +4,7 @@ In the Core manner news comes by itself; in the Cloud manner with the next check
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_what_administrators_do_reaches_the_list(pair: Stage) -> None:
     """Block, allow, wipe, cancel, give back to the automatic word, remove."""
     register(pair, ANNA)
     pair.ask(ANNA)
-    names = {"device_id": ANNA.device_id, "principal": ANNA.principal}
+    names: dict[str, Any] = {"device_id": ANNA.device_id, "principal": ANNA.principal}
     steps: list[tuple[control.Request, State | None]] = [
         (control.SetState(**names, state=State.BLOCKED), State.BLOCKED),
         (control.SetState(**names, state=State.ALLOWED), State.ALLOWED),

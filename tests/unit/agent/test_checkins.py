@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from sentry_runtime.agent.checkins import CheckIns
+from sentry_runtime.agent.checkins import FORCED_SECONDS, CheckIns
 from sentry_runtime.agent.circuit import Circuit, LinkState
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.questions import Questions
@@ -18,6 +18,7 @@ from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
 from tests.unit.agent.ears import Ears
 from tests.unit.agent.test_schedule import SECONDS, Clock
 
+PATIENCE = 20.0  # of a busy machine
 C1, C2 = DeviceKey("C1", "anna@lab.test"), DeviceKey("C2", "anna@lab.test")
 
 
@@ -28,6 +29,7 @@ class Cloud:
         self.history: list[tuple[Feed, Decision]] = []
         self.asked: list[str] = []
         self.trouble: dict[str, LinkError] = {}
+        self.inventoried = asyncio.Event()
 
     def say(self, feed: Feed, key: DeviceKey, version: int, state: State = State.ALLOWED) -> None:
         """A word in this feed."""
@@ -55,6 +57,7 @@ class Cloud:
     async def report_inventory(self, inventory: Inventory) -> None:
         """Taken."""
         self._hear("inventory", f"inventory {inventory.after} of {len(inventory.tunnels)}")
+        self.inventoried.set()
 
     def know_strangers(self, _principals: object) -> None:
         """Not looked at."""
@@ -75,7 +78,7 @@ class Scene:
         self.questions = questions
         self.checkins = self.made()
 
-    def made(self) -> CheckIns:
+    def made(self, forced_seconds: float = FORCED_SECONDS) -> CheckIns:
         """As at a start of the agent."""
         return CheckIns(
             *(self.devices, self.cloud, self.circuit, self.questions),
@@ -83,6 +86,7 @@ class Scene:
             audit=self.ears.audit,
             clock=self.clock,
             draw=lambda: 0.5,
+            forced_seconds=forced_seconds,
         )
 
     async def round(self) -> list[str]:
@@ -185,6 +189,30 @@ async def test_a_forced_one_is_for_everything_and_waits_for_no_schedule(scene: S
         scene.cloud.trouble["settings"] = LinkDownError("nobody is there")
         with pytest.raises(Refused, match="nobody is there"):
             await scene.checkins.force()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_who_forces_one_that_takes_too_long_is_told_that_it_goes_on(scene: Scene) -> None:
+    """And it does: nobody has to wait for it."""
+    gate = asyncio.Event()
+    slow = scene.cloud.settings
+
+    async def settings() -> CloudSettings:
+        await gate.wait()
+        return await slow()
+
+    scene.cloud.settings = settings  # type: ignore[method-assign]
+    checkins = scene.made(forced_seconds=0.0)
+    running = asyncio.create_task(checkins.run())
+    try:
+        with pytest.raises(Refused, match="goes on"):
+            await checkins.force()
+        gate.set()
+        async with asyncio.timeout(PATIENCE):
+            await scene.cloud.inventoried.wait()
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):

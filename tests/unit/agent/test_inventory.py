@@ -1,5 +1,7 @@
 """The inventory that a Cloud is told: everything once, afterwards what is new."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from sentry_runtime.agent.changes import Admitted
@@ -19,7 +21,7 @@ class Cloud:
     def __init__(self) -> None:
         self.last = 0
         self.taken: list[Inventory] = []
-        self.strangers: list[str] = []
+        self.strangers: Sequence[str] = ()
         self.slow_after: int | None = None
 
     async def report_inventory(self, inventory: Inventory) -> None:
@@ -34,7 +36,7 @@ class Cloud:
         self.last = inventory.number
         self.taken.append(inventory)
 
-    def know_strangers(self, principals: list[str]) -> None:
+    def know_strangers(self, principals: Sequence[str]) -> None:
         """Who has unmanaged devices."""
         self.strangers = principals
 

@@ -364,6 +364,7 @@ OPERATORS = READERS | {
     api.Maintain,
     api.PurgeRevocation,
     api.PersistDevices,
+    api.CheckIn,
     api.DeviceAction,
     api.DevicePolicy,
     api.FlagDevice,
@@ -376,7 +377,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 29
+    assert len(SESSION_VERBS) == 30
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
