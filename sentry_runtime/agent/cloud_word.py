@@ -18,13 +18,23 @@ FILE = "cloud.json"
 BYTES = 1_024
 
 
-class CloudWord:
-    """The last word, over restarts. Raises `StoreError` when the file is there and cannot be read."""
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: what is said there, and where."""
 
-    def __init__(self, folder: Path, audit: Audit) -> None:
+    url: str
+    settings: CloudSettings
+
+
+class CloudWord:
+    """The last word of the Cloud at this `url`, over restarts; that of another one does not count. Raises `StoreError` when the
+    file is there and cannot be read."""
+
+    def __init__(self, folder: Path, url: str, audit: Audit) -> None:
         self._path = folder / FILE
+        self._url = url
         self._audit = audit
-        self.settings = _read(self._path)
+        kept = _read(self._path)
+        self.settings = kept.settings if kept is not None and kept.url == url else None
         """None: there was none yet."""
 
     def fail_mode(self) -> FailMode:
@@ -40,7 +50,7 @@ class CloudWord:
         new = self._path.with_suffix(".new")
         try:
             with new.open("wb") as file:
-                file.write(msgspec.json.encode(settings))
+                file.write(msgspec.json.encode(_Kept(self._url, settings)))
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)
@@ -64,11 +74,11 @@ def _words(settings: CloudSettings) -> str:
     return f"fail mode {settings.fail_mode}, unmanaged devices {unmanaged}, licence {settings.licence}"
 
 
-def _read(path: Path) -> CloudSettings | None:
+def _read(path: Path) -> _Kept | None:
     """None where there is none, or none that can be read so: then a Cloud that is away blocks."""
     try:
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(BYTES), type=CloudSettings)
+            return msgspec.json.decode(file.read(BYTES), type=_Kept)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     except OSError as error:

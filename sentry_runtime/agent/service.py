@@ -317,7 +317,7 @@ def _cloud(settings: Settings, audit: Audit) -> tuple[CloudWord | None, CloudLin
     uem = settings.agent.uem
     if uem.mode != "cloud":
         return None, None
-    word = CloudWord(Path(settings.paths.devices), audit)
+    word = CloudWord(Path(settings.paths.devices), uem.url, audit)
     link = CloudLink(uem.url, client_context(uem.tls), uem.timeout_seconds, word.take)
     if word.settings is not None:
         link.use(word.settings)
