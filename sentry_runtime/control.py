@@ -2,10 +2,11 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe`, `CheckCertificate` from the gateway;
-`ListDevices`, `ShowDevice`, `ShowDetails`, `Persist`, `ShowRevocation`, `PurgeRevocation` from the management plane), the
-gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's (`Register`,
-`SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who
-may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the message says.
+`ListDevices`, `ShowDevice`, `ShowDetails`, `Persist`, `CheckIn`, `ShowRevocation`, `PurgeRevocation` from the management
+plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's
+(`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`,
+`ShowRegistered`). Who may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the
+message says.
 """
 
 import socket
@@ -120,6 +121,19 @@ class Persisted(msgspec.Struct, frozen=True, kw_only=True):
 
     devices: int
     bytes: int
+
+
+class CheckIn(_Request, frozen=True, kw_only=True, tag="uem.check_in"):
+    """Management to agent: check in with the Cloud now; the answer's `result` is a `CheckedIn`, or an error of kind `invalid`
+    (another mode: there is nothing to check in with) or `unavailable`."""
+
+
+class CheckedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """How many entries the check-ins for compliance and actions changed, and of how many devices the Cloud was told."""
+
+    compliance: int
+    actions: int
+    inventory: int
 
 
 class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
@@ -348,6 +362,7 @@ Request = (
     | ShowDevice
     | ShowDetails
     | Persist
+    | CheckIn
     | CheckCertificate
     | ShowRevocation
     | PurgeRevocation

@@ -344,6 +344,14 @@ class Intune(_Adapter, frozen=True, kw_only=True, tag="intune"):
     """Whether a device is blocked that says it is not encrypted, though Intune calls it compliant."""
 
 
+class CheckIns(_Tree, frozen=True, kw_only=True):
+    """How often a Cloud is checked in with: for the devices' compliance, for what administrators did, with the inventory."""
+
+    compliance_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    actions_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    inventory_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 900.0
+
+
 class UemLink(_Tree, frozen=True, kw_only=True):
     """Where the UEM answers (`url`) and the port on which it may push to us; without `push_tls`, and in mode `cloud`, none.
 
@@ -361,6 +369,8 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     push_networks: tuple[Network, ...] = ()
     timeout_seconds: float = 5.0
     resync_seconds: float = 60.0
+    check_ins: CheckIns = CheckIns()
+    """In mode `cloud`, where there is no resync."""
 
     def __post_init__(self) -> None:
         named = None if self.adapter is None else self.adapter.__struct_config__.tag
@@ -429,6 +439,8 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     unregistered_grace_seconds: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 0
     """How long a device that nobody registered passes from its first contact on, where such devices are blocked."""
     licence: Licence = "platinum"
+    fail_mode: FailMode = "block"
+    """What Sentrys that only call us (the Cloud manner) are told to do with a new device while they cannot reach us."""
     sentrys: tuple[SentryPeer, ...] = ()
     administrators: tuple[Administrator, ...] = ()
     push_tls: ClientTls

@@ -5,9 +5,7 @@ errors (`tests/unit/test_interactions.py`). `docs/interactions.md` is made from 
 
 - stig: STIG overview of the product, 3.1.1 "Device first attempt to access the ActiveSync server"
 - core: guide "Core, Standalone Sentry, and device interaction"
-- cloud: guide "Cloud, Standalone Sentry, and device interaction". Its steps 2, 3 and 6 and the schedules of its periodic
-  check-ins speak of the outbound-only manner of the UEM protocol, which is not built yet; what comes of the rest does not
-  depend on who dials whom
+- cloud: guide "Cloud, Standalone Sentry, and device interaction"
 
 What the guides say of AppTunnels and other resources than ActiveSync is left out, as is "core start 3", which is of those.
 """
@@ -49,13 +47,18 @@ STEPS: dict[str, str] = {
     "core resync policy": "... a new or changed policy, which goes on to the device;",
     "core resync device": "... and what a device missed that was turned off: it gets its policy when it comes back.",
     "cloud 1": "A device attempts to reach the ActiveSync server.",
+    "cloud 2": "The gateway asks the UEM which registered devices, or unregistered ones of other gateways, this might be.",
+    "cloud 3": "It picks the best match itself, by ActiveSync id, then user id, and checks whether that is in compliance.",
     "cloud 4": "The gateway adds the device to its list of devices.",
     "cloud 5": "If it may pass, it goes on with its mail.",
     "cloud 5 not": "If it may not, none of its mail passes the gateway.",
+    "cloud 6": "With its next check-in the gateway tells the UEM of its list, the new device among it.",
     "cloud again": "At its next attempt the device is on the list; its compliance is kept up to date.",
     "cloud away 1": "The UEM cannot be reached at a first attempt: the site's setting lets the device pass or blocks it.",
     "cloud breach": "The UEM sees a breach; with the next periodic word from it the gateway blocks the device.",
     "cloud periodic": "Periodically the gateway gets the devices' state, and what administrators have done since.",
+    "cloud start": "At its start the gateway has what the UEM knows before a device comes.",
+    "cloud schedules": "Compliance, administrators' actions and the inventory have check-ins and schedules of their own.",
 }
 
 

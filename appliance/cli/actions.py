@@ -117,6 +117,11 @@ def persist_devices(shell: Shell, _values: Values) -> Output:
     return output.shown(shell.call(api.PersistDevices, api.Facts))
 
 
+def check_in(shell: Shell, _values: Values) -> Output:
+    """Check in with the Cloud now."""
+    return output.shown(shell.call(api.CheckIn, api.Facts))
+
+
 def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}

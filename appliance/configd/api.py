@@ -226,6 +226,10 @@ class PersistDevices(_SessionVerb, frozen=True, kw_only=True, tag="devices.persi
     """Have the disk confirm the device list, which each change has had it do already. Result: Facts."""
 
 
+class CheckIn(_SessionVerb, frozen=True, kw_only=True, tag="uem.check_in"):
+    """Check in with the Cloud now, whatever the schedules say. Result: Facts."""
+
+
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
     """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
     administrator should read, or None."""
@@ -325,6 +329,7 @@ Verb = (
     | Maintain
     | PurgeRevocation
     | PersistDevices
+    | CheckIn
     | DeviceAction
     | ClearRedirects
     | FlagDevice

@@ -61,6 +61,7 @@ class Actions:
             api.Maintain: self._maintain,
             api.PurgeRevocation: self._purge,
             api.PersistDevices: self._persist,
+            api.CheckIn: self._check_in,
             api.DeviceAction: self._device,
             api.ClearRedirects: self._clear_redirects,
             api.FlagDevice: self._flag,
@@ -159,6 +160,22 @@ class Actions:
         done = self._call(self._paths.agent_socket, control.Persist(), control.Persisted)
         return api.Facts(
             title="device list", facts=(("devices", str(done.devices)), ("bytes on the disk", str(done.bytes)))
+        )
+
+    def _check_in(self, _verb: api.CheckIn, _held: Held) -> api.Facts:
+        mode = self.candidates.running().get("uem", {}).get("mode", "embedded")
+        if mode != "cloud":
+            raise refused(
+                "invalid", f"not applicable: found the UEM mode {mode}; there are check-ins in mode cloud only"
+            )
+        done = self._call(self._paths.agent_socket, control.CheckIn(), control.CheckedIn)
+        return api.Facts(
+            title="check-in",
+            facts=(
+                ("changed by compliance", str(done.compliance)),
+                ("changed by actions", str(done.actions)),
+                ("told by inventory", str(done.inventory)),
+            ),
         )
 
     def _device(self, verb: api.DeviceAction, held: Held) -> str | None:

@@ -1,5 +1,6 @@
 """The UEM: where device registrations and decisions come from: the one in the box (`embedded`), one on another machine that
-speaks the same protocol both ways (`core`), or one of another vendor that is asked by its own API (`vendors` has these).
+speaks the same protocol both ways (`core`) or is only called (`cloud`), or one of another vendor that is asked by its own API
+(`vendors` has these).
 
 `gateway` renders what is set here into the data plane's one settings file.
 """
@@ -10,7 +11,7 @@ from appliance import uem_secret
 from appliance.features import dns, interfaces, policy, security, values, vendors
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
-from sentry_runtime.settings import Agent, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
+from sentry_runtime.settings import Agent, CheckIns, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
 
 ADDRESS = "127.0.0.1"
 PORT = 9_443
@@ -46,17 +47,18 @@ def verify(tree: Tree) -> Iterable[Problem]:
 
 
 def _verify_mode(tree: Tree) -> Iterator[Problem]:
-    uem, core = tree["uem"], is_core(tree)
-    given = {"url": "url" in uem, "authorities": "authorities" in uem, "addresses": bool(uem["addresses"])}
-    for name, said in given.items():
-        if said != core:
-            found, allowed = (
-                ("something", "nothing, since the UEM is in the box") if said else ("nothing", "mode core needs it")
-            )
+    uem, mode, elsewhere = tree["uem"], tree["uem"]["mode"], is_elsewhere(tree)
+    wanted = {"url": elsewhere, "authorities": elsewhere, "addresses": is_core(tree)}
+    for name, needed in wanted.items():
+        if bool(uem.get(name)) != needed:
+            why = "the UEM does not call us" if mode == "cloud" else "the UEM is in the box"
+            found, allowed = ("nothing", f"mode {mode} needs it") if needed else ("something", f"nothing, since {why}")
             yield Problem(f"uem.{name}", found, allowed)
-    if core and uem["policies"]:
-        yield Problem("uem.policies", "some", "none in mode core: there the UEM has its own")
-    if core and not interfaces.in_zone(tree, uem["zone"]):
+    if elsewhere and uem["policies"]:
+        yield Problem("uem.policies", "some", f"none in mode {mode}: there the UEM has its own")
+    if mode == "cloud" and uem["fail_mode"] != "block":
+        yield Problem("uem.fail_mode", uem["fail_mode"], "block in mode cloud: what holds is set there")
+    if elsewhere and not interfaces.in_zone(tree, uem["zone"]):
         yield Problem("uem.zone", f"{uem['zone']}, which no interface carries", "a zone of the interfaces")
     for place, network in enumerate(uem["addresses"]):
         shortest = SHORTEST_PREFIX_6 if ":" in network else SHORTEST_PREFIX
@@ -67,6 +69,11 @@ def _verify_mode(tree: Tree) -> Iterator[Problem]:
 def is_core(tree: Tree) -> bool:
     """Whether the UEM is on another machine and pushes to us."""
     return bool(tree["uem"]["mode"] == "core")
+
+
+def is_elsewhere(tree: Tree) -> bool:
+    """Whether the UEM is on another machine and speaks our protocol, in either manner."""
+    return tree["uem"]["mode"] in ("core", "cloud")
 
 
 def agent(tree: Tree) -> Agent:
@@ -82,17 +89,20 @@ def agent(tree: Tree) -> Agent:
 
 def _link(tree: Tree) -> UemLink:
     uem, core = tree["uem"], is_core(tree)
-    trust = AUTHORITIES if core else AUTHORITY
+    elsewhere = is_elsewhere(tree)
+    trust = AUTHORITIES if elsewhere else AUTHORITY
+    push_tls = ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust)
     return UemLink(
         mode=uem["mode"],
-        url=uem["url"] if core else f"https://{ADDRESS}:{PORT}",
+        url=uem["url"] if elsewhere else f"https://{ADDRESS}:{PORT}",
         tls=ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
         push_addresses=interfaces.listen_addresses(tree, [uem["zone"]]) if core else (ADDRESS,),
         push_port=PUSH_PORT,
-        push_tls=ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust),
+        push_tls=None if uem["mode"] == "cloud" else push_tls,
         push_networks=tuple(uem["addresses"]) if core else (f"{ADDRESS}/32",),
         timeout_seconds=uem["timeout_seconds"],
         resync_seconds=uem["resync_seconds"],
+        check_ins=CheckIns(**uem["check_ins"]),
     )
 
 
@@ -100,7 +110,7 @@ def render(tree: Tree) -> Mapping[str, File]:
     """Whose certificates a UEM on another machine has; or that the one in the box is wanted, without which it does not start."""
     if tree["uem"]["mode"] in vendors.MODES:
         return vendors.render(tree)
-    if is_core(tree):
+    if is_elsewhere(tree):
         return {AUTHORITIES: File(tree["uem"]["authorities"])}
     return {EMBEDDED: File("The UEM in the box runs while this file is here.\n")}
 
@@ -109,14 +119,14 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     """The agent's way to the UEM and the UEM's to the agent, where it is on another machine; else the port stays closed."""
     if tree["uem"]["mode"] in vendors.MODES:
         return vendors.flows(tree)
-    if not is_core(tree):
+    if not is_elsewhere(tree):
         return ()
     uem = tree["uem"]
     host, port = values.place_of(uem["url"])
-    return (
-        Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])),
-        Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT),
-    )
+    out = Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT)
+    if not is_core(tree):
+        return (out,)
+    return (Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])), out)
 
 
 def _is_url(text: str) -> bool:
@@ -162,18 +172,21 @@ FEATURE = Feature(
         "UEM",
         "Who knows the devices and decides on them.",
         mode=values.described(
-            {"type": "string", "allowed": ["embedded", "core", *vendors.MODES]},
+            {"type": "string", "allowed": ["embedded", "core", "cloud", *vendors.MODES]},
             "Mode",
             "embedded: the UEM in the box, on loopback; administrators reach it through the command line. core: one on another "
-            "machine, which this gateway asks and which pushes its changes to port 9090. epmm, intune: one of another vendor,"
+            "machine, which this gateway asks and which pushes its changes to port 9090. cloud: one that this gateway calls, and "
+            "that calls nobody: port 9090 is closed. epmm, intune: one of another vendor,"
             " see docs/uem-adapters.md.",
             default="embedded",
         ),
-        url=values.described(values.text_kind(_is_url, URL), "UEM at", "Where the UEM answers, in mode core."),
+        url=values.described(
+            values.text_kind(_is_url, URL), "UEM at", "Where the UEM answers, in the modes core and cloud."
+        ),
         authorities=values.described(
             values.PEM_KIND,
             "UEM's authorities",
-            "PEM of those that issue the UEM's certificates, both as a server and for its pushes, in mode core.",
+            "PEM of those that issue the UEM's certificates, both as a server and for its pushes, in the modes core and cloud.",
         ),
         addresses=values.several(
             values.NETWORK_KIND,
@@ -191,7 +204,7 @@ FEATURE = Feature(
         fail_mode=values.described(
             {"type": "string", "allowed": ["allow", "block"]},
             "Fail mode",
-            "What a new device gets while the UEM cannot be reached. Known devices go on.",
+            "What a new device gets while the UEM cannot be reached. Known devices go on. In mode cloud it is set there.",
             default="block",
         ),
         auto_block_unregistered=values.switch(
@@ -252,6 +265,22 @@ FEATURE = Feature(
         resync_seconds=values.number(
             "Resync (seconds)", "How often what is known is held against the UEM.", low=10, high=3_600, default=60
         ),
+        check_ins={
+            **values.group(
+                "Check-ins",
+                "How often a UEM in mode cloud is checked in with; each on its own schedule, drawn within a tenth.",
+                compliance_seconds=values.number(
+                    "Compliance (seconds)", "For the compliance of devices.", low=10, high=3_600, default=60
+                ),
+                actions_seconds=values.number(
+                    "Actions (seconds)", "For what administrators did there.", low=10, high=3_600, default=60
+                ),
+                inventory_seconds=values.number(
+                    "Inventory (seconds)", "With what is new in the device list.", low=60, high=86_400, default=900
+                ),
+            ),
+            "default": {},
+        },
         **vendors.GROUPS,
         device_cache_size=values.number(
             "Device cache size",

@@ -17,7 +17,7 @@ from sentry_runtime.uem.trail import Audit
 FILE = "origin"  # beside the list
 BYTES = 1_024
 PROTOCOL = "protocol"
-"""All UEMs that speak our protocol: they say what was removed, and compare digests."""
+"""All UEMs that speak our protocol in the Core manner: they say what was removed, and compare digests. A Cloud does not."""
 
 
 def of(uem: UemLink) -> str:
@@ -27,7 +27,7 @@ def of(uem: UemLink) -> str:
             return f"epmm {uem.url} {uem.adapter.device_space} {uem.adapter.principal}"
         case Intune():
             return f"intune {uem.url} {uem.adapter.tenant.lower()} {uem.adapter.principal}"
-    return PROTOCOL
+    return f"cloud {uem.url}" if uem.mode == "cloud" else PROTOCOL
 
 
 def settle(store: Writer, folder: Path, uem: UemLink, audit: Audit) -> None:

@@ -81,7 +81,7 @@ class Questions:
         devices: DeviceList,
         link: Asks,
         circuit: Circuit,
-        fail_mode: FailMode,
+        fail_mode: FailMode | Callable[[], FailMode],
         *,
         audit: Audit,
         clock: Callable[[], float],
@@ -90,7 +90,7 @@ class Questions:
         self._devices = devices
         self._link = link
         self._circuit = circuit
-        self._fail_mode = fail_mode
+        self._fail_mode: Callable[[], FailMode] = fail_mode if callable(fail_mode) else lambda: fail_mode
         self._audit = audit
         self._clock = clock
         self._bounds = bounds or Bounds()
@@ -211,7 +211,7 @@ class Questions:
     async def _by_fail_mode(self, ask: Ask) -> Record:
         self.counters.by_fail_mode += 1
         now = int(self._clock())
-        if self._fail_mode == "allow" and len(self._admitted) < self._bounds.provisional:
+        if self._fail_mode() == "allow" and len(self._admitted) < self._bounds.provisional:
             self._admitted[ask.key] = ask
             record = Record(
                 key=ask.key,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from sentry_runtime import control
 from sentry_runtime.agent import origin
+from sentry_runtime.agent.checkins import CheckIns
 from sentry_runtime.agent.circuit import Circuit
+from sentry_runtime.agent.cloud_word import CloudWord
 from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.fetch import Fetcher
@@ -22,16 +24,19 @@ from sentry_runtime.agent.questions import Bounds, Questions
 from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.agent.responder import Responder
 from sentry_runtime.agent.revocation import Revocation
+from sentry_runtime.agent.schedule import CheckIn
 from sentry_runtime.agent.wipe_reports import WipeReports
 from sentry_runtime.certificates import authorities
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import StoreError, Writer, fits
+from sentry_runtime.settings import CheckIns as CheckInSettings
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.adapters import build
 from sentry_runtime.uem.adapters.link import AdapterLink
+from sentry_runtime.uem.cloud import CloudLink
 from sentry_runtime.uem.link import UemLink
 from sentry_runtime.uem.trail import Audit
 
@@ -55,14 +60,16 @@ class Parts:
     questions: Questions
     informer: Informer
     wipes: WipeReports
-    keeper: Keeper
+    keeper: Keeper | CheckIns
     circuit: Circuit
     followers: Followers
     push: PushServer
-    reconciler: Reconciler
     persister: Persister
+    reconciler: Reconciler | None = None
     revocation: Revocation | None = None
     adapter: AdapterLink | None = None
+    cloud: CloudWord | None = None
+    cloud_link: CloudLink | None = None
 
 
 class Desk:
@@ -85,6 +92,7 @@ class Desk:
             control.ShowRevocation: access.management,
             control.PurgeRevocation: access.management,
             control.Persist: access.management,
+            control.CheckIn: access.management,
         }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
@@ -100,8 +108,8 @@ class Desk:
                 return await self._told(request)
             case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
                 return await self._revocation(request)
-            case control.Persist():
-                return await self._persist()
+            case control.Persist() | control.CheckIn():
+                return await self._ordered(request)
             case _:
                 return self._shown(request)
 
@@ -114,6 +122,14 @@ class Desk:
                 return await self._keep(request)
         await self._parts.informer.take(request)
         return None
+
+    async def _ordered(self, request: control.Persist | control.CheckIn) -> object:
+        """What an administrator wants done now."""
+        if isinstance(request, control.Persist):
+            return await self._persist()
+        if not isinstance(self._parts.keeper, CheckIns):
+            raise Refused("invalid", "not applicable: there are check-ins in mode cloud only")
+        return await self._parts.keeper.force()
 
     def _shown(self, request: control.Request) -> object:
         match request:
@@ -162,8 +178,8 @@ class Desk:
             "devices": parts.devices.count,
             "provisional": parts.devices.provisional_count,
             "cursor": parts.devices.cursor,
-            "digests": parts.reconciler.state,
-            "repaired": parts.reconciler.repaired,
+            "digests": "none" if parts.reconciler is None else parts.reconciler.state,
+            "repaired": 0 if parts.reconciler is None else parts.reconciler.repaired,
             "persisted": parts.persister.times,
             "list_bytes": parts.persister.bytes,
             "followers": parts.followers.count,
@@ -178,6 +194,9 @@ class Desk:
             "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
             **({} if parts.adapter is None else parts.adapter.facts()),
+            **({} if parts.cloud is None else parts.cloud.facts()),
+            **({} if parts.cloud_link is None else parts.cloud_link.facts()),
+            **(parts.keeper.facts() if isinstance(parts.keeper, CheckIns) else {}),
         }
 
     async def _persist(self) -> control.Persisted:
@@ -248,11 +267,12 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         devices = DeviceList(store, followers.announce, cache=size)
         stack.push_async_callback(devices.close)
         adapter = None if uem.adapter is None else build.link(uem, devices, settings.principals.names())
-        link = adapter or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
+        word, cloud = _cloud(settings, audit)
+        link = adapter or cloud or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
         await stack.enter_async_context(link)
         circuit = Circuit(time.monotonic)
         bounds = Bounds(entries=size)
-        mode = settings.agent.fail_mode
+        mode = settings.agent.fail_mode if word is None else word.fail_mode
         questions = Questions(devices, link, circuit, mode, audit=audit, clock=time.time, bounds=bounds)
         await questions.forget_admitted()
         informer = Informer(devices, link, circuit, audit=audit)
@@ -262,23 +282,54 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             informer.retry()
             wipes.wake()
 
-        reconciler = Reconciler(devices, link, audit=audit)
         persister = Persister(devices, settings.agent.persist_seconds, audit=audit)
-        keeper = Keeper(
-            *(devices, link, circuit, questions),
-            reconciler=reconciler,
-            linked=linked,
-            resync_seconds=uem.resync_seconds,
-            audit=audit,
-            clock=time.monotonic,
-        )
+        reconciler: Reconciler | None = None
+        keeper: Keeper | CheckIns
+        if cloud is not None:
+            keeper = CheckIns(
+                *(devices, cloud, circuit, questions),
+                seconds=_intervals(uem.check_ins),
+                linked=linked,
+                audit=audit,
+                clock=time.monotonic,
+            )
+        else:
+            reconciler = Reconciler(devices, link, audit=audit)
+            keeper = Keeper(
+                *(devices, link, circuit, questions),
+                reconciler=reconciler,
+                linked=linked,
+                resync_seconds=uem.resync_seconds,
+                audit=audit,
+                clock=time.monotonic,
+            )
         push = PushServer(devices, audit=audit, heard=keeper.heard, networks=uem.push_networks)
         if server is not None:
             stack.push_async_callback(push.stop)
             await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
-        yield Parts(*told, reconciler, persister, revocation, adapter)
+        yield Parts(*told, persister, reconciler, revocation, adapter, word, cloud)
+
+
+def _cloud(settings: Settings, audit: Audit) -> tuple[CloudWord | None, CloudLink | None]:
+    """What a Cloud has set, and the link to it, in the mode that has one. Raises `StoreError`, `SettingsError`."""
+    uem = settings.agent.uem
+    if uem.mode != "cloud":
+        return None, None
+    word = CloudWord(Path(settings.paths.devices), uem.url, audit)
+    link = CloudLink(uem.url, client_context(uem.tls), uem.timeout_seconds, word.take)
+    if word.settings is not None:
+        link.use(word.settings)
+    return word, link
+
+
+def _intervals(settings: CheckInSettings) -> dict[CheckIn, float]:
+    return {
+        CheckIn.COMPLIANCE: settings.compliance_seconds,
+        CheckIn.ACTIONS: settings.actions_seconds,
+        CheckIn.INVENTORY: settings.inventory_seconds,
+    }
 
 
 async def _revocation(

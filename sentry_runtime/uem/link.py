@@ -21,6 +21,7 @@ from sentry_runtime.uem.api import (
     Problem,
     WipeReport,
 )
+from sentry_runtime.uem.cloud_api import Candidates, CloudSettings
 from sentry_runtime.uem.digests import bucket_of
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
@@ -35,7 +36,7 @@ _NO_SUCH_NAME = frozenset(
 _TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # a connection that ended, no word on TLS
 
 _UNAVAILABLE = 503
-_Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage)
+_Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage, Candidates, CloudSettings)
 
 
 class LinkError(RuntimeError):

@@ -14,7 +14,7 @@ from sentry_runtime.devices.record import DeviceKey, State, Wipe, WipeMark
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
 from sentry_runtime.devices.tunnel import HOST_CHARS, NAME_CHARS, TUNNELS, AppTunnel, TunnelAuthentication
 from sentry_runtime.eas import principal as names
-from sentry_runtime.eas.device_information import FIELD_CHARS, DeviceInformation, cleaned
+from sentry_runtime.eas.device_information import FIELD_CHARS, cleaned
 from sentry_runtime.uem.api import (
     BucketPage,
     Contact,
@@ -24,6 +24,14 @@ from sentry_runtime.uem.api import (
     Information,
     Push,
     WipeReport,
+)
+from sentry_runtime.uem.cloud_api import (
+    CANDIDATES,
+    INVENTORY_PER_PAGE,
+    Candidates,
+    CloudSettings,
+    Inventory,
+    Unidentified,
 )
 from sentry_runtime.uem.digests import BUCKETS, bucket_of, root
 
@@ -44,7 +52,20 @@ _HOST = re.compile(
 )  # a DNS name or an address; which, the gateway finds out when it dials
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PORT_MAX = 65_535
-Message = TypeVar("Message", Contact, Decision, DecisionPage, Digests, BucketPage, Information, Push, WipeReport)
+Message = TypeVar(
+    "Message",
+    Contact,
+    Decision,
+    DecisionPage,
+    Digests,
+    BucketPage,
+    Information,
+    Push,
+    WipeReport,
+    Candidates,
+    CloudSettings,
+    Inventory,
+)
 
 
 class MessageError(ValueError):
@@ -65,8 +86,7 @@ def decode(body: bytes, kind: type[Message]) -> Message:
         case DecisionPage():
             _check_page(message)
         case Information():
-            check_key(message.device_id, message.principal)
-            _check_information(message.information)
+            _check_information(message)
         case Digests():
             _check_digests(message)
         case BucketPage():
@@ -76,6 +96,8 @@ def decode(body: bytes, kind: type[Message]) -> Message:
         case WipeReport():
             check_key(message.device_id, message.principal)
             _check_wipe(message.wipe, "$.wipe")
+        case _:
+            _check_cloud(message)
     return message
 
 
@@ -132,8 +154,9 @@ def that_fit(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
     return tuple(fitting)
 
 
-def _check_information(information: DeviceInformation) -> None:
-    if information != cleaned(information):
+def _check_information(told: Information) -> None:
+    check_key(told.device_id, told.principal)
+    if told.information != cleaned(told.information):
         raise MessageError(f"each field is one line of at most {FIELD_CHARS} printable characters - at `$.information`")
 
 
@@ -240,3 +263,57 @@ def _check_bucket(page: BucketPage) -> None:
         raise MessageError("a bucket has no removed devices - at `$.decisions`")
     if len({bucket_of(decision.device_id, decision.principal) for decision in page.decisions}) > 1:
         raise MessageError("the devices are of several buckets - at `$.decisions`")
+
+
+def _check_cloud(message: Candidates | CloudSettings | Inventory) -> None:
+    if isinstance(message, Candidates):
+        _check_candidates(message)
+    elif isinstance(message, Inventory):
+        _check_inventory(message)
+
+
+def _check_candidates(candidates: Candidates) -> None:
+    if not 1 <= candidates.version <= VERSION_MAX:
+        raise MessageError(f"1 to {VERSION_MAX} is allowed, found {candidates.version} - at `$.version`")
+    for name, registered in (("registered", True), ("unregistered", False)):
+        held: tuple[Decision, ...] = getattr(candidates, name)
+        _check_number(len(held), CANDIDATES, f"$.{name}")
+        for position, one in enumerate(held):
+            place = f"$.{name}[{position}]"
+            _check_decision(one, place)
+            if one.removed or one.registered is not registered:
+                raise MessageError(f"only what is {name} and not removed is allowed - at `{place}`")
+    _check_number(len(candidates.unidentified), CANDIDATES, "$.unidentified")
+    for position, device in enumerate(candidates.unidentified):
+        _check_unidentified(device, f"$.unidentified[{position}]")
+
+
+def _check_unidentified(device: Unidentified, place: str) -> None:
+    check_key("-", device.principal, place)
+    check_words(place, device_type=device.device_type, note=device.note)
+    if device.state not in (State.ALLOWED, State.BLOCKED):
+        raise MessageError(f"allowed or blocked is allowed, found {device.state} - at `{place}.state`")
+    _check_tunnels(device.tunnels, f"{place}.tunnels")
+
+
+def _check_inventory(inventory: Inventory) -> None:
+    if not 0 <= inventory.after < inventory.number <= VERSION_MAX:
+        raise MessageError(f"0 <= `after` < `number` <= {VERSION_MAX} is allowed - at `$.number`")
+    _check_number(len(inventory.tunnels) + len(inventory.gone), INVENTORY_PER_PAGE, "$")
+    for position, one in enumerate(inventory.tunnels):
+        place = f"$.tunnels[{position}]"
+        check_key(one.device_id, one.principal, place)
+        check_words(place, device_type=one.device_type)
+        _check_number(len(one.apps), TUNNELS, f"{place}.apps")
+        if not 0 <= one.version <= VERSION_MAX:
+            raise MessageError(f"0 to {VERSION_MAX} is allowed, found {one.version} - at `{place}.version`")
+        for name in one.apps:
+            if not (0 < len(name) <= NAME_CHARS and name.isprintable()):
+                raise MessageError(f"a tunnel's name has 1 to {NAME_CHARS} printable characters - at `{place}.apps`")
+    for position, key in enumerate(inventory.gone):
+        check_key(key.device_id, key.principal, f"$.gone[{position}]")
+
+
+def _check_number(found: int, most: int, place: str) -> None:
+    if found > most:
+        raise MessageError(f"at most {most} are allowed, found {found} - at `{place}`")

@@ -25,6 +25,7 @@ from sentry_runtime.uem.api import (
     Push,
     WipeReport,
 )
+from sentry_runtime.uem.cloud_api import CANDIDATES, INVENTORY_PER_PAGE, Candidates, CloudSettings, Inventory
 from sentry_runtime.uem.digests import BUCKETS
 from sentry_runtime.uem.messages import ALIASES, VERSION_MAX, WORDS_CHARS
 
@@ -67,6 +68,26 @@ BOUNDS: dict[str, dict[str, Schema]] = {
     },
     "DecisionPage": {"next": _LAST, "decisions": {"maxItems": DECISIONS_PER_PAGE}},
     "BucketPage": {"version": _LAST, "decisions": {"maxItems": DECISIONS_PER_PAGE}},
+    "Candidates": {
+        "version": _VERSION,
+        "registered": {"maxItems": CANDIDATES},
+        "unregistered": {"maxItems": CANDIDATES},
+        "unidentified": {"maxItems": CANDIDATES},
+    },
+    "Unidentified": {
+        "principal": _NAME["principal"],
+        "device_type": _WORDS,
+        "note": _WORDS,
+        "tunnels": {"maxItems": TUNNELS},
+    },
+    "Inventory": {
+        "after": _LAST,
+        "number": _VERSION,
+        "tunnels": {"maxItems": INVENTORY_PER_PAGE},
+        "gone": {"maxItems": INVENTORY_PER_PAGE},
+    },
+    "Tunnel": {**_NAME, "version": _LAST, "device_type": _WORDS, "apps": {"maxItems": TUNNELS}},
+    "DeviceKey": _NAME,
     "Digests": {"version": _LAST, "root": _DIGEST, "buckets": {"maxItems": BUCKETS, "items": _DIGEST}},
 }
 """Per message and field, what is added to what its type says."""
@@ -107,6 +128,25 @@ OPERATIONS = (
     ),
     Operation(AT_UEM, "post", "/v1/information", "What a device says of itself", Information, None, (*_WRITTEN, 503)),
     Operation(AT_UEM, "post", "/v1/wipes", "What has come of a wipe", WipeReport, Decision, (*_WRITTEN, 404, 503)),
+    Operation(
+        *(AT_UEM, "post", "/v1/candidates", "Cloud: what a device might be that was seen for the first time"),
+        *(Contact, Candidates, (*_WRITTEN, 503)),
+    ),
+    Operation(AT_UEM, "get", "/v1/settings", "Cloud: what its administrators have set", None, CloudSettings, ()),
+    Operation(
+        *(AT_UEM, "get", "/v1/compliance", "Cloud: the feed of what follows from compliance", None, DecisionPage),
+        failures=(400, 503),
+        query=("after", "limit"),
+    ),
+    Operation(
+        *(AT_UEM, "get", "/v1/actions", "Cloud: the feed of what administrators did", None, DecisionPage),
+        failures=(400, 503),
+        query=("after", "limit"),
+    ),
+    Operation(
+        *(AT_UEM, "post", "/v1/inventory", "Cloud: what is new in a Sentry's device list", Inventory, None),
+        failures=(*_WRITTEN, 409, 503),
+    ),
     Operation(AT_SENTRY, "post", "/v1/decisions", "Changes, at once", Push, None, (*_WRITTEN, 503)),
 )
 """Every request of the protocol."""
@@ -130,6 +170,7 @@ _REASONS = {
     400: "Not of the protocol; `detail` names the place",
     404: "No such device",
     408: "The body did not arrive in time",
+    409: "This does not go on from the last inventory of this Sentry; all of it is wanted",
     413: "The body is too long",
     429: "The principal has as many undecided devices as it may have",
     503: "Not now; repeat later",

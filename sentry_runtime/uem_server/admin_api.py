@@ -22,9 +22,10 @@ from aiohttp import web
 from sqlalchemy.orm import Session
 
 from sentry_runtime.eas.principal import Names, PrincipalError
-from sentry_runtime.settings import SentryPeer
+from sentry_runtime.settings import Licence, SentryPeer
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.http import answer, problem
+from sentry_runtime.uem.licence import refusal
 from sentry_runtime.uem.messages import VERSION_MAX, MessageError
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server import directory, imports, peers, sheets
@@ -79,7 +80,7 @@ class AdminApi:
         sentrys: Sentrys,
         audit: Audit,
         names: Names,
-        licence: str,
+        licence: Licence,
     ) -> None:
         self._worker = worker
         self._sentrys = sentrys
@@ -90,7 +91,7 @@ class AdminApi:
         self._puts: dict[str, tuple[type[Any], Callable[[Any], _Job]]] = {
             "users": (UserEntry, self._put_user),
             "labels": (LabelEntry, self._put_label),
-            "tunnels": (TunnelEntry, lambda entry: lambda _registry, session: directory.put_tunnel(session, entry)),
+            "tunnels": (TunnelEntry, self._put_tunnel),
             "sentrys": (SentryPeer, lambda peer: lambda _registry, session: peers.put(session, peer)),
         }
         self._lists: dict[str, Callable[[web.Request], Awaitable[Sequence[msgspec.Struct]]]] = {
@@ -168,6 +169,12 @@ class AdminApi:
     def _put_user(self, entry: UserEntry) -> _Job:
         canonical = msgspec.structs.replace(entry, principal=self._person(entry.principal))
         return lambda _registry, session: directory.put_user(session, canonical)
+
+    def _put_tunnel(self, entry: TunnelEntry) -> _Job:
+        lacks = refusal("app_tunnel", self._licence)
+        if lacks is not None:
+            raise directory.DirectoryError(lacks)
+        return lambda _registry, session: directory.put_tunnel(session, entry)
 
     def _put_label(self, entry: LabelEntry) -> _Job:
         return lambda registry, session: directory.put_label(session, entry, registry.policies, registry.security)

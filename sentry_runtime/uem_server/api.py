@@ -1,5 +1,5 @@
 """The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information`, `POST /v1/wipes` and, in
-`comparisons`, `GET /v1/digests` and `GET /v1/buckets/N`."""
+`comparisons`, `GET /v1/digests` and `GET /v1/buckets/N`. Those of the Cloud manner are in `cloud`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -31,8 +31,10 @@ class Api(Server):
         audit: Audit,
         admin: Iterable[web.AbstractRouteDef] = (),
         administrators: Mapping[str, str] | None = None,
+        cloud: Iterable[web.AbstractRouteDef] = (),
     ) -> None:
-        """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates."""
+        """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates; `cloud`
+        are those of Sentrys that only call."""
         self._worker = worker
         self._sentrys = sentrys
         self._audit = audit
@@ -43,6 +45,7 @@ class Api(Server):
             web.post("/v1/information", self._information),
             web.post("/v1/wipes", self._wipes),
             *Comparisons(worker, audit).routes(),
+            *cloud,
         ]
         super().__init__(CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit)])
 

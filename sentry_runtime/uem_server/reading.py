@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.control import NamedPolicy, Registered
@@ -49,6 +49,16 @@ class Reading:
             page = that_fit(self._decisions(session, found[:limit]))
             last = page[-1].version if page else min(after, self._last(session))
             return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
+
+    def check_in(self, after: int, limit: int, chosen: ColumnElement[bool]) -> DecisionPage:
+        """As `changes`, of the chosen devices only. At the end `next` is the last version, whatever device that is of."""
+        with Session(self._engine) as session:
+            last = self._last(session)  # before the rows: what comes in between is for the next page
+            wanted = select(Device).where(Device.version > after, Device.version <= last, chosen)
+            found = session.scalars(wanted.order_by(Device.version).limit(limit + 1)).all()
+            page = that_fit(self._decisions(session, found[:limit]))
+            more = len(found) > len(page)
+            return DecisionPage(decisions=page, next=page[-1].version if more else last, more=more)
 
     def feed(self, after: int, limit: int) -> bytes:
         """The page that `changes` gives, as JSON; from memory, once everything is there."""

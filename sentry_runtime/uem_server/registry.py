@@ -17,7 +17,7 @@ from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKi
 from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import Contact, Decision, Information, WipeReport
-from sentry_runtime.uem_server import judging, kin, links, mailbox, peers, room, rows, wipes, wording
+from sentry_runtime.uem_server import candidates, judging, kin, links, mailbox, peers, room, rows, wipes, wording
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -272,6 +272,13 @@ class Registry(Reading):
         with Session(self._engine) as session, session.begin():
             self._clock(session)
             judging.mark_silent(session, self._security, self._now())
+
+    def candidates(self, contact: Contact) -> tuple[int, tuple[Decision, ...]]:
+        """Who a device might be, and a change number that is of no other change."""
+        with Session(self._engine) as session, session.begin():
+            version = self._next(self._clock(session))
+            session.flush()
+            return version, self._decisions(session, candidates.might_be(session, contact))
 
     def device(self, session: Session, key: DeviceKey) -> Device:
         """The row of a known device. Raises `UnknownDeviceError`."""

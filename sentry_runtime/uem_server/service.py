@@ -13,12 +13,14 @@ from sentry_runtime.settings import Paths, SettingsError, UemServer
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE
+from sentry_runtime.uem.cloud_api import CloudSettings
 from sentry_runtime.uem.http import Server
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server import peers
 from sentry_runtime.uem_server.admin_api import AdminApi
 from sentry_runtime.uem_server.api import CONTACT_BYTES, Api
 from sentry_runtime.uem_server.callers import by_account
+from sentry_runtime.uem_server.cloud import Cloud
 from sentry_runtime.uem_server.desk import Desk
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -73,7 +75,8 @@ async def run(
         await _push_news(worker, sentrys)
         admin = AdminApi(worker, sentrys, audit, names, settings.licence)
         administrators = {one.subject: one.name for one in settings.administrators}
-        api = Api(worker, sentrys, audit, admin.routes(), administrators)
+        cloud = Cloud(worker, _told_sentrys(settings), audit)
+        api = Api(worker, sentrys, audit, admin.routes(), administrators, cloud.routes())
         stack.push_async_callback(api.stop)
         await api.start(settings.address, settings.port, server_tls)
         local = Server(CONTACT_BYTES, admin.routes(), [by_account(allowed, audit)])
@@ -101,6 +104,12 @@ async def run(
 def rest_socket(admin_socket: str) -> Path:
     """Where administrators' REST is on this machine: beside the socket of the typed messages."""
     return Path(admin_socket).with_name("rest.sock")
+
+
+def _told_sentrys(settings: UemServer) -> CloudSettings:
+    """What Sentrys are told that only call. In its grace an unregistered device passes."""
+    passes = not settings.auto_block_unregistered or settings.unregistered_grace_seconds > 0
+    return CloudSettings(fail_mode=settings.fail_mode, allow_unmanaged=passes, licence=settings.licence)
 
 
 def _check(settings: UemServer) -> None:

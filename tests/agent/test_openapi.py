@@ -46,6 +46,11 @@ def test_every_request_that_is_served_is_described() -> None:
         ("UEM", "GET", "/v1/buckets/{bucket}"),
         ("UEM", "POST", "/v1/information"),
         ("UEM", "POST", "/v1/wipes"),
+        ("UEM", "POST", "/v1/candidates"),
+        ("UEM", "GET", "/v1/settings"),
+        ("UEM", "GET", "/v1/compliance"),
+        ("UEM", "GET", "/v1/actions"),
+        ("UEM", "POST", "/v1/inventory"),
         ("Sentry", "POST", "/v1/decisions"),
     }
 
@@ -98,6 +103,31 @@ def test_a_real_exchange_is_as_described(stage: Stage) -> None:
         )
     ]
     assert statuses == [200, 404, 204, 200, 400, 200, 400, 200, 400]
+
+
+def test_a_real_exchange_of_the_cloud_manner_is_as_described(stage: Stage) -> None:
+    """Every request of it, good and bad, and every answer."""
+    stage.uem()
+    set_state(stage, ANNA, State.BLOCKED)
+    contact = {**KEY, "device_type": "iPhone", "seen": 5, "device_aliases": ["4331"]}
+    status, found = exchange(stage, "POST", "/v1/candidates", contact)
+    assert (status, [one["state"] for one in found["unregistered"]]) == (200, ["blocked"])
+    tunnel = {**KEY, "state": "blocked", "version": found["version"], "apps": ["Web"]}
+    statuses = [
+        exchange(stage, *request)[0]
+        for request in (
+            ("GET", "/v1/settings"),
+            ("GET", "/v1/compliance?after=0&limit=10"),
+            ("GET", "/v1/compliance?after=x"),
+            ("GET", "/v1/actions"),
+            ("GET", "/v1/actions?limit=0"),
+            ("POST", "/v1/inventory", {"after": 0, "number": 1, "tunnels": [tunnel]}),
+            ("POST", "/v1/inventory", {"after": 1, "number": 2, "gone": [KEY]}),
+            ("POST", "/v1/inventory", {"after": 1, "number": 2, "gone": [KEY]}),
+            ("POST", "/v1/inventory", {"after": 7, "number": 8}),
+        )
+    ]
+    assert statuses == [200, 200, 400, 200, 400, 204, 204, 204, 409]
 
 
 def test_a_real_push_is_as_described(stage: Stage) -> None:

@@ -99,3 +99,10 @@ def test_a_folder_that_cannot_be_written_is_said(store: Writer, tmp_path: Path) 
     (tmp_path / "origin.new").mkdir()
     with pytest.raises(StoreError, match=r"origin: cannot be written"):
         origin.settle(store, tmp_path, CORE, Ears().audit)
+
+
+def test_each_cloud_is_a_uem_of_its_own() -> None:
+    """It compares no digests, so what another one said would never be found wrong."""
+    here = UemLink(mode="cloud", url="https://here.lab.test", tls=ClientTls(trust="t"))
+    there = msgspec.structs.replace(here, url="https://there.lab.test")
+    assert len({origin.of(here), origin.of(there), origin.PROTOCOL}) == 3

@@ -13,6 +13,7 @@ from sentry_runtime.eas import principal
 from sentry_runtime.eas.device_information import FIELD_CHARS
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage, Information, Push, WipeReport
+from sentry_runtime.uem.cloud_api import INVENTORY_PER_PAGE, Candidates, CloudSettings, Inventory
 from sentry_runtime.uem.messages import (
     ALIASES,
     MESSAGE_BYTES,
@@ -209,7 +210,7 @@ def test_what_is_nobodys_name_is_refused_with_what_is_allowed(name: str) -> None
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_refusal(body: bytes) -> None:
     """Nothing else comes out."""
-    for kind in (Push, DecisionPage, Decision, Contact, Information):
+    for kind in (Push, DecisionPage, Decision, Contact, Information, Candidates, CloudSettings, Inventory):
         with contextlib.suppress(MessageError):
             assert isinstance(decode(body, kind), kind)  # type: ignore[type-var]
 
@@ -240,3 +241,31 @@ def test_orders_and_reports_come_through() -> None:
     for message in (pending, removed):
         assert decode(msgspec.json.encode(message), Decision) == message
     assert decode(msgspec.json.encode(wiped), WipeReport) == wiped
+
+
+ENTRY: dict[str, Any] = {**GOOD, "apps": ["Wiki"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"after": 2, "number": 2}, "$.number"),
+        ({"after": -1}, "$.number"),
+        ({"number": VERSION_MAX + 1}, "$.number"),
+        ({"tunnels": [ENTRY] * (INVENTORY_PER_PAGE + 1)}, "at most 200"),
+        ({"tunnels": [ENTRY, {**ENTRY, "device_id": "c1"}]}, "$.tunnels[1]"),
+        ({"tunnels": [{**ENTRY, "version": -1}]}, "$.tunnels[0].version"),
+        ({"tunnels": [{**ENTRY, "apps": [""]}]}, "$.tunnels[0].apps"),
+        ({"tunnels": [{**ENTRY, "apps": ["Wiki"] * 51}]}, "$.tunnels[0].apps"),
+        ({"tunnels": [{**ENTRY, "state": "perhaps"}]}, "$.tunnels[0].state"),
+        ({"gone": [{"device_id": "C1", "principal": "Anna"}]}, "$.gone[0]"),
+        ({"surprise": 1}, "`surprise`"),
+    ],
+)
+def test_an_inventory_that_is_none_is_refused_with_the_place(changes: dict[str, Any], place: str) -> None:
+    """The one that is changed here is one."""
+    good = {"after": 1, "number": 2, "tunnels": [ENTRY]}
+    assert decode(msgspec.json.encode(good), Inventory).tunnels[0].apps == ("Wiki",)
+    with pytest.raises(MessageError) as caught:
+        decode(msgspec.json.encode({**good, **changes}), Inventory)
+    assert place in str(caught.value)

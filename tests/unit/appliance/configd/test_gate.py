@@ -364,6 +364,7 @@ OPERATORS = READERS | {
     api.Maintain,
     api.PurgeRevocation,
     api.PersistDevices,
+    api.CheckIn,
     api.DeviceAction,
     api.DevicePolicy,
     api.FlagDevice,
@@ -376,7 +377,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 29
+    assert len(SESSION_VERBS) == 30
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -479,6 +480,38 @@ def test_the_device_list_is_persisted_by_the_agent(daemon: Daemon, monkeypatch: 
     facts = daemon.say(peer, api.PersistDevices(session=handle), api.Facts)
     assert facts.facts == (("devices", "7"), ("bytes on the disk", "20480"))
     assert orders == [control.Persist()]
+
+
+@pytest.mark.parametrize("mode", ["embedded", "core", "epmm"])
+def test_outside_of_mode_cloud_a_check_in_is_not_applicable(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """It is said, and nobody is asked."""
+    tree = {**daemon.actions.candidates.running(), "uem": {"mode": mode}}
+    monkeypatch.setattr(daemon.actions.candidates, "running", lambda: tree)
+    peer, handle = privileged(daemon, OLGA)
+    asked = list(daemon.asked)
+    said = refusal(daemon.say, peer, api.CheckIn(session=handle))
+    assert (said.kind, said.message.partition(":")[0]) == ("invalid", "not applicable")
+    assert f"the UEM mode {mode}" in said.message
+    assert daemon.asked == asked
+
+
+def test_a_forced_check_in_says_what_came_of_it(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In mode cloud, by the agent."""
+    tree = {**daemon.actions.candidates.running(), "uem": {"mode": "cloud"}}
+    monkeypatch.setattr(daemon.actions.candidates, "running", lambda: tree)
+    orders: list[control.Request] = []
+
+    def call(_socket: str, request: control.Request, _kind: object) -> control.CheckedIn:
+        orders.append(request)
+        return control.CheckedIn(compliance=1, actions=2, inventory=3)
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, handle = privileged(daemon, OLGA)
+    facts = daemon.say(peer, api.CheckIn(session=handle), api.Facts)
+    assert [value for _, value in facts.facts] == ["1", "2", "3"]
+    assert orders == [control.CheckIn()]
 
 
 def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:

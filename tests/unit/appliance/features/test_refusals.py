@@ -121,7 +121,7 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("principals.default_domain", "CORP", "'corp'", "DNS domain"),
     ("principals.default_domain", "192.0.2.1", "'192.0.2.1'", "DNS domain"),
     ("uem.devices_per_mailbox", -1, "-1", "from 0 to 1000"),
-    ("uem.mode", "cloud", "'cloud'", "embedded, core, epmm, intune"),
+    ("uem.mode", "cloudy", "'cloudy'", "embedded, core, cloud, epmm, intune"),
     ("uem.fail_mode", "open", "'open'", "allow, block"),
     ("certificates.lifetime_days", 3_650, "3650", "from 2 to 398"),
     ("telnet", {}, "unknown setting", "ntp"),
