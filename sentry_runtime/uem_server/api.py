@@ -10,7 +10,7 @@ from sentry_runtime.uem.api import Contact, Information, WipeReport
 from sentry_runtime.uem.http import Server, answer, message, problem
 from sentry_runtime.uem.messages import MessageError
 from sentry_runtime.uem.trail import Audit
-from sentry_runtime.uem_server.callers import by_certificate
+from sentry_runtime.uem_server.callers import Enrols, by_certificate
 from sentry_runtime.uem_server.comparisons import Comparisons
 from sentry_runtime.uem_server.pages import page_wanted
 from sentry_runtime.uem_server.registry import UnknownDeviceError
@@ -31,8 +31,10 @@ class Api(Server):
         audit: Audit,
         admin: Iterable[web.AbstractRouteDef] = (),
         administrators: Mapping[str, str] | None = None,
+        enrolment: Enrols | None = None,
     ) -> None:
-        """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates."""
+        """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates, `enrolment`
+        knows those of the UEM's own authority."""
         self._worker = worker
         self._sentrys = sentrys
         self._audit = audit
@@ -44,7 +46,9 @@ class Api(Server):
             web.post("/v1/wipes", self._wipes),
             *Comparisons(worker, audit).routes(),
         ]
-        super().__init__(CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit)])
+        super().__init__(
+            CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit, enrolment)]
+        )
 
     async def _contact(self, request: web.Request) -> web.Response:
         try:
