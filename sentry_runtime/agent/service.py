@@ -12,6 +12,7 @@ from sentry_runtime.agent import origin
 from sentry_runtime.agent.circuit import Circuit
 from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
+from sentry_runtime.agent.enrolment import Enrolment
 from sentry_runtime.agent.fetch import Fetcher
 from sentry_runtime.agent.followers import Followers
 from sentry_runtime.agent.informer import Informer
@@ -27,9 +28,10 @@ from sentry_runtime.certificates import authorities
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
 from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import StoreError, Writer, fits
-from sentry_runtime.settings import Settings
+from sentry_runtime.settings import EnrolmentLink, Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
+from sentry_runtime.uem import enrolment as enrolling
 from sentry_runtime.uem.adapters import build
 from sentry_runtime.uem.adapters.link import AdapterLink
 from sentry_runtime.uem.link import UemLink
@@ -48,6 +50,14 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The link whose certificate is enrolled, and what sees to that."""
+
+    enrolment: Enrolment
+    link: UemLink
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The running agent."""
 
@@ -63,6 +73,7 @@ class Parts:
     persister: Persister
     revocation: Revocation | None = None
     adapter: AdapterLink | None = None
+    enrolled: Enrolled | None = None
 
 
 class Desk:
@@ -85,6 +96,8 @@ class Desk:
             control.ShowRevocation: access.management,
             control.PurgeRevocation: access.management,
             control.Persist: access.management,
+            control.Enrol: access.management,
+            control.RenewEnrolment: access.management,
         }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
@@ -100,8 +113,8 @@ class Desk:
                 return await self._told(request)
             case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
                 return await self._revocation(request)
-            case control.Persist():
-                return await self._persist()
+            case control.Persist() | control.Enrol() | control.RenewEnrolment():
+                return await self._ordered(request)
             case _:
                 return self._shown(request)
 
@@ -137,6 +150,20 @@ class Desk:
         if isinstance(request, control.CheckCertificate):
             return await revocation.check(request.certificate)
         await revocation.purge(request.by)
+        return None
+
+    async def _ordered(self, request: control.Persist | control.Enrol | control.RenewEnrolment) -> object:
+        """What an administrator has the agent do."""
+        if isinstance(request, control.Persist):
+            return await self._persist()
+        enrolled = self._parts.enrolled
+        if enrolled is None:
+            raise Refused("invalid", "the settings do not say where this Sentry is to be enrolled")
+        if isinstance(request, control.Enrol):
+            await enrolled.enrolment.enrol(enrolled.link, request.token, request.by)
+            self._parts.questions.link_lost.set()  # the keeper need not wait for its next round
+        elif problem := await enrolled.enrolment.renew(enrolled.link):
+            raise Refused("unavailable", problem)
         return None
 
     def _details(self, record: Record) -> control.Details:
@@ -178,6 +205,7 @@ class Desk:
             "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
             **({} if parts.adapter is None else parts.adapter.facts()),
+            **({} if parts.enrolled is None else parts.enrolled.enrolment.facts()),
         }
 
     async def _persist(self) -> control.Persisted:
@@ -219,6 +247,8 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         ]
         if parts.revocation is not None:
             background.append(asyncio.create_task(parts.revocation.run()))
+        if parts.enrolled is not None:
+            background.append(asyncio.create_task(parts.enrolled.enrolment.run(parts.enrolled.link)))
         ended = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -248,7 +278,9 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         devices = DeviceList(store, followers.announce, cache=size)
         stack.push_async_callback(devices.close)
         adapter = None if uem.adapter is None else build.link(uem, devices, settings.principals.names())
-        link = adapter or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
+        enrolled = None if uem.enrolment is None else _enrolled(settings, uem.enrolment, audit)
+        plain = adapter or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
+        link = plain if enrolled is None else enrolled.link
         await stack.enter_async_context(link)
         circuit = Circuit(time.monotonic)
         bounds = Bounds(entries=size)
@@ -278,7 +310,20 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
-        yield Parts(*told, reconciler, persister, revocation, adapter)
+        yield Parts(*told, reconciler, persister, revocation, adapter, enrolled)
+
+
+def _enrolled(settings: Settings, held: EnrolmentLink, audit: Audit) -> Enrolled:
+    """The link with the certificate that is enrolled or will be. Raises `SettingsError`, `OSError`."""
+    uem = settings.agent.uem
+    tls, none = client_context(uem.tls), client_context(uem.tls)
+
+    async def first(asked: enrolling.Enrol) -> enrolling.Enrolled:
+        async with UemLink(held.url, none, uem.timeout_seconds) as link:
+            return await link.enrol(asked)
+
+    enrolment = Enrolment(held, Path(settings.paths.enrolment), tls, first, audit=audit, now=time.time)
+    return Enrolled(enrolment, UemLink(uem.url, tls, uem.timeout_seconds, lambda: enrolment.trouble))
 
 
 async def _revocation(

@@ -13,6 +13,7 @@ from sentry_runtime.uem.api import Problem
 from sentry_runtime.uem.messages import Message, decode
 
 SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
+BACKLOG = 128  # what aiohttp's own listeners have
 BODY_SECONDS = 10.0  # the longest message is 2 MiB, at 2 Mbit/s; who asks repeats what did not get through
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -82,7 +83,7 @@ class Server:
         `OSError`."""
         made = await self.protocols()
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: threshold(made), address, port, ssl=tls, reuse_address=True
+            lambda: threshold(made), address, port, ssl=tls, backlog=BACKLOG
         )
 
     async def start_local(self, listener: socket.socket) -> None:
