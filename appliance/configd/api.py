@@ -226,6 +226,13 @@ class PersistDevices(_SessionVerb, frozen=True, kw_only=True, tag="devices.persi
     """Have the disk confirm the device list, which each change has had it do already. Result: Facts."""
 
 
+class EnrolSentry(_SessionVerb, frozen=True, kw_only=True, tag="uem.enrol"):
+    """Have the agent get its certificate from the UEM: with the token that an administrator of the UEM has given out, or,
+    without one, the next certificate now. Result: Facts."""
+
+    token: str = ""
+
+
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
     """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
     administrator should read, or None."""
@@ -325,6 +332,7 @@ Verb = (
     | Maintain
     | PurgeRevocation
     | PersistDevices
+    | EnrolSentry
     | DeviceAction
     | ClearRedirects
     | FlagDevice

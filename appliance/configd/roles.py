@@ -56,6 +56,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Maintain: Rule(OPERATORS, privileged=True),
     api.PurgeRevocation: Rule(OPERATORS, privileged=True),
     api.PersistDevices: Rule(OPERATORS, privileged=True),
+    api.EnrolSentry: Rule(ADMINISTRATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
     api.ClearRedirects: Rule(OPERATORS, privileged=True),
     api.FlagDevice: Rule(OPERATORS, privileged=True),

@@ -4,14 +4,16 @@ speaks the same protocol both ways (`core`), or one of another vendor that is as
 `gateway` renders what is set here into the data plane's one settings file.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from appliance import uem_secret
 from appliance.features import dns, interfaces, policy, security, values, vendors
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
-from sentry_runtime.settings import Agent, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
+from sentry_runtime.settings import Agent, ClientTls, EnrolmentLink, SentryPeer, ServerTls, UemLink, UemServer
 
 ADDRESS = "127.0.0.1"
 PORT = 9_443
@@ -26,6 +28,8 @@ AUTHORITIES = "/var/lib/sentry/tls/trust-uem/authorities.pem"
 EMBEDDED = "/etc/sentry/embedded-uem"
 URL = "https:// with a host and, where it is not 443, a port, such as https://uem.example.com:9443"
 AGENT = "sentry-agent"
+SENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = "1 to 64 letters, digits, dots, hyphens and underscores; first a letter or a digit"
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -57,6 +61,7 @@ def _verify_mode(tree: Tree) -> Iterator[Problem]:
                 ("something", "nothing, since the UEM is in the box") if said else ("nothing", "mode core needs it")
             )
             yield Problem(f"uem.{name}", found, allowed)
+    yield from _verify_enrolment(uem, core=core)
     if core and uem["policies"]:
         yield Problem("uem.policies", "some", "none in mode core: there the UEM has its own")
     if core and not interfaces.in_zone(tree, uem["zone"]):
@@ -64,6 +69,14 @@ def _verify_mode(tree: Tree) -> Iterator[Problem]:
     for place, network in enumerate(uem["addresses"]):
         if "/" in network and int(network.partition("/")[2]) < SHORTEST_PREFIX:
             yield Problem(f"uem.addresses.{place}", network, f"addresses, or networks of at least /{SHORTEST_PREFIX}")
+
+
+def _verify_enrolment(uem: Any, *, core: bool) -> Iterator[Problem]:
+    said = "enrolment_url" in uem
+    if said and not core:
+        yield Problem("uem.enrolment_url", "something", "nothing, except in mode core")
+    if said != ("sentry_name" in uem):
+        yield Problem("uem.sentry_name", "nothing" if said else "something", "just where there is enrolment_url")
 
 
 def is_core(tree: Tree) -> bool:
@@ -79,10 +92,14 @@ def agent(tree: Tree) -> Agent:
         vendor = vendors.link(tree)
         return Agent(uem=vendor, fail_mode=uem["fail_mode"], device_cache_size=size, persist_seconds=persist)
     trust = AUTHORITIES if core else AUTHORITY
+    enrolled = core and "enrolment_url" in uem
     link = UemLink(
         mode=uem["mode"],
         url=uem["url"] if core else f"https://{ADDRESS}:{PORT}",
-        tls=ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
+        tls=ClientTls(trust=trust)
+        if enrolled
+        else ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
+        enrolment=EnrolmentLink(url=uem["enrolment_url"], sentry=uem["sentry_name"]) if enrolled else None,
         push_addresses=interfaces.listen_addresses(tree, [uem["zone"]]) if core else (ADDRESS,),
         push_port=PUSH_PORT,
         push_tls=ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust),
@@ -109,10 +126,10 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     if not is_core(tree):
         return ()
     uem = tree["uem"]
-    host, port = _place_of(uem["url"])
+    places = dict.fromkeys(_place_of(uem[name]) for name in ("url", "enrolment_url") if name in uem)
     return (
         Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])),
-        Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT),
+        *(Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT) for host, port in places),
     )
 
 
@@ -191,6 +208,26 @@ FEATURE = Feature(
             },
             "UEM at",
             "Where the UEM answers, in mode core.",
+        ),
+        enrolment_url=values.described(
+            {
+                "type": "string",
+                "coerce": values.stripped,
+                "check_with": values.check(_is_url, URL),
+                "meta": {"allowed": URL},
+            },
+            "UEM enrols at",
+            "Where the UEM gives this gateway its certificate, in mode core: https:// with host and port. `uem enrol` asks for"
+            " the token. Without it the gateway has a certificate of its own authority.",
+        ),
+        sentry_name=values.described(
+            {
+                "type": "string",
+                "check_with": values.check(SENTRY_NAME.fullmatch, NAME),
+                "meta": {"allowed": NAME},
+            },
+            "Name at the UEM",
+            "Under which name this gateway enrols.",
         ),
         authorities=values.described(
             values.PEM_KIND,

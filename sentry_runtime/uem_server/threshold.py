@@ -6,6 +6,7 @@ each request, for connections that were there before.
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.enrolment import Enrolment
@@ -21,16 +22,15 @@ class Threshold(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError(f"a transport that is none: {transport!r}")
-        tls = transport.get_extra_info("ssl_object")
+        accepted = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio's
+        tls = accepted.get_extra_info("ssl_object")
         certificate = None if tls is None else tls.getpeercert(binary_form=True)
         if certificate is None or (
             self._enrolment.is_ours(certificate) and self._enrolment.sentry_of(certificate) is None
         ):
             self._audit("uem_caller_refused", detail="a certificate of this UEM that is revoked or has ended")
-            transport.abort()
+            accepted.abort()
             return
         protocol = self._make()
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
+        accepted.set_protocol(protocol)
+        protocol.connection_made(accepted)
