@@ -46,6 +46,8 @@ def test_every_request_that_is_served_is_described() -> None:
         ("UEM", "GET", "/v1/buckets/{bucket}"),
         ("UEM", "POST", "/v1/information"),
         ("UEM", "POST", "/v1/wipes"),
+        ("UEM", "POST", "/v1/enrolments"),
+        ("UEM", "POST", "/v1/renewals"),
         ("Sentry", "POST", "/v1/decisions"),
     }
 
