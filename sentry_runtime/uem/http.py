@@ -14,6 +14,7 @@ from sentry_runtime.uem.messages import Message, decode
 
 SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
 BACKLOG = 128  # what aiohttp's own listeners have
+HANDSHAKE_SECONDS = 10.0  # two round trips; a stranger holds a file handle no longer
 BODY_SECONDS = 10.0  # the longest message is 2 MiB, at 2 Mbit/s; who asks repeats what did not get through
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,7 +84,7 @@ class Server:
         `OSError`."""
         made = await self.protocols()
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: threshold(made), address, port, ssl=tls, backlog=BACKLOG
+            lambda: threshold(made), address, port, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=HANDSHAKE_SECONDS
         )
 
     async def start_local(self, listener: socket.socket) -> None:

@@ -35,6 +35,7 @@ from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.sentrys import Sentrys, made
 from sentry_runtime.uem_server.tables import open_engine
 from sentry_runtime.uem_server.threshold import Threshold
+from sentry_runtime.uem_server.visits import Visit, Visits
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 JUDGE_SECONDS = 5.0  # a grace ends by days, and what a device says of itself may wait so long
@@ -160,7 +161,8 @@ class _Ports:
         open_tls = server_context(msgspec.structs.replace(self._settings.tls, client_ca=None))
         enrolling = Server(ENROL_BYTES, self._enrolling.enrolling())
         stack.push_async_callback(enrolling.stop)
-        await enrolling.start(address, self._settings.enrolment.port, open_tls)
+        visits = Visits()
+        await enrolling.start_behind(lambda make: Visit(make, visits), address, self._settings.enrolment.port, open_tls)
         return self._api
 
 

@@ -376,7 +376,7 @@ UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 29
+    assert len(SESSION_VERBS) == 30
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -479,6 +479,40 @@ def test_the_device_list_is_persisted_by_the_agent(daemon: Daemon, monkeypatch: 
     facts = daemon.say(peer, api.PersistDevices(session=handle), api.Facts)
     assert facts.facts == (("devices", "7"), ("bytes on the disk", "20480"))
     assert orders == [control.Persist()]
+
+
+def test_an_administrator_enrols_the_gateway_and_has_it_renewed(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token goes to the agent and nowhere else; what is none does not even get there, and is not repeated."""
+    orders: list[control.Request] = []
+
+    def call(_socket: str, request: control.Request, _kind: object = None) -> dict[str, str]:
+        orders.append(request)
+        return {"enrolment": "enrolled as edge"}
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, handle = privileged(daemon)
+    facts = daemon.say(peer, api.EnrolSentry(session=handle, token="t" * 43), api.Facts)
+    assert facts.facts == (("enrolment", "enrolled as edge"),)
+    daemon.say(peer, api.EnrolSentry(session=handle), api.Facts)
+    asked = [one for one in orders if not isinstance(one, control.Status)]
+    assert asked == [control.Enrol(token="t" * 43, by="alice"), control.RenewEnrolment()]
+    refused = refusal(daemon.say, peer, api.EnrolSentry(session=handle, token="half a token"))
+    assert (refused.kind, "half" in refused.message) == ("invalid", False)
+    assert len(orders) == 4
+
+
+def test_the_uems_word_on_a_token_reaches_the_administrator(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was said."""
+
+    def call(_socket: str, _request: control.Request, _kind: object = None) -> None:
+        raise control.ControlError("unavailable: the UEM answered 403: not enrolled", "unavailable")
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, handle = privileged(daemon)
+    refused = refusal(daemon.say, peer, api.EnrolSentry(session=handle, token="t" * 43))
+    assert (refused.kind, refused.message) == ("invalid", "the UEM answered 403: not enrolled")
 
 
 def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:
