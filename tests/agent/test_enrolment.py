@@ -32,8 +32,8 @@ CLOSED = (ConnectionError, ssl.SSLError)
 
 @pytest.fixture
 def enrolling(make_stage: MakeStage) -> Stage:
-    """UEM and agent run; the UEM enrols, the agent is to be `edge` and has no certificate yet."""
-    made = make_stage(resync_seconds=1.0)
+    """UEM and agent run; the UEM enrols, the agent is to be `edge` without a certificate yet. The fail mode would let all in."""
+    made = make_stage("allow", resync_seconds=1.0)
     uem, link = made.settings.uem_server, made.settings.agent.uem
     assert uem is not None
     (made.folder / "enrolment").mkdir()
@@ -124,13 +124,12 @@ def asked(token: str, name: str = "edge") -> dict[str, str]:
     return {"sentry": name, "token": token, "csr": identity.request(identity.new_key(), name)}
 
 
-def test_without_a_certificate_nothing_is_sent_and_the_fail_mode_is_silent(
-    make_stage: MakeStage, enrolling: Stage
-) -> None:
-    """Who is not enrolled is no outage: a new device is told to come again, though the fail mode may be anything."""
+def test_without_a_certificate_nothing_is_sent_and_the_fail_mode_is_silent(enrolling: Stage) -> None:
+    """Who is not enrolled is no outage: a new device is told to come again, and nothing is kept of it."""
     with pytest.raises(ControlError, match="not enrolled") as refused:
         enrolling.ask(PHONE)
     assert refused.value.kind == "unavailable"
+    assert enrolling.listed() == []
     status = enrolling.status()
     assert status["enrolment"] == "this Sentry is not enrolled at its UEM"
     assert status["link"] != "down"
@@ -145,7 +144,9 @@ def test_a_token_yields_the_certificate_and_the_link(enrolling: Stage, say: Say)
     assert file_of(enrolling).stat().st_mode & 0o777 == 0o600
     (one,) = certificates(say)
     assert (one["taken"], one["revoked"]) == (True, 0)
-    assert [(peer["name"], peer["last_seen"] >= 0) for peer in say("sentrys", "list")] == [("edge", True)]
+    assert [(peer["name"], peer["subject"]) for peer in say("sentrys", "list")] == [
+        ("edge", "CN=edge,OU=Enrolled Sentry")
+    ]
 
 
 def test_no_token_is_kept_or_written_down(enrolling: Stage, say: Say) -> None:
@@ -242,6 +243,7 @@ def test_a_revoked_certificate_is_turned_away_at_once(enrolling: Stage, say: Say
         control.call(enrolling.settings.paths.agent_socket, control.RenewEnrolment())
     with pytest.raises(ControlError):
         enrolling.ask(PHONE)
+    assert enrolling.listed() == []
     assert enrolling.status()["link"] != "down"
     enrol(enrolling, token_for(say))
     enrolling.wait(lambda: is_linked(enrolling))
