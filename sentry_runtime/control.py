@@ -2,16 +2,17 @@
 
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe`, `CheckCertificate` from the gateway;
-`ListDevices`, `ShowDevice`, `ShowDetails`, `Persist`, `CheckIn`, `ShowRevocation`, `PurgeRevocation` from the management
-plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's
-(`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`,
+`ListDevices`, `ShowDevice`, `ShowDetails`, `Persist`, `CheckIn`, `Enrol`, `RenewEnrolment`, `ShowRevocation`,
+`PurgeRevocation` from the management plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`,
+`ListRedirects`, `ClearRedirects`) and the UEM's (`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`,
+`AssignPolicy`, `ListRegistered`, `ListPolicies`,
 `ShowRegistered`). Who may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the
 message says.
 """
 
 import socket
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -134,6 +135,18 @@ class CheckedIn(msgspec.Struct, frozen=True, kw_only=True):
     compliance: int
     actions: int
     inventory: int
+
+
+class Enrol(_Request, frozen=True, kw_only=True, tag="uem.enrol"):
+    """Management to agent: get this Sentry's certificate with the token that an administrator of the UEM has given out; the
+    answer's `result` is null, or an error of kind `unavailable` with the UEM's word. `by` is the administrator's account."""
+
+    token: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z")]
+    by: str = ""
+
+
+class RenewEnrolment(_Request, frozen=True, kw_only=True, tag="uem.renew"):
+    """Management to agent: get the next certificate now; the answer's `result` is null, or an error of kind `unavailable`."""
 
 
 class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
@@ -363,6 +376,8 @@ Request = (
     | ShowDetails
     | Persist
     | CheckIn
+    | Enrol
+    | RenewEnrolment
     | CheckCertificate
     | ShowRevocation
     | PurgeRevocation

@@ -352,6 +352,14 @@ class CheckIns(_Tree, frozen=True, kw_only=True):
     inventory_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 900.0
 
 
+class EnrolmentLink(_Tree, frozen=True, kw_only=True):
+    """Where the agent gets its certificate, and under which name the UEM knows this Sentry. Key and certificate lie in
+    `Paths.enrolment`."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https://")]
+    sentry: PeerName
+
+
 class UemLink(_Tree, frozen=True, kw_only=True):
     """Where the UEM answers (`url`) and the port on which it may push to us; without `push_tls`, and in mode `cloud`, none.
 
@@ -371,8 +379,12 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     resync_seconds: float = 60.0
     check_ins: CheckIns = CheckIns()
     """In mode `cloud`, where there is no resync."""
+    enrolment: EnrolmentLink | None = None
+    """None: the certificate is that of `tls`."""
 
     def __post_init__(self) -> None:
+        if self.enrolment is not None and (self.tls.certificate is not None or self.adapter is not None):
+            raise ValueError("`enrolment` with a certificate in `tls`, or with an `adapter`: there is one way to call")
         named = None if self.adapter is None else self.adapter.__struct_config__.tag
         if named != (self.mode if self.mode in ("epmm", "intune") else None):
             raise ValueError(
@@ -414,6 +426,18 @@ class Administrator(_Tree, frozen=True, kw_only=True):
     subject: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
 
 
+class EnrolmentServer(_Tree, frozen=True, kw_only=True):
+    """How Sentrys get their certificates from the UEM, on a port of its own: there the caller has none yet.
+
+    `authority` is a PEM file with the key and the certificate that sign them; it is made where there is none.
+    """
+
+    port: int = 9444
+    authority: str = "/var/lib/sentry/uem/enrolment.pem"
+    lifetime_days: Annotated[int, msgspec.Meta(ge=1, le=398)] = 90  # renewed after 60: a month for who finds it failing
+    token_hours: Annotated[int, msgspec.Meta(ge=1, le=168)] = 24  # from one working day to the next
+
+
 class UemServer(_Tree, frozen=True, kw_only=True):
     """The small UEM: in the box (embedded mode), or on a machine of its own for several Sentrys.
 
@@ -443,6 +467,8 @@ class UemServer(_Tree, frozen=True, kw_only=True):
     """What Sentrys that only call us (the Cloud manner) are told to do with a new device while they cannot reach us."""
     sentrys: tuple[SentryPeer, ...] = ()
     administrators: tuple[Administrator, ...] = ()
+    enrolment: EnrolmentServer | None = None
+    """None: nobody enrols; Sentrys have their certificates from elsewhere."""
     push_tls: ClientTls
 
 
@@ -469,6 +495,7 @@ class Paths(_Tree, frozen=True, kw_only=True):
     uem_admin: str = "/run/sentry-uem/admin.sock"
     audit_socket: str = "/run/sentry-audit/audit.sock"  # rsyslog's datagram socket for audit lines
     revocation: str = "/var/lib/sentry/revocation"  # where the agent keeps the revocation lists it has fetched
+    enrolment: str = "/var/lib/sentry/enrolment"  # where the agent keeps its enrolled key and certificate (a folder)
 
 
 class Settings(_Tree, frozen=True, kw_only=True):

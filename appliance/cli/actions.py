@@ -122,6 +122,19 @@ def check_in(shell: Shell, _values: Values) -> Output:
     return output.shown(shell.call(api.CheckIn, api.Facts))
 
 
+def enrol(shell: Shell, _values: Values) -> Output:
+    """Ask for the token that the UEM's administrator has given out, and enrol this gateway with it."""
+    token = shell.terminal.ask_secret("Token: ").strip()
+    if not token:
+        raise CommandError("Not done: there is no token.")
+    return output.shown(shell.call(api.EnrolSentry, api.Facts, token=token))
+
+
+def renew_enrolment(shell: Shell, _values: Values) -> Output:
+    """Get the next certificate from the UEM now."""
+    return output.shown(shell.call(api.EnrolSentry, api.Facts))
+
+
 def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}

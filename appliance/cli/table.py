@@ -101,6 +101,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "clear revocation", "Forget revocation lists and answers; fetch anew", actions.purge_revocation, PRIVILEGED
     ),
+    Command("uem enrol", "Enrol this gateway at its UEM (asks for the token)", actions.enrol, PRIVILEGED),
+    Command("uem enrol <secret>", "Enrol this gateway at its UEM", actions.enrol, PRIVILEGED),
+    Command("uem renew", "Get the next certificate from the UEM now", actions.renew_enrolment, PRIVILEGED),
     Command(
         "device <action:register|allow|block|remove> <id> <user>",
         "Register, allow, block or remove a device",
@@ -195,6 +198,7 @@ WORDS = {
     "service agent": "The keeper of the device list",
     "service uem": "The UEM in the box",
     "service portal": "The portal on 8443",
+    "uem": "This gateway's certificate at its UEM",
     "device": "Register, allow, block, wipe or remove a device, say what is wrong with it or what policy it has",
     "device register": "This device belongs to this user and may pass",
     "device allow": "The device may pass",

@@ -230,6 +230,13 @@ class CheckIn(_SessionVerb, frozen=True, kw_only=True, tag="uem.check_in"):
     """Check in with the Cloud now, whatever the schedules say. Result: Facts."""
 
 
+class EnrolSentry(_SessionVerb, frozen=True, kw_only=True, tag="uem.enrol"):
+    """Have the agent get its certificate from the UEM: with the token that an administrator of the UEM has given out, or,
+    without one, the next certificate now. Result: Facts."""
+
+    token: str = ""
+
+
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
     """Register, allow, block, wipe or remove one (device, principal) in the embedded UEM. Result: a str that the
     administrator should read, or None."""
@@ -330,6 +337,7 @@ Verb = (
     | PurgeRevocation
     | PersistDevices
     | CheckIn
+    | EnrolSentry
     | DeviceAction
     | ClearRedirects
     | FlagDevice

@@ -57,6 +57,7 @@ RULES: Final[dict[type, Rule]] = {
     api.PurgeRevocation: Rule(OPERATORS, privileged=True),
     api.PersistDevices: Rule(OPERATORS, privileged=True),
     api.CheckIn: Rule(OPERATORS, privileged=True),
+    api.EnrolSentry: Rule(ADMINISTRATORS, privileged=True),
     api.DeviceAction: Rule(OPERATORS, privileged=True),
     api.ClearRedirects: Rule(OPERATORS, privileged=True),
     api.FlagDevice: Rule(OPERATORS, privileged=True),

@@ -20,6 +20,7 @@ PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the do
 NOTE_CHARACTERS = 200
 POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 PINGS = 4
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
 HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
@@ -62,6 +63,7 @@ class Actions:
             api.PurgeRevocation: self._purge,
             api.PersistDevices: self._persist,
             api.CheckIn: self._check_in,
+            api.EnrolSentry: self._enrol,
             api.DeviceAction: self._device,
             api.ClearRedirects: self._clear_redirects,
             api.FlagDevice: self._flag,
@@ -177,6 +179,19 @@ class Actions:
                 ("told by inventory", str(done.inventory)),
             ),
         )
+
+    def _enrol(self, verb: api.EnrolSentry, held: Held) -> api.Facts:
+        if verb.token and TOKEN.fullmatch(verb.token) is None:  # what was found stays unsaid: it may be a secret
+            raise refused("invalid", "a token is the 43 characters that the UEM's administrator was shown")
+        request = control.Enrol(token=verb.token, by=held.user) if verb.token else control.RenewEnrolment()
+        try:
+            self._call(self._paths.agent_socket, request)
+        except control.ControlError as error:
+            if error.kind:  # the agent's or the UEM's own word
+                raise refused("invalid", str(error).removeprefix(f"{error.kind}: ")) from error
+            raise
+        status = self._call(self._paths.agent_socket, control.Status(), dict[str, Any])
+        return api.Facts(title="enrolment", facts=(("enrolment", str(status["enrolment"])),))
 
     def _device(self, verb: api.DeviceAction, held: Held) -> str | None:
         _check_names(verb.device_id, verb.principal)

@@ -5,13 +5,24 @@ speaks the same protocol both ways (`core`) or is only called (`cloud`), or one 
 `gateway` renders what is set here into the data plane's one settings file.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from appliance import uem_secret
 from appliance.features import dns, interfaces, policy, security, values, vendors
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
-from sentry_runtime.settings import Agent, CheckIns, ClientTls, SentryPeer, ServerTls, UemLink, UemServer
+from sentry_runtime.settings import (
+    Agent,
+    CheckIns,
+    ClientTls,
+    EnrolmentLink,
+    SentryPeer,
+    ServerTls,
+    UemLink,
+    UemServer,
+)
 
 ADDRESS = "127.0.0.1"
 PORT = 9_443
@@ -27,6 +38,8 @@ AUTHORITIES = "/var/lib/sentry/tls/trust-uem/authorities.pem"
 EMBEDDED = "/etc/sentry/embedded-uem"
 URL = "https:// with a host and, where it is not 443, a port, such as https://uem.example.com:9443"
 AGENT = "sentry-agent"
+SENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = "1 to 64 letters, digits, dots, hyphens and underscores; first a letter or a digit"
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -54,6 +67,7 @@ def _verify_mode(tree: Tree) -> Iterator[Problem]:
             why = "the UEM does not call us" if mode == "cloud" else "the UEM is in the box"
             found, allowed = ("nothing", f"mode {mode} needs it") if needed else ("something", f"nothing, since {why}")
             yield Problem(f"uem.{name}", found, allowed)
+    yield from _verify_enrolment(uem, elsewhere=elsewhere)
     if elsewhere and uem["policies"]:
         yield Problem("uem.policies", "some", f"none in mode {mode}: there the UEM has its own")
     if mode == "cloud" and uem["fail_mode"] != "block":
@@ -64,6 +78,14 @@ def _verify_mode(tree: Tree) -> Iterator[Problem]:
         shortest = SHORTEST_PREFIX_6 if ":" in network else SHORTEST_PREFIX
         if "/" in network and int(network.partition("/")[2]) < shortest:
             yield Problem(f"uem.addresses.{place}", network, f"addresses, or networks of at least /{shortest}")
+
+
+def _verify_enrolment(uem: Any, *, elsewhere: bool) -> Iterator[Problem]:
+    said = "enrolment_url" in uem
+    if said and not elsewhere:
+        yield Problem("uem.enrolment_url", "something", "nothing, except in the modes core and cloud")
+    if said != ("sentry_name" in uem):
+        yield Problem("uem.sentry_name", "nothing" if said else "something", "just where there is enrolment_url")
 
 
 def is_core(tree: Tree) -> bool:
@@ -92,10 +114,14 @@ def _link(tree: Tree) -> UemLink:
     elsewhere = is_elsewhere(tree)
     trust = AUTHORITIES if elsewhere else AUTHORITY
     push_tls = ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust)
+    enrolled = "enrolment_url" in uem
     return UemLink(
         mode=uem["mode"],
         url=uem["url"] if elsewhere else f"https://{ADDRESS}:{PORT}",
-        tls=ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
+        tls=ClientTls(trust=trust)
+        if enrolled
+        else ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
+        enrolment=EnrolmentLink(url=uem["enrolment_url"], sentry=uem["sentry_name"]) if enrolled else None,
         push_addresses=interfaces.listen_addresses(tree, [uem["zone"]]) if core else (ADDRESS,),
         push_port=PUSH_PORT,
         push_tls=None if uem["mode"] == "cloud" else push_tls,
@@ -122,11 +148,13 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     if not is_elsewhere(tree):
         return ()
     uem = tree["uem"]
-    host, port = values.place_of(uem["url"])
-    out = Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT)
+    places = dict.fromkeys(values.place_of(uem[name]) for name in ("url", "enrolment_url") if name in uem)
+    out = tuple(
+        Flow("uem", "out", "tcp", port, uem["zone"], dns.addresses_of(tree, host), AGENT) for host, port in places
+    )
     if not is_core(tree):
-        return (out,)
-    return (Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])), out)
+        return out
+    return (Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])), *out)
 
 
 def _is_url(text: str) -> bool:
@@ -182,6 +210,17 @@ FEATURE = Feature(
         ),
         url=values.described(
             values.text_kind(_is_url, URL), "UEM at", "Where the UEM answers, in the modes core and cloud."
+        ),
+        enrolment_url=values.described(
+            values.text_kind(_is_url, URL),
+            "UEM enrols at",
+            "Where the UEM gives this gateway its certificate, in the modes core and cloud: https:// with host and port. "
+            "`uem enrol` asks for the token. Without it the gateway has a certificate of its own authority.",
+        ),
+        sentry_name=values.described(
+            values.text_kind(SENTRY_NAME.fullmatch, NAME),
+            "Name at the UEM",
+            "Under which name this gateway enrols.",
         ),
         authorities=values.described(
             values.PEM_KIND,

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentry_runtime import control
-from sentry_runtime.agent import origin
+from sentry_runtime.agent import origin, to_uem
 from sentry_runtime.agent.checkins import CheckIns
 from sentry_runtime.agent.circuit import Circuit
-from sentry_runtime.agent.cloud_word import CloudWord
 from sentry_runtime.agent.crls import Crls
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.agent.fetch import Fetcher
@@ -25,6 +24,7 @@ from sentry_runtime.agent.reconciler import Reconciler
 from sentry_runtime.agent.responder import Responder
 from sentry_runtime.agent.revocation import Revocation
 from sentry_runtime.agent.schedule import CheckIn
+from sentry_runtime.agent.to_uem import ToUem
 from sentry_runtime.agent.wipe_reports import WipeReports
 from sentry_runtime.certificates import authorities
 from sentry_runtime.control_server import ControlServer, Peer, Refused, page_that_fits
@@ -33,11 +33,7 @@ from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import CheckIns as CheckInSettings
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
-from sentry_runtime.tls import client_context, server_context
-from sentry_runtime.uem.adapters import build
-from sentry_runtime.uem.adapters.link import AdapterLink
-from sentry_runtime.uem.cloud import CloudLink
-from sentry_runtime.uem.link import UemLink
+from sentry_runtime.tls import server_context
 from sentry_runtime.uem.trail import Audit
 
 SWEEP_SECONDS = 30.0  # housekeeping of the store where no watchdog asks for more
@@ -64,12 +60,10 @@ class Parts:
     circuit: Circuit
     followers: Followers
     push: PushServer
+    to_uem: ToUem
     persister: Persister
     reconciler: Reconciler | None = None
     revocation: Revocation | None = None
-    adapter: AdapterLink | None = None
-    cloud: CloudWord | None = None
-    cloud_link: CloudLink | None = None
 
 
 class Desk:
@@ -93,6 +87,8 @@ class Desk:
             control.PurgeRevocation: access.management,
             control.Persist: access.management,
             control.CheckIn: access.management,
+            control.Enrol: access.management,
+            control.RenewEnrolment: access.management,
         }
 
     async def handle(self, peer: Peer, request: control.Request) -> object:
@@ -108,7 +104,7 @@ class Desk:
                 return await self._told(request)
             case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
                 return await self._revocation(request)
-            case control.Persist() | control.CheckIn():
+            case control.Persist() | control.CheckIn() | control.Enrol() | control.RenewEnrolment():
                 return await self._ordered(request)
             case _:
                 return self._shown(request)
@@ -122,14 +118,6 @@ class Desk:
                 return await self._keep(request)
         await self._parts.informer.take(request)
         return None
-
-    async def _ordered(self, request: control.Persist | control.CheckIn) -> object:
-        """What an administrator wants done now."""
-        if isinstance(request, control.Persist):
-            return await self._persist()
-        if not isinstance(self._parts.keeper, CheckIns):
-            raise Refused("invalid", "not applicable: there are check-ins in mode cloud only")
-        return await self._parts.keeper.force()
 
     def _shown(self, request: control.Request) -> object:
         match request:
@@ -154,6 +142,30 @@ class Desk:
             return await revocation.check(request.certificate)
         await revocation.purge(request.by)
         return None
+
+    async def _ordered(
+        self, request: control.Persist | control.CheckIn | control.Enrol | control.RenewEnrolment
+    ) -> object:
+        """What an administrator has the agent do."""
+        match request:
+            case control.Persist():
+                return await self._persist()
+            case control.CheckIn():
+                if not isinstance(self._parts.keeper, CheckIns):
+                    raise Refused("invalid", "not applicable: there are check-ins in mode cloud only")
+                return await self._parts.keeper.force()
+        await self._certify(request)
+        return None
+
+    async def _certify(self, request: control.Enrol | control.RenewEnrolment) -> None:
+        enrolled = self._parts.to_uem.enrolled
+        if enrolled is None:
+            raise Refused("invalid", "the settings do not say where this Sentry is to be enrolled")
+        if isinstance(request, control.Enrol):
+            await enrolled.enrolment.enrol(enrolled.link, request.token, request.by)
+            self._parts.questions.link_lost.set()  # the keeper need not wait for its next round
+        elif problem := await enrolled.enrolment.renew(enrolled.link):
+            raise Refused("unavailable", problem)
 
     def _details(self, record: Record) -> control.Details:
         devices = self._parts.devices
@@ -193,9 +205,7 @@ class Desk:
             "wipe_reports": parts.wipes.sent,
             "wipes_unreported": len(parts.devices.unreported),
             "untold": parts.informer.untold,
-            **({} if parts.adapter is None else parts.adapter.facts()),
-            **({} if parts.cloud is None else parts.cloud.facts()),
-            **({} if parts.cloud_link is None else parts.cloud_link.facts()),
+            **parts.to_uem.facts(),
             **(parts.keeper.facts() if isinstance(parts.keeper, CheckIns) else {}),
         }
 
@@ -238,6 +248,8 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         ]
         if parts.revocation is not None:
             background.append(asyncio.create_task(parts.revocation.run()))
+        if (enrolled := parts.to_uem.enrolled) is not None:
+            background.append(asyncio.create_task(enrolled.enrolment.run(enrolled.link)))
         ended = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([ended, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -266,13 +278,12 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         size = settings.agent.device_cache_size
         devices = DeviceList(store, followers.announce, cache=size)
         stack.push_async_callback(devices.close)
-        adapter = None if uem.adapter is None else build.link(uem, devices, settings.principals.names())
-        word, cloud = _cloud(settings, audit)
-        link = adapter or cloud or UemLink(uem.url, client_context(uem.tls), uem.timeout_seconds)
+        way = to_uem.made(settings, devices, audit)
+        link = way.link
         await stack.enter_async_context(link)
         circuit = Circuit(time.monotonic)
         bounds = Bounds(entries=size)
-        mode = settings.agent.fail_mode if word is None else word.fail_mode
+        mode = way.fail_mode(settings)
         questions = Questions(devices, link, circuit, mode, audit=audit, clock=time.time, bounds=bounds)
         await questions.forget_admitted()
         informer = Informer(devices, link, circuit, audit=audit)
@@ -285,9 +296,9 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
         persister = Persister(devices, settings.agent.persist_seconds, audit=audit)
         reconciler: Reconciler | None = None
         keeper: Keeper | CheckIns
-        if cloud is not None:
+        if way.cloud is not None:
             keeper = CheckIns(
-                *(devices, cloud, circuit, questions),
+                *(devices, way.cloud.link, circuit, questions),
                 seconds=_intervals(uem.check_ins),
                 linked=linked,
                 audit=audit,
@@ -309,19 +320,7 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
-        yield Parts(*told, persister, reconciler, revocation, adapter, word, cloud)
-
-
-def _cloud(settings: Settings, audit: Audit) -> tuple[CloudWord | None, CloudLink | None]:
-    """What a Cloud has set, and the link to it, in the mode that has one. Raises `StoreError`, `SettingsError`."""
-    uem = settings.agent.uem
-    if uem.mode != "cloud":
-        return None, None
-    word = CloudWord(Path(settings.paths.devices), uem.url, audit)
-    link = CloudLink(uem.url, client_context(uem.tls), uem.timeout_seconds, word.take)
-    if word.settings is not None:
-        link.use(word.settings)
-    return word, link
+        yield Parts(*told, way, persister, reconciler, revocation)
 
 
 def _intervals(settings: CheckInSettings) -> dict[CheckIn, float]:

@@ -34,9 +34,14 @@ class CloudLink(UemLink):
     """`settled` is called with what the Cloud's administrators have set, whenever it is heard."""
 
     def __init__(
-        self, url: str, tls: ssl.SSLContext, timeout_seconds: float, settled: Callable[[CloudSettings], None]
+        self,
+        url: str,
+        tls: ssl.SSLContext,
+        timeout_seconds: float,
+        settled: Callable[[CloudSettings], None],
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        super().__init__(url, tls, timeout_seconds)
+        super().__init__(url, tls, timeout_seconds, trouble)
         self._settled = settled
         self._licence: Licence = "platinum"
         self._strangers: Counter[str] = Counter()

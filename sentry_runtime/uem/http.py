@@ -13,6 +13,8 @@ from sentry_runtime.uem.api import Problem
 from sentry_runtime.uem.messages import Message, decode
 
 SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
+BACKLOG = 128  # what aiohttp's own listeners have
+HANDSHAKE_SECONDS = 10.0  # two round trips; a stranger holds a file handle no longer
 BODY_SECONDS = 10.0  # the longest message is 2 MiB, at 2 Mbit/s; who asks repeats what did not get through
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,6 +63,7 @@ class Server:
     ) -> None:
         app = web.Application(client_max_size=body_bytes, middlewares=[problems, *gates])
         app.router.add_routes(routes)
+        self._listener: asyncio.Server | None = None
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
         )
@@ -69,6 +72,20 @@ class Server:
         """Bind and listen. Raises `OSError` when the address cannot be had."""
         await self._runner.setup()
         await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
+
+    async def start_behind(
+        self,
+        threshold: Callable[[Callable[[], asyncio.Protocol]], asyncio.Protocol],
+        address: str,
+        port: int,
+        tls: ssl.SSLContext,
+    ) -> None:
+        """Like `start`, but each connection is first given to what `threshold` makes, with what makes its protocol. Raises
+        `OSError`."""
+        made = await self.protocols()
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: threshold(made), address, port, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=HANDSHAKE_SECONDS
+        )
 
     async def start_local(self, listener: socket.socket) -> None:
         """Listen on this Unix socket, which is bound: who gets through is the gates' business."""
@@ -85,4 +102,6 @@ class Server:
 
     async def stop(self) -> None:
         """Finish what runs and close."""
+        if self._listener is not None:
+            self._listener.close()
         await self._runner.cleanup()

@@ -1,8 +1,10 @@
 """Sentry's calls to the UEM (docs/uem-api.md): HTTPS with mutual TLS, one typed error per thing that can go wrong."""
 
+import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -23,6 +25,8 @@ from sentry_runtime.uem.api import (
 )
 from sentry_runtime.uem.cloud_api import Candidates, CloudSettings
 from sentry_runtime.uem.digests import bucket_of
+from sentry_runtime.uem.enrolment import ENROLMENTS, RENEWALS, Enrol, Enrolled, Renew
+from sentry_runtime.uem.enrolment import decode as decode_enrolment
 from sentry_runtime.uem.messages import MESSAGE_BYTES, MessageError, decode
 
 CONNECTIONS = 8  # questions at the UEM at one time; the rest queue at our side, where they can be refused
@@ -70,12 +74,17 @@ class _BrokenError(LinkRefusedError):
 class UemLink:
     """One session to one UEM. Used as an async context manager; safe for many tasks at once."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, tls: ssl.SSLContext, timeout_seconds: float, trouble: Callable[[], str] = lambda: ""
+    ) -> None:
+        """`trouble` says why nothing is to be sent now, if so: then each call raises `LinkRefusedError` with that."""
         self._url = url.rstrip("/")
         self._tls = tls
         self._seconds = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+        self._trouble = trouble
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._session, self._fresh = self._made(kept=True), self._made(kept=False)
@@ -92,9 +101,36 @@ class UemLink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         for session in (self._session, self._fresh):
             if session is not None:
                 await session.close()
+
+    def use_new_connections(self) -> None:
+        """From now on dial anew, with the certificate that the context has now; what is under way ends as it began."""
+        left, self._session = self._session, self._made(kept=True)
+        if left is not None:
+            task = asyncio.get_running_loop().create_task(self._leave(left))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, session: aiohttp.ClientSession) -> None:
+        try:
+            await asyncio.sleep(self._seconds)  # the longest that a call may take
+        finally:
+            await session.close()
+
+    async def enrol(self, asked: Enrol) -> Enrolled:
+        """Ask for the first certificate. Sent once: a token that may have been redeemed is not sent again."""
+        status, text = await self._exchange(self._fresh, "POST", ENROLMENTS, msgspec.json.encode(asked))
+        return _enrolled(status, text)
+
+    async def renew(self, asked: Renew) -> Enrolled:
+        """Ask for the next certificate with the present one."""
+        status, text = await self._sent("POST", RENEWALS, msgspec.json.encode(asked))
+        return _enrolled(status, text)
 
     async def contact(self, contact: Contact) -> Decision:
         """Report a first contact. The decision is for exactly the device and principal of the contact."""
@@ -136,6 +172,8 @@ class UemLink:
         return read(status, text, kind)
 
     async def _sent(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        if trouble := self._trouble():
+            raise LinkRefusedError(trouble)
         try:
             return await self._exchange(self._session, method, path, body)
         except _BrokenError:
@@ -206,6 +244,15 @@ def read(status: int, text: bytes, kind: type[_Message]) -> _Message:
         raise kind_of_error(f"the UEM answered {status}{_detail(text)}")
     try:
         return decode(text, kind)
+    except MessageError as error:
+        raise LinkRefusedError(f"the UEM's answer is not of the protocol: {error}") from error
+
+
+def _enrolled(status: int, text: bytes) -> Enrolled:
+    if status != 200:
+        raise LinkRefusedError(f"the UEM answered {status}{_detail(text)}")
+    try:
+        return decode_enrolment(text, Enrolled)
     except MessageError as error:
         raise LinkRefusedError(f"the UEM's answer is not of the protocol: {error}") from error
 

@@ -27,6 +27,7 @@ from sentry_runtime.uem.api import (
 )
 from sentry_runtime.uem.cloud_api import CANDIDATES, INVENTORY_PER_PAGE, Candidates, CloudSettings, Inventory
 from sentry_runtime.uem.digests import BUCKETS
+from sentry_runtime.uem.enrolment import ENROLMENTS, RENEWALS, Enrol, Enrolled, Renew
 from sentry_runtime.uem.messages import ALIASES, VERSION_MAX, WORDS_CHARS
 
 VERSION = "1.0.0-draft"  # it is 1.0.0 with the first release of this product, and does not change any more from then on
@@ -105,6 +106,8 @@ class Operation:
     answer: type[msgspec.Struct] | None
     failures: tuple[int, ...]
     query: tuple[str, ...] = ()
+    anybody: bool = False
+    """Whether it is answered on the port of enrolment, where no certificate is asked for."""
 
 
 _WRITTEN = (400, 408, 413)
@@ -147,6 +150,12 @@ OPERATIONS = (
         *(AT_UEM, "post", "/v1/inventory", "Cloud: what is new in a Sentry's device list", Inventory, None),
         failures=(*_WRITTEN, 409, 503),
     ),
+    Operation(
+        *(AT_UEM, "post", ENROLMENTS, "A Sentry's first certificate, by a token", Enrol, Enrolled),
+        failures=(*_WRITTEN, 403, 429, 503),
+        anybody=True,
+    ),
+    Operation(AT_UEM, "post", RENEWALS, "A Sentry's next certificate", Renew, Enrolled, (*_WRITTEN, 403, 503)),
     Operation(AT_SENTRY, "post", "/v1/decisions", "Changes, at once", Push, None, (*_WRITTEN, 503)),
 )
 """Every request of the protocol."""
@@ -168,11 +177,12 @@ _PARAMETERS: dict[str, Schema] = {
 }
 _REASONS = {
     400: "Not of the protocol; `detail` names the place",
+    403: "This token or this certificate is not good for that",
     404: "No such device",
     408: "The body did not arrive in time",
     409: "This does not go on from the last inventory of this Sentry; all of it is wanted",
     413: "The body is too long",
-    429: "The principal has as many undecided devices as it may have",
+    429: "The principal has as many undecided devices as it may have, or the address has tried too often",
     503: "Not now; repeat later",
 }
 
@@ -236,6 +246,9 @@ def _operation(one: Operation) -> Schema:
     }
     if names := (*(["bucket"] if "{bucket}" in one.path else []), *one.query):
         made["parameters"] = [_PARAMETERS[name] for name in names]
+    if one.anybody:
+        made["security"] = []
+        made["servers"] = [{"url": "https://uem.example.org:9444", "description": "the UEM's port of enrolment"}]
     if one.request is not None:
         made["requestBody"] = {"required": True, **_content(one.request, "application/json")}
     return made

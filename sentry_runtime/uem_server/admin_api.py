@@ -6,6 +6,7 @@
 | `GET users`, `labels`, `tunnels`, `sentrys`, `devices` | what there is; users and devices by pages (`after`, `limit`) |
 | `PUT users`, `labels`, `tunnels`, `sentrys` | adds or changes the one in the body; the same again changes nothing |
 | `DELETE users?name=`, `labels`, `tunnels`, `sentrys` | forgets one |
+| `GET`, `POST enrolments`, `DELETE enrolments?name=` | a Sentry's token and certificates (`enrolment_api`) |
 | `POST devices/VERB` | a word on one device (`verbs.VERBS`) |
 | `GET sheets/KIND`, `POST sheets/KIND` | users, labels or devices as CSV, out and in |
 
@@ -30,6 +31,7 @@ from sentry_runtime.uem.messages import VERSION_MAX, MessageError
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server import directory, imports, peers, sheets
 from sentry_runtime.uem_server.callers import ADMIN
+from sentry_runtime.uem_server.enrolment import Enrolment
 from sentry_runtime.uem_server.judging import UnknownSecurityPolicyError
 from sentry_runtime.uem_server.links import LinkError
 from sentry_runtime.uem_server.policies import UnknownPolicyError
@@ -81,12 +83,14 @@ class AdminApi:
         audit: Audit,
         names: Names,
         licence: Licence,
+        enrolment: Enrolment | None = None,
     ) -> None:
         self._worker = worker
         self._sentrys = sentrys
         self._audit = audit
         self._names = names
         self._licence = licence
+        self._enrolment = enrolment
         self.news = asyncio.Event()
         self._puts: dict[str, tuple[type[Any], Callable[[Any], _Job]]] = {
             "users": (UserEntry, self._put_user),
@@ -221,6 +225,8 @@ class AdminApi:
 
         changed, served = await self._worker.call(change)
         self._audit("uem_administered", by=by, detail=detail)
+        if self._enrolment is not None:  # with a Sentry that is gone its certificates are
+            await self._enrolment.load()
         self._sentrys.serve(served)
         made(self._sentrys, self._audit, changed, by)
         self.news.set()

@@ -10,7 +10,7 @@ from sentry_runtime.uem.api import Contact, Information, WipeReport
 from sentry_runtime.uem.http import Server, answer, message, problem
 from sentry_runtime.uem.messages import MessageError
 from sentry_runtime.uem.trail import Audit
-from sentry_runtime.uem_server.callers import by_certificate
+from sentry_runtime.uem_server.callers import Enrols, by_certificate
 from sentry_runtime.uem_server.comparisons import Comparisons
 from sentry_runtime.uem_server.pages import page_wanted
 from sentry_runtime.uem_server.registry import UnknownDeviceError
@@ -32,9 +32,10 @@ class Api(Server):
         admin: Iterable[web.AbstractRouteDef] = (),
         administrators: Mapping[str, str] | None = None,
         cloud: Iterable[web.AbstractRouteDef] = (),
+        enrolment: Enrols | None = None,
     ) -> None:
         """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates; `cloud`
-        are those of Sentrys that only call."""
+        are those of Sentrys that only call; `enrolment` knows those of the UEM's own authority."""
         self._worker = worker
         self._sentrys = sentrys
         self._audit = audit
@@ -47,7 +48,9 @@ class Api(Server):
             *Comparisons(worker, audit).routes(),
             *cloud,
         ]
-        super().__init__(CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit)])
+        super().__init__(
+            CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit, enrolment)]
+        )
 
     async def _contact(self, request: web.Request) -> web.Response:
         try:

@@ -5,12 +5,16 @@
 | the port | who has the certificate of a Sentry that is served | who has the certificate of one in the settings |
 | the Unix socket | nobody | a process of an account that may administer (the kernel's word) |
 
+A certificate of the UEM's own authority is known by its row (`enrolment`), never by its subject: it makes nobody an
+administrator, and counts until it is revoked or ends.
+
 A good certificate that is none of these (the appliance's authority signs its other services' too) is refused: 403.
 """
 
 import functools
 import pwd
 from collections.abc import Mapping
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -27,14 +31,39 @@ _FEED = "/v1/decisions"
 _CERTIFICATES = 256  # parsed ones that are kept: each Sentry has one
 
 
-def by_certificate(sentrys: Sentrys, administrators: Mapping[str, str], audit: Audit) -> Middleware:
+class Enrols(Protocol):
+    """What knows the certificates of the UEM's own authority."""
+
+    def is_ours(self, certificate: bytes) -> bool:
+        """See `Enrolment.is_ours`."""
+        ...
+
+    def sentry_of(self, certificate: bytes) -> str | None:
+        """See `Enrolment.sentry_of`."""
+        ...
+
+    async def called(self, certificate: bytes) -> None:
+        """See `Enrolment.called`."""
+        ...
+
+
+def by_certificate(
+    sentrys: Sentrys, administrators: Mapping[str, str], audit: Audit, enrolment: Enrols | None = None
+) -> Middleware:
     """The port's gate. `administrators` has their names by their certificates' subjects (RFC 4514)."""
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        subject = _subject(request)
+        certificate = certificate_of(request)
+        subject = "" if certificate is None else _read(certificate)
         admin = _path(request).startswith(ADMIN)
-        caller = administrators.get(subject) if admin else sentrys.name_of(subject)
+        if enrolment is not None and certificate is not None and enrolment.is_ours(certificate):
+            caller = None if admin else enrolment.sentry_of(certificate)
+            caller = caller if caller is not None and sentrys.serves(caller) else None
+            if caller is not None:
+                await enrolment.called(certificate)
+        else:
+            caller = administrators.get(subject) if admin else sentrys.name_of(subject)
         if caller is None:
             role = "an administrator" if admin else "a Sentry"
             detail = f"certificate {subject!r} is not that of {role} of this UEM"
@@ -75,11 +104,12 @@ def _path(request: web.Request) -> str:
     return "" if resource is None else resource.canonical
 
 
-def _subject(request: web.Request) -> str:
+def certificate_of(request: web.Request) -> bytes | None:
+    """The certificate (DER) with which the caller has shown who it is."""
     transport = request.transport
     tls = None if transport is None else transport.get_extra_info("ssl_object")
-    certificate = None if tls is None else tls.getpeercert(binary_form=True)
-    return "" if certificate is None else _read(certificate)
+    found: bytes | None = None if tls is None else tls.getpeercert(binary_form=True)
+    return found
 
 
 @functools.lru_cache(_CERTIFICATES)

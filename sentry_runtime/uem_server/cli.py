@@ -1,4 +1,4 @@
-"""`sentry-uem users|labels|tunnels|sentrys|devices|sheets|status ...`: the UEM's administration, over its REST.
+"""`sentry-uem users|labels|tunnels|sentrys|enrolments|devices|sheets|status ...`: the UEM's administration, over its REST.
 
 On the UEM's own machine it speaks on the Unix socket, elsewhere to `--url` with the administrator's certificate. Each thing that
 is listed is one line of JSON; what goes wrong is one line on stderr and exit code 1.
@@ -28,7 +28,7 @@ from sentry_runtime.uem_server.rules import CAUSES
 PROGRAM = "sentry-uem"
 BASE = "/admin/v1"
 SECONDS = 90.0  # a sheet of 10,000 devices takes some tens of seconds
-NOUNS = ("users", "labels", "tunnels", "sentrys", "devices", "sheets", "status")
+NOUNS = ("users", "labels", "tunnels", "sentrys", "enrolments", "devices", "sheets", "status")
 
 _PAGE = 500
 _YES = {"yes": True, "no": False}
@@ -176,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_labels(nouns)
     _add_tunnels(nouns)
     _add_sentrys(nouns)
+    _add_enrolments(nouns)
     _add_devices(nouns)
     _add_sheets(nouns)
     return parser
@@ -245,6 +246,26 @@ def _add_sentrys(nouns: Any) -> None:
     put.add_argument("name", metavar="NAME")
     put.add_argument("subject", metavar="SUBJECT", help="of its client certificate: CN=edge,O=Example")
     put.add_argument("--push-url", default="", help="where it takes pushes: https://HOST:9090")
+
+
+def _add_enrolments(nouns: Any) -> None:
+    verbs = nouns.add_parser("enrolments", help="Sentrys' certificates of this UEM").add_subparsers(
+        dest="verb", required=True
+    )
+    verbs.add_parser("list", help="all of them").set_defaults(call=lambda _given: Call("GET", "enrolments", {}))
+    opened = verbs.add_parser("open", help="give a token out, by which a Sentry may enrol once; it is shown this once")
+    opened.add_argument("name", metavar="NAME", help="of the Sentry, which is added where there is none")
+    opened.add_argument("--push-url", default="", help="of an added one: https://HOST:9090")
+    opened.add_argument("--hours", type=int, default=0, help="how long the token is good")
+
+    def call(given: argparse.Namespace) -> Call:
+        body = {"sentry": given.name, "push_url": given.push_url, "hours": given.hours}
+        return Call("POST", "enrolments", {}, msgspec.json.encode(body))
+
+    opened.set_defaults(call=call)
+    revoked = verbs.add_parser("revoke", help="let no certificate and no token of a Sentry count any more")
+    revoked.add_argument("name", metavar="NAME")
+    revoked.set_defaults(call=lambda given: Call("DELETE", "enrolments", {"name": given.name}))
 
 
 def _resource(

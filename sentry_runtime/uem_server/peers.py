@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.settings import SentryPeer
+from sentry_runtime.uem_server import enrolments
 from sentry_runtime.uem_server.tables import Sentry
 
 SENTRYS = 64  # each is pushed to over a connection of its own
@@ -21,6 +22,7 @@ def fix(session: Session, peers: Sequence[SentryPeer]) -> None:
     names, subjects = {peer.name for peer in peers}, {peer.subject for peer in peers}
     for sentry in session.scalars(select(Sentry)).all():
         if sentry.name not in names and (sentry.fixed or sentry.subject in subjects):
+            enrolments.forget(session, sentry.name)
             session.delete(sentry)
     session.flush()
     kept = [session.get(Sentry, peer.name) for peer in peers]
@@ -57,6 +59,7 @@ def drop(session: Session, name: str) -> bool:
         return False
     if known.fixed:
         raise PeerError(f"Sentry {name} is in the settings; it is removed there")
+    enrolments.forget(session, name)
     session.delete(known)
     return True
 

@@ -10,7 +10,7 @@ import msgspec
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
 from sentry_runtime.devices.tunnel import AppTunnel
-from sentry_runtime.settings import SentryPeer
+from sentry_runtime.settings import PeerName, PushUrl, SentryPeer
 from sentry_runtime.uem.security import OsVersion, Platform
 
 RANK_DEFAULT = 100
@@ -170,3 +170,38 @@ class Status(_Resource, frozen=True, kw_only=True):
     version: int
     licence: str
     by_state: dict[str, int]
+
+
+class OpenEnrolment(_Resource, frozen=True, kw_only=True):
+    """A token is wanted by which this Sentry may enrol, once, within so many hours (0: as long as the settings say). Where there
+    is no Sentry of the name, it is added, with where it takes pushes."""
+
+    sentry: PeerName
+    push_url: PushUrl = ""
+    hours: Annotated[int, msgspec.Meta(ge=0, le=168)] = 0
+
+
+class OpenedEnrolment(_Resource, frozen=True, kw_only=True):
+    """The token, which is shown this once, and when it ends (epoch)."""
+
+    sentry: str
+    token: str
+    ends: int
+
+
+class CertificateEntry(_Resource, frozen=True, kw_only=True):
+    """A certificate that a Sentry has got; times in epoch seconds. `taken`: it has called with it; `revoked` 0: it is not."""
+
+    fingerprint: str
+    issued: int
+    ends: int
+    taken: bool
+    revoked: int
+
+
+class EnrolmentEntry(_Resource, frozen=True, kw_only=True):
+    """What is enrolled under one Sentry's name; `token_ends` 0: there is no token that could be redeemed."""
+
+    sentry: str
+    token_ends: int
+    certificates: tuple[CertificateEntry, ...]

@@ -8,7 +8,9 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server import peers
 from sentry_runtime.uem_server.pusher import Pusher
+from sentry_runtime.uem_server.worker import Worker
 
 Heard = tuple[str, int, int | None]
 """A Sentry's name, when it called (epoch), and the cursor from which it read the feed, if it did."""
@@ -42,9 +44,9 @@ class Sentrys:
         """The Sentry whose certificate has this subject (RFC 4514); None: nobody's."""
         return self._names.get(subject)
 
-    def serve(self, peers: Iterable[SentryPeer]) -> None:
+    def serve(self, served: Iterable[SentryPeer]) -> None:
         """From now on these and no others. One that stays as it was keeps what waits for it."""
-        wanted = {peer.name: peer for peer in peers}
+        wanted = {peer.name: peer for peer in served}
         for name in [name for name, peer in self._peers.items() if wanted.get(name) != peer]:
             self._pushers.pop(name, None)
             task = self._tasks.pop(name, None)
@@ -57,6 +59,14 @@ class Sentrys:
                 self._tasks[name].add_done_callback(self._ended)
         self._peers = wanted
         self._names = {peer.subject: name for name, peer in wanted.items()}
+
+    def serves(self, name: str) -> bool:
+        """Whether a Sentry of this name is served."""
+        return name in self._peers
+
+    async def reload(self, worker: Worker) -> None:
+        """Serve those that are in the database now. Raises `DatabaseError`, `OverloadedError`."""
+        self.serve(await worker.call(lambda registry: registry.look(peers.listed)))
 
     def add(self, decisions: Sequence[Decision]) -> None:
         """Push these to every Sentry as soon as possible. Returns at once."""

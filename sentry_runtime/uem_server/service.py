@@ -2,32 +2,42 @@
 
 import asyncio
 import contextlib
+import functools
+import ssl
 import time
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 
+import msgspec
+from aiohttp import web
+
 from sentry_runtime.control_server import ControlServer, bound
 from sentry_runtime.eas.principal import Names
 from sentry_runtime.process import CannotStartError
-from sentry_runtime.settings import Paths, SettingsError, UemServer
+from sentry_runtime.settings import EnrolmentServer, Paths, SettingsError, UemServer
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE
 from sentry_runtime.uem.cloud_api import CloudSettings
 from sentry_runtime.uem.http import Server
 from sentry_runtime.uem.trail import Audit
-from sentry_runtime.uem_server import peers
+from sentry_runtime.uem_server import authority, peers
 from sentry_runtime.uem_server.admin_api import AdminApi
 from sentry_runtime.uem_server.api import CONTACT_BYTES, Api
+from sentry_runtime.uem_server.authority import Authority
 from sentry_runtime.uem_server.callers import by_account
 from sentry_runtime.uem_server.cloud import Cloud
 from sentry_runtime.uem_server.desk import Desk
+from sentry_runtime.uem_server.enrolment import Enrolment
+from sentry_runtime.uem_server.enrolment_api import ENROL_BYTES, EnrolmentApi
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
 from sentry_runtime.uem_server.pusher import PENDING
 from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.sentrys import Sentrys, made
 from sentry_runtime.uem_server.tables import open_engine
+from sentry_runtime.uem_server.threshold import Threshold
+from sentry_runtime.uem_server.visits import Visit, Visits
 from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Worker
 
 JUDGE_SECONDS = 5.0  # a grace ends by days, and what a device says of itself may wait so long
@@ -49,6 +59,7 @@ async def run(
     named = Policies(settings.policies, settings.default_policy)
     security = Security(settings.security_policies, settings.default_security_policy)
     _check(settings)
+    signer = _signer(settings, server_tls)
 
     def registry() -> Registry:
         return Registry(
@@ -73,15 +84,14 @@ async def run(
         stack.push_async_callback(sentrys.stop)
         sentrys.serve(await worker.call(lambda registry: registry.look(peers.listed)))
         await _push_news(worker, sentrys)
-        admin = AdminApi(worker, sentrys, audit, names, settings.licence)
-        administrators = {one.subject: one.name for one in settings.administrators}
+        enrolment = None if signer is None else await _enrolment(worker, signer, settings, audit)
+        admin = AdminApi(worker, sentrys, audit, names, settings.licence, enrolment)
         cloud = Cloud(worker, _told_sentrys(settings), audit)
-        api = Api(worker, sentrys, audit, admin.routes(), administrators, cloud.routes())
-        stack.push_async_callback(api.stop)
-        await api.start(settings.address, settings.port, server_tls)
-        local = Server(CONTACT_BYTES, admin.routes(), [by_account(allowed, audit)])
-        stack.push_async_callback(local.stop)
+        ports = _Ports(settings, worker, sentrys, audit, admin, cloud, enrolment)
+        api = await ports.open(stack, server_tls)
         rest = rest_socket(paths.uem_admin)
+        local = Server(CONTACT_BYTES, ports.administering(), [by_account(allowed, audit)])
+        stack.push_async_callback(local.stop)
         await local.start_local(bound(rest))
         stack.callback(rest.unlink, missing_ok=True)
         server = ControlServer(paths.uem_admin, Desk(worker, sentrys, api, audit, allowed, names).handle)
@@ -99,6 +109,66 @@ async def run(
         await _until(stop, parts)
         notifier.send("STOPPING=1")
         audit("uem_stopped")
+
+
+def _signer(settings: UemServer, server_tls: ssl.SSLContext) -> Authority | None:
+    """The authority of those who enrol, whom the port then believes, too. Raises `SettingsError`."""
+    if settings.enrolment is None:
+        return None
+    signer = authority.opened(Path(settings.enrolment.authority), time.time())
+    server_tls.load_verify_locations(cadata=signer.pem)
+    return signer
+
+
+async def _enrolment(worker: Worker, signer: Authority, settings: UemServer, audit: Audit) -> Enrolment:
+    enrolment = Enrolment(worker, signer, settings.enrolment or EnrolmentServer(), audit, now=time.time)
+    await enrolment.load()
+    return enrolment
+
+
+class _Ports:
+    """The UEM's port, and that of enrolment where there is one."""
+
+    def __init__(
+        self,
+        settings: UemServer,
+        worker: Worker,
+        sentrys: Sentrys,
+        audit: Audit,
+        admin: AdminApi,
+        cloud: Cloud,
+        enrolment: Enrolment | None,
+    ) -> None:
+        self._settings = settings
+        self._audit = audit
+        self._enrolment = enrolment
+        self._enrolling = None if enrolment is None else EnrolmentApi(enrolment, worker, sentrys, audit)
+        self._admin = admin
+        administrators = {one.subject: one.name for one in settings.administrators}
+        renewing = [] if self._enrolling is None else self._enrolling.renewing()
+        routes = [*renewing, *self.administering()]
+        self._api = Api(worker, sentrys, audit, routes, administrators, cloud.routes(), enrolment)
+
+    def administering(self) -> list[web.AbstractRouteDef]:
+        """The administrators' routes."""
+        return [*([] if self._enrolling is None else self._enrolling.administering()), *self._admin.routes()]
+
+    async def open(self, stack: contextlib.AsyncExitStack, tls: ssl.SSLContext) -> Api:
+        """Serve until the stack is left. Raises `OSError`, `SettingsError`."""
+        stack.push_async_callback(self._api.stop)
+        address, port = self._settings.address, self._settings.port
+        if self._enrolment is None or self._enrolling is None or self._settings.enrolment is None:
+            await self._api.start(address, port, tls)
+            return self._api
+        threshold = functools.partial(Threshold, enrolment=self._enrolment, audit=self._audit)
+        await self._api.start_behind(threshold, address, port, tls)
+        # The same certificate, and nobody is asked for one: here the caller has none yet.
+        open_tls = server_context(msgspec.structs.replace(self._settings.tls, client_ca=None))
+        enrolling = Server(ENROL_BYTES, self._enrolling.enrolling())
+        stack.push_async_callback(enrolling.stop)
+        visits = Visits()
+        await enrolling.start_behind(lambda make: Visit(make, visits), address, self._settings.enrolment.port, open_tls)
+        return self._api
 
 
 def rest_socket(admin_socket: str) -> Path:

@@ -271,6 +271,29 @@ class Sentry(Base):
     cursor: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
+class EnrolmentToken(Base):
+    """The last token that was given out for a Sentry: a digest of it, when it ends, when it was redeemed (epoch; 0: not yet)."""
+
+    __tablename__ = "enrolment_tokens"
+    sentry: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    ends: Mapped[int] = mapped_column(BigInteger)
+    used: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class IssuedCertificate(Base):
+    """A certificate that the UEM has issued to a Sentry, by the SHA-256 of it; times in epoch seconds. `taken`: the Sentry has
+    called with it; `revoked`: since when it counts no more, 0: it does."""
+
+    __tablename__ = "issued_certificates"
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    sentry: Mapped[str] = mapped_column(index=True)
+    issued: Mapped[int] = mapped_column(BigInteger)
+    ends: Mapped[int] = mapped_column(BigInteger)
+    taken: Mapped[bool] = mapped_column(default=False)
+    revoked: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
 OWNED = (Alias, Assignment, Cause, DeviceLabel, Due, Finding, Grace, Link, Place, Posture, Says, Spelling, Wiping)
 """The tables whose rows are one device's (`device`), and go with it."""
 

@@ -51,6 +51,8 @@ def test_every_request_that_is_served_is_described() -> None:
         ("UEM", "GET", "/v1/compliance"),
         ("UEM", "GET", "/v1/actions"),
         ("UEM", "POST", "/v1/inventory"),
+        ("UEM", "POST", "/v1/enrolments"),
+        ("UEM", "POST", "/v1/renewals"),
         ("Sentry", "POST", "/v1/decisions"),
     }
 

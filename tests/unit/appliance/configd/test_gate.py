@@ -514,6 +514,40 @@ def test_a_forced_check_in_says_what_came_of_it(daemon: Daemon, monkeypatch: pyt
     assert orders == [control.CheckIn()]
 
 
+def test_an_administrator_enrols_the_gateway_and_has_it_renewed(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token goes to the agent and nowhere else; what is none does not even get there, and is not repeated."""
+    orders: list[control.Request] = []
+
+    def call(_socket: str, request: control.Request, _kind: object = None) -> dict[str, str]:
+        orders.append(request)
+        return {"enrolment": "enrolled as edge"}
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, handle = privileged(daemon)
+    facts = daemon.say(peer, api.EnrolSentry(session=handle, token="t" * 43), api.Facts)
+    assert facts.facts == (("enrolment", "enrolled as edge"),)
+    daemon.say(peer, api.EnrolSentry(session=handle), api.Facts)
+    asked = [one for one in orders if not isinstance(one, control.Status)]
+    assert asked == [control.Enrol(token="t" * 43, by="alice"), control.RenewEnrolment()]
+    refused = refusal(daemon.say, peer, api.EnrolSentry(session=handle, token="half a token"))
+    assert (refused.kind, "half" in refused.message) == ("invalid", False)
+    assert len(orders) == 4
+
+
+def test_the_uems_word_on_a_token_reaches_the_administrator(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was said."""
+
+    def call(_socket: str, _request: control.Request, _kind: object = None) -> None:
+        raise control.ControlError("unavailable: the UEM answered 403: not enrolled", "unavailable")
+
+    monkeypatch.setattr(daemon.actions, "_call", call)
+    peer, handle = privileged(daemon)
+    refused = refusal(daemon.say, peer, api.EnrolSentry(session=handle, token="t" * 43))
+    assert (refused.kind, refused.message) == ("invalid", "the UEM answered 403: not enrolled")
+
+
 def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_five_minutes(daemon: Daemon) -> None:
     peer, handle = privileged(daemon)
     for verb in (

@@ -13,6 +13,7 @@ from appliance.features.firewall import ruleset
 from appliance.features.gateway import settings
 from appliance.plan import InvalidError
 from appliance.render import render_all
+from sentry_runtime.settings import EnrolmentLink
 
 from .conftest import MATERIAL, SITES
 
@@ -108,6 +109,14 @@ def test_the_agents_settings_name_the_uem_and_who_may_push(lab_with: LabWith) ->
         ({"addresses": ["10.0.0.0/8"]}, "uem.addresses.0", "10.0.0.0/8"),
         ({"addresses": ["2001:db8::/48"]}, "uem.addresses.0", "2001:db8::/48"),
         ({"policies": {"strict": {"device_password_enabled": True}}}, "uem.policies", "some"),
+        ({"enrolment_url": "https://uem.lab.test:9444"}, "uem.sentry_name", "nothing"),
+        ({"sentry_name": "edge"}, "uem.sentry_name", "something"),
+        ({"enrolment_url": "https://uem.lab.test:9444", "sentry_name": "-edge"}, "uem.sentry_name", "'-edge'"),
+        (
+            {"enrolment_url": "http://uem.lab.test:9444", "sentry_name": "edge"},
+            "uem.enrolment_url",
+            "'http://uem.lab.test:9444'",
+        ),
         ({"mode": "cloudy"}, "uem.mode", "'cloudy'"),
     ],
 )
@@ -118,3 +127,23 @@ def test_what_does_not_fit_the_mode_is_refused(
     with pytest.raises(InvalidError) as caught:
         lab_with(core(**changes))
     assert (path, found) in [(problem.path, problem.found) for problem in caught.value.problems]
+
+
+def test_a_gateway_that_enrols_has_no_other_certificate_and_a_way_to_the_port_of_enrolment(lab_with: LabWith) -> None:
+    """The UEM's authorities are those by which its server is known there, too."""
+    tree = lab_with(core(enrolment_url="https://uem.lab.test:9444", sentry_name="edge"))
+    link = settings(tree).agent.uem
+    assert link.enrolment == EnrolmentLink(url="https://uem.lab.test:9444", sentry="edge")
+    assert (link.tls.trust, link.tls.certificate, link.tls.key) == (uem.AUTHORITIES, None, None)
+    assert [flow.port for flow in uem.flows(tree) if flow.direction == "out"] == [9443, 9444]
+
+
+def test_enrolment_in_another_mode_than_core_is_refused(lab_with: LabWith) -> None:
+    """The UEM in the box knows the appliance by its own certificate."""
+
+    def change(tree: dict[str, Any]) -> None:
+        tree["uem"] = {"enrolment_url": "https://uem.lab.test:9444", "sentry_name": "edge"}
+
+    with pytest.raises(InvalidError) as caught:
+        lab_with(change)
+    assert [problem.path for problem in caught.value.problems] == ["uem.enrolment_url"]

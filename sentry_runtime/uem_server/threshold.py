@@ -1,0 +1,36 @@
+"""Turns a revoked certificate away at the end of its handshake, before a byte of HTTP is read.
+
+OpenSSL has checked by then who signed it and its dates; that it was revoked only the UEM's rows say. `callers` looks again at
+each request, for connections that were there before.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem_server.enrolment import Enrolment
+
+
+class Threshold(asyncio.Protocol):
+    """Passes the connection on to what `make` makes, or ends it."""
+
+    def __init__(self, make: Callable[[], asyncio.Protocol], enrolment: Enrolment, audit: Audit) -> None:
+        self._make = make
+        self._enrolment = enrolment
+        self._audit = audit
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake is done."""
+        accepted = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio's
+        tls = accepted.get_extra_info("ssl_object")
+        certificate = None if tls is None else tls.getpeercert(binary_form=True)
+        if certificate is None or (
+            self._enrolment.is_ours(certificate) and self._enrolment.sentry_of(certificate) is None
+        ):
+            self._audit("uem_caller_refused", detail="a certificate of this UEM that is revoked or has ended")
+            accepted.abort()
+            return
+        protocol = self._make()
+        accepted.set_protocol(protocol)
+        protocol.connection_made(accepted)
