@@ -21,6 +21,7 @@ from sentry_runtime.uem_server.service import rest_socket
 from sentry_runtime.uem_server.tables import EnrolmentToken, open_engine
 from tests.agent.conftest import MakeStage
 from tests.agent.stage import Stage
+from tests.agent.test_cloud import cloudy
 from tests.gateway.stand import PHONE
 from tests.ports import free_port
 
@@ -30,10 +31,8 @@ CLOSED = (ConnectionError, ssl.SSLError)
 """How it looks to a client that the UEM has closed the connection without a word of HTTP."""
 
 
-@pytest.fixture
-def enrolling(make_stage: MakeStage) -> Stage:
-    """UEM and agent run; the UEM enrols, the agent is to be `edge` without a certificate yet. The fail mode would let all in."""
-    made = make_stage("allow", resync_seconds=1.0)
+def to_enrol(made: Stage) -> Stage:
+    """The same stage with a UEM that enrols and an agent that is to be `edge`, without a certificate yet."""
     uem, link = made.settings.uem_server, made.settings.agent.uem
     assert uem is not None
     (made.folder / "enrolment").mkdir()
@@ -41,16 +40,27 @@ def enrolling(make_stage: MakeStage) -> Stage:
     server = EnrolmentServer(port=port, authority=str(made.folder / "authority.pem"))
     boss = Administrator(name="edge", subject="CN=edge,OU=Enrolled Sentry")
     wanted = EnrolmentLink(url=f"https://127.0.0.1:{port}", sentry="edge")
-    none = ClientTls(trust=link.tls.trust)
+    without = msgspec.structs.replace(link, tls=ClientTls(trust=link.tls.trust), enrolment=wanted)
     made.settings = msgspec.structs.replace(
         made.settings,
         uem_server=msgspec.structs.replace(uem, sentrys=(), enrolment=server, administrators=(boss,)),
-        agent=msgspec.structs.replace(
-            made.settings.agent,
-            uem=msgspec.structs.replace(link, mode="core", push_networks=("127.0.0.1/32",), tls=none, enrolment=wanted),
-        ),
+        agent=msgspec.structs.replace(made.settings.agent, uem=without),
         paths=msgspec.structs.replace(made.settings.paths, enrolment=str(made.folder / "enrolment")),
     )
+    return made
+
+
+@pytest.fixture(params=["core", "cloud"])
+def enrolling(make_stage: MakeStage, request: pytest.FixtureRequest) -> Stage:
+    """UEM and agent run, in either manner. The fail mode would let all in."""
+    made = make_stage("allow", resync_seconds=1.0)
+    if request.param == "cloud":
+        cloudy(made, 1.0, fail_mode="allow")
+    else:
+        link = msgspec.structs.replace(made.settings.agent.uem, mode="core", push_networks=("127.0.0.1/32",))
+        agent = msgspec.structs.replace(made.settings.agent, uem=link)
+        made.settings = msgspec.structs.replace(made.settings, agent=agent)
+    to_enrol(made)
     made.uem()
     made.agent()
     return made

@@ -138,7 +138,7 @@ def test_a_gateway_that_enrols_has_no_other_certificate_and_a_way_to_the_port_of
     assert [flow.port for flow in uem.flows(tree) if flow.direction == "out"] == [9443, 9444]
 
 
-def test_enrolment_in_another_mode_than_core_is_refused(lab_with: LabWith) -> None:
+def test_enrolment_with_the_uem_in_the_box_is_refused(lab_with: LabWith) -> None:
     """The UEM in the box knows the appliance by its own certificate."""
 
     def change(tree: dict[str, Any]) -> None:
