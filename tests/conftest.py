@@ -10,6 +10,7 @@ from typing import Any
 # The NTLM client and server of the tests compute with RC4, of OpenSSL's legacy provider. It is loaded with the first import of
 # this or never, and the data plane, whose processes the tests start, forbids it.
 import cryptography.hazmat.bindings._rust  # noqa: F401
+import hypothesis
 import pytest
 
 from images import guest as guests
@@ -23,6 +24,10 @@ from tests.side_by_side import LAB_ROOMS, Portions
 
 if compiled.WANTED:
     compiled.use()
+
+# How long an example takes says how busy the machine is, nothing of what is tested.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # Quick and local first; then what needs the appliance; what breaks it on purpose comes last of all.
 ROOMS = ("unit", "images", "gateway", "agent", "stig", "appliance", "portal", "e2e")

@@ -83,7 +83,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, min_size=1, max_size=14))
 @example(steps=[(0, "ntlm"), (0, "go on"), (2, "nothing"), (0, "nothing")])
 @example(steps=[(0, "ntlm"), (0, "go on"), (2, "ntlm"), (0, "nothing"), (2, "go on"), (0, "nothing"), (0, "again")])

@@ -173,7 +173,7 @@ def feed(history: list[Decision], after: int) -> list[Decision]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(words, min_size=1, max_size=10), happenings)
 async def test_any_order_and_repetition_of_pushes_and_pages_gives_the_same_list(
     tmp_path_factory: pytest.TempPathFactory,
@@ -352,7 +352,7 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, st.lists(st.integers(1, 4), min_size=12, max_size=12))
 async def test_the_policies_that_are_kept_are_those_that_are_named(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[DeviceKey, Policy | None, bool]], sizes: list[int]

@@ -193,7 +193,7 @@ truth = st.dictionaries(st.sampled_from(KEYS), st.tuples(st.sampled_from(list(St
 mishaps = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(["lost", "wrong", "older", "invented"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(truth, mishaps)
 def test_after_one_comparison_the_lists_are_equal(known: dict[DeviceKey, Any], wrong: dict[DeviceKey, str]) -> None:
     """Whatever has happened to whichever entries."""

@@ -355,7 +355,7 @@ def test_the_slot_of_a_killed_reader_is_given_back(store: Writer, tmp_path: Path
     assert store.free_dead_readers() == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(keys, st.booleans()), max_size=20))
 def test_the_list_is_a_sorted_map(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[DeviceKey, bool]]

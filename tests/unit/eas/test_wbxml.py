@@ -187,7 +187,7 @@ known = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)  # each asks three processes
+@settings(max_examples=60)  # each asks three processes
 @given(known)
 def test_an_independent_codec_reads_and_writes_what_we_write(root: Element) -> None:
     """Byte for byte: what libwbxml makes of our document is written by it as we have written it, and read by us as it was."""

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from sentry_runtime import control, settings
@@ -286,7 +285,6 @@ entries = st.builds(lambda state, why: record(PHONE, state, *why), st.sampled_fr
 versions = st.sampled_from(["14.1", "16.1"])
 
 
-@settings_of_hypothesis(deadline=None)
 @given(entries, st.sampled_from(["allow", "deny", ""]), st.booleans(), st.sampled_from(["Sync", "Provision"]), versions)
 def test_the_explanation_is_what_a_request_gets(
     tmp_path_factory: pytest.TempPathFactory,

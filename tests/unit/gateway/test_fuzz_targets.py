@@ -37,7 +37,7 @@ def test_a_target_holds_on_each_of_its_seeds(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_target_holds_on_what_a_hand_makes_of_its_seeds(name: str, data: st.DataObject) -> None:
     """Pieces of two seeds, put together anew with strays between them."""
     target = TARGETS[name]

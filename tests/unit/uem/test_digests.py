@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sentry_runtime.agent.changes import Effect, Known, effect
@@ -126,7 +126,6 @@ def test_the_entry_made_of_a_decision_has_its_digest(word: Decision) -> None:
     assert digests.of_record(made.record) == digests.of_decision(word)
 
 
-@settings(deadline=None)
 @given(st.lists(words, max_size=20), st.randoms(use_true_random=False))
 def test_sums_are_the_same_in_whatever_order_entries_come_and_go(known: list[Decision], draw: Any) -> None:
     """Step by step, as by adding what is there in the end."""

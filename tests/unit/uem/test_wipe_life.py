@@ -302,7 +302,7 @@ def _json(message: msgspec.Struct) -> bytes:
     return msgspec.json.encode(message)
 
 
-WipeLife.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+WipeLife.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestWipeLife = WipeLife.TestCase
 
 

@@ -217,7 +217,7 @@ verbs = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(verbs)
 def test_whatever_is_said_in_whatever_order_the_word_is_that_of_the_precedence(
     tmp_path_factory: pytest.TempPathFactory, verbs: list[tuple[str, Reason | None, bool | None]]

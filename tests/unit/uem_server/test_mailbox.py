@@ -284,7 +284,7 @@ def said_by_hand(registry: Registry, verb: str, key: DeviceKey) -> list[Decision
             return registry.set_state(key, state, [Reason.MANUAL], "")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @example(  # the word of a removal is its own
     steps=[
         ("contact", DeviceKey("4331", ANNA)),

@@ -264,7 +264,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps)
 def test_answers_and_feed_agree_at_every_moment(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]

@@ -4,7 +4,6 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,7 +177,6 @@ ONE_RULE = Schema((Feature(name="rule", label="Rule", schema=decision.RULE),))
 texts = st.text(max_size=40) | st.text(alphabet="ab@\\. *+!é\u0390\ufb2c", max_size=12)
 
 
-@hypothesis.settings(deadline=None)  # Cerberus takes its time
 @given(texts, st.sampled_from(["user", "device", "device_type", "network", "expires"]))
 def test_what_the_site_may_say_the_data_plane_takes(text: str, field: str) -> None:
     """And what the data plane refuses is refused at the commit, where somebody reads it."""
