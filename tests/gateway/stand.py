@@ -583,9 +583,13 @@ class Stand:
                     env=os.environ | {"NOTIFY_SOCKET": str(notify)},
                     stderr=log.fileno(),
                 )
-            async with asyncio.timeout(PATIENCE):
-                assert await asyncio.get_running_loop().sock_recv(peer, 100) == b"READY=1"
-                await self.agent.following.wait()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    assert await asyncio.get_running_loop().sock_recv(peer, 100) == b"READY=1"
+                    await self.agent.following.wait()
+            except TimeoutError as error:
+                error.add_note(f"the gateway's exit code: {self.process.poll()}; it said:\n{self.log()}")
+                raise
 
     def log(self) -> str:
         """What the gateway said on stderr."""
