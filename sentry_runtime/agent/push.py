@@ -1,6 +1,6 @@
 """The port on which the UEM calls us: `POST /v1/decisions`, HTTPS with mutual TLS, nothing else.
 
-Who does not come from the UEM's addresses, or has no certificate of its authority, does not get past `push_door`, so what stands
+Who does not come from the UEM's addresses, or has no certificate of its name and authority, does not get past `push_door`, so what stands
 here only bounds and checks what an authenticated UEM sends.
 """
 
@@ -22,7 +22,7 @@ from sentry_runtime.uem.trail import Audit
 class PushServer(Server):
     """Takes pushes into the device list. `taken` counts the messages that were good; `heard` is called after each.
 
-    `networks` are those of the UEM; empty: any address.
+    `networks` are those of the UEM; empty: any address. `subject` is its certificate's.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class PushServer(Server):
         *,
         audit: Audit,
         heard: Callable[[], None],
+        subject: str,
         networks: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -38,6 +39,7 @@ class PushServer(Server):
         self._audit = audit
         self._heard = heard
         self._networks = tuple(networks)
+        self._subject = subject
         self._trail = Trail(audit, clock)
         self._door: PushDoor | None = None
         self.taken = 0
@@ -50,7 +52,7 @@ class PushServer(Server):
 
     async def listen(self, addresses: Iterable[str], port: int, tls: ssl.SSLContext) -> None:
         """Bind and listen. Raises `OSError` when an address cannot be had."""
-        self._door = PushDoor(await self.protocols(), tls, self._networks, self._trail)
+        self._door = PushDoor(await self.protocols(), tls, self._networks, self._subject, self._trail)
         for address in addresses:
             self._door.open(address, port)
 

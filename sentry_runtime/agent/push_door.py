@@ -1,4 +1,4 @@
-"""Who may come in on the port on which the UEM pushes: from its addresses, over TLS, with its certificate.
+"""Who may come in on the port on which the UEM pushes: from its addresses, over TLS, with the certificate of its name.
 
 The handshake is made here rather than by asyncio's server, which says nothing of those that fail: whoever is turned away leaves
 an audit line. Everybody else gets none of our attention beyond that, and no answer.
@@ -9,7 +9,9 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from typing import cast
 
+from sentry_runtime.certificates.names import SUBJECT_CHARS, subject_of
 from sentry_runtime.uem.trail import Audit
 
 HANDSHAKE_SECONDS = 5.0  # two round trips and a signature; the UEM's own patience with a push is 5 s
@@ -54,13 +56,17 @@ class Trail:
 class PushDoor:
     """Listens, and makes one of `protocols` of the connection of whoever may come in.
 
-    `networks` are the UEM's; empty: any address, for a UEM on loopback.
+    `networks` are the UEM's; empty: any address, for a UEM on loopback. `subject` (RFC 4514) is its certificate's: the authority
+    that has issued it may well have issued others'.
     """
 
-    def __init__(self, protocols: Protocol, tls: ssl.SSLContext, networks: Iterable[str], trail: Trail) -> None:
+    def __init__(
+        self, protocols: Protocol, tls: ssl.SSLContext, networks: Iterable[str], subject: str, trail: Trail
+    ) -> None:
         self._protocols = protocols
         self._tls = tls
         self._networks = tuple(map(ipaddress.ip_network, networks))
+        self._subject = subject
         self._trail = trail
         self._sockets: set[socket.socket] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -119,13 +125,39 @@ class PushDoor:
         one.settimeout(0)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocols, one, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                lambda: _Named(self, address), one, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except OSError as error:  # TLS errors, broken connections and time-outs are all of its kind
             self._turn_away(one, address, _reason(error))
         except asyncio.CancelledError:
             one.close()
             raise
+
+
+    def admit(self, transport: asyncio.Transport, address: str) -> None:
+        """The handshake is done: give the connection to a protocol, or end it before a byte of it is read."""
+        tls = transport.get_extra_info("ssl_object")
+        certificate = None if tls is None else tls.getpeercert(binary_form=True)
+        found = "" if certificate is None else subject_of(certificate)
+        if not self._subject or found != self._subject:
+            transport.abort()
+            self._trail.refuse(address, f"the certificate of {found[:SUBJECT_CHARS]!r} is not that of the UEM")
+            return
+        protocol = self._protocols()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
+class _Named(asyncio.Protocol):
+    """Nobody's connection, until the door has seen the name in the certificate."""
+
+    def __init__(self, door: PushDoor, address: str) -> None:
+        self._door = door
+        self._address = address
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake is done."""
+        self._door.admit(cast("asyncio.Transport", transport), self._address)  # uvloop's are of no class of asyncio's
 
 
 def _reason(error: OSError) -> str:

@@ -11,15 +11,14 @@ administrator, and counts until it is revoked or ends.
 A good certificate that is none of these (the appliance's authority signs its other services' too) is refused: 403.
 """
 
-import functools
 import pwd
 from collections.abc import Mapping
 from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from cryptography import x509
 
+from sentry_runtime.certificates.names import subject_of
 from sentry_runtime.control_server import peer_of
 from sentry_runtime.uem.http import Handler, problem
 from sentry_runtime.uem.trail import Audit
@@ -28,7 +27,6 @@ from sentry_runtime.uem_server.sentrys import Sentrys
 ADMIN = "/admin/"  # the paths of administrators begin so; all others are for Sentrys
 
 _FEED = "/v1/decisions"
-_CERTIFICATES = 256  # parsed ones that are kept: each Sentry has one
 
 
 class Enrols(Protocol):
@@ -55,7 +53,7 @@ def by_certificate(
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         certificate = certificate_of(request)
-        subject = "" if certificate is None else _read(certificate)
+        subject = "" if certificate is None else subject_of(certificate)
         admin = _path(request).startswith(ADMIN)
         if enrolment is not None and certificate is not None and enrolment.is_ours(certificate):
             caller = None if admin else enrolment.sentry_of(certificate)
@@ -110,11 +108,6 @@ def certificate_of(request: web.Request) -> bytes | None:
     tls = None if transport is None else transport.get_extra_info("ssl_object")
     found: bytes | None = None if tls is None else tls.getpeercert(binary_form=True)
     return found
-
-
-@functools.lru_cache(_CERTIFICATES)
-def _read(certificate: bytes) -> str:
-    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
 
 
 def _account(uid: int) -> str:

@@ -108,6 +108,7 @@ def test_in_cloud_mode_nobody_listens(stage: Stage) -> None:
     [
         ({"mode": "cloud"}, "`push_tls` in mode cloud: nobody pushes there, and the port stays closed"),
         ({"mode": "core"}, "`push_networks` is empty: in mode core the addresses of the UEM are named"),
+        ({"push_subject": ""}, "`push_tls` without `push_subject`: who pushes is named"),
         ({"push_networks": ["10.98.2.300"]}, "does not appear to be an IPv4 or IPv6 network"),
     ],
 )
