@@ -27,6 +27,10 @@ class Reports(Protocol):
         """See `CloudLink.know_strangers`."""
         ...
 
+    def inventory_told(self) -> None:
+        """See `CloudLink.inventory_told`."""
+        ...
+
 
 class Inventories:
     """`report` brings the Cloud up to date."""
@@ -66,6 +70,7 @@ class Inventories:
             self._told.update((DeviceKey(one.device_id, one.principal), _mark(one)) for one in tunnels)
             for key in lost:
                 self._told.pop(key, None)
+        self._link.inventory_told()
         return len(news) + len(gone)
 
     async def _looked(self) -> tuple[list[Tunnel], list[DeviceKey]]:

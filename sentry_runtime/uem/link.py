@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from sentry_runtime import asking
+from sentry_runtime.plain import plain
 from sentry_runtime.uem.api import (
     DECISIONS_PER_PAGE,
     BucketPage,
@@ -44,7 +45,10 @@ _Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage, Cand
 
 
 class LinkError(RuntimeError):
-    """The UEM gave no usable answer."""
+    """The UEM gave no usable answer. What it or the network said of it is in words that any terminal and log can take."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(plain(words))
 
 
 class LinkDownError(LinkError):

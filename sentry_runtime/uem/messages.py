@@ -283,6 +283,9 @@ def _check_candidates(candidates: Candidates) -> None:
             _check_decision(one, place)
             if one.removed or one.registered is not registered:
                 raise MessageError(f"only what is {name} and not removed is allowed - at `{place}`")
+    names = {(one.device_id, one.principal) for one in (*candidates.registered, *candidates.unregistered)}
+    if len(names) < len(candidates.registered) + len(candidates.unregistered):
+        raise MessageError("one device is there twice: which word counts, nobody can say - at `$.registered`")
     _check_number(len(candidates.unidentified), CANDIDATES, "$.unidentified")
     for position, device in enumerate(candidates.unidentified):
         _check_unidentified(device, f"$.unidentified[{position}]")
