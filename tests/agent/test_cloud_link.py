@@ -10,7 +10,15 @@ from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem.cloud import CLAIMS, STRANGERS, STRANGERS_OF_USER, Claims, CloudLink, InventoryLostError, Strangers
+from sentry_runtime.uem.cloud import (
+    CLAIMS,
+    STRANGERS,
+    STRANGERS_OF_USER,
+    Claims,
+    CloudLink,
+    InventoryLostError,
+    Strangers,
+)
 from sentry_runtime.uem.cloud_api import CANDIDATES, Candidates, CloudSettings, Inventory, Unidentified
 from sentry_runtime.uem.link import LinkBusyError, LinkRefusedError
 from sentry_runtime.uem.match import Criterion
@@ -94,12 +102,10 @@ def test_more_claims_than_there_is_room_for_take_nobodys_place() -> None:
 def test_one_password_has_so_many_devices_under_all_the_domains_there_are() -> None:
     """Of a mail server that takes any domain before the user a stranger makes principals without end."""
     strangers = Strangers()
-    taken = 0
+    for number in range(STRANGERS_OF_USER):
+        strangers.take(f"anna@domain{number}")
     with pytest.raises(LinkRefusedError, match="200 devices"):
-        for number in range(10_000):
-            strangers.take(f"anna@domain{number}")
-            taken += 1
-    assert taken == STRANGERS_OF_USER
+        strangers.take("anna@domain1000")
     strangers.take("bert@domain0")
     strangers.know([f"anna@domain{number}" for number in range(STRANGERS_OF_USER)])
     with pytest.raises(LinkRefusedError, match="200 devices"):

@@ -74,7 +74,16 @@ def test_a_certificate_of_that_name_from_another_authority_is_worth_nothing(stag
 def issue_forged(pki: Pki) -> str:
     """A certificate of the UEM's name from the strangers' authority."""
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    signing = ["-CA", "strangers.pem", "-CAkey", "strangers.key", "-days", "2", "-addext", "extendedKeyUsage=clientAuth"]
+    signing = [
+        "-CA",
+        "strangers.pem",
+        "-CAkey",
+        "strangers.key",
+        "-days",
+        "2",
+        "-addext",
+        "extendedKeyUsage=clientAuth",
+    ]
     files = ["-subj", "/CN=uem-client", "-keyout", "forged.key", "-out", "forged.pem"]
     openssl("req", "-x509", *curve, *files, *signing, folder=pki.folder)
     return "forged"

@@ -1,5 +1,7 @@
 """Words of others on the way to a log or a terminal."""
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,14 +50,9 @@ def test_no_error_of_the_link_brings_them_further(kind: type[Exception]) -> None
 def test_an_audit_line_has_none_either() -> None:
     """What a UEM pushes has its own way there."""
 
-    class Kept:
-        lines: list[object] = []
-
-        def write(self, line: object) -> None:
-            self.lines.append(line)
-
-    audit: Audit = writer(Kept())  # type: ignore[arg-type]
+    trail = Mock()
+    audit: Audit = writer(trail)
     audit("uem_push_refused", detail="unknown field `\x9b31m` " + "x" * 5_000, by="anna\n")
-    (line,) = Kept.lines
-    assert line.detail.startswith("unknown field `<9B>31m` ")  # type: ignore[attr-defined]
-    assert (len(line.detail), line.by) == (DETAIL_CHARS, "anna<A>")  # type: ignore[attr-defined]
+    line = trail.write.call_args.args[0]
+    assert line.detail.startswith("unknown field `<9B>31m` ")
+    assert (len(line.detail), line.by) == (DETAIL_CHARS, "anna<A>")

@@ -243,8 +243,10 @@ async def test_a_cloud_that_goes_back_again_and_again_ends_the_check_in(scene: S
         asked += 1
         assert asked < 100, "it goes on for ever"
         word = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=after + 5)
-        return DecisionPage(decisions=(word,), next=after + 5, more=True) if after < 10 else DecisionPage(
-            decisions=(), next=3, more=False
+        return (
+            DecisionPage(decisions=(word,), next=after + 5, more=True)
+            if after < 10
+            else DecisionPage(decisions=(), next=3, more=False)
         )
 
     scene.cloud.check_in = climbing  # type: ignore[method-assign]
