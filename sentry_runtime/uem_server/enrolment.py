@@ -192,8 +192,11 @@ class Enrolment:
         for cache in (self._ours, self._foreign):
             if len(cache) >= PARSED:
                 cache.clear()
-        parsed = x509.load_der_x509_certificate(certificate)
-        if not self._signer.has_signed(parsed):
+        try:
+            parsed = x509.load_der_x509_certificate(certificate)
+        except (ValueError, x509.InvalidVersion):  # OpenSSL reads it, so another authority has signed it
+            parsed = None
+        if parsed is None or not self._signer.has_signed(parsed):
             self._foreign.add(certificate)
             return None
         self._ours[certificate] = parsed.fingerprint(hashes.SHA256()).hex()
