@@ -17,7 +17,7 @@ from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKi
 from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import Contact, Decision, Information, WipeReport
-from sentry_runtime.uem_server import candidates, judging, kin, links, mailbox, peers, room, rows, wipes, wording
+from sentry_runtime.uem_server import candidates, graces, judging, kin, links, mailbox, peers, room, rows, wipes, wording
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -58,6 +58,7 @@ class Registry(Reading):
         self._limit = devices_per_mailbox
         self._security = security or Security()
         self._grace = grace_seconds
+        self._ceiling = room.Ceiling()
         self._now = now
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
@@ -89,9 +90,10 @@ class Registry(Reading):
             device = rows.find(session, key)
             if device is None or device.removed:
                 room.check(session, key)
+                self._ceiling.check(session)
                 device = rows.fresh(session, key, device)
                 device.version = self._next(clock)
-                device.grace = device.grace or Grace(since=int(self._now()))
+                device.grace = device.grace or Grace(since=graces.since(session, key, int(self._now())))
                 self._set(device, self._automatic(device))
             before = wording.standing(session, device)
             device.device_type = contact.device_type or device.device_type
