@@ -50,7 +50,7 @@ class Enrols(Protocol):
 
 class Enrolment:
     """`tls` is the link's context, which has no certificate but the one that is put there here. `now` gives seconds since the
-    epoch. Raises `OSError` when the folder cannot be read. What OpenSSL does not take of what lies there is as good as nothing."""
+    epoch. Raises `OSError` when the folder cannot be read. What OpenSSL does not take of what lies there is as good as none."""
 
     def __init__(
         self,

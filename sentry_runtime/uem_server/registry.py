@@ -17,7 +17,19 @@ from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKi
 from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import Contact, Decision, Information, WipeReport
-from sentry_runtime.uem_server import candidates, graces, judging, kin, links, mailbox, peers, room, rows, wipes, wording
+from sentry_runtime.uem_server import (
+    candidates,
+    graces,
+    judging,
+    kin,
+    links,
+    mailbox,
+    peers,
+    room,
+    rows,
+    wipes,
+    wording,
+)
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies

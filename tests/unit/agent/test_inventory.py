@@ -91,7 +91,9 @@ async def test_no_page_is_larger_than_the_uem_takes(devices: DeviceList, cloud: 
     many = INVENTORY_PER_PAGE + 5
     words = [
         msgspec.structs.replace(
-            word(f"{number:064}", number + 1), principal=f"{'ä' * 100}@{'b' * 100}.test", device_type="\U0001d51b" * WORDS_CHARS
+            word(f"{number:064}", number + 1),
+            principal=f"{'ä' * 100}@{'b' * 100}.test",
+            device_type="\U0001d51b" * WORDS_CHARS,
         )
         for number in range(many)
     ]

@@ -10,7 +10,14 @@ from sqlalchemy.orm import Session
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.uem.api import Contact, Decision
 from sentry_runtime.uem_server.registry import Registry
-from sentry_runtime.uem_server.room import KEPT_SECONDS, PER_PRINCIPAL, PER_USER, REMOVAL_KEPT_SECONDS, Ceiling, NoRoomError
+from sentry_runtime.uem_server.room import (
+    KEPT_SECONDS,
+    PER_PRINCIPAL,
+    PER_USER,
+    REMOVAL_KEPT_SECONDS,
+    Ceiling,
+    NoRoomError,
+)
 from sentry_runtime.uem_server.tables import Device, open_engine
 
 START = 1_000_000
