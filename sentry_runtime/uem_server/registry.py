@@ -288,11 +288,25 @@ class Registry(Reading):
             judging.mark_silent(session, self._security, self._now())
 
     def candidates(self, contact: Contact) -> tuple[int, tuple[Decision, ...]]:
-        """Who a device might be, and a change number that is of no other change."""
+        """Who a device might be, and a change number that is of no other change. Raises `room.NoRoomError` for one that is not
+        known where its principal has too many such devices: the Sentry would let it in, and nobody would end its grace."""
+        key = DeviceKey(contact.device_id, contact.principal)
         with Session(self._engine) as session, session.begin():
             version = self._next(self._clock(session))
             session.flush()
-            return version, self._decisions(session, candidates.might_be(session, contact))
+            found = candidates.might_be(session, contact)
+            if not any((one.device_id, one.principal) == (key.device_id, key.principal) for one in found):
+                room.check(session, key)
+            return version, self._decisions(session, found)
+
+    def leave_out(self, key: DeviceKey) -> None:
+        """A Sentry has this device, for which there is no room: it is to forget it, and to ask when it comes again."""
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            if rows.find(session, key) is None:
+                self._ceiling.check(session)
+                device = rows.fresh(session, key, None)
+                device.removed, device.version, device.last_seen = True, self._next(clock), int(self._now())
 
     def device(self, session: Session, key: DeviceKey) -> Device:
         """The row of a known device. Raises `UnknownDeviceError`."""
