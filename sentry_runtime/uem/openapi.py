@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sentry_runtime.devices.record import Reason
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES
 from sentry_runtime.devices.tunnel import HOST_CHARS, NAME_CHARS, TUNNELS
 from sentry_runtime.eas.device_information import FIELD_CHARS
@@ -56,6 +57,7 @@ BOUNDS: dict[str, dict[str, Schema]] = {
         "version": _VERSION,
         "device_type": _WORDS,
         "note": _WORDS,
+        "reasons": {"maxItems": len(Reason)},
         "tunnels": {"maxItems": TUNNELS},
     },
     "Information": _NAME,
@@ -69,6 +71,7 @@ BOUNDS: dict[str, dict[str, Schema]] = {
     },
     "DecisionPage": {"next": _LAST, "decisions": {"maxItems": DECISIONS_PER_PAGE}},
     "BucketPage": {"version": _LAST, "decisions": {"maxItems": DECISIONS_PER_PAGE}},
+    "Push": {"decisions": {"maxItems": DECISIONS_PER_PAGE}},
     "Candidates": {
         "version": _VERSION,
         "registered": {"maxItems": CANDIDATES},
