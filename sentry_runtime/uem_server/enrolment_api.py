@@ -89,7 +89,7 @@ class EnrolmentApi:
             return problem(429, "too many tries", "try again in some minutes")
         asked = decode(await _read(request), Enrol)
         try:
-            return answer(await self._enrolment.enrol(asked))
+            return answer(await self._enrolment.enrol(asked, source))
         except TokenError as error:
             self._refusals.refuse(source, f"Sentry {asked.sentry}: {error}")
             return problem(403, *REFUSED)
@@ -104,7 +104,7 @@ class EnrolmentApi:
             return problem(429, "too many renewals", "try again in some minutes")
         asked = decode(await _read(request), Renew)
         try:
-            return answer(await self._enrolment.renew(certificate, asked.csr))
+            return answer(await self._enrolment.renew(certificate, asked.csr, request.remote or ""))
         except TokenError as error:
             self._refusals.refuse(f"Sentry {sentry}", f"renewal: {error}")
             return problem(403, "not renewed", str(error))

@@ -323,6 +323,24 @@ def test_another_authority_makes_nobody_an_enrolled_sentry(enrolling: Stage, say
         assert call(enrolling, method, path, None if method == "GET" else {"csr": "x"}, own=own) == 403
 
 
+def test_who_renews_from_elsewhere_is_in_the_audit_trail_with_the_address(enrolling: Stage, say: Say) -> None:
+    """A thief of the file gets the next certificate, and by that is seen; a new token ends what he has."""
+    token = token_for(say)
+    with enrolling.audit() as trail:
+        enrol(enrolling, token)
+        stolen = file_of(enrolling).read_bytes()
+        own = enrolling.folder / "stolen.pem"
+        own.write_bytes(stolen)
+        body = {"csr": identity.request(identity.new_key(), "edge")}
+        assert call(enrolling, "POST", "/v1/renewals", body, own=own) == 200
+        line = trail.until("uem_renewed")[-1]
+    assert line["detail"].startswith("Sentry edge at 127.0.0.1: certificate ")
+    enrol(enrolling, token_for(say))
+    with pytest.raises(CLOSED):
+        call(enrolling, "POST", "/v1/renewals", body, own=own)
+    enrolling.wait(lambda: is_linked(enrolling))
+
+
 def test_renewals_are_slowed_down(enrolling: Stage, say: Say) -> None:
     """Each costs the UEM a signature and a write; a Sentry needs one in two months."""
     enrol(enrolling, token_for(say))
