@@ -364,6 +364,7 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     """Where the UEM answers (`url`) and the port on which it may push to us; without `push_tls`, and in mode `cloud`, none.
 
     `push_networks`: from where it may push; in mode `core` there must be some, in mode `embedded` it is on loopback.
+    `push_subject` (RFC 4514): that of the certificate with which it pushes. Its authorities issue others' certificates, too.
     A UEM that does not speak our protocol has an `adapter`, and the mode of its name; it pushes nothing.
     """
 
@@ -375,6 +376,7 @@ class UemLink(_Tree, frozen=True, kw_only=True):
     push_port: int = 9090
     push_tls: ServerTls | None = None
     push_networks: tuple[Network, ...] = ()
+    push_subject: Annotated[str, msgspec.Meta(max_length=400)] = ""
     timeout_seconds: float = 5.0
     resync_seconds: float = 60.0
     check_ins: CheckIns = CheckIns()
@@ -394,6 +396,8 @@ class UemLink(_Tree, frozen=True, kw_only=True):
             raise ValueError(f"`push_tls` in mode {self.mode}: nobody pushes there, and the port stays closed")
         if self.mode == "core" and self.push_tls is not None and not self.push_networks:
             raise ValueError("`push_networks` is empty: in mode core the addresses of the UEM are named")
+        if self.push_tls is not None and not self.push_subject:
+            raise ValueError("`push_tls` without `push_subject`: who pushes is named")
         for network in self.push_networks:
             ipaddress.ip_network(network)
 

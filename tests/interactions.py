@@ -7,7 +7,7 @@ errors (`tests/unit/test_interactions.py`). `docs/interactions.md` is made from 
 - core: guide "Core, Standalone Sentry, and device interaction"
 - cloud: guide "Cloud, Standalone Sentry, and device interaction"
 
-What the guides say of AppTunnels and other resources than ActiveSync is left out, as is "core start 3", which is of those.
+What the guides say of AppTunnels in use and of other resources than ActiveSync is left out.
 """
 
 STEPS: dict[str, str] = {
@@ -42,6 +42,7 @@ STEPS: dict[str, str] = {
     "core start 1": "At its start the gateway gets all registered devices that may pass.",
     "core start 2": "It puts them into its list, each with its policy; so most devices need no question to the UEM.",
     "core start 2b": "A device that is not on the list is treated as at its first attempt.",
+    "core start 3": "It gets the devices' app tunnels, those of as many devices as its cache is large.",
     "core resync state": "A periodic resync repairs what got lost between UEM and gateway: that a device is blocked or allowed,",
     "core resync wipe": "... that it is to be wiped,",
     "core resync policy": "... a new or changed policy, which goes on to the device;",
@@ -58,6 +59,7 @@ STEPS: dict[str, str] = {
     "cloud breach": "The UEM sees a breach; with the next periodic word from it the gateway blocks the device.",
     "cloud periodic": "Periodically the gateway gets the devices' state, and what administrators have done since.",
     "cloud start": "At its start the gateway has what the UEM knows before a device comes.",
+    "cloud start 2": "It gets the devices' app tunnels, those of as many devices as its cache is large.",
     "cloud schedules": "Compliance, administrators' actions and the inventory have check-ins and schedules of their own.",
 }
 

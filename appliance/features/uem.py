@@ -13,6 +13,7 @@ from appliance import uem_secret
 from appliance.features import dns, interfaces, policy, security, values, vendors
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
+from sentry_runtime.certificates.names import SUBJECT_CHARS, written
 from sentry_runtime.settings import (
     Agent,
     CheckIns,
@@ -38,6 +39,10 @@ AUTHORITIES = "/var/lib/sentry/tls/trust-uem/authorities.pem"
 EMBEDDED = "/etc/sentry/embedded-uem"
 URL = "https:// with a host and, where it is not 443, a port, such as https://uem.example.com:9443"
 AGENT = "sentry-agent"
+SUBJECT = (
+    "a certificate's subject (RFC 4514) such as CN=uem,O=Example; "
+    "`openssl x509 -noout -subject -nameopt RFC2253 -in FILE` prints a certificate's"
+)
 SENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME = "1 to 64 letters, digits, dots, hyphens and underscores; first a letter or a digit"
 
@@ -61,11 +66,14 @@ def verify(tree: Tree) -> Iterable[Problem]:
 
 def _verify_mode(tree: Tree) -> Iterator[Problem]:
     uem, mode, elsewhere = tree["uem"], tree["uem"]["mode"], is_elsewhere(tree)
-    wanted = {"url": elsewhere, "authorities": elsewhere, "addresses": is_core(tree)}
+    core = is_core(tree)
+    wanted = {"url": elsewhere, "authorities": elsewhere, "addresses": core, "push_subject": core}
     for name, needed in wanted.items():
         if bool(uem.get(name)) != needed:
             why = "the UEM does not call us" if mode == "cloud" else "the UEM is in the box"
-            found, allowed = ("nothing", f"mode {mode} needs it") if needed else ("something", f"nothing, since {why}")
+            what = f": {SUBJECT}" if name == "push_subject" else ""
+            needs = f"mode {mode} needs it{what}"
+            found, allowed = ("nothing", needs) if needed else ("something", f"nothing, since {why}")
             yield Problem(f"uem.{name}", found, allowed)
     yield from _verify_enrolment(uem, elsewhere=elsewhere)
     if elsewhere and uem["policies"]:
@@ -126,6 +134,7 @@ def _link(tree: Tree) -> UemLink:
         push_port=PUSH_PORT,
         push_tls=None if uem["mode"] == "cloud" else push_tls,
         push_networks=tuple(uem["addresses"]) if core else (f"{ADDRESS}/32",),
+        push_subject="" if uem["mode"] == "cloud" else uem["push_subject"] if core else subject("uem-client"),
         timeout_seconds=uem["timeout_seconds"],
         resync_seconds=uem["resync_seconds"],
         check_ins=CheckIns(**uem["check_ins"]),
@@ -155,6 +164,10 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     if not is_core(tree):
         return out
     return (Flow("uem", "in", "tcp", PUSH_PORT, uem["zone"], tuple(uem["addresses"])), *out)
+
+
+def _is_subject(text: str) -> bool:
+    return len(text) <= SUBJECT_CHARS and written(text) == text
 
 
 def _is_url(text: str) -> bool:
@@ -233,6 +246,12 @@ FEATURE = Feature(
             "From where the UEM pushes, in mode core; port 9090 is closed to everybody else (V-250985).",
             most=ADDRESSES,
             default=[],
+        ),
+        push_subject=values.described(
+            values.text_kind(_is_subject, SUBJECT),
+            "UEM's push certificate",
+            "The subject of the certificate with which the UEM pushes, in mode core, as RFC 4514 writes it. Its authorities may "
+            "issue others' certificates, too; none of those may push.",
         ),
         zone=values.described(
             {"type": "string", "allowed": list(interfaces.ZONES)},

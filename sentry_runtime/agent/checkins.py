@@ -179,11 +179,14 @@ class CheckIns:
 
     async def _load(self, feed: Feed) -> int:
         """All pages behind the feed's cursor; each is on the disk before the next one is asked for. How many entries changed."""
-        count = 0
+        count, begun_anew = 0, False
         while True:
             after = self._cursors[feed]
             page = await self._link.check_in(feed, after)
+            if page.next < after and begun_anew:
+                raise LinkRefusedError(f"the UEM goes back again and again: to {page.next}, from {after}")
             if page.next < after:
+                begun_anew = True
                 # The Cloud was put back to an older state. What it knows is read anew; what we know stands meanwhile.
                 self._audit("uem_behind", version=page.next, detail=f"it is at change {page.next}, not {after}")
                 self._cursors = dict.fromkeys(self._cursors, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from sentry_runtime import secret_file
 from sentry_runtime.devices.store import StoreError
 from sentry_runtime.settings import FailMode
 from sentry_runtime.uem import licence
@@ -47,13 +48,8 @@ class CloudWord:
             return
         self.settings = settings
         self._audit("uem_settings_changed", detail=_words(settings))
-        new = self._path.with_suffix(".new")
         try:
-            with new.open("wb") as file:
-                file.write(msgspec.json.encode(_Kept(self._url, settings)))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            secret_file.put(self._path, msgspec.json.encode(_Kept(self._url, settings)))
         except OSError as error:
             self._audit("device_list_failed", detail=f"{self._path}: cannot be written: {error.strerror}")
 
@@ -75,9 +71,11 @@ def _words(settings: CloudSettings) -> str:
 
 
 def _read(path: Path) -> _Kept | None:
-    """None where there is none, or none that can be read so: then a Cloud that is away blocks."""
+    """None where there is none, none of our own writing, or none that can be read so: then a Cloud that is away blocks."""
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
             return msgspec.json.decode(file.read(BYTES), type=_Kept)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -50,7 +50,7 @@ class Enrols(Protocol):
 
 class Enrolment:
     """`tls` is the link's context, which has no certificate but the one that is put there here. `now` gives seconds since the
-    epoch. Raises `OSError` when the folder cannot be read, `ssl.SSLError` when OpenSSL does not take what lies there."""
+    epoch. Raises `OSError` when the folder cannot be read. What OpenSSL does not take of what lies there is as good as none."""
 
     def __init__(
         self,
@@ -73,7 +73,11 @@ class Enrolment:
         self._one_at_a_time = asyncio.Lock()
         self._identity = identity.read(folder)
         if self._identity is not None:
-            self._load()
+            try:
+                self._load()
+            except ssl.SSLError as error:  # else the agent would not start, nor known devices have their mail
+                self._audit("uem_enrolment_failed", detail=f"{folder / identity.FILE}: {error.reason or error}")
+                self._identity = None
         self.problem = ""
         """Why the last renewal did not succeed; empty when it did."""
 

@@ -1,6 +1,7 @@
 """The key and the certificate by which the UEM knows this Sentry: one file, the agent's alone. The key is made here and never
 leaves the machine; a key comes with its certificate or not at all, so that no crash can part them."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sentry_runtime import secret_file
+from sentry_runtime.plain import plain
 
 FILE = "identity.pem"
+TRIAL = "trial.pem"  # what OpenSSL is shown before it takes the place of what works
 Key = ec.EllipticCurvePrivateKey
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises of a certificate that is not as it should be; some of it is no `ValueError`."""
 
 
 class IdentityError(ValueError):
@@ -59,20 +73,20 @@ def read(folder: Path) -> Identity | None:
         if key.public_key() != certificate.public_key():
             return None
         return _identity(certificate)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         return None
 
 
 def keep(folder: Path, key: Key, certificate: str, sentry: str, now: float) -> Identity:
-    """Keep the certificate that came for this key, in the place of the last. Raises `IdentityError`, `OSError`; then what was
-    there still is."""
+    """Keep the certificate that came for this key, in the place of the last, if it can be used. Raises `IdentityError`,
+    `OSError`; then what was there still is."""
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
         usage = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         identity = _identity(found)
         public_key = found.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
-        raise IdentityError(f"the UEM's answer has no client certificate: {error}") from error
+    except _UNREADABLE as error:
+        raise IdentityError(f"the UEM's answer has no client certificate: {plain(str(error))}") from error
     checks: tuple[tuple[Callable[[], bool], str], ...] = (
         (lambda: public_key == key.public_key(), "for another key than ours"),
         (lambda: ExtendedKeyUsageOID.CLIENT_AUTH in usage, "not for clients"),
@@ -82,10 +96,22 @@ def keep(folder: Path, key: Key, certificate: str, sentry: str, now: float) -> I
     for holds, wrong in checks:
         if not holds():
             raise IdentityError(f"the UEM's certificate is {wrong}")
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    text = key.private_bytes(serialization.Encoding.PEM, form, plain) + found.public_bytes(serialization.Encoding.PEM)
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    text = key.private_bytes(serialization.Encoding.PEM, form, none) + found.public_bytes(serialization.Encoding.PEM)
+    _try(folder / TRIAL, text)
     secret_file.put(folder / FILE, text)
     return identity
+
+
+def _try(path: Path, text: bytes) -> None:
+    """Raise `IdentityError` where OpenSSL does not take it: it wants more of a certificate than that we can read it."""
+    secret_file.put(path, text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise IdentityError(f"the UEM's certificate is none that OpenSSL takes: {error.reason or error}") from error
+    finally:
+        path.unlink()
 
 
 def _identity(certificate: x509.Certificate) -> Identity:

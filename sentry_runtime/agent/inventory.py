@@ -6,12 +6,14 @@ is told all of it again; so it is after a restart of ours. What the fail mode le
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+import msgspec
 
 from sentry_runtime.agent.device_list import DeviceList
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.uem.cloud import InventoryLostError
-from sentry_runtime.uem.cloud_api import INVENTORY_PER_PAGE, Inventory, Tunnel
+from sentry_runtime.uem.cloud_api import INVENTORY_BYTES, INVENTORY_PER_PAGE, Inventory, Tunnel
 
 _PAGE = 1_000
 
@@ -25,6 +27,10 @@ class Reports(Protocol):
 
     def know_strangers(self, principals: Sequence[str]) -> None:
         """See `CloudLink.know_strangers`."""
+        ...
+
+    def inventory_told(self) -> None:
+        """See `CloudLink.inventory_told`."""
         ...
 
 
@@ -66,6 +72,7 @@ class Inventories:
             self._told.update((DeviceKey(one.device_id, one.principal), _mark(one)) for one in tunnels)
             for key in lost:
                 self._told.pop(key, None)
+        self._link.inventory_told()
         return len(news) + len(gone)
 
     async def _looked(self) -> tuple[list[Tunnel], list[DeviceKey]]:
@@ -112,7 +119,25 @@ def _mark(one: Tunnel) -> int:
 
 
 def _pages(news: Sequence[Tunnel], gone: Sequence[DeviceKey]) -> Iterator[tuple[Sequence[Tunnel], Sequence[DeviceKey]]]:
-    for at in range(0, len(news), INVENTORY_PER_PAGE):
-        yield news[at : at + INVENTORY_PER_PAGE], ()
-    for at in range(0, len(gone), INVENTORY_PER_PAGE):
-        yield (), gone[at : at + INVENTORY_PER_PAGE]
+    for tunnels in _that_fit(news):
+        yield tunnels, ()
+    for keys in _that_fit(gone):
+        yield (), keys
+
+
+_One = TypeVar("_One", Tunnel, DeviceKey)
+
+
+def _that_fit(items: Sequence[_One]) -> Iterator[Sequence[_One]]:
+    """In pieces that a message holds, in number and in bytes: who gives a device a long name holds up nobody's inventory."""
+    page: list[_One] = []
+    room = INVENTORY_BYTES
+    for one in items:
+        size = len(msgspec.json.encode(one)) + 1
+        if len(page) == INVENTORY_PER_PAGE or size > room:
+            yield page
+            page, room = [], INVENTORY_BYTES
+        page.append(one)
+        room -= size
+    if page:
+        yield page

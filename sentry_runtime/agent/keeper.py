@@ -130,6 +130,7 @@ class Keeper:
         """All pages behind the cursor; each is on the disk, with its cursor, before the next one is. While one is being written
         the next is fetched."""
         ahead: asyncio.Task[DecisionPage] | None = None
+        begun_anew = False
         try:
             while True:
                 after = self._devices.cursor
@@ -137,6 +138,9 @@ class Keeper:
                 ahead = None
                 if page.more and page.next > after:
                     ahead = asyncio.create_task(self._fetch(page.next))
+                if page.next < after and begun_anew:
+                    raise LinkRefusedError(f"the UEM goes back again and again: to {page.next}, from {after}")
+                begun_anew = begun_anew or page.next < after
                 if await self._taken(page, after):
                     return
         finally:

@@ -4,11 +4,11 @@ Else the new UEM could not take back what it never said: to it the old one's dev
 above all of its own. What stands is an order to wipe a device: it was meant for the device, whoever manages it now.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from sentry_runtime import secret_file
 from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import StoreError, Writer
 from sentry_runtime.settings import Epmm, Intune, UemLink
@@ -67,12 +67,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
     try:
-        with new.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        secret_file.put(path, text.encode())
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from error

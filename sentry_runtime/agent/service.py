@@ -314,7 +314,9 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
                 audit=audit,
                 clock=time.monotonic,
             )
-        push = PushServer(devices, audit=audit, heard=keeper.heard, networks=uem.push_networks)
+        push = PushServer(
+            devices, audit=audit, heard=keeper.heard, subject=uem.push_subject, networks=uem.push_networks
+        )
         if server is not None:
             stack.push_async_callback(push.stop)
             await push.listen(uem.push_addresses, uem.push_port, server)

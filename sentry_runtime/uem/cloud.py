@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from sentry_runtime.eas.principal import user_of
 from sentry_runtime.settings import Licence
 from sentry_runtime.uem import licence, match
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE, Contact, Decision, DecisionPage
@@ -18,7 +19,8 @@ from sentry_runtime.uem.cloud_api import Candidates, CloudSettings, Inventory
 from sentry_runtime.uem.link import LinkRefusedError, UemLink, read
 
 STRANGERS = 20  # unmanaged devices of one principal, as at the UEM in the box: who has one password invents no more
-CLAIMS = 10_000  # devices taken for one without an id, until the UEM has heard of them by the inventory
+STRANGERS_OF_USER = 200  # the same of one user name whatever the domain: some mail servers take any before the user
+CLAIMS = 10_000  # devices taken for one without an id; those that the UEM has not heard of by the inventory are kept
 
 _CONFLICT = 409
 _DONE = 204
@@ -43,9 +45,9 @@ class CloudLink(UemLink):
     ) -> None:
         super().__init__(url, tls, timeout_seconds, trouble)
         self._settled = settled
-        self._licence: Licence = "platinum"
-        self._strangers: Counter[str] = Counter()
-        self._claims: dict[str, str] = {}
+        self._licence: Licence | None = None
+        self._strangers = Strangers()
+        self._claims = Claims()
         self.matches: Counter[match.Criterion] = Counter()
         """How many contacts there were by what they matched."""
         self.tunnels_refused = 0
@@ -58,7 +60,11 @@ class CloudLink(UemLink):
 
     def know_strangers(self, principals: Iterable[str]) -> None:
         """The list has these unmanaged devices, by their principals."""
-        self._strangers = Counter(principals)
+        self._strangers.know(principals)
+
+    def inventory_told(self) -> None:
+        """The Cloud has all of the list: what was taken for a device without an id, it knows by its id."""
+        self._claims.told()
 
     def use(self, settings: CloudSettings) -> None:
         """What was heard before a restart holds until there is something newer."""
@@ -70,10 +76,10 @@ class CloudLink(UemLink):
         candidates = await self._call("POST", "/v1/candidates", Candidates, body=body)
         self._heard(candidates.settings)
         found = match.best(contact, candidates)
-        if found.criterion is match.Criterion.USER_ID and not self._claim(contact):
+        if found.criterion is match.Criterion.USER_ID and not self._claims.claim(contact.principal, contact.device_id):
             found = match.Match(match.Criterion.NONE)
         if found.criterion is match.Criterion.NONE:
-            self._strange(contact.principal)
+            self._strangers.take(contact.principal)
         self.matches[found.criterion] += 1
         return self._licensed(match.checked(contact, candidates, found))
 
@@ -86,6 +92,8 @@ class CloudLink(UemLink):
     async def check_in(self, feed: Feed, after: int, limit: int = DECISIONS_PER_PAGE) -> DecisionPage:
         """The page of one feed's decisions with versions above `after`. Without `more`, `next` is the UEM's last version, also
         where that was of the other feed. Raises `LinkError`."""
+        if self._licence is None:  # what a decision may bring is not known yet
+            await self.settings()
         page = await self._call("GET", f"/v1/{feed}?after={after}&limit={limit}", DecisionPage)
         return msgspec.structs.replace(page, decisions=tuple(map(self._licensed, page.decisions)))
 
@@ -102,20 +110,67 @@ class CloudLink(UemLink):
         self._licence = settings.licence
         self._settled(settings)
 
-    def _claim(self, contact: Contact) -> bool:
-        """Whether the user's device without an id may be this one: the first that came, until the UEM has an id for it."""
-        if len(self._claims) >= CLAIMS and contact.principal not in self._claims:
-            return False
-        return self._claims.setdefault(contact.principal, contact.device_id) == contact.device_id
-
-    def _strange(self, principal: str) -> None:
-        if self._strangers[principal] >= STRANGERS:
-            raise LinkRefusedError(f"{STRANGERS} devices of this user are not registered; no more are taken")
-        self._strangers[principal] += 1
-
     def _licensed(self, decision: Decision) -> Decision:
         """Without app tunnels where the licence lacks them."""
-        if not decision.tunnels or licence.refusal("app_tunnel", self._licence) is None:
+        if not decision.tunnels:
+            return decision
+        if self._licence is not None and licence.refusal("app_tunnel", self._licence) is None:
             return decision
         self.tunnels_refused += 1
         return msgspec.structs.replace(decision, tunnels=())
+
+
+class Strangers:
+    """How many unmanaged devices there are of whom: of each principal, and of all principals of one user name."""
+
+    def __init__(self) -> None:
+        self._of_principals: Counter[str] = Counter()
+        self._of_users: Counter[str] = Counter()
+
+    def know(self, principals: Iterable[str]) -> None:
+        """These are those that the list has now."""
+        self._of_principals = Counter(principals)
+        self._of_users = Counter()
+        for principal, count in self._of_principals.items():
+            self._of_users[user_of(principal)] += count
+
+    def take(self, principal: str) -> None:
+        """One more of this principal. Raises `LinkRefusedError` when there are too many."""
+        user = user_of(principal)
+        for count, most in ((self._of_principals[principal], STRANGERS), (self._of_users[user], STRANGERS_OF_USER)):
+            if count >= most:
+                raise LinkRefusedError(f"{most} devices of this user are not registered; no more are taken")
+        self._of_principals[principal] += 1
+        self._of_users[user] += 1
+
+
+class Claims:
+    """Which device was taken for a user's one without an id: the first that came, until the UEM has an id for it.
+
+    Before the UEM has been told of the list once none is: the list may have, from before a restart, the device that was taken.
+    """
+
+    def __init__(self) -> None:
+        self._new: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._is_told = False
+
+    def told(self) -> None:
+        """The UEM has heard of the list, with all that was claimed so far."""
+        self._is_told = True
+        self._told |= self._new
+        self._new.clear()
+        while len(self._told) > CLAIMS:
+            del self._told[next(iter(self._told))]
+
+    def claim(self, principal: str, device_id: str) -> bool:
+        """Whether this device may be the one. Raises `LinkRefusedError` while that cannot be said."""
+        held = self._new.get(principal) or self._told.get(principal)
+        if held is not None:
+            return held == device_id
+        if not self._is_told:
+            raise LinkRefusedError("who has the user's device is not known before the first inventory; ask again")
+        if len(self._new) >= CLAIMS:
+            return False
+        self._new[principal] = device_id
+        return True

@@ -21,6 +21,8 @@ from sentry_runtime.uem.api import Decision
 CANDIDATES = 100  # of each kind; a person has a few devices, and a device a few spellings
 INVENTORY_PER_PAGE = 200  # each may be news to the UEM, and news costs it some milliseconds: a second or two for a page
 
+INVENTORY_BYTES = 61_440  # of what is in it: with the message around it at most 64 KiB; one entry is 15 KiB at most
+
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Frozen, and nothing unknown is taken."""

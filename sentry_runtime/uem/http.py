@@ -10,11 +10,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from sentry_runtime.uem.api import Problem
+from sentry_runtime.uem.door import Bounds, Door, Refuse
 from sentry_runtime.uem.messages import Message, decode
 
 SHUTDOWN_SECONDS = 2.0  # what runs has that long to end: a commit takes milliseconds
-BACKLOG = 128  # what aiohttp's own listeners have
-HANDSHAKE_SECONDS = 10.0  # two round trips; a stranger holds a file handle no longer
 BODY_SECONDS = 10.0  # the longest message is 2 MiB, at 2 Mbit/s; who asks repeats what did not get through
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,7 +62,7 @@ class Server:
     ) -> None:
         app = web.Application(client_max_size=body_bytes, middlewares=[problems, *gates])
         app.router.add_routes(routes)
-        self._listener: asyncio.Server | None = None
+        self._door: Door | None = None
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=75.0, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS
         )
@@ -79,13 +78,14 @@ class Server:
         address: str,
         port: int,
         tls: ssl.SSLContext,
+        bounds: Bounds,
+        refuse: Refuse,
     ) -> None:
-        """Like `start`, but each connection is first given to what `threshold` makes, with what makes its protocol. Raises
-        `OSError`."""
+        """Like `start`, but each connection is first given to what `threshold` makes, with what makes its protocol; handshakes
+        have `bounds`, and who is turned away is said. Raises `OSError`."""
         made = await self.protocols()
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: threshold(made), address, port, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=HANDSHAKE_SECONDS
-        )
+        self._door = Door(lambda _address: threshold(made), tls, bounds, refuse)
+        self._door.open(address, port)
 
     async def start_local(self, listener: socket.socket) -> None:
         """Listen on this Unix socket, which is bound: who gets through is the gates' business."""
@@ -102,6 +102,6 @@ class Server:
 
     async def stop(self) -> None:
         """Finish what runs and close."""
-        if self._listener is not None:
-            self._listener.close()
+        if self._door is not None:
+            await self._door.close()
         await self._runner.cleanup()

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from sentry_runtime import asking
+from sentry_runtime.plain import plain
 from sentry_runtime.uem.api import (
     DECISIONS_PER_PAGE,
     BucketPage,
@@ -38,13 +39,20 @@ _NO_SUCH_NAME = frozenset(
     {socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_FAIL}
 )  # EAI_AGAIN is a name server's silence
 _TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # a connection that ended, no word on TLS
+# A TLS alert is the word of somebody who is there. Most are about our certificate (one that has ended; a handshake failure is
+# about one that is missing), some about its own trouble. Only these say that TLS cannot be agreed at all.
+_ALERT = "ALERT"
+_NO_AGREEMENT = ("ALERT_PROTOCOL_VERSION", "ALERT_INSUFFICIENT_SECURITY")
 
 _UNAVAILABLE = 503
 _Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage, Candidates, CloudSettings)
 
 
 class LinkError(RuntimeError):
-    """The UEM gave no usable answer."""
+    """The UEM gave no usable answer. What it or the network said of it is in words that any terminal and log can take."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(plain(words))
 
 
 class LinkDownError(LinkError):
@@ -225,7 +233,7 @@ def meaning(cause: OSError) -> type[LinkError]:
     down = slow = broken = False
     match cause:
         case ssl.SSLError():
-            broken = isinstance(cause, _TLS_ENDED)
+            broken = isinstance(cause, _TLS_ENDED) or _is_refusal(getattr(cause, "reason", None) or "")
             down = not broken
         case socket.gaierror():
             down, slow = cause.errno in _NO_SUCH_NAME, cause.errno == socket.EAI_AGAIN
@@ -235,6 +243,10 @@ def meaning(cause: OSError) -> type[LinkError]:
     if down:
         return LinkDownError
     return LinkSlowError if slow else _BrokenError if broken else LinkLocalError
+
+
+def _is_refusal(reason: str) -> bool:
+    return _ALERT in reason and not reason.endswith(_NO_AGREEMENT)
 
 
 def read(status: int, text: bytes, kind: type[_Message]) -> _Message:

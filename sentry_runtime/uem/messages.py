@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import msgspec
 
-from sentry_runtime.devices.record import DeviceKey, State, Wipe, WipeMark
+from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeMark
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
 from sentry_runtime.devices.tunnel import HOST_CHARS, NAME_CHARS, TUNNELS, AppTunnel, TunnelAuthentication
 from sentry_runtime.eas import principal as names
 from sentry_runtime.eas.device_information import FIELD_CHARS, cleaned
 from sentry_runtime.uem.api import (
+    DECISIONS_PER_PAGE,
     BucketPage,
     Contact,
     Decision,
@@ -92,6 +93,7 @@ def decode(body: bytes, kind: type[Message]) -> Message:
         case BucketPage():
             _check_bucket(message)
         case Push():
+            _check_number(len(message.decisions), DECISIONS_PER_PAGE, "$.decisions")
             _check_all(message.decisions)
         case WipeReport():
             check_key(message.device_id, message.principal)
@@ -172,6 +174,7 @@ def _check_contact(contact: Contact) -> None:
 def _check_decision(decision: Decision, place: str) -> None:
     check_key(decision.device_id, decision.principal, place)
     check_words(place, device_type=decision.device_type, note=decision.note)
+    _check_number(len(decision.reasons), len(Reason), f"{place}.reasons")
     if not 1 <= decision.version <= VERSION_MAX:
         raise MessageError(f"1 to {VERSION_MAX} is allowed, found {decision.version} - at `{place}.version`")
     if decision.removed:
@@ -224,6 +227,7 @@ def _check_all(decisions: tuple[Decision, ...]) -> None:
 
 
 def _check_page(page: DecisionPage) -> None:
+    _check_number(len(page.decisions), DECISIONS_PER_PAGE, "$.decisions")
     _check_all(page.decisions)
     if not 0 <= page.next <= VERSION_MAX:
         raise MessageError(f"0 to {VERSION_MAX} is allowed, found {page.next} - at `$.next`")
@@ -251,6 +255,7 @@ def _check_digests(digests: Digests) -> None:
 
 
 def _check_bucket(page: BucketPage) -> None:
+    _check_number(len(page.decisions), DECISIONS_PER_PAGE, "$.decisions")
     _check_all(page.decisions)
     versions = [decision.version for decision in page.decisions]
     if not 0 <= page.version <= VERSION_MAX:
@@ -283,6 +288,9 @@ def _check_candidates(candidates: Candidates) -> None:
             _check_decision(one, place)
             if one.removed or one.registered is not registered:
                 raise MessageError(f"only what is {name} and not removed is allowed - at `{place}`")
+    names = {(one.device_id, one.principal) for one in (*candidates.registered, *candidates.unregistered)}
+    if len(names) < len(candidates.registered) + len(candidates.unregistered):
+        raise MessageError("one device is there twice: which word counts, nobody can say - at `$.registered`")
     _check_number(len(candidates.unidentified), CANDIDATES, "$.unidentified")
     for position, device in enumerate(candidates.unidentified):
         _check_unidentified(device, f"$.unidentified[{position}]")
@@ -291,6 +299,7 @@ def _check_candidates(candidates: Candidates) -> None:
 def _check_unidentified(device: Unidentified, place: str) -> None:
     check_key("-", device.principal, place)
     check_words(place, device_type=device.device_type, note=device.note)
+    _check_number(len(device.reasons), len(Reason), f"{place}.reasons")
     if device.state not in (State.ALLOWED, State.BLOCKED):
         raise MessageError(f"allowed or blocked is allowed, found {device.state} - at `{place}.state`")
     _check_tunnels(device.tunnels, f"{place}.tunnels")

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sentry_runtime.devices.record import Reason
 from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES
 from sentry_runtime.devices.tunnel import HOST_CHARS, NAME_CHARS, TUNNELS
 from sentry_runtime.eas.device_information import FIELD_CHARS
@@ -56,6 +57,7 @@ BOUNDS: dict[str, dict[str, Schema]] = {
         "version": _VERSION,
         "device_type": _WORDS,
         "note": _WORDS,
+        "reasons": {"maxItems": len(Reason)},
         "tunnels": {"maxItems": TUNNELS},
     },
     "Information": _NAME,
@@ -69,6 +71,7 @@ BOUNDS: dict[str, dict[str, Schema]] = {
     },
     "DecisionPage": {"next": _LAST, "decisions": {"maxItems": DECISIONS_PER_PAGE}},
     "BucketPage": {"version": _LAST, "decisions": {"maxItems": DECISIONS_PER_PAGE}},
+    "Push": {"decisions": {"maxItems": DECISIONS_PER_PAGE}},
     "Candidates": {
         "version": _VERSION,
         "registered": {"maxItems": CANDIDATES},
@@ -133,7 +136,7 @@ OPERATIONS = (
     Operation(AT_UEM, "post", "/v1/wipes", "What has come of a wipe", WipeReport, Decision, (*_WRITTEN, 404, 503)),
     Operation(
         *(AT_UEM, "post", "/v1/candidates", "Cloud: what a device might be that was seen for the first time"),
-        *(Contact, Candidates, (*_WRITTEN, 503)),
+        *(Contact, Candidates, (*_WRITTEN, 429, 503)),
     ),
     Operation(AT_UEM, "get", "/v1/settings", "Cloud: what its administrators have set", None, CloudSettings, ()),
     Operation(
@@ -155,7 +158,7 @@ OPERATIONS = (
         failures=(*_WRITTEN, 403, 429, 503),
         anybody=True,
     ),
-    Operation(AT_UEM, "post", RENEWALS, "A Sentry's next certificate", Renew, Enrolled, (*_WRITTEN, 403, 503)),
+    Operation(AT_UEM, "post", RENEWALS, "A Sentry's next certificate", Renew, Enrolled, (*_WRITTEN, 403, 429, 503)),
     Operation(AT_SENTRY, "post", "/v1/decisions", "Changes, at once", Push, None, (*_WRITTEN, 503)),
 )
 """Every request of the protocol."""
@@ -182,7 +185,7 @@ _REASONS = {
     408: "The body did not arrive in time",
     409: "This does not go on from the last inventory of this Sentry; all of it is wanted",
     413: "The body is too long",
-    429: "The principal has as many undecided devices as it may have, or the address has tried too often",
+    429: "The principal has as many undecided devices as it may have, or the address or Sentry has tried too often",
     503: "Not now; repeat later",
 }
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from sentry_runtime import audit
 from sentry_runtime.devices.record import DeviceKey
+from sentry_runtime.plain import plain
 from sentry_runtime.trail import Trail
 
 DETAIL_CHARS = 1_000  # a line stays below the 2 KiB that every log server takes
@@ -62,8 +63,8 @@ def writer(trail: Trail) -> Audit:
             reasons=reasons,
             version=version,
             count=count,
-            detail=detail[:DETAIL_CHARS],
-            by=by,
+            detail=plain(detail, DETAIL_CHARS),
+            by=plain(by, DETAIL_CHARS),
         )
         trail.write(line)
 

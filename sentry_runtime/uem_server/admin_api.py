@@ -92,6 +92,7 @@ class AdminApi:
         self._licence = licence
         self._enrolment = enrolment
         self.news = asyncio.Event()
+        self._one_sheet = asyncio.Lock()
         self._puts: dict[str, tuple[type[Any], Callable[[Any], _Job]]] = {
             "users": (UserEntry, self._put_user),
             "labels": (LabelEntry, self._put_label),
@@ -269,7 +270,9 @@ class AdminApi:
 
     async def _import(self, request: web.Request) -> web.StreamResponse:
         kind = request.match_info["sheet"]
-        job = _import_job(kind, await _sheet(request), self._names)
+        body = await _sheet(request)
+        async with self._one_sheet:  # some seconds of a large one, in a thread: meanwhile Sentrys are answered
+            job = await asyncio.to_thread(_import_job, kind, body, self._names)
         by = str(request["caller"])
 
         def change(registry: Registry) -> tuple[int, list[Decision]]:

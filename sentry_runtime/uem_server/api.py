@@ -1,6 +1,7 @@
 """The requests that a Sentry makes: `POST /v1/contacts`, `GET /v1/decisions`, `POST /v1/information`, `POST /v1/wipes` and, in
 `comparisons`, `GET /v1/digests` and `GET /v1/buckets/N`. Those of the Cloud manner are in `cloud`."""
 
+import time
 from collections.abc import Iterable, Mapping
 
 from aiohttp import web
@@ -9,8 +10,9 @@ from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.uem.api import Contact, Information, WipeReport
 from sentry_runtime.uem.http import Server, answer, message, problem
 from sentry_runtime.uem.messages import MessageError
+from sentry_runtime.uem.refusals import Refusals
 from sentry_runtime.uem.trail import Audit
-from sentry_runtime.uem_server.callers import Enrols, by_certificate
+from sentry_runtime.uem_server.callers import EVENT, Enrols, by_certificate
 from sentry_runtime.uem_server.comparisons import Comparisons
 from sentry_runtime.uem_server.pages import page_wanted
 from sentry_runtime.uem_server.registry import UnknownDeviceError
@@ -33,9 +35,11 @@ class Api(Server):
         administrators: Mapping[str, str] | None = None,
         cloud: Iterable[web.AbstractRouteDef] = (),
         enrolment: Enrols | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         """`admin` are the administrators' routes, `administrators` their names by the subjects of their certificates; `cloud`
-        are those of Sentrys that only call; `enrolment` knows those of the UEM's own authority."""
+        are those of Sentrys that only call; `enrolment` knows those of the UEM's own authority; `refusals` writes down who is
+        none of them."""
         self._worker = worker
         self._sentrys = sentrys
         self._audit = audit
@@ -48,9 +52,9 @@ class Api(Server):
             *Comparisons(worker, audit).routes(),
             *cloud,
         ]
-        super().__init__(
-            CONTACT_BYTES, [*routes, *admin], [by_certificate(sentrys, administrators or {}, audit, enrolment)]
-        )
+        turned_away = refusals or Refusals(audit, time.monotonic, EVENT)
+        gate = by_certificate(sentrys, administrators or {}, turned_away, enrolment)
+        super().__init__(CONTACT_BYTES, [*routes, *admin], [gate])
 
     async def _contact(self, request: web.Request) -> web.Response:
         try:

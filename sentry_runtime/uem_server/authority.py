@@ -146,7 +146,7 @@ def _requested_key(csr: str) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
     try:
         request = x509.load_pem_x509_csr(csr.encode())
         signed, key = request.is_signature_valid, request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion) as error:
         raise CsrError("`csr` is not a certificate signing request in PEM") from error
     if not signed:
         raise CsrError("`csr` is not signed with its own key")

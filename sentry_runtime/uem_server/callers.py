@@ -11,24 +11,24 @@ administrator, and counts until it is revoked or ends.
 A good certificate that is none of these (the appliance's authority signs its other services' too) is refused: 403.
 """
 
-import functools
 import pwd
 from collections.abc import Mapping
 from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from cryptography import x509
 
+from sentry_runtime.certificates.names import subject_of
 from sentry_runtime.control_server import peer_of
 from sentry_runtime.uem.http import Handler, problem
-from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem.refusals import Refusals
+from sentry_runtime.uem_server import authority
 from sentry_runtime.uem_server.sentrys import Sentrys
 
+EVENT = "uem_caller_refused"
 ADMIN = "/admin/"  # the paths of administrators begin so; all others are for Sentrys
 
 _FEED = "/v1/decisions"
-_CERTIFICATES = 256  # parsed ones that are kept: each Sentry has one
 
 
 class Enrols(Protocol):
@@ -48,14 +48,14 @@ class Enrols(Protocol):
 
 
 def by_certificate(
-    sentrys: Sentrys, administrators: Mapping[str, str], audit: Audit, enrolment: Enrols | None = None
+    sentrys: Sentrys, administrators: Mapping[str, str], refusals: Refusals, enrolment: Enrols | None = None
 ) -> Middleware:
     """The port's gate. `administrators` has their names by their certificates' subjects (RFC 4514)."""
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         certificate = certificate_of(request)
-        subject = "" if certificate is None else _read(certificate)
+        subject = "" if certificate is None else subject_of(certificate)
         admin = _path(request).startswith(ADMIN)
         if enrolment is not None and certificate is not None and enrolment.is_ours(certificate):
             caller = None if admin else enrolment.sentry_of(certificate)
@@ -63,11 +63,11 @@ def by_certificate(
             if caller is not None:
                 await enrolment.called(certificate)
         else:
-            caller = administrators.get(subject) if admin else sentrys.name_of(subject)
+            caller = administrators.get(subject) if admin else _configured(sentrys, subject)
         if caller is None:
             role = "an administrator" if admin else "a Sentry"
             detail = f"certificate {subject!r} is not that of {role} of this UEM"
-            audit("uem_caller_refused", detail=f"{request.method} {request.path[:100]}: {detail}")
+            refusals.refuse(request.remote or "", detail, f", {request.method} {request.path[:100]}")
             return problem(403, "not for you", detail)
         request["caller"] = caller
         response = await handler(request)
@@ -80,7 +80,7 @@ def by_certificate(
     return gate
 
 
-def by_account(allowed: frozenset[int], audit: Audit) -> Middleware:
+def by_account(allowed: frozenset[int], refusals: Refusals) -> Middleware:
     """The Unix socket's gate: these accounts are administrators."""
 
     @web.middleware
@@ -90,12 +90,19 @@ def by_account(allowed: frozenset[int], audit: Audit) -> Middleware:
             return problem(403, "not for you", "the connection has gone")
         uid = peer_of(transport.get_extra_info("socket")).uid
         if uid not in allowed:
-            audit("uem_caller_refused", detail=f"{request.method} {request.path[:100]}: uid {uid} may not administer")
+            refusals.refuse(f"uid {uid}", "may not administer", f", {request.method} {request.path[:100]}")
             return problem(403, "not for you", f"uid {uid} may not administer this UEM")
         request["caller"] = _account(uid)
         return await handler(request)
 
     return gate
+
+
+def _configured(sentrys: Sentrys, subject: str) -> str | None:
+    """The Sentry that the settings or an administrator know by this subject. One that has enrolled is not known so: another
+    authority that writes its name would get past a revocation."""
+    name = sentrys.name_of(subject)
+    return None if name is None or subject == authority.subject(name) else name
 
 
 def _path(request: web.Request) -> str:
@@ -110,11 +117,6 @@ def certificate_of(request: web.Request) -> bytes | None:
     tls = None if transport is None else transport.get_extra_info("ssl_object")
     found: bytes | None = None if tls is None else tls.getpeercert(binary_form=True)
     return found
-
-
-@functools.lru_cache(_CERTIFICATES)
-def _read(certificate: bytes) -> str:
-    return x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
 
 
 def _account(uid: int) -> str:

@@ -1,6 +1,7 @@
 """The requests of Sentrys that only call (docs/uem-api.md, "Cloud"): `POST /v1/candidates`, `GET /v1/settings`,
 `GET /v1/compliance`, `GET /v1/actions`, `POST /v1/inventory`."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -48,6 +49,9 @@ class Cloud:
             return problem(400, "not a contact", str(error))
         try:
             version, found = await self._worker.call(lambda registry: registry.candidates(contact))
+        except NoRoomError as error:
+            self._audit("uem_contact_refused", key=DeviceKey(contact.device_id, contact.principal), detail=str(error))
+            return problem(429, "too many unregistered devices", str(error))
         except (OverloadedError, DatabaseError) as error:
             return self._unavailable(error)
         self._audit(
@@ -103,7 +107,8 @@ class Cloud:
         return web.Response(status=204)
 
     async def _record(self, one: Tunnel) -> None:
-        """A device that is not known is recorded as at a first contact; one for which there is no room is not."""
+        """A device that is not known is recorded as at a first contact; one for which there is no room is told its Sentry as
+        removed."""
         contact = Contact(
             device_id=one.device_id, principal=one.principal, device_type=one.device_type, seen=int(self._now())
         )
@@ -112,6 +117,8 @@ class Cloud:
         except NoRoomError as error:
             key = DeviceKey(one.device_id, one.principal)
             self._audit("uem_contact_refused", key=key, detail=str(error))
+            with contextlib.suppress(NoRoomError):  # there is none for that either
+                await self._worker.call(lambda registry: registry.leave_out(key))
 
     def _unavailable(self, error: Exception) -> web.Response:
         self._audit("uem_failed", detail=str(error))

@@ -77,9 +77,11 @@ class Enrolment:
 
     # --- certificates ---
 
-    async def enrol(self, asked: Enrol) -> Enrolled:
-        """The Sentry's first certificate; those that it had before count no more. Raises `TokenError`, `CsrError`,
-        `DatabaseError`, `OverloadedError`; then the token is as good as it was."""
+    async def enrol(self, asked: Enrol, source: str) -> Enrolled:
+        """The Sentry's first certificate; those that it had before count no more. `source`: from where it came.
+
+        Raises `TokenError`, `CsrError`, `DatabaseError`, `OverloadedError`; then the token is as good as it was.
+        """
         now = int(self._now())
 
         def job(_registry: Registry, session: Session) -> x509.Certificate:
@@ -89,9 +91,9 @@ class Enrolment:
             enrolments.revoke_certificates(session, asked.sentry, now)
             return self._issue(session, asked.sentry, asked.csr, now)
 
-        return await self._issued("uem_enrolled", asked.sentry, job)
+        return await self._issued("uem_enrolled", asked.sentry, source, job)
 
-    async def renew(self, certificate: bytes, csr: str) -> Enrolled:
+    async def renew(self, certificate: bytes, csr: str, source: str) -> Enrolled:
         """The next certificate of the Sentry whose certificate this is; the old one counts until the new one is used. Raises
         `TokenError` when it has been revoked meanwhile, and otherwise like `enrol`."""
         now, fingerprint = int(self._now()), self._fingerprint(certificate) or ""
@@ -108,7 +110,7 @@ class Enrolment:
             enrolments.drop_untaken(session, sentry)
             return self._issue(session, sentry, csr, now)
 
-        return await self._issued("uem_renewed", sentry, job)
+        return await self._issued("uem_renewed", sentry, source, job)
 
     # --- administration ---
 
@@ -167,11 +169,15 @@ class Enrolment:
         enrolments.record(session, certificate.fingerprint(hashes.SHA256()).hex(), sentry, now, ends)
         return certificate
 
-    async def _issued(self, event: str, sentry: str, job: Callable[[Registry, Session], x509.Certificate]) -> Enrolled:
+    async def _issued(
+        self, event: str, sentry: str, source: str, job: Callable[[Registry, Session], x509.Certificate]
+    ) -> Enrolled:
         certificate = await self._change(job)
         until = certificate.not_valid_after_utc.isoformat()
         fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
-        self._audit(event, by=sentry, detail=f"Sentry {sentry}: certificate {fingerprint} until {until}")
+        # From where: a thief of a certificate renews it, too, and is to be told from its Sentry.
+        told = f"Sentry {sentry} at {source}: certificate {fingerprint} until {until}"
+        self._audit(event, by=sentry, detail=told)
         return Enrolled(certificate=certificate.public_bytes(serialization.Encoding.PEM).decode())
 
     async def _change(self, job: Callable[[Registry, Session], _Result]) -> _Result:
@@ -192,8 +198,11 @@ class Enrolment:
         for cache in (self._ours, self._foreign):
             if len(cache) >= PARSED:
                 cache.clear()
-        parsed = x509.load_der_x509_certificate(certificate)
-        if not self._signer.has_signed(parsed):
+        try:
+            parsed = x509.load_der_x509_certificate(certificate)
+        except (ValueError, x509.InvalidVersion):  # OpenSSL reads it, so another authority has signed it
+            parsed = None
+        if parsed is None or not self._signer.has_signed(parsed):
             self._foreign.add(certificate)
             return None
         self._ours[certificate] = parsed.fingerprint(hashes.SHA256()).hex()

@@ -16,6 +16,7 @@ from aiohttp import web
 from sentry_runtime.uem.enrolment import ENROLMENTS, RENEWALS, Enrol, Renew, decode
 from sentry_runtime.uem.http import BODY_SECONDS, Handler, answer, problem
 from sentry_runtime.uem.messages import MessageError
+from sentry_runtime.uem.refusals import Refusals
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server.authority import CsrError
 from sentry_runtime.uem_server.callers import ADMIN, certificate_of
@@ -30,6 +31,7 @@ from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Wor
 BASE = f"{ADMIN}v1/enrolments"
 ENROL_BYTES = 16_384  # a request with the largest key is below 3 KiB
 
+EVENT = "uem_enrolment_refused"
 REFUSED = ("not enrolled", "this token is not good for this Sentry")
 """The one answer to every wrong token: which of the reasons it was is the audit trail's."""
 
@@ -43,6 +45,8 @@ class EnrolmentApi:
         self._sentrys = sentrys
         self._audit = audit
         self._tries = Tries(time.monotonic)
+        self._renewals = Tries(time.monotonic)
+        self._refusals = Refusals(audit, time.monotonic, EVENT)
 
     def enrolling(self) -> list[web.AbstractRouteDef]:
         """For whoever has a token."""
@@ -59,6 +63,10 @@ class EnrolmentApi:
             web.post(BASE, self._guarded(self._open)),
             web.delete(BASE, self._guarded(self._revoke)),
         ]
+
+    def refuse(self, address: str, reason: str) -> None:
+        """Write down who did not get as far as a request."""
+        self._refusals.refuse(address, reason)
 
     def _guarded(self, handler: Handler) -> Handler:
         """The handler with its errors as answers."""
@@ -77,24 +85,28 @@ class EnrolmentApi:
     async def _enrol(self, request: web.Request) -> web.StreamResponse:
         source = request.remote or ""
         if not self._tries.may(source):
-            self._audit("uem_enrolment_refused", detail=f"{source}: too many tries")
+            self._refusals.refuse(source, "too many tries")
             return problem(429, "too many tries", "try again in some minutes")
         asked = decode(await _read(request), Enrol)
         try:
-            return answer(await self._enrolment.enrol(asked))
+            return answer(await self._enrolment.enrol(asked, source))
         except TokenError as error:
-            self._audit("uem_enrolment_refused", detail=f"{source}: Sentry {asked.sentry}: {error}")
+            self._refusals.refuse(source, f"Sentry {asked.sentry}: {error}")
             return problem(403, *REFUSED)
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
         certificate = certificate_of(request)
         if certificate is None or not self._enrolment.is_ours(certificate):
             return problem(403, "not for you", "your certificate is not from this UEM, so it is not renewed here")
+        sentry = str(request["caller"])
+        if not self._renewals.may_as(sentry):
+            self._refusals.refuse(f"Sentry {sentry}", "too many renewals")
+            return problem(429, "too many renewals", "try again in some minutes")
         asked = decode(await _read(request), Renew)
         try:
-            return answer(await self._enrolment.renew(certificate, asked.csr))
+            return answer(await self._enrolment.renew(certificate, asked.csr, request.remote or ""))
         except TokenError as error:
-            self._audit("uem_enrolment_refused", by=str(request["caller"]), detail=f"renewal: {error}")
+            self._refusals.refuse(f"Sentry {sentry}", f"renewal: {error}")
             return problem(403, "not renewed", str(error))
 
     async def _list(self, _request: web.Request) -> web.StreamResponse:

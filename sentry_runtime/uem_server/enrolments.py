@@ -24,6 +24,9 @@ from sentry_runtime.uem_server.tables import EnrolmentToken, IssuedCertificate
 OVERLAP_SECONDS = (
     300  # after a Sentry's first call with its new certificate, for what it had under way with the old one
 )
+PER_SENTRY = (
+    32  # certificates, those that have ended among them: three years of renewals, and no more for who renews all day
+)
 KEPT_SECONDS = 30 * 86_400  # ended rows: for who asks afterwards what happened
 
 
@@ -66,8 +69,12 @@ def redeem(session: Session, sentry: str, token: str, now: int) -> None:
 
 
 def record(session: Session, fingerprint: str, sentry: str, now: int, ends: int) -> None:
-    """Have this certificate count; and forget those that ended long ago."""
+    """Have this certificate count; and forget those that ended long ago, and the Sentry's oldest when it has had too many."""
     session.execute(delete(IssuedCertificate).where(IssuedCertificate.ends < now - KEPT_SECONDS))
+    oldest_first = select(IssuedCertificate).where(IssuedCertificate.sentry == sentry)
+    order = (IssuedCertificate.issued, IssuedCertificate.fingerprint)
+    for row in session.scalars(oldest_first.order_by(*order)).all()[: 1 - PER_SENTRY]:
+        session.delete(row)
     session.add(IssuedCertificate(fingerprint=fingerprint, sentry=sentry, issued=now, ends=ends))
 
 

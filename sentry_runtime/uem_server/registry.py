@@ -17,7 +17,19 @@ from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKi
 from sentry_runtime.eas.principal import Names, user_of
 from sentry_runtime.settings import SentryPeer
 from sentry_runtime.uem.api import Contact, Decision, Information, WipeReport
-from sentry_runtime.uem_server import candidates, judging, kin, links, mailbox, peers, room, rows, wipes, wording
+from sentry_runtime.uem_server import (
+    candidates,
+    graces,
+    judging,
+    kin,
+    links,
+    mailbox,
+    peers,
+    room,
+    rows,
+    wipes,
+    wording,
+)
 from sentry_runtime.uem_server import policies as named_policies
 from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
@@ -58,6 +70,7 @@ class Registry(Reading):
         self._limit = devices_per_mailbox
         self._security = security or Security()
         self._grace = grace_seconds
+        self._ceiling = room.Ceiling()
         self._now = now
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
@@ -89,9 +102,10 @@ class Registry(Reading):
             device = rows.find(session, key)
             if device is None or device.removed:
                 room.check(session, key)
+                self._ceiling.check(session)
                 device = rows.fresh(session, key, device)
                 device.version = self._next(clock)
-                device.grace = device.grace or Grace(since=int(self._now()))
+                device.grace = device.grace or Grace(since=graces.since(session, key, int(self._now())))
                 self._set(device, self._automatic(device))
             before = wording.standing(session, device)
             device.device_type = contact.device_type or device.device_type
@@ -274,11 +288,25 @@ class Registry(Reading):
             judging.mark_silent(session, self._security, self._now())
 
     def candidates(self, contact: Contact) -> tuple[int, tuple[Decision, ...]]:
-        """Who a device might be, and a change number that is of no other change."""
+        """Who a device might be, and a change number that is of no other change. Raises `room.NoRoomError` for one that is not
+        known where its principal has too many such devices: the Sentry would let it in, and nobody would end its grace."""
+        key = DeviceKey(contact.device_id, contact.principal)
         with Session(self._engine) as session, session.begin():
             version = self._next(self._clock(session))
             session.flush()
-            return version, self._decisions(session, candidates.might_be(session, contact))
+            found = candidates.might_be(session, contact)
+            if not any((one.device_id, one.principal) == (key.device_id, key.principal) for one in found):
+                room.check(session, key)
+            return version, self._decisions(session, found)
+
+    def leave_out(self, key: DeviceKey) -> None:
+        """A Sentry has this device, for which there is no room: it is to forget it, and to ask when it comes again."""
+        with Session(self._engine) as session, session.begin():
+            clock = self._clock(session)
+            if rows.find(session, key) is None:
+                self._ceiling.check(session)
+                device = rows.fresh(session, key, None)
+                device.removed, device.version, device.last_seen = True, self._next(clock), int(self._now())
 
     def device(self, session: Session, key: DeviceKey) -> Device:
         """The row of a known device. Raises `UnknownDeviceError`."""

@@ -19,13 +19,15 @@ from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import client_context, server_context
 from sentry_runtime.uem.api import DECISIONS_PER_PAGE
 from sentry_runtime.uem.cloud_api import CloudSettings
+from sentry_runtime.uem.door import Bounds
 from sentry_runtime.uem.http import Server
+from sentry_runtime.uem.refusals import Refusals
 from sentry_runtime.uem.trail import Audit
 from sentry_runtime.uem_server import authority, peers
 from sentry_runtime.uem_server.admin_api import AdminApi
 from sentry_runtime.uem_server.api import CONTACT_BYTES, Api
 from sentry_runtime.uem_server.authority import Authority
-from sentry_runtime.uem_server.callers import by_account
+from sentry_runtime.uem_server.callers import EVENT, by_account
 from sentry_runtime.uem_server.cloud import Cloud
 from sentry_runtime.uem_server.desk import Desk
 from sentry_runtime.uem_server.enrolment import Enrolment
@@ -42,6 +44,8 @@ from sentry_runtime.uem_server.worker import DatabaseError, OverloadedError, Wor
 
 JUDGE_SECONDS = 5.0  # a grace ends by days, and what a device says of itself may wait so long
 TIDY_SECONDS = 3_600.0  # what is kept for a month goes within an hour of it
+BOUNDS = Bounds(512, 64, 10.0)  # handshakes: of some hundred Sentrys that come back together, some behind one address
+ENROLLING_BOUNDS = Bounds(64, 8, 10.0)  # Sentrys enrol once in their lives
 BEAT_SECONDS = 30.0  # how often the loop shows that it lives where no watchdog asks
 
 
@@ -90,7 +94,9 @@ async def run(
         ports = _Ports(settings, worker, sentrys, audit, admin, cloud, enrolment)
         api = await ports.open(stack, server_tls)
         rest = rest_socket(paths.uem_admin)
-        local = Server(CONTACT_BYTES, ports.administering(), [by_account(allowed, audit)])
+        local = Server(
+            CONTACT_BYTES, ports.administering(), [by_account(allowed, Refusals(audit, time.monotonic, EVENT))]
+        )
         stack.push_async_callback(local.stop)
         await local.start_local(bound(rest))
         stack.callback(rest.unlink, missing_ok=True)
@@ -140,14 +146,14 @@ class _Ports:
         enrolment: Enrolment | None,
     ) -> None:
         self._settings = settings
-        self._audit = audit
         self._enrolment = enrolment
         self._enrolling = None if enrolment is None else EnrolmentApi(enrolment, worker, sentrys, audit)
         self._admin = admin
         administrators = {one.subject: one.name for one in settings.administrators}
         renewing = [] if self._enrolling is None else self._enrolling.renewing()
         routes = [*renewing, *self.administering()]
-        self._api = Api(worker, sentrys, audit, routes, administrators, cloud.routes(), enrolment)
+        self._refusals = Refusals(audit, time.monotonic, EVENT)
+        self._api = Api(worker, sentrys, audit, routes, administrators, cloud.routes(), enrolment, self._refusals)
 
     def administering(self) -> list[web.AbstractRouteDef]:
         """The administrators' routes."""
@@ -158,16 +164,18 @@ class _Ports:
         stack.push_async_callback(self._api.stop)
         address, port = self._settings.address, self._settings.port
         if self._enrolment is None or self._enrolling is None or self._settings.enrolment is None:
-            await self._api.start(address, port, tls)
+            await self._api.start_behind(lambda make: make(), address, port, tls, BOUNDS, self._refusals.refuse)
             return self._api
-        threshold = functools.partial(Threshold, enrolment=self._enrolment, audit=self._audit)
-        await self._api.start_behind(threshold, address, port, tls)
+        threshold = functools.partial(Threshold, enrolment=self._enrolment, refusals=self._refusals)
+        await self._api.start_behind(threshold, address, port, tls, BOUNDS, self._refusals.refuse)
         # The same certificate, and nobody is asked for one: here the caller has none yet.
         open_tls = server_context(msgspec.structs.replace(self._settings.tls, client_ca=None))
         enrolling = Server(ENROL_BYTES, self._enrolling.enrolling())
         stack.push_async_callback(enrolling.stop)
-        visits = Visits()
-        await enrolling.start_behind(lambda make: Visit(make, visits), address, self._settings.enrolment.port, open_tls)
+        visits, port = Visits(), self._settings.enrolment.port
+        await enrolling.start_behind(
+            lambda make: Visit(make, visits), address, port, open_tls, ENROLLING_BOUNDS, self._enrolling.refuse
+        )
         return self._api
 
 

@@ -178,6 +178,15 @@ class Grace(Base):
     since: Mapped[int] = mapped_column(BigInteger)
 
 
+class SpentGrace(Base):
+    """A device that was forgotten, by a digest, and since when (epoch) it had its grace (`graces`)."""
+
+    __tablename__ = "spent_graces"
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    user: Mapped[str] = mapped_column(index=True)
+    since: Mapped[int] = mapped_column(BigInteger)
+
+
 class Link(Base):
     """A device that an administrator has found to be the managed device `to` under another id."""
 

@@ -8,17 +8,17 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from sentry_runtime.uem.trail import Audit
+from sentry_runtime.uem.refusals import Refusals
 from sentry_runtime.uem_server.enrolment import Enrolment
 
 
 class Threshold(asyncio.Protocol):
     """Passes the connection on to what `make` makes, or ends it."""
 
-    def __init__(self, make: Callable[[], asyncio.Protocol], enrolment: Enrolment, audit: Audit) -> None:
+    def __init__(self, make: Callable[[], asyncio.Protocol], enrolment: Enrolment, refusals: Refusals) -> None:
         self._make = make
         self._enrolment = enrolment
-        self._audit = audit
+        self._refusals = refusals
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
@@ -28,9 +28,16 @@ class Threshold(asyncio.Protocol):
         if certificate is None or (
             self._enrolment.is_ours(certificate) and self._enrolment.sentry_of(certificate) is None
         ):
-            self._audit("uem_caller_refused", detail="a certificate of this UEM that is revoked or has ended")
+            who = address_of(accepted)
             accepted.abort()
+            self._refusals.refuse(who, "a certificate of this UEM that is revoked or has ended")
             return
         protocol = self._make()
         accepted.set_protocol(protocol)
         protocol.connection_made(accepted)
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """From where a connection comes, "" where nobody can say any more."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""

@@ -18,7 +18,11 @@ class Tries:
 
     def may(self, address: str) -> bool:
         """Whether this address may try now; counts as a try if it may."""
-        source, now = _source(address), self._clock()
+        return self.may_as(_source(address))
+
+    def may_as(self, source: str) -> bool:
+        """The same of somebody who is known by another name than an address."""
+        now = self._clock()
         full_at = max(self._full_at.pop(source, now), now) + SECONDS
         allowed = full_at <= now + BURST * SECONDS
         self._full_at[source] = full_at if allowed else full_at - SECONDS

@@ -150,6 +150,7 @@ class Stage:
             tls=pki.client("agent"),
             push_port=self.push_port,
             push_tls=pki.server("uem-push"),
+            push_subject="CN=uem-client",
             timeout_seconds=timeout_seconds,
             resync_seconds=resync_seconds,
         )

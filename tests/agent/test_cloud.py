@@ -215,6 +215,27 @@ def put_tunnel(stage: Stage) -> tuple[int, Any]:
     return admin(stage, "PUT", "tunnels", wiki)
 
 
+@pytest.mark.shows("core start 3")
+def test_at_its_start_a_sentry_has_the_devices_app_tunnels(make_stage: MakeStage) -> None:
+    """In the Core manner: before any of the devices comes, and a device without any has none."""
+    stage = make_stage()
+    assert stage.settings.uem_server is not None
+    boss = Administrator(name="olga", subject="CN=boss")
+    server = msgspec.structs.replace(stage.settings.uem_server, administrators=(boss,))
+    stage.settings = msgspec.structs.replace(stage.settings, uem_server=server)
+    stage.uem()
+    register(stage, ANNA)
+    register(stage, BOB)
+    assert admin(stage, "PUT", "labels", {"name": "staff"})[0] == 204
+    assert put_tunnel(stage)[0] == 204
+    assert admin(stage, "PUT", "users", {"principal": ANNA.principal, "labels": ["staff"]})[0] == 204
+    stage.agent()
+    stage.wait(lambda: len(stage.listed()) == 2)
+    assert [one.host for one in details(stage, ANNA).tunnels or ()] == ["wiki.lab.test"]
+    assert details(stage, BOB).tunnels == ()
+    assert stage.status()["questions"] == 0
+
+
 def test_without_the_licence_the_uem_takes_no_app_tunnel(make_stage: MakeStage) -> None:
     """And says which level it needs."""
     stage = licensed(make_stage, "gold")
@@ -224,6 +245,7 @@ def test_without_the_licence_the_uem_takes_no_app_tunnel(make_stage: MakeStage) 
     assert (status, answer["detail"]) == (400, "AppTunnel needs the licence level platinum, this one is gold")
 
 
+@pytest.mark.shows("cloud start 2")
 @pytest.mark.parametrize(("level", "names"), [("platinum", ["wiki"]), ("gold", [])])
 def test_a_sentry_keeps_no_app_tunnel_that_the_licence_lacks(
     make_stage: MakeStage, level: Licence, names: list[str]
@@ -261,7 +283,7 @@ def test_one_principal_has_so_many_unmanaged_devices_and_no_more(make_stage: Mak
     with pytest.raises(ControlError, match="no more are taken"):
         stage.ask(DeviceKey("ONEMORE", BOB.principal))
     assert check_in(stage).inventory == STRANGERS
-    with pytest.raises(ControlError, match="no more are taken"):
+    with pytest.raises(ControlError, match="more are not taken"):
         stage.ask(DeviceKey("ONEMORE", BOB.principal))
     assert stage.ask(ANNA).state is State.ALLOWED
 

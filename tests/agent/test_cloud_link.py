@@ -10,7 +10,15 @@ from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Contact, Decision, DecisionPage
-from sentry_runtime.uem.cloud import CloudLink, InventoryLostError
+from sentry_runtime.uem.cloud import (
+    CLAIMS,
+    STRANGERS,
+    STRANGERS_OF_USER,
+    Claims,
+    CloudLink,
+    InventoryLostError,
+    Strangers,
+)
 from sentry_runtime.uem.cloud_api import CANDIDATES, Candidates, CloudSettings, Inventory, Unidentified
 from sentry_runtime.uem.link import LinkBusyError, LinkRefusedError
 from sentry_runtime.uem.match import Criterion
@@ -61,10 +69,61 @@ async def test_a_contact_is_decided_here_and_the_settings_are_heard(uem: Scripte
 async def test_a_users_device_without_an_id_is_the_first_that_came(uem: ScriptedUem, site: Site) -> None:
     """Asked again it still is; a second device of the user is not."""
     says(uem, Candidates(version=9, unidentified=(ANNAS,), settings=SETTINGS))
+    site.link.inventory_told()
     other = msgspec.structs.replace(CONTACT, device_id="C2")
     words = [await site.link.contact(one) for one in (CONTACT, CONTACT, other)]
     assert [one.state for one in words] == [State.ALLOWED, State.ALLOWED, State.BLOCKED]
     assert words[2].reasons == (Reason.UNREGISTERED,)
+    site.link.inventory_told()
+    assert (await site.link.contact(other)).state is State.BLOCKED
+
+
+async def test_after_a_restart_no_second_device_takes_the_place_of_the_first(uem: ScriptedUem, site: Site) -> None:
+    """The list may have the first one, of which the UEM has not heard yet: before the first inventory nobody is taken for it."""
+    says(uem, Candidates(version=9, unidentified=(ANNAS,), settings=SETTINGS))
+    with pytest.raises(LinkRefusedError, match="before the first inventory"):
+        await site.link.contact(msgspec.structs.replace(CONTACT, device_id="C2"))
+
+
+def test_more_claims_than_there_is_room_for_take_nobodys_place() -> None:
+    """Those that the UEM has not heard of are all kept, and no more are taken; those it has heard of go, oldest first."""
+    claims = Claims()
+    claims.told()
+    assert all(claims.claim(f"user{number}", "C1") for number in range(CLAIMS))
+    assert not claims.claim("anna", "C1")
+    assert not claims.claim("user0", "C2")
+    claims.told()
+    assert claims.claim("anna", "C1")
+    claims.told()
+    assert not claims.claim("anna", "C2")
+    assert claims.claim("user0", "C1")
+
+
+def test_one_password_has_so_many_devices_under_all_the_domains_there_are() -> None:
+    """Of a mail server that takes any domain before the user a stranger makes principals without end."""
+    strangers = Strangers()
+    for number in range(STRANGERS_OF_USER):
+        strangers.take(f"anna@domain{number}")
+    with pytest.raises(LinkRefusedError, match="200 devices"):
+        strangers.take("anna@domain1000")
+    strangers.take("bert@domain0")
+    strangers.know([f"anna@domain{number}" for number in range(STRANGERS_OF_USER)])
+    with pytest.raises(LinkRefusedError, match="200 devices"):
+        strangers.take("anna")
+    strangers.know(["bert"] * STRANGERS)
+    strangers.take("anna")
+    with pytest.raises(LinkRefusedError, match="20 devices"):
+        strangers.take("bert")
+
+
+async def test_before_the_licence_is_known_it_is_asked_for(uem: ScriptedUem, site: Site) -> None:
+    """Which check-in comes first is not for the lack of a word to decide."""
+    wiki = AppTunnel(name="Wiki", host="wiki.lab.test", port=443)
+    word = msgspec.structs.replace(REGISTERED, tunnels=(wiki,))
+    uem.says(msgspec.json.encode(msgspec.structs.replace(SETTINGS, licence="gold")))
+    uem.says(msgspec.json.encode(DecisionPage(decisions=(word,), next=9, more=False)))
+    assert (await site.link.check_in("actions", 0)).decisions == (REGISTERED,)
+    assert (uem.requests, site.link.facts()["cloud_tunnels_refused"]) == (2, 1)
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -82,6 +141,8 @@ ONE = msgspec.to_builtins(REGISTERED)
         (changed(surprise=1), "`surprise`"),
         (changed(registered=[ONE] * (CANDIDATES + 1)), "$.registered"),
         (changed(registered=[{**ONE, "registered": False}]), "$.registered[0]"),
+        (changed(registered=[ONE, {**ONE, "state": "blocked"}]), "$.registered"),
+        (changed(unregistered=[{**ONE, "registered": False, "state": "blocked"}]), "$.registered"),
         (changed(unregistered=[ONE]), "$.unregistered[0]"),
         (changed(registered=[{**ONE, "removed": True}]), "$.registered[0]"),
         (changed(registered=[ONE, {**ONE, "device_id": "c1"}]), "$.registered[1]"),

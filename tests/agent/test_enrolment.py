@@ -20,7 +20,7 @@ from sentry_runtime.uem_server import cli
 from sentry_runtime.uem_server.service import rest_socket
 from sentry_runtime.uem_server.tables import EnrolmentToken, open_engine
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage
+from tests.agent.stage import Stage, openssl
 from tests.agent.test_cloud import cloudy
 from tests.gateway.stand import PHONE
 from tests.ports import free_port
@@ -308,3 +308,43 @@ def test_the_certificate_outlives_both_processes(enrolling: Stage, say: Say) -> 
     enrolling.uem()
     enrolling.agent()
     enrolling.wait(lambda: is_linked(enrolling))
+
+
+def test_another_authority_makes_nobody_an_enrolled_sentry(enrolling: Stage, say: Say) -> None:
+    """The name of one in a certificate of the site's authority would else outlive every revocation."""
+    token_for(say)
+    own = enrolling.folder / "namesake.pem"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-addext", "extendedKeyUsage=clientAuth"]
+    ca = str(enrolling.pki.folder / "ca")
+    signing = ["-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-days", "2", "-subj", "/OU=Enrolled Sentry/CN=edge"]
+    openssl("req", "-x509", *curve, *signing, "-keyout", "key.pem", "-out", "only.pem", folder=enrolling.folder)
+    own.write_text((enrolling.folder / "key.pem").read_text() + (enrolling.folder / "only.pem").read_text())
+    for method, path in (("GET", "/v1/decisions?after=0&limit=1"), ("GET", "/v1/settings"), ("POST", "/v1/renewals")):
+        assert call(enrolling, method, path, None if method == "GET" else {"csr": "x"}, own=own) == 403
+
+
+def test_who_renews_from_elsewhere_is_in_the_audit_trail_with_the_address(enrolling: Stage, say: Say) -> None:
+    """A thief of the file gets the next certificate, and by that is seen; a new token ends what he has."""
+    token = token_for(say)
+    with enrolling.audit() as trail:
+        enrol(enrolling, token)
+        stolen = file_of(enrolling).read_bytes()
+        own = enrolling.folder / "stolen.pem"
+        own.write_bytes(stolen)
+        body = {"csr": identity.request(identity.new_key(), "edge")}
+        assert call(enrolling, "POST", "/v1/renewals", body, own=own) == 200
+        line = trail.until("uem_renewed")[-1]
+    assert line["detail"].startswith("Sentry edge at 127.0.0.1: certificate ")
+    enrol(enrolling, token_for(say))
+    with pytest.raises(CLOSED):
+        call(enrolling, "POST", "/v1/renewals", body, own=own)
+    enrolling.wait(lambda: is_linked(enrolling))
+
+
+def test_renewals_are_slowed_down(enrolling: Stage, say: Say) -> None:
+    """Each costs the UEM a signature and a write; a Sentry needs one in two months."""
+    enrol(enrolling, token_for(say))
+    body = {"csr": identity.request(identity.new_key(), "edge")}
+    found = [call(enrolling, "POST", "/v1/renewals", body, own=file_of(enrolling)) for _ in range(15)]
+    assert (found[0], found[-1]) == (200, 429)
+    assert len(certificates(say)) <= 2

@@ -6,7 +6,8 @@ import errno
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import msgspec
 import pytest
@@ -197,6 +198,41 @@ async def test_without_our_certificate_the_uem_lets_nobody_in(
     assert uem.requests == 0
 
 
+@contextlib.contextmanager
+def telling(pki: Pki, version: ssl.TLSVersion) -> Iterator[int]:
+    """A server whose OpenSSL writes its alerts, as that of most UEMs does (asyncio's does not), and its port."""
+    context = server_context(pki.server("uem"))
+    context.minimum_version = context.maximum_version = version
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = listener.accept()
+                with one, contextlib.suppress(OSError), context.wrap_socket(one, server_side=True) as tls:
+                    tls.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("name", [None, "stranger", "uem-push"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_uem_that_says_it_does_not_take_our_certificate_is_no_outage(
+    pki: Pki, name: str | None, version: ssl.TLSVersion
+) -> None:
+    """It is there. With one that has ended, or none, or a server's own, the fail mode would else let everybody in."""
+    context = client_context(pki.client(name))
+    context.maximum_version = version
+    with telling(pki, version) as port:
+        async with UemLink(f"https://127.0.0.1:{port}", context, 5.0) as link:
+            with pytest.raises(LinkRefusedError):
+                await link.contact(CONTACT)
+
+
 async def test_a_uem_that_accepts_connections_but_does_no_tls_is_slow_and_no_outage(pki: Pki) -> None:
     """A stopped or overloaded process looks like this: the kernel accepts for it. Nobody may be admitted by that."""
     with socket.socket() as listener:
@@ -234,6 +270,13 @@ async def test_no_file_handle_left_is_our_own_trouble(uem: ScriptedUem, link: Ue
     assert await link.contact(CONTACT) == GOOD
 
 
+def alert(reason: str) -> ssl.SSLError:
+    """As OpenSSL's words come."""
+    error = ssl.SSLError(1, reason.lower())
+    error.reason = reason
+    return error
+
+
 @pytest.mark.parametrize(
     ("cause", "kind"),
     [
@@ -247,6 +290,13 @@ async def test_no_file_handle_left_is_our_own_trouble(uem: ScriptedUem, link: Ue
         (ConnectionResetError(), LinkRefusedError),
         (ssl.SSLEOFError(), LinkRefusedError),
         (ssl.SSLError(1, "alert protocol version"), LinkDownError),
+        (alert("TLSV1_ALERT_PROTOCOL_VERSION"), LinkDownError),
+        (alert("TLSV1_ALERT_INSUFFICIENT_SECURITY"), LinkDownError),
+        (alert("WRONG_VERSION_NUMBER"), LinkDownError),
+        (alert("SSLV3_ALERT_HANDSHAKE_FAILURE"), LinkRefusedError),
+        (alert("SSLV3_ALERT_CERTIFICATE_EXPIRED"), LinkRefusedError),
+        (alert("TLSV1_ALERT_UNKNOWN_CA"), LinkRefusedError),
+        (alert("TLSV1_ALERT_INTERNAL_ERROR"), LinkRefusedError),
         (OSError(errno.EMFILE, ""), LinkLocalError),
         (OSError(errno.EADDRNOTAVAIL, ""), LinkLocalError),
         (OSError("Multiple exceptions: of different kinds"), LinkLocalError),

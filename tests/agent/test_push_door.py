@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from sentry_runtime import control
-from sentry_runtime.agent.push_door import ADDRESSES, LINES, QUIET_SECONDS, Trail
+from sentry_runtime.agent.push_door import EVENT
 from sentry_runtime.settings import SettingsError, UemLink, parse
+from sentry_runtime.uem.refusals import ADDRESSES, LINES, QUIET_SECONDS, Refusals
 from tests.agent.stage import ME, START_SECONDS, Stage
 from tests.agent.test_ports import GOOD, call, push
 from tests.unit.agent.ears import Ears
@@ -108,6 +109,7 @@ def test_in_cloud_mode_nobody_listens(stage: Stage) -> None:
     [
         ({"mode": "cloud"}, "`push_tls` in mode cloud: nobody pushes there, and the port stays closed"),
         ({"mode": "core"}, "`push_networks` is empty: in mode core the addresses of the UEM are named"),
+        ({"push_subject": ""}, "`push_tls` without `push_subject`: who pushes is named"),
         ({"push_networks": ["10.98.2.300"]}, "does not appear to be an IPv4 or IPv6 network"),
     ],
 )
@@ -127,7 +129,7 @@ def test_settings_that_would_open_the_port_to_others_are_errors(
 def test_a_wrong_client_that_tries_on_and_on_has_one_line_a_minute() -> None:
     """With the number of its tries; others have their own, and what is remembered of them is bounded."""
     ears, now = Ears(), [0.0]
-    trail = Trail(ears.audit, lambda: now[0])
+    trail = Refusals(ears.audit, lambda: now[0], EVENT)
     for _ in range(5):
         trail.refuse("192.0.2.7", "no TLS")
     trail.refuse("192.0.2.8", "no TLS")
@@ -144,7 +146,7 @@ def test_a_wrong_client_that_tries_on_and_on_has_one_line_a_minute() -> None:
 def test_who_changes_addresses_does_not_fill_the_trail() -> None:
     """Also beyond those that are remembered; what had no line counts in the next one of its address."""
     ears, now = Ears(), [0.0]
-    trail = Trail(ears.audit, lambda: now[0])
+    trail = Refusals(ears.audit, lambda: now[0], EVENT)
     for number in range(4 * LINES):
         trail.refuse(f"2001:db8::{number:x}", "no TLS")
     trail.refuse("2001:db8::ffff", "no TLS")

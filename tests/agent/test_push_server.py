@@ -41,7 +41,7 @@ def audit() -> Mock:
 async def port(devices: DeviceList, audit: Mock, pki: Pki) -> AsyncIterator[int]:
     """Where the server listens."""
     number = free_port()
-    server = PushServer(devices, audit=audit, heard=Mock())
+    server = PushServer(devices, audit=audit, heard=Mock(), subject="CN=uem-client")
     await server.listen(["127.0.0.1"], number, server_context(pki.server("uem-push")))
     yield number
     await server.stop()

@@ -30,7 +30,7 @@ class Entry:
     """What the UEM says of one device: `ALLOWED` without reasons, or `BLOCKED` with at least one.
 
     `seen` (seconds since the epoch) is when the UEM heard of the device last, 0 for unknown: of two records of one device the
-    later one counts.
+    later one counts, and what blocks of one without a time.
     """
 
     key: DeviceKey
@@ -86,27 +86,38 @@ def type_of(*words: str | None) -> str:
 
 
 def gathered(records: Iterable[Entry | LeftOut]) -> Snapshot:
-    """One entry for each device: the one that was heard of last; of those heard of at the same time, all that blocks."""
+    """One entry for each device: the one that was heard of last, with all that blocks of those that were heard of at the same
+    time, or nobody knows when: which of these is the present one cannot be told."""
     entries: dict[DeviceKey, Entry] = {}
+    undated: list[Entry] = []
     left_out: Counter[LeftOut] = Counter()
     for one in records:
         if isinstance(one, LeftOut):
             left_out[one] += 1
-            continue
+        elif not one.seen:
+            undated.append(one)
+        else:
+            before = entries.get(one.key)
+            entries[one.key] = one if before is None else _later(before, one)
+    for one in undated:
         before = entries.get(one.key)
-        entries[one.key] = one if before is None else _later(before, one)
+        entries[one.key] = one if before is None else _both(before, one)
     return Snapshot(entries, left_out)
 
 
 def _later(one: Entry, other: Entry) -> Entry:
     if one.seen != other.seen:
         return one if one.seen > other.seen else other
+    return _both(one, other)
+
+
+def _both(one: Entry, other: Entry) -> Entry:
     return Entry(
         key=one.key,
         reasons=one.reasons | other.reasons,
         registered=one.registered and other.registered,
         device_type=min(one.device_type, other.device_type),
-        seen=one.seen,
+        seen=max(one.seen, other.seen),
     )
 
 

@@ -36,6 +36,7 @@ from sentry_runtime.uem.link import LinkRefusedError
 
 ROWS = 150_000  # half as many again as the largest fleet
 EAS_BYTES = 100_663_296  # 96 MiB: ROWS of 600 bytes; the list comes in one piece
+BRACES = 2 * ROWS  # in that piece: each row is an object; counted before anything is made of them
 PAGE_ROWS = 500
 PAGE_BYTES = 8_388_608  # 8 MiB: a page of rows of 1 KiB is half a MiB
 SECONDS = 60.0  # of one answer: the list of a large fleet is made by one query
@@ -116,6 +117,8 @@ class _Page(msgspec.Struct, frozen=True, rename="camel"):
 
 def lists(body: bytes) -> list[tuple[Listed, Row]]:
     """The rows of the five lists, each with what it means to be in that list. Raises `LinkRefusedError` naming the place."""
+    if (braces := body.count(b"{")) > BRACES:
+        raise LinkRefusedError(f"EPMM's answer has {braces} objects; at most {ROWS} devices are taken")
     whole = _decoded(body, _Whole)
     held: _Lists = whole.eas_web_service_reponse or whole.eas_web_service_response or whole
     named = [(name, getattr(held, attribute)) for name, attribute in zip(LISTS, _Lists.__struct_fields__, strict=True)]
@@ -260,6 +263,11 @@ class Epmm:
     def throttled(self) -> int:
         """How often the host has asked us to come back later."""
         return self._client.pace.throttled_count
+
+    @property
+    def wait(self) -> float:
+        """For how many seconds nobody asks it now."""
+        return self._client.pace.wait
 
     async def everything(self) -> Snapshot:
         """All that EPMM says, now. Raises `LinkError`."""

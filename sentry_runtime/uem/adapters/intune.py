@@ -138,6 +138,11 @@ class Intune:
         """How often the hosts have asked us to come back later."""
         return self._client.pace.throttled_count + self._login.pace.throttled_count
 
+    @property
+    def wait(self) -> float:
+        """For how many seconds nobody asks them now."""
+        return max(self._client.pace.wait, self._login.pace.wait)
+
     async def everything(self) -> Snapshot:
         """All that Intune says, now. Raises `LinkError`."""
         url = self._client.at(PATH, {"$select": SELECT, "$top": PAGE_ROWS})

@@ -55,6 +55,11 @@ class Source(Protocol):
         """How often it has asked us to come back later."""
         ...
 
+    @property
+    def wait(self) -> float:
+        """For how many seconds nobody asks it now; until then a new device gets 503."""
+        ...
+
 
 class Listed(Protocol):
     """The part of the device list that is looked at."""
@@ -117,6 +122,7 @@ class AdapterLink:
             "uem_devices": self._known,
             "uem_left_out": left_out,
             "uem_throttled": self._source.throttled,
+            "uem_wait_seconds": round(self._source.wait),
         }
 
     async def contact(self, contact: Contact) -> Decision:

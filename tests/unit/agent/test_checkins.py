@@ -59,6 +59,9 @@ class Cloud:
         self._hear("inventory", f"inventory {inventory.after} of {len(inventory.tunnels)}")
         self.inventoried.set()
 
+    def inventory_told(self) -> None:
+        """Not looked at."""
+
     def know_strangers(self, _principals: object) -> None:
         """Not looked at."""
 
@@ -217,3 +220,37 @@ async def test_who_forces_one_that_takes_too_long_is_told_that_it_goes_on(scene:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+async def test_a_cloud_that_goes_back_again_and_again_ends_the_check_in(scene: Scene) -> None:
+    """Else one check-in would never end, with a line in the audit trail and a write to the disk at each turn."""
+    scene.cloud.say("compliance", C1, 9)
+    await scene.round()
+    asked = 0
+
+    async def yo_yo(feed: Feed, after: int) -> DecisionPage:
+        nonlocal asked
+        asked += 1
+        assert asked < 100, "it goes on for ever"
+        return DecisionPage(decisions=(), next=8 - asked % 2 if after else 9, more=False)
+
+    scene.cloud.check_in = yo_yo  # type: ignore[method-assign]
+    scene.clock.now += 60
+    await scene.round()
+
+    async def climbing(feed: Feed, after: int) -> DecisionPage:
+        nonlocal asked
+        asked += 1
+        assert asked < 100, "it goes on for ever"
+        word = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=after + 5)
+        return (
+            DecisionPage(decisions=(word,), next=after + 5, more=True)
+            if after < 10
+            else DecisionPage(decisions=(), next=3, more=False)
+        )
+
+    scene.cloud.check_in = climbing  # type: ignore[method-assign]
+    scene.clock.now += 60
+    await scene.round()
+    assert "goes back again and again: to 3, from 10" in scene.checkins.problem
+    assert scene.ears.events.count("uem_behind") <= 3

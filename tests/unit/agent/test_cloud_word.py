@@ -1,5 +1,6 @@
 """What a Cloud has set, over restarts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,22 @@ def test_a_disk_that_refuses_it_is_audited_and_the_word_holds(tmp_path: Path, ea
     word.take(ALLOW)
     assert word.fail_mode() == "allow"
     assert ears.events == ["uem_settings_changed", "device_list_failed"]
+
+
+def test_what_somebody_else_has_put_there_is_no_word_of_the_cloud(tmp_path: Path, ears: Ears) -> None:
+    """Others may read the folder; who could write there once must not open the door for an outage."""
+    CloudWord(tmp_path, HERE, ears.audit).take(ALLOW)
+    os.chown(tmp_path / FILE, 54322, 54322)
+    assert CloudWord(tmp_path, HERE, ears.audit).fail_mode() == "block"
+
+
+def test_it_is_written_into_nobodys_trap(tmp_path: Path, ears: Ears) -> None:
+    """A link where the new file is made is removed, not followed; and the file is the agent's alone."""
+    key = tmp_path / "identity.pem"
+    key.write_text("key")
+    for name in (FILE, f"{FILE}.new", "cloud.new"):
+        (tmp_path / name).symlink_to(key)
+    CloudWord(tmp_path, HERE, ears.audit).take(ALLOW)
+    assert key.read_text() == "key"
+    assert (tmp_path / FILE).lstat().st_mode & 0o777 == 0o600
+    assert CloudWord(tmp_path, HERE, ears.audit).fail_mode() == "allow"

@@ -426,6 +426,7 @@ async def test_app_tunnels_are_kept_once_and_go_with_the_last_entry_that_has_the
     assert devices.tunnels(bert.tunnels) is None
 
 
+@pytest.mark.shows("core start 3", "cloud start 2")
 async def test_beyond_the_cache_size_an_entry_has_all_but_its_tunnels(
     tmp_path: Path, ears: Ears, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,12 +1,17 @@
 """The agent's certificate: what is kept, when it is renewed, when the link may be used. The UEM's authority is the real one."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sentry_runtime.agent import identity
 from sentry_runtime.agent.enrolment import Enrolment
@@ -16,6 +21,7 @@ from sentry_runtime.settings import EnrolmentLink
 from sentry_runtime.uem.enrolment import Enrol, Enrolled, Renew
 from sentry_runtime.uem.link import LinkRefusedError
 from sentry_runtime.uem_server import authority
+from tests.agent.stage import openssl
 from tests.unit.agent.ears import Ears
 
 NOW = 1_800_000_000
@@ -32,6 +38,7 @@ class Uem:
     trouble: str = ""
     name: str = "edge"
     seen: list[Enrol | Renew] = field(default_factory=list)
+    answer: str = ""
     dialled_anew: int = 0
 
     async def __call__(self, asked: Enrol) -> Enrolled:
@@ -51,6 +58,8 @@ class Uem:
         self.seen.append(asked)
         if self.trouble:
             raise LinkRefusedError(self.trouble)
+        if self.answer:
+            return Enrolled(certificate=self.answer)
         signer = authority.opened(self.folder / "authority.pem", NOW)
         made = signer.issue(self.name, asked.csr, self.now, 90 * DAY)
         return Enrolled(certificate=made.public_bytes(serialization.Encoding.PEM).decode())
@@ -145,6 +154,69 @@ def test_an_answer_without_a_certificate_is_not_taken(tmp_path: Path, text: str)
     """Whatever it is."""
     with pytest.raises(IdentityError, match="no client certificate"):
         identity.keep(tmp_path, identity.new_key(), text, "edge", NOW)
+
+
+def weak(folder: Path, key: identity.Key) -> str:
+    """A client's certificate for this key whose signature nobody trusts any more (SHA-1)."""
+    place = folder / "weak"
+    place.mkdir()
+    (place / "request.pem").write_text(identity.request(key, "edge"))
+    (place / "extensions").write_text("extendedKeyUsage=clientAuth\n")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem"]
+    openssl("req", "-x509", *curve, "-subj", "/CN=authority", folder=place)
+    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-days", "36500", "-sha1", "-extfile", "extensions"]
+    openssl("x509", "-req", "-in", "request.pem", *signing, "-out", "weak.pem", folder=place)
+    return (place / "weak.pem").read_text()
+
+
+def broken(_folder: Path, key: identity.Key) -> str:
+    """One with the same extension twice: cryptography raises an error of its own kind for it."""
+    signer = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "edge")])
+    start = datetime.fromtimestamp(NOW, UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(7).not_valid_before(start).not_valid_after(start + timedelta(days=90))
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    decoy = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), usage.public_bytes())
+    builder = builder.add_extension(usage, critical=False).add_extension(decoy, critical=False)
+    der = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return ssl.DER_cert_to_PEM_cert(der.replace(b"\x06\x03\x55\x1d\x63", b"\x06\x03\x55\x1d\x25"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (weak, "none that OpenSSL takes"),
+        (broken, "no client certificate"),
+    ],
+)
+async def test_a_certificate_that_cannot_be_used_leaves_the_one_that_can(
+    uem: Uem, ears: Ears, text: Callable[[Path, identity.Key], str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weak, or broken in a way that a parser raises anything for: a UEM may send what it likes, the agent goes on; after a
+    restart, too."""
+    agent = agent_of(uem, ears)
+    await agent.enrol(uem, TOKEN, "anna")
+    held = (uem.folder / "own" / identity.FILE).read_bytes()
+    key = identity.new_key()
+    monkeypatch.setattr(identity, "new_key", lambda: key)
+    uem.answer = text(uem.folder, key)
+    assert words in await agent.renew(uem)
+    assert (uem.folder / "own" / identity.FILE).read_bytes() == held
+    assert [path.name for path in (uem.folder / "own").iterdir()] == [identity.FILE]
+    assert (agent.trouble, agent_of(uem, ears).trouble) == ("", "")
+
+
+def test_what_openssl_does_not_take_at_the_start_ends_no_agent(uem: Uem, ears: Ears) -> None:
+    """A file of another release's, or of somebody's making: the agent starts, known devices go on, and it says what is wanted."""
+    folder = uem.folder / "own"
+    folder.mkdir()
+    key = identity.new_key()
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    secret = key.private_bytes(serialization.Encoding.PEM, form, none)
+    (folder / identity.FILE).write_bytes(secret + weak(uem.folder, key).encode())
+    assert agent_of(uem, ears).trouble == "this Sentry is not enrolled at its UEM"
+    assert ears.events == ["uem_enrolment_failed"]
 
 
 def test_a_file_that_cannot_be_used_is_as_good_as_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from sentry_runtime.agent.changes import Admitted
@@ -13,6 +14,8 @@ from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.cloud import InventoryLostError
 from sentry_runtime.uem.cloud_api import INVENTORY_PER_PAGE, Inventory
 from sentry_runtime.uem.link import LinkSlowError
+from sentry_runtime.uem.messages import WORDS_CHARS, decode
+from sentry_runtime.uem_server.api import CONTACT_BYTES
 
 
 class Cloud:
@@ -35,6 +38,9 @@ class Cloud:
             raise InventoryLostError("it does not go on")
         self.last = inventory.number
         self.taken.append(inventory)
+
+    def inventory_told(self) -> None:
+        """Not looked at."""
 
     def know_strangers(self, principals: Sequence[str]) -> None:
         """Who has unmanaged devices."""
@@ -78,6 +84,31 @@ async def test_each_is_told_once_and_then_what_is_new(devices: DeviceList, cloud
     assert await inventories.report() == 1
     assert cloud.told() == ["C2"]
     assert inventories.told == 2
+
+
+async def test_no_page_is_larger_than_the_uem_takes(devices: DeviceList, cloud: Cloud) -> None:
+    """Long names, which anybody with a password can give a device, would else stop the inventory of all devices for ever."""
+    many = INVENTORY_PER_PAGE + 5
+    words = [
+        msgspec.structs.replace(
+            word(f"{number:064}", number + 1),
+            principal=f"{'ä' * 100}@{'b' * 100}.test",
+            device_type="\U0001d51b" * WORDS_CHARS,
+        )
+        for number in range(many)
+    ]
+    await devices.take(words)
+    inventories = Inventories(devices, cloud)
+    assert await inventories.report() == many
+    sizes = [len(msgspec.json.encode(page)) for page in cloud.taken]
+    assert max(sizes) <= CONTACT_BYTES
+    assert len(sizes) > 2
+    assert cloud.told() == [one.device_id for one in words]
+    await devices.take([msgspec.structs.replace(one, version=one.version + many, removed=True) for one in words])
+    assert await inventories.report() == many
+    assert sum(len(page.gone) for page in cloud.taken) == many
+    assert all(len(msgspec.json.encode(page)) <= CONTACT_BYTES for page in cloud.taken)
+    assert all(msgspec.json.encode(decode(msgspec.json.encode(page), Inventory)) for page in cloud.taken)
 
 
 async def test_an_empty_list_is_said_too_but_once(devices: DeviceList, cloud: Cloud) -> None:

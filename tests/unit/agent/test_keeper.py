@@ -151,6 +151,25 @@ async def test_a_feed_that_says_more_without_going_on_ends_the_round(keeper: Kee
     assert ears.events == ["uem_resync_failed"]
 
 
+async def test_a_uem_that_goes_back_again_and_again_ends_the_round(keeper: Keeper, uem: Uem, ears: Ears) -> None:
+    """Else the round would never end, with an audit line and a write to the disk at each turn."""
+    asked = 0
+
+    async def climbing(after: int) -> DecisionPage:
+        nonlocal asked
+        asked += 1
+        assert asked < 100, "it goes on for ever"
+        if after >= 10:
+            return DecisionPage(decisions=(), next=3, more=False)
+        word = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=after + 5)
+        return DecisionPage(decisions=(word,), next=after + 5, more=True)
+
+    uem.decisions = climbing  # type: ignore[method-assign]
+    await keeper.round()
+    assert "goes back again and again: to 3, from 10" in keeper.problem
+    assert ears.events.count("uem_behind") == 1
+
+
 async def test_an_outage_is_audited_when_it_begins_and_when_it_ends(keeper: Keeper, uem: Uem, ears: Ears) -> None:
     """Not at every probe."""
     await keeper.round()

@@ -266,16 +266,21 @@ def test_a_member_of_the_group_reads_the_list_and_cannot_open_it_for_writing() -
         "    Writer(sys.argv[1])\n"
         "except StoreError as error:\n"
         "    print(error)\n"
+        "try:\n"
+        "    os.symlink('/etc/passwd', sys.argv[1] + '/cloud.json')\n"
+        "except PermissionError:\n"
+        "    print('nothing is put there')\n"
     )
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         os.chown(folder, 0, 54321)
-        Path(folder).chmod(0o2770)
+        Path(folder).chmod(0o2750)  # as roles/base/files/tmpfiles.conf has it
         writer = Writer(folder)
         writer.put([allowed(ANNA, 7)])
         command = [sys.executable, "-c", script, folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
         writer.close()
-    version, refusal = done.stdout.splitlines()
+    version, refusal, beside = done.stdout.splitlines()
+    assert beside == "nothing is put there"
     assert version == "7"
     assert refusal.endswith("cannot be opened for writing: [Errno 13] Permission denied: '" + folder + "/data.mdb'")
 

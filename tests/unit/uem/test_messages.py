@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.devices.record import DeviceKey, State, Wipe
+from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe
 from sentry_runtime.eas import principal
 from sentry_runtime.eas.device_information import FIELD_CHARS
 from sentry_runtime.eas.policy import Policy
@@ -47,6 +47,7 @@ def pushed(**changes: Any) -> bytes:
         ({"version": None}, "`version`"),
         ({"state": "perhaps"}, "$.decisions[1].state"),
         ({"reasons": ["because"]}, "$.decisions[1].reasons"),
+        ({"reasons": ["manual"] * (len(Reason) + 1)}, "$.decisions[1].reasons"),
         ({"surprise": 1}, "`surprise`"),
         ({"device_id": "c1"}, "$.decisions[1]"),
         ({"device_id": ""}, "$.decisions[1]"),
@@ -124,6 +125,7 @@ def test_a_wrong_field_of_a_contact_is_named(changes: dict[str, Any], place: str
         ({"decisions": [GOOD], "next": 6, "more": False}, "lies before the last version 7"),
         ({"decisions": [], "next": 6, "more": True}, "$.more"),
         ({"decisions": [], "next": -1, "more": False}, "$.next"),
+        ({"decisions": [GOOD] * (DECISIONS_PER_PAGE + 1), "next": 7, "more": False}, "at most 1000"),
     ],
 )
 def test_a_page_that_contradicts_itself_is_refused(page: dict[str, Any], place: str) -> None:

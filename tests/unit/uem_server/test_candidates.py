@@ -1,5 +1,6 @@
 """What the registry says to Sentrys in the Cloud manner, on either database."""
 
+import pytest
 from sqlalchemy import not_
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
@@ -7,6 +8,7 @@ from sentry_runtime.uem.api import DecisionPage
 from sentry_runtime.uem.cloud_api import Tunnel
 from sentry_runtime.uem_server.candidates import by_hand, unknown
 from sentry_runtime.uem_server.registry import Registry
+from sentry_runtime.uem_server.room import PER_PRINCIPAL, NoRoomError
 from tests.unit.uem_server.test_registry import ANNA, HEX, contact, make, registry, words
 
 __all__ = ["make", "registry"]  # fixtures
@@ -41,6 +43,30 @@ def test_each_question_has_a_number_of_its_own(registry: Registry) -> None:
     (changed,) = registry.register(BOB, "", "")
     assert first < second < changed.version
     assert feed(registry, actions=True).next == changed.version
+
+
+def test_for_whom_there_is_no_room_there_are_no_candidates(registry: Registry) -> None:
+    """Else the Sentry lets in what the UEM never blocks again; a device that is known is answered as ever."""
+    for number in range(PER_PRINCIPAL):
+        registry.contact(contact(DeviceKey(f"R{number}", ANNA.principal)))
+    with pytest.raises(NoRoomError):
+        registry.candidates(contact(DeviceKey("R999", ANNA.principal)))
+    assert [one.device_id for one in registry.candidates(contact(DeviceKey("R0", ANNA.principal)))[1]] == ["R0"]
+    assert registry.candidates(contact(BOB))[1] == ()
+
+
+def test_what_a_sentry_has_without_room_for_it_is_told_as_removed(registry: Registry) -> None:
+    """Under a version that is newer than what the Sentry has; told again it changes nothing, and what is known stands."""
+    version, _ = registry.candidates(contact(ANNA))
+    registry.leave_out(ANNA)
+    (gone,) = feed(registry, actions=True).decisions
+    assert (gone.device_id, gone.removed) == (ANNA.device_id, True)
+    assert gone.version > version
+    registry.leave_out(ANNA)
+    registry.register(BOB, "", "")
+    registry.leave_out(BOB)
+    assert feed(registry, actions=True).decisions == (gone,)
+    assert words(feed(registry, actions=False).decisions) == {"B1": "allowed"}
 
 
 def test_a_removed_device_is_no_candidate(registry: Registry) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sentry_runtime.settings import SettingsError
 from sentry_runtime.uem_server import authority, enrolments
 from sentry_runtime.uem_server.authority import Authority, CsrError
-from sentry_runtime.uem_server.enrolments import OVERLAP_SECONDS, TokenError
+from sentry_runtime.uem_server.enrolments import OVERLAP_SECONDS, PER_SENTRY, TokenError
 from sentry_runtime.uem_server.tables import open_engine
 from sentry_runtime.uem_server.tries import BURST, SECONDS, SOURCES, Tries
 
@@ -111,6 +111,16 @@ def test_a_certificate_whose_answer_was_lost_goes_with_the_next_renewal(session:
     enrolments.record(session, "lost", "edge", NOW, NOW + DAY)
     enrolments.drop_untaken(session, "edge")
     assert set(enrolments.live(session)) == {"used"}
+
+
+def test_who_renews_all_day_fills_no_table(session: Session) -> None:
+    """A Sentry has the newest of its certificates; another's are untouched, and what is no row any more counts no more."""
+    enrolments.record(session, "its", "other", NOW - DAY, NOW + DAY)
+    for number in range(3 * PER_SENTRY):
+        enrolments.record(session, f"{number:04}", "edge", NOW + number, NOW + DAY)
+        enrolments.take(session, f"{number:04}", NOW + number)
+    newest = {f"{number:04}" for number in range(2 * PER_SENTRY, 3 * PER_SENTRY)}
+    assert set(enrolments.live(session)) == {"its", *newest}
 
 
 def test_revoking_leaves_nothing_that_counts(session: Session) -> None:
@@ -247,6 +257,13 @@ def test_what_counts_as_one_address(one: str, other: str, *, same: bool) -> None
     for _ in range(BURST):
         assert tries.may(one)
     assert tries.may(other) is not same
+
+
+def test_a_sentry_renews_at_that_pace_too() -> None:
+    """Under its name; another Sentry is another."""
+    tries = Tries(lambda: 0.0)
+    assert [tries.may_as("edge") for _ in range(BURST + 1)] == [True] * BURST + [False]
+    assert tries.may_as("other")
 
 
 def test_no_more_addresses_are_remembered_than_there_is_room_for() -> None:

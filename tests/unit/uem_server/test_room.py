@@ -10,7 +10,14 @@ from sqlalchemy.orm import Session
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.uem.api import Contact, Decision
 from sentry_runtime.uem_server.registry import Registry
-from sentry_runtime.uem_server.room import KEPT_SECONDS, PER_PRINCIPAL, PER_USER, REMOVAL_KEPT_SECONDS, NoRoomError
+from sentry_runtime.uem_server.room import (
+    KEPT_SECONDS,
+    PER_PRINCIPAL,
+    PER_USER,
+    REMOVAL_KEPT_SECONDS,
+    Ceiling,
+    NoRoomError,
+)
 from sentry_runtime.uem_server.tables import Device, open_engine
 
 START = 1_000_000
@@ -51,6 +58,19 @@ def test_a_principal_has_a_bounded_number_of_devices_that_nobody_registered(box:
         box.contact("R999")
     assert (box.rows(), box.contact("R0")) == (PER_PRINCIPAL, first[0])
     assert box.contact("C1", "anna@lab.test").reasons == (Reason.UNREGISTERED,)
+
+
+def test_a_sentry_that_invents_people_has_an_end(box: Box) -> None:
+    """Each has one device, so no bound of a person's helps. What is known is answered, administrators go on."""
+    box.registry._ceiling = Ceiling(most=10)
+    first = [box.contact("C1", f"user{number}") for number in range(10)]
+    with pytest.raises(NoRoomError, match="10 devices are known"):
+        box.contact("C1", "user10")
+    assert (box.rows(), box.contact("C1", "user0")) == (10, first[0])
+    box.registry.register(DeviceKey("C1", "anna"), "", "")
+    box.registry.remove(DeviceKey("C1", "user1"))
+    with pytest.raises(NoRoomError):
+        box.contact("C1", "user10")
 
 
 def test_an_administrator_is_never_refused_and_makes_room(box: Box) -> None:

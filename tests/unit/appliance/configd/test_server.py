@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -410,3 +411,40 @@ async def test_configctl_s_other_words(
 def test_configctl_without_configd_says_so(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ctl.main(["--socket", str(path), "revisions"]) == 1
     assert "configd does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(ME != 0, reason="only root may be somebody else")
+@pytest.mark.parametrize(
+    ("groups", "answer"), [((54_321,), "PermissionError"), ((54_321, 54_399), "permission: only administrators")]
+)
+async def test_the_agents_account_gets_nowhere(as_root: None, groups: tuple[int, ...], answer: str) -> None:
+    """With the agent's groups it cannot even connect; were it in the socket's group, it would be refused by its account. Whatever
+    a UEM makes the agent do, it changes nothing of the management plane."""
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from appliance.configd import api\n"
+        "from appliance.configd.client import Client, Refused\n"
+        "os.setgroups([int(one) for one in sys.argv[2:]]); os.setgid(54322); os.setuid(54322)\n"
+        "try:\n"
+        "    with Client(Path(sys.argv[1])) as client:\n"
+        "        client.call(api.OpenSession(), api.Session)\n"
+        "    print('a session')\n"
+        "except Refused as refused:\n"
+        "    print(f'{refused.refusal.kind}: {refused.refusal.message}')\n"
+        "except Exception as error:\n"
+        "    print(type(error.__cause__ or error).__name__)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101, S103 - pytest's own folders are closed to other users
+        path = Path(folder) / "configd.sock"
+        box = Daemon(Path(folder) / "box")
+        stop, ready = asyncio.Event(), asyncio.Event()
+        serving = asyncio.create_task(Server(box.gate, box.watch, path).serve(stop, ready=ready))
+        await ready.wait()
+        os.chown(path, 0, 54_399)
+        command = [sys.executable, "-c", script, str(path), *map(str, groups)]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, cwd=REPO)
+        stop.set()
+        await serving
+    assert done.stdout.strip().startswith(answer), done

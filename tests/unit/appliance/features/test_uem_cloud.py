@@ -57,6 +57,7 @@ def test_the_agents_settings_have_the_three_schedules(lab_with: LabWith) -> None
         ({"url": None}, "uem.url", "nothing"),
         ({"authorities": None}, "uem.authorities", "nothing"),
         ({"addresses": ["10.98.2.40/32"]}, "uem.addresses", "something"),
+        ({"push_subject": "CN=uem"}, "uem.push_subject", "something"),
         ({"fail_mode": "allow"}, "uem.fail_mode", "allow"),
         ({"policies": {"strict": {"device_password_enabled": True}}}, "uem.policies", "some"),
         ({"check_ins": {"actions_seconds": 5}}, "uem.check_ins.actions_seconds", "5"),

@@ -24,6 +24,7 @@ CORE: dict[str, Any] = {
     "url": "https://uem.lab.test:9443",
     "addresses": ["10.98.2.40/32", "10.98.2.48/28"],
     "authorities": AUTHORITY,
+    "push_subject": "CN=uem,O=Example",
 }
 
 
@@ -63,6 +64,7 @@ def test_in_embedded_mode_9090_is_closed(trees: dict[str, Tree], site: str) -> N
     assert rules_on(9090, text) == []
     link = settings(trees[site]).agent.uem
     assert (link.push_addresses, link.push_networks) == (("127.0.0.1",), ("127.0.0.1/32",))
+    assert link.push_subject == "CN=uem-client,O=Sentry"
 
 
 def test_nft_takes_the_ruleset(lab_with: LabWith, tmp_path: Path) -> None:
@@ -88,6 +90,7 @@ def test_the_agents_settings_name_the_uem_and_who_may_push(lab_with: LabWith) ->
     assert (link.mode, link.url) == ("core", "https://uem.lab.test:9443")
     assert link.push_addresses == ("10.98.2.2",)
     assert link.push_networks == ("10.98.2.40/32", "10.98.2.48/28")
+    assert link.push_subject == "CN=uem,O=Example"
     assert link.push_tls is not None
     assert link.tls.trust == link.push_tls.client_ca == uem.AUTHORITIES
     files = render_all(tree, FEATURES)
@@ -101,6 +104,11 @@ def test_the_agents_settings_name_the_uem_and_who_may_push(lab_with: LabWith) ->
         ({"url": None}, "uem.url", "nothing"),
         ({"addresses": None}, "uem.addresses", "nothing"),
         ({"authorities": None}, "uem.authorities", "nothing"),
+        ({"push_subject": None}, "uem.push_subject", "nothing"),
+        ({"push_subject": ""}, "uem.push_subject", "''"),
+        ({"push_subject": "uem"}, "uem.push_subject", "'uem'"),
+        ({"push_subject": "/O=Example/CN=uem"}, "uem.push_subject", "'/O=Example/CN=uem'"),
+        ({"push_subject": "cn=uem, o=Example"}, "uem.push_subject", "'cn=uem, o=Example'"),
         ({"mode": "embedded"}, "uem.url", "something"),
         ({"url": "http://uem.lab.test"}, "uem.url", "'http://uem.lab.test'"),
         ({"url": "https://uem.lab.test/path"}, "uem.url", "'https://uem.lab.test/path'"),

@@ -65,18 +65,31 @@ def test_whatever_a_uem_calls_a_device_the_decision_is_of_the_protocol(device_id
 
 @given(st.lists(st.one_of(ENTRIES, st.sampled_from(LeftOut)), max_size=12), st.randoms())
 def test_the_order_of_the_records_does_not_matter(records: list[Entry | LeftOut], mixer: random.Random) -> None:
-    """The same records, shuffled, are the same snapshot, and each device has its latest."""
+    """The same records, shuffled, are the same snapshot; each device has its latest, and what those without a time forbid."""
     shuffled = list(records)
     mixer.shuffle(shuffled)
     found = gathered(records)
     assert gathered(shuffled) == found
     held = [one for one in records if isinstance(one, Entry)]
     for key, entry in found.entries.items():
-        latest = [one for one in held if one.key == key and one.seen == entry.seen]
+        latest = [one for one in held if one.key == key and one.seen in (entry.seen, 0.0)]
         assert entry.seen == max(one.seen for one in held if one.key == key)
         assert entry.reasons == frozenset().union(*(one.reasons for one in latest))
         assert entry.registered == all(one.registered for one in latest)
     assert sum(found.left_out.values()) == len(records) - len(held)
+
+
+@pytest.mark.parametrize("seen", [0.0, 5.0])
+def test_a_record_without_a_time_lifts_no_block_and_its_own_stands(seen: float) -> None:
+    """Nobody can say which of the two is the present one."""
+    dated, undated = (
+        Entry(KEY, registered=True, seen=seen),
+        Entry(KEY, frozenset({Reason.COMPROMISED}), registered=True),
+    )
+    for records in ([dated, undated], [undated, dated], [undated, dated, Entry(KEY, registered=True, seen=9.0)]):
+        assert gathered(records).entries[KEY].state is State.BLOCKED
+    lifted = gathered([Entry(KEY, frozenset({Reason.POLICY}), seen=seen), Entry(KEY, registered=True)])
+    assert lifted.entries[KEY].reasons == {Reason.POLICY}
 
 
 def test_a_state_follows_from_the_reasons() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sentry_runtime.devices.record import DeviceKey, Reason
 from sentry_runtime.eas.principal import Names
 from sentry_runtime.settings import Epmm
+from sentry_runtime.uem.adapters import epmm
 from sentry_runtime.uem.adapters.entry import Entry, LeftOut
 from sentry_runtime.uem.adapters.epmm import Detail, Row, entry, joined, lists, page, reasons
 from sentry_runtime.uem.adapters.epmm_table import BITS, IN_USE, LISTS, REASONS, Listed
@@ -212,3 +213,15 @@ def test_an_answer_of_many_levels_is_refused_too(read: Callable[[bytes], object]
     """The decoder says so by an error of another kind, which nobody behind this waits for."""
     with pytest.raises(LinkRefusedError, match="not of its API"):
         read(b'{"results":[],"hasMore":false,"x":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("row", [b'{"deviceId":1}', b'{"device\\u0049d":1}', b"{}"])
+def test_a_list_of_more_rows_than_are_taken_is_not_even_read(row: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small they are, and however its names are written: millions of rows would be a gigabyte of ours."""
+    made: list[object] = []
+    monkeypatch.setattr(epmm, "_decoded", lambda *words: made.append(words))
+    body = b'{"registeredAllowedDevices":[' + b",".join([row] * (epmm.BRACES + 1)) + b"]}"
+    assert len(body) < epmm.EAS_BYTES
+    with pytest.raises(LinkRefusedError, match="at most 150000 devices are taken"):
+        epmm.lists(body)
+    assert made == []

@@ -32,6 +32,7 @@ class Vendor:
 
     name = "a vendor's UEM"
     throttled = 0
+    wait = 0.0
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
@@ -333,6 +334,7 @@ async def test_what_is_left_out_is_shown(box: Box, vendor: Vendor) -> None:
         "uem_devices": 1,
         "uem_left_out": "2 with no ActiveSync device id; 1 with no user",
         "uem_throttled": 0,
+        "uem_wait_seconds": 0,
     }
 
 
