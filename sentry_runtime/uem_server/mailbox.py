@@ -1,9 +1,9 @@
 """Places in mailboxes: `places` applied to the rows, in the transaction of each change."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, Select, bindparam, func, or_, select
+from sqlalchemy.orm import Session, aliased, contains_eager
 
 from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.uem_server import kin
@@ -31,22 +31,21 @@ def settle(session: Session, users: Collection[str], limit: int) -> list[Device]
     if not users:
         return []
     devices = _concerned(session, users)
-    restrict = kin.restrictions(session, [device for device in devices if _may_want(device)])
+    restrict = kin.restrictions(session, [device.id for device in devices if _may_want(device)])
     lacked = {device.id for device in devices if has_none(device)}
-    roots = _linked_roots(session, devices)
     by_user: dict[str, dict[Device, Candidate]] = {}
-    for device, spelling in devices.items():
+    for device, (user, root) in devices.items():
         word = effective(kin.own(device), restrict.get(device.id, ()))
         if not _may_want(device) or word.state is not State.ALLOWED:
             device.place = None
             continue
-        by_user.setdefault(spelling.user, {})[device] = _candidate(device, roots.get(device.id, spelling.root))
+        by_user.setdefault(user, {})[device] = _candidate(device, root)
     for candidates in by_user.values():
         seating = seat(candidates.values(), limit)
         rank = {number: at for at, number in enumerate((*seating.seated, *seating.waiting))}
         for device in candidates:
             device.place = device.place or Place()
-            device.place.rank, device.place.waits = rank[device.id], device.id in seating.waiting
+            device.place.rank, device.place.waits = rank[device.id], rank[device.id] >= len(seating.seated)
     session.flush()
     return [device for device in devices if has_none(device) != (device.id in lacked)]
 
@@ -73,27 +72,33 @@ def remember_limit(session: Session, limit: int) -> None:
     session.merge(Bound(id=1, devices_per_mailbox=limit))
 
 
-def _concerned(session: Session, users: Collection[str]) -> dict[Device, Spelling]:
-    """The devices that have a place or might want one, in the order of their numbers."""
-    rows = (
-        select(Device, Spelling)
+def _concerned(session: Session, users: Collection[str]) -> dict[Device, tuple[str, str]]:
+    """The devices that have a place or might want one, in the order of their numbers, with their users and their roots; a
+    linked one has the root of the one that it is linked to: they share one place."""
+    rows = session.execute(_CONCERNED, {"users": list(users)}).tuples()
+    return {device: (user, target or root) for device, user, root, target in rows}
+
+
+def _wanted() -> Select[tuple[Device, str, str, str | None]]:
+    users: BindParameter[str] = bindparam("users", expanding=True)
+    target = aliased(Spelling)
+    return (
+        select(Device, Spelling.user, Spelling.root, target.root)
         .join(Spelling, Spelling.device == Device.id)
-        .outerjoin(Place, Place.device == Device.id)
+        .outerjoin(Device.place)
+        .outerjoin(Link, Link.device == Device.id)
+        .outerjoin(target, target.device == Link.to)
         .where(Spelling.user.in_(users), or_(Place.device.is_not(None), Device.state == State.ALLOWED))
         .order_by(Device.id)
+        .options(contains_eager(Device.place))
     )
-    return dict(session.execute(rows).tuples().all())
+
+
+_CONCERNED = _wanted()  # made once: to make it takes as long as to ask it
 
 
 def _may_want(device: Device) -> bool:
     return device.state == State.ALLOWED and not device.removed and not device.manual
-
-
-def _linked_roots(session: Session, devices: Iterable[Device]) -> dict[int, str]:
-    """Per number of a linked device, the root of the one that it is linked to: they share one place."""
-    numbers = [device.id for device in devices]
-    rows = select(Link.device, Spelling.root).join(Spelling, Spelling.device == Link.to).where(Link.device.in_(numbers))
-    return dict(session.execute(rows).tuples().all())
 
 
 def _candidate(device: Device, root: str) -> Candidate:

@@ -14,6 +14,9 @@ this UEM never gave (or has forgotten, since it was put back), which no Sentry c
 
 import enum
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
 
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.uem_server.rules import Standing
@@ -65,7 +68,13 @@ def check(device: Device, word: Word) -> None:
 def wipe_of(device: Device) -> Wipe | None:
     """The order that stands: of a device that is to be wiped or has been, and of no other."""
     wiping = device.wiping
-    return None if device.removed or wiping is None or wiping.cancelled else _wipe(wiping)
+    return None if device.removed or wiping is None or wiping.cancelled else wipe(wiping)
+
+
+def wipe(order: Wiping | Row[Any]) -> Wipe:
+    """The order of this row."""
+    marks = tuple(WipeMark(mark) for mark in order.marks)
+    return Wipe(kind=WipeKind(order.kind), order=order.number, marks=marks, by=order.by)
 
 
 def order(device: Device, kind: WipeKind, by: str, version: int) -> bool:
@@ -99,7 +108,7 @@ def lift(device: Device) -> Lifted | None:
     wiping = device.wiping
     if wiping is None or wipe_of(device) is None:
         return None
-    lifted = Lifted(_wipe(wiping), device.note)
+    lifted = Lifted(wipe(wiping), device.note)
     wiping.cancelled = True
     device.manual, device.note = wiping.before_manual, wiping.before_note
     device.state, device.reasons = wiping.before_state, list(wiping.before_reasons)
@@ -119,7 +128,7 @@ def report(device: Device, told: Wipe) -> bool:
         return False
     news = told.acknowledged if wiping.cancelled else not set(told.marks).issubset(wiping.marks)
     if news:
-        known = _wipe(wiping).marked(told.marks)
+        known = wipe(wiping).marked(told.marks)
         wiping.cancelled, wiping.marks = False, list(known.marks)
         _stand(device, known.state)
     return news
@@ -133,21 +142,16 @@ def give_order(device: Device, version: int) -> None:
     _begin(device, Wipe(kind=WipeKind.DEVICE, order=version, marks=marks))
 
 
-def _begin(device: Device, wipe: Wipe) -> None:
+def _begin(device: Device, ordered: Wipe) -> None:
     """The order stands, with what stands now as what stood before it."""
     wiping = device.wiping or Wiping()
     wiping.before_state, wiping.before_reasons = device.state, list(device.reasons)
     wiping.before_manual, wiping.before_note = device.manual, device.note
-    wiping.kind, wiping.number, wiping.by = wipe.kind, wipe.order, wipe.by
-    wiping.marks, wiping.cancelled = list(wipe.marks), False
+    wiping.kind, wiping.number, wiping.by = ordered.kind, ordered.order, ordered.by
+    wiping.marks, wiping.cancelled = list(ordered.marks), False
     device.wiping = wiping
-    _stand(device, wipe.state)
+    _stand(device, ordered.state)
 
 
 def _stand(device: Device, state: State) -> None:
     device.state, device.reasons, device.manual = state, [], True
-
-
-def _wipe(wiping: Wiping) -> Wipe:
-    marks = tuple(WipeMark(mark) for mark in wiping.marks)
-    return Wipe(kind=WipeKind(wiping.kind), order=wiping.number, marks=marks, by=wiping.by)
