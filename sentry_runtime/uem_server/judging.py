@@ -72,7 +72,8 @@ def due(session: Session) -> list[tuple[Device, bool]]:
     """Up to `AT_ONCE` devices that are due, with their `bump`; they are so no more."""
     rows = select(Device, Due.bump).join(Due, Due.device == Device.id).order_by(Device.id).limit(AT_ONCE)
     found = list(session.execute(rows.options(*_LOADS)).tuples())
-    session.execute(delete(Due).where(Due.device.in_([device.id for device, _ in found])))
+    if found:
+        session.execute(delete(Due).where(Due.device.in_([device.id for device, _ in found])))
     return [(device, bump) for device, bump in found if not device.removed]
 
 

@@ -4,7 +4,7 @@ is restricted by what restricts the one that it is linked to, unless an administ
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, ColumnElement, CompoundSelect, Select, bindparam, select, union_all
+from sqlalchemy import BindParameter, CompoundSelect, Select, bindparam, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from sentry_runtime.devices.record import Reason, State
@@ -51,19 +51,22 @@ def restrictions(session: Session, numbers: Collection[int]) -> dict[int, list[S
 
 def restricted_by(session: Session, devices: Sequence[Device]) -> list[Device]:
     """The devices whose word depends on these', in the order of their numbers; these may just have been removed."""
-    numbers = [device.id for device in devices]
-    pairs = _pairs(session, _theirs.device.in_(numbers), _restricted.removed.is_(False))
-    found = {restricted for restricted, _ in pairs}
-    followers = select(Device).join(Link, Link.device == Device.id).where(Device.removed.is_(False))
-    found |= set(session.scalars(followers.where(Link.to.in_([restricted.id for restricted in found]))))
-    return sorted(found - set(devices), key=lambda restricted: restricted.id)
+    numbers = {device.id for device in devices}
+    pairs = session.execute(_RESTRICTED, {"numbers": list(numbers)}).tuples() if numbers else ()
+    found = {number for number, name, other in pairs if same_person(name, other)}
+    if not found:
+        return []
+    followers = select(Link.device).where(Link.to.in_(found))
+    either = or_(Device.id.in_(found), Device.id.in_(followers)) & Device.id.not_in(numbers)
+    return list(session.scalars(select(Device).where(either, Device.removed.is_(False)).order_by(Device.id)))
 
 
-def _pairs(session: Session, *chosen: ColumnElement[bool]) -> list[tuple[Device, Device]]:
-    """(restricted, restricting)."""
-    rows = select(_restricted, _restricting).join(_mine, _mine.device == _restricted.id).where(*chosen)
-    found = [pair for query in _related(rows) for pair in session.execute(query).tuples()]
-    return [(one, other) for one, other in found if same_person(one.principal, other.principal)]
+def _those_restricted() -> CompoundSelect[tuple[int, str, str]]:
+    """Of the devices that `numbers` restrict: the number, its name, and the name of what restricts it."""
+    numbers: BindParameter[int] = bindparam("numbers", expanding=True)
+    rows = select(_restricted.id, _restricted.principal, _restricting.principal)
+    rows = rows.select_from(_restricted).join(_mine, _mine.device == _restricted.id)
+    return union_all(*_related(rows.where(_theirs.device.in_(numbers), _restricted.removed.is_(False))))
 
 
 def _related(rows: Select[_Row]) -> tuple[Select[_Row], Select[_Row]]:
@@ -74,4 +77,5 @@ def _related(rows: Select[_Row]) -> tuple[Select[_Row], Select[_Row]]:
     return both.where(_theirs.root == _mine.root), by_alias
 
 
+_RESTRICTED = _those_restricted()
 _WORDS = _words()  # made once: to make it takes as long as to ask it

@@ -104,7 +104,7 @@ class Registry(Reading):
         keys = {at: DeviceKey(contact.device_id, contact.principal) for at, contact in contacts.items()}
         found = rows.find_all(session, keys.values())
         known = [device for device in found.values() if not device.removed]
-        before = dict(zip(known, wording.standings(session, known), strict=True))
+        before = dict(zip(known, wording.standings(session, [device.id for device in known]), strict=True))
         refused = room.refusals(session, [key for key in keys.values() if found.get(key) not in before])
         met = {at: found.get(key) for at, key in keys.items() if key not in refused}
         devices = {at: self._met(session, clock, keys[at], device, contacts[at]) for at, device in met.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from sqlalchemy import BindParameter, Select, bindparam, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.eas import device_id, principal
@@ -12,8 +12,7 @@ from sentry_runtime.uem_server.tables import Device, Spelling
 
 def find(session: Session, key: DeviceKey) -> Device | None:
     """The row of exactly this key, a removed one too."""
-    exact = select(Device).where(Device.device_id == key.device_id, Device.principal == key.principal)
-    return session.scalars(exact).one_or_none()
+    return session.scalars(_OF_KEY, {"id": key.device_id, "principal": key.principal}).one_or_none()
 
 
 def find_all(session: Session, keys: Collection[DeviceKey]) -> dict[DeviceKey, Device]:
@@ -30,6 +29,12 @@ def _of_keys() -> Select[tuple[Device]]:
     return rows.options(selectinload(Device.aliases))
 
 
+# Most words look at these two.
+_OF_KEY = (
+    select(Device)
+    .where(Device.device_id == bindparam("id"), Device.principal == bindparam("principal"))
+    .options(joinedload(Device.spelling), joinedload(Device.link))
+)
 _OF_KEYS = _of_keys()  # made once: to make it takes as long as to ask it
 
 

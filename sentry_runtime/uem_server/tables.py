@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -308,7 +309,7 @@ def open_engine(url: str) -> Engine:
 
     A PostgreSQL that was restarted meanwhile is noticed before a connection is used, and dialled anew.
     """
-    engine = create_engine(url, pool_pre_ping=True, **_options(url))
+    engine = create_engine(url, pool_pre_ping=True, json_deserializer=msgspec.json.decode, **_options(url))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)

@@ -20,33 +20,27 @@ from sentry_runtime.uem_server.tables import Device, Place, Wiping
 def decisions(session: Session, numbers: Sequence[int], policies: Policies) -> tuple[Decision, ...]:
     """The decisions on the devices of these numbers, in their order. Nothing restricts a removal: under one version it always
     says the same. A handful of queries, however many devices."""
-    if not numbers:
-        return ()
-    rows = {row.id: row for row in session.execute(_ROWS, {"numbers": list(numbers)})}
-    present = [number for number in numbers if not rows[number].removed]
+    judged = _judged(session, numbers)
+    present = [row.id for row, _ in judged if not row.removed]
     held = labels.of_devices(session, present)
     assigned, reached = named_policies.assigned(session, present, held), labels.tunnels(session, held)
-    restrict = kin.restrictions(session, [number for number in present if rows[number].state == State.ALLOWED])
     return tuple(
-        _worded(
-            rows[number],
-            _standing(rows[number], restrict.get(number, ())),
-            policies.of(assigned.get(number)),
-            reached.get(number, ()),
-        )
-        for number in numbers
+        _worded(row, standing, policies.of(assigned.get(row.id)), reached.get(row.id, ())) for row, standing in judged
     )
 
 
-def standings(session: Session, devices: Sequence[Device]) -> list[Standing]:
-    """The words in effect on these devices, in their order."""
-    restrict = kin.restrictions(session, [device.id for device in devices])
+def standings(session: Session, numbers: Sequence[int]) -> list[Standing]:
+    """The words in effect on the devices of these numbers, in their order."""
+    return [standing for _, standing in _judged(session, numbers)]
 
-    def word(device: Device) -> Standing:
-        aliases = () if device.removed else restrict.get(device.id, ())
-        return mailbox.FULL if mailbox.has_none(device) else effective(kin.own(device), aliases)
 
-    return list(map(word, devices))
+def _judged(session: Session, numbers: Sequence[int]) -> list[tuple[Row[Any], Standing]]:
+    if not numbers:
+        return []
+    rows = {row.id: row for row in session.execute(_ROWS, {"numbers": list(numbers)})}
+    free = [row.id for row in rows.values() if row.state == State.ALLOWED and not row.removed]
+    restrict = kin.restrictions(session, free)
+    return [(rows[number], _standing(rows[number], restrict.get(number, ()))) for number in numbers]
 
 
 def _rows() -> Select[Any]:

@@ -91,9 +91,9 @@ class Worker:
                     some.append(self._asked.popleft())
             for one, outcome in zip(some, _outcomes(registry, [one.contact for one in some]), strict=True):
                 one.outcome = outcome
-        if isinstance(asked.outcome, Exception):
-            raise asked.outcome
-        return asked.outcome
+        if isinstance(asked.outcome, Decision):
+            return asked.outcome
+        raise asked.outcome or AssertionError("each contact has its outcome")
 
     def stop(self) -> None:
         """Finish what runs, drop what waits."""

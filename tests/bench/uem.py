@@ -195,9 +195,7 @@ async def questions(_devices: int) -> Figures:
         took = time.monotonic() - began
         for _, writer in peers:
             writer.close()
-        at_uem, at_agent = (
-            _cpu(process.popen.pid) - was for process, was in zip(on.running, spent, strict=True)
-        )
+        at_uem, at_agent = (_cpu(process.popen.pid) - was for process, was in zip(on.running, spent, strict=True))
         records = [msgspec.json.decode(one.result, type=Record) for one in answers if one.error is None]
         asked = control.call(on.paths.uem_admin, control.Status(), dict[str, int])["contacts"]
         return {
