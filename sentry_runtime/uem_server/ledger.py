@@ -45,6 +45,16 @@ class Ledger:
             self._version = decision.version
         return len(numbers) < AT_ONCE
 
+    def part(self, session: Session, after: int, limit: int) -> bytes | None:
+        """The feed's page while not all has been taken in; None where that is not far enough for it.
+
+        Only of what still stands in the database under the version under which it was taken in: nobody is told what has been
+        changed since.
+        """
+        wanted = select(Device.version).where(Device.version > after, Device.version <= self._version)
+        versions = session.scalars(wanted.order_by(Device.version).limit(limit)).all()
+        return self.feed.page(after, limit, self._version, set(versions)) if versions else None
+
     def digests(self, root: str, version: int) -> Digests:
         """As the protocol has them; everything up to `version` has been taken in."""
         words = self._sums.words()

@@ -60,10 +60,13 @@ class Reading:
             return DecisionPage(decisions=page, next=page[-1].version if more else last, more=more)
 
     def feed(self, after: int, limit: int) -> bytes:
-        """The page that `changes` gives, as JSON; from memory, once everything is there."""
+        """The page that `changes` gives, as JSON; from memory, as far as that has been made. While it is made, a page may have
+        less than `limit`."""
         with Session(self._engine) as session:
             if self._ledger.advance(session):
                 return self._ledger.feed.page(after, limit, self._last(session))
+            if page := self._ledger.part(session, after, limit):
+                return page
         return msgspec.json.encode(self.changes(after, limit))
 
     def digests(self, root: str) -> Digests | None:

@@ -5,12 +5,10 @@ that does nothing else; the figures in docs/uem-api.md say on which.
 
 | measure | what |
 |---|---|
-| load | from the start of an agent without a list until it has every device: seconds, and the list's size; with a UEM that has
-all of it in memory, and with one that has started just before |
+| load | from the start of an agent without a list until it has every device; with a UEM that has them in memory, or just started |
 | resync | bytes between agent and UEM in one round in which nothing had changed, and in one that finds one device missing |
 | questions | 1,000 new devices of 1,000 people, 5 requests each at once: questions at the UEM, answers, seconds |
-| push | from an administrator's word, and from its answer (the push begins just before that), until a held request of the device
-is ended: 50th and 99th percentile |
+| push | from an administrator's word, and from its answer (then the push begins), until a held request of the device is ended |
 """
 
 import argparse
@@ -72,13 +70,13 @@ def stage(devices: int, resync_seconds: float = 3_600.0) -> Iterator[Stage]:
                     process.terminate()
 
 
-def until(true: Callable[[], bool]) -> None:
+def until(true: Callable[[], bool], every: float = 0.01) -> None:
     """Until it holds."""
     end = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > end:
             raise TimeoutError("it never came true")
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 class Meter:
@@ -110,12 +108,12 @@ async def load(devices: int) -> Figures:
 async def _load(devices: int, *, warm: bool) -> Figures:
     with stage(devices) as on:
         if warm:
-            await asyncio.to_thread(until, lambda: _warm(on))
+            await asyncio.to_thread(until, lambda: _warm(on), 1.0)
         at_uem = _cpu(on.running[0].popen.pid)
         began = time.monotonic()
         await asyncio.to_thread(on.agent)
         started = time.monotonic()
-        await asyncio.to_thread(until, lambda: on.status()["devices"] == devices)
+        await asyncio.to_thread(until, lambda: on.status()["devices"] == devices, 0.1)
         loaded = time.monotonic()
         agents, uems = _cpu(on.running[-1].popen.pid), _cpu(on.running[0].popen.pid) - at_uem
         size = control.call(on.paths.agent_socket, control.Persist(), control.Persisted).bytes
