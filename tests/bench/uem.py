@@ -5,7 +5,7 @@ that does nothing else; the figures in docs/uem-api.md say on which.
 
 | measure | what |
 |---|---|
-| load | from the start of an agent without a list until it has every device; with a UEM that has them in memory, or just started |
+| load | from the start of an agent without a list until it has every device; with a UEM that has all in memory, or just started |
 | resync | bytes between agent and UEM in one round in which nothing had changed, and in one that finds one device missing |
 | questions | 1,000 new devices of 1,000 people, 5 requests each at once: questions at the UEM, answers, seconds |
 | push | from an administrator's word, and from its answer (then the push begins), until a held request of the device is ended |

@@ -97,8 +97,8 @@ def test_of_contacts_together_comes_what_comes_of_them_one_by_one(opened: Open, 
         assert told([one]) == told([known[one.device_id, one.principal]])
     versions = [one.version for one in page]
     assert versions == sorted(set(versions))
-    for one in outcomes:  # each was told under the number under which it stands
-        assert isinstance(one, NoRoomError) or one in page
+    for outcome in outcomes:  # each was told under the number under which it stands
+        assert isinstance(outcome, NoRoomError) or outcome in page
 
 
 def running(registry: Registry, job: Callable[[Worker], Awaitable[None]]) -> None:
