@@ -13,10 +13,8 @@ this UEM never gave (or has forgotten, since it was put back), which no Sentry c
 """
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Row
 
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.uem_server.rules import Standing
@@ -68,13 +66,16 @@ def check(device: Device, word: Word) -> None:
 def wipe_of(device: Device) -> Wipe | None:
     """The order that stands: of a device that is to be wiped or has been, and of no other."""
     wiping = device.wiping
-    return None if device.removed or wiping is None or wiping.cancelled else wipe(wiping)
+    return None if device.removed or wiping is None or wiping.cancelled else _wipe(wiping)
 
 
-def wipe(order: Wiping | Row[Any]) -> Wipe:
-    """The order of this row."""
-    marks = tuple(WipeMark(mark) for mark in order.marks)
-    return Wipe(kind=WipeKind(order.kind), order=order.number, marks=marks, by=order.by)
+def wipe(kind: str, number: int, by: str, marks: Iterable[str]) -> Wipe:
+    """The order of which a row says this."""
+    return Wipe(kind=WipeKind(kind), order=number, marks=tuple(map(WipeMark, marks)), by=by)
+
+
+def _wipe(wiping: Wiping) -> Wipe:
+    return wipe(wiping.kind, wiping.number, wiping.by, wiping.marks)
 
 
 def order(device: Device, kind: WipeKind, by: str, version: int) -> bool:
@@ -108,7 +109,7 @@ def lift(device: Device) -> Lifted | None:
     wiping = device.wiping
     if wiping is None or wipe_of(device) is None:
         return None
-    lifted = Lifted(wipe(wiping), device.note)
+    lifted = Lifted(_wipe(wiping), device.note)
     wiping.cancelled = True
     device.manual, device.note = wiping.before_manual, wiping.before_note
     device.state, device.reasons = wiping.before_state, list(wiping.before_reasons)
@@ -128,7 +129,7 @@ def report(device: Device, told: Wipe) -> bool:
         return False
     news = told.acknowledged if wiping.cancelled else not set(told.marks).issubset(wiping.marks)
     if news:
-        known = wipe(wiping).marked(told.marks)
+        known = _wipe(wiping).marked(told.marks)
         wiping.cancelled, wiping.marks = False, list(known.marks)
         _stand(device, known.state)
     return news

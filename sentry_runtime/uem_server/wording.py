@@ -1,9 +1,9 @@
 """What is said of devices: the decisions on rows, as restricted by what is said under their other spellings."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Row, Select, bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from sentry_runtime.devices.record import Reason, State
@@ -34,34 +34,60 @@ def standings(session: Session, numbers: Sequence[int]) -> list[Standing]:
     return [standing for _, standing in _judged(session, numbers)]
 
 
-def _judged(session: Session, numbers: Sequence[int]) -> list[tuple[Row[Any], Standing]]:
-    if not numbers:
-        return []
-    rows = {row.id: row for row in session.execute(_ROWS, {"numbers": list(numbers)})}
-    free = [row.id for row in rows.values() if row.state == State.ALLOWED and not row.removed]
-    restrict = kin.restrictions(session, free)
-    return [(rows[number], _standing(rows[number], restrict.get(number, ()))) for number in numbers]
+class _Said(NamedTuple):
+    """What stands in one row and is said of a device; the last five are of its last order to wipe, if it ever had one."""
+
+    id: int
+    device_id: str
+    principal: str
+    state: str
+    version: int
+    reasons: list[str]
+    device_type: str
+    registered: bool
+    removed: bool
+    note: str
+    waits: bool | None
+    kind: str | None
+    number: int
+    by: str
+    marks: list[str]
+    cancelled: bool
 
 
 def _rows() -> Select[Any]:
-    """All that is said of the devices `numbers` and stands in one row: entities would take longer than all the rest."""
+    """`_Said` of the devices `numbers`: entities would take longer than all the rest."""
     numbers: BindParameter[int] = bindparam("numbers", expanding=True)
-    said = (Device.id, Device.device_id, Device.principal, Device.state, Device.version, Device.reasons)
+    device = (Device.id, Device.device_id, Device.principal, Device.state, Device.version, Device.reasons)
     beside = (Device.device_type, Device.registered, Device.removed, Device.note, Place.waits)
     wipe = (Wiping.kind, Wiping.number, Wiping.by, Wiping.marks, Wiping.cancelled)
-    rows = select(*said, *beside, *wipe).outerjoin(Place, Place.device == Device.id)
+    rows = select(*device, *beside, *wipe).outerjoin(Place, Place.device == Device.id)
     return rows.outerjoin(Wiping, Wiping.device == Device.id).where(Device.id.in_(numbers))
 
 
 _ROWS = _rows()  # made once: to make it takes as long as to ask it
 
 
-def _standing(device: Row[Any], restrict: Sequence[Standing]) -> Standing:
+def _judged(session: Session, numbers: Sequence[int]) -> list[tuple[_Said, Standing]]:
+    if not numbers:
+        return []
+    rows = {row[0]: _Said(*row) for row in session.execute(_ROWS, {"numbers": list(numbers)})}
+    free = [row.id for row in rows.values() if row.state == State.ALLOWED and not row.removed]
+    restrict = kin.restrictions(session, free)
+    return [(rows[number], _standing(rows[number], restrict.get(number, ()))) for number in numbers]
+
+
+def _standing(device: _Said, restrict: Sequence[Standing]) -> Standing:
+    if device.waits:
+        return mailbox.FULL
     own = Standing(State(device.state), tuple(map(Reason, device.reasons)))
-    return mailbox.FULL if device.waits else effective(own, restrict)
+    return effective(own, restrict) if restrict else own
 
 
-def _worded(device: Row[Any], standing: Standing, policy: Policy | None, tunnels: tuple[AppTunnel, ...]) -> Decision:
+def _worded(device: _Said, standing: Standing, policy: Policy | None, tunnels: tuple[AppTunnel, ...]) -> Decision:
+    wipe = None
+    if device.kind is not None and not device.removed and not device.cancelled:
+        wipe = wipes.wipe(device.kind, device.number, device.by, device.marks)
     return Decision(
         device_id=device.device_id,
         principal=device.principal,
@@ -73,6 +99,6 @@ def _worded(device: Row[Any], standing: Standing, policy: Policy | None, tunnels
         removed=device.removed,
         note=device.note,
         policy=None if device.removed else policy,
-        wipe=None if device.removed or device.kind is None or device.cancelled else wipes.wipe(device),
+        wipe=wipe,
         tunnels=() if device.removed else tunnels,
     )
