@@ -404,9 +404,11 @@ class Registry(Reading):
         self, session: Session, clock: Clock, principals: Iterable[str], but: Sequence[Device] = ()
     ) -> list[Device]:
         """Give places anew in these mailboxes; gives those whose word that changes, under new versions, but for some."""
-        users = {user_of(principal) for principal in principals}
+        users = sorted({user_of(principal) for principal in principals})
+        portions = (users[at : at + mailbox.USERS_AT_ONCE] for at in range(0, len(users), mailbox.USERS_AT_ONCE))
+        settled = [device for some in portions for device in mailbox.settle(session, some, self._limit)]
         others = set(but)
-        changed = [device for device in mailbox.settle(session, users, self._limit) if device not in others]
+        changed = [device for device in settled if device not in others]
         for device in changed:
             device.version = self._next(clock)
         session.flush()
