@@ -70,7 +70,7 @@ class ControlServer:
         listener = bound(self._path)
         try:
             self._server = await asyncio.start_unix_server(
-                self._accept, sock=listener, limit=REQUEST_BYTES, backlog=1_024
+                self._accept, sock=listener, limit=REQUEST_BYTES, backlog=CONNECTIONS
             )
         except BaseException:
             listener.close()

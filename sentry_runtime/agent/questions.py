@@ -54,7 +54,7 @@ class Bounds:
 
     questions: int = 1_000  # different devices at one time; a morning's first minute of a fleet of 100,000
     # The gateway lets a device wait for 8 s at most. Its question is worth asking beyond that, since the device comes again and
-    # is to find its entry then. A UEM that takes 30 ms for a contact is through with all of them in this time.
+    # is to find its entry then. A UEM that takes 30 ms for a contact is through with all of them in this time; ours takes 4.
     queue_seconds: float = 30.0
     # An entry by a stranger's request is at most 2 KiB on the disk: 600 of the list's 1,024 MiB. The rest is for the UEM's words
     # on devices it knows, which need no question; the largest fleet is a third of this.

@@ -79,26 +79,29 @@ class StoreFullError(StoreError):
 
 def fits(key: DeviceKey) -> bool:
     """Whether `key` can be in the list at all: both parts non-empty, without NUL and within their bounds."""
-    return _part_fits(key.device_id, DEVICE_ID_BYTES) and _part_fits(key.principal, PRINCIPAL_BYTES)
+    return _encoded(key.device_id, DEVICE_ID_BYTES) is not None and _encoded(key.principal, PRINCIPAL_BYTES) is not None
 
 
-def _part_fits(part: str, bound: int) -> bool:
+def _encoded(part: str, bound: int) -> bytes | None:
+    """The part's bytes; None for one that does not fit."""
     if not part or "\0" in part or len(part) > bound:
-        return False
+        return None
     try:
-        return len(part.encode()) <= bound
+        octets = part.encode()
     except UnicodeEncodeError:
-        return False
+        return None
+    return octets if len(octets) <= bound else None
 
 
 def encode_key(key: DeviceKey) -> bytes:
     """The LMDB key of `key`; injective, and in the order of `DeviceKey`. Raises `ValueError` when it does not `fits`."""
-    if not fits(key):
+    device_id, principal = _encoded(key.device_id, DEVICE_ID_BYTES), _encoded(key.principal, PRINCIPAL_BYTES)
+    if device_id is None or principal is None:
         raise ValueError(
             f"a device id of 1 to {DEVICE_ID_BYTES} bytes and a principal of 1 to {PRINCIPAL_BYTES} bytes, both without NUL,"
             f" are allowed; found {len(key.device_id)} and {len(key.principal)} characters"
         )
-    return key.device_id.encode() + b"\0" + key.principal.encode()
+    return device_id + b"\0" + principal
 
 
 class Reader:
@@ -413,10 +416,8 @@ def _enforce(txn: lmdb.Transaction, enforced: Mapping[DeviceKey, Enforcement | N
 
 
 def _of_device(txn: lmdb.Transaction, device_id: str) -> list[Record]:
-    if not _part_fits(device_id, DEVICE_ID_BYTES):
-        return []
-    prefix = device_id.encode() + b"\0"
-    return [_decode(value) for _, value in _under(txn, prefix)]
+    prefix = _encoded(device_id, DEVICE_ID_BYTES)
+    return [] if prefix is None else [_decode(value) for _, value in _under(txn, prefix + b"\0")]
 
 
 def _forget_removals(txn: lmdb.Transaction, cursor: int) -> None:

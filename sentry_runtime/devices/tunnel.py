@@ -6,7 +6,7 @@ the list is whole on the day it does.
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
@@ -32,9 +32,11 @@ class AppTunnel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     authentication: tuple[TunnelAuthentication, ...] = (TunnelAuthentication.PASS_THROUGH,)
 
 
-def digest(tunnels: Iterable[AppTunnel]) -> bytes:
+def digest(tunnels: Collection[AppTunnel]) -> bytes:
     """What tells one device's tunnels from another's, whatever their order; empty for none. `docs/uem-api.md` has the form."""
+    if not tunnels:
+        return b""
     lines = sorted(
         f"{one.name}\n{one.host}\n{one.port}\n{','.join(sorted(set(one.authentication)))}\n" for one in tunnels
     )
-    return hashlib.sha256("".join(lines).encode()).digest() if lines else b""
+    return hashlib.sha256("".join(lines).encode()).digest()

@@ -62,7 +62,7 @@ class Api(Server):
         except MessageError as error:
             return problem(400, "not a contact", str(error))
         try:
-            decision = await self._worker.call(lambda registry: registry.contact(contact))
+            decision = await self._worker.contact(contact)
         except NoRoomError as error:
             key = DeviceKey(contact.device_id, contact.principal)
             self._audit("uem_contact_refused", key=key, detail=str(error))

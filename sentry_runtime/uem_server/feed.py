@@ -5,6 +5,7 @@ costs about 300 bytes for each device. It is filled in the order of versions, so
 """
 
 from bisect import bisect_right
+from collections.abc import Collection
 
 import msgspec
 
@@ -30,14 +31,15 @@ class Feed:
         if len(self._versions) > 2 * len(self._present) + WASTE:
             self._sweep()
 
-    def page(self, after: int, limit: int, last: int) -> bytes:
-        """A `DecisionPage` as JSON; `last` is the UEM's last version, up to which everything was put."""
+    def page(self, after: int, limit: int, last: int, of: Collection[int] | None = None) -> bytes:
+        """A `DecisionPage` as JSON; `last` is the UEM's last version, up to which everything was put. `of`: of these versions
+        only, behind which there are more."""
         texts: list[bytes] = []
         at, room, version = bisect_right(self._versions, after), DECISIONS_BYTES, min(after, last)
-        more = False
+        more = of is not None
         for place in range(at, len(self._versions)):
             present, text = self._present[self._rows[place]]
-            if present != self._versions[place]:
+            if present != self._versions[place] or (of is not None and present not in of):
                 continue
             room -= len(text) + 1
             if len(texts) == limit or room < 0:

@@ -5,7 +5,7 @@ that: a user name with `PER_USER` of them has had its graces, and no new device 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -19,21 +19,19 @@ KEPT = 500_000  # digests in all, some 80 MB; beyond, the oldest go
 LONG_AGO = 0  # a grace that began then is over
 
 
-def since(session: Session, key: DeviceKey, now: int) -> int:
-    """When the grace of a device began that is not known (any more): now, unless it had one, or its user had too many."""
-    spent = dict(
-        session.execute(
-            select(SpentGrace.digest, SpentGrace.since)
-            .where(SpentGrace.user == user_of(key.principal))
-            .limit(2 * PER_USER)
-        )
-        .tuples()
-        .all()
-    )
-    own = spent.get(digest(key))
-    if own is not None:
-        return own
-    return LONG_AGO if len(spent) >= PER_USER else now
+def since(session: Session, keys: Iterable[DeviceKey], now: int) -> dict[DeviceKey, int]:
+    """When the grace of each of these devices began, none of which is known (any more): now, unless it had one, or its user had
+    too many."""
+    users = {key: user_of(key.principal) for key in keys}
+    spent: dict[str, dict[str, int]] = {user: {} for user in users.values()}
+    if spent:
+        wanted = select(SpentGrace.user, SpentGrace.digest, SpentGrace.since).where(SpentGrace.user.in_(spent))
+        for user, name, began in session.execute(wanted.limit(2 * PER_USER * len(spent))).tuples():
+            spent[user][name] = began
+    return {
+        key: spent[user].get(digest(key), LONG_AGO if len(spent[user]) >= PER_USER else now)
+        for key, user in users.items()
+    }
 
 
 def keep(session: Session, devices: Sequence[int]) -> None:

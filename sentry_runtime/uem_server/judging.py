@@ -70,10 +70,12 @@ def mark(session: Session, numbers: Select[tuple[int]], *, bump: bool = False) -
 
 def due(session: Session) -> list[tuple[Device, bool]]:
     """Up to `AT_ONCE` devices that are due, with their `bump`; they are so no more."""
-    rows = select(Device, Due.bump).join(Due, Due.device == Device.id).order_by(Device.id).limit(AT_ONCE)
-    found = list(session.execute(rows.options(*_LOADS)).tuples())
-    session.execute(delete(Due).where(Due.device.in_([device.id for device, _ in found])))
-    return [(device, bump) for device, bump in found if not device.removed]
+    bumps = dict(session.execute(select(Due.device, Due.bump).order_by(Due.device).limit(AT_ONCE)).tuples().all())
+    if not bumps:
+        return []
+    found = session.scalars(select(Device).where(Device.id.in_(bumps)).order_by(Device.id).options(*_LOADS)).all()
+    session.execute(delete(Due).where(Due.device.in_(bumps)))
+    return [(device, bumps[device.id]) for device in found if not device.removed]
 
 
 def any_due(session: Session) -> bool:

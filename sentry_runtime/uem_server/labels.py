@@ -19,23 +19,11 @@ _Held = TypeVar("_Held", UserLabel, DeviceLabel, TunnelLabel)
 def _held() -> Select[tuple[int, Label]]:
     """The labels of the devices `numbers`, in the order in which they speak."""
     numbers: BindParameter[int] = bindparam("numbers", expanding=True)
-    own = select(DeviceLabel.device.label("device"), DeviceLabel.label.label("name"))
-    users = select(Device.id, UserLabel.label).join(UserLabel, UserLabel.principal == Device.principal)
-    linked = select(Link.device, DeviceLabel.label).join(DeviceLabel, DeviceLabel.device == Link.to)
-    linked_users = (
-        select(Link.device, UserLabel.label)
-        .join(Device, Device.id == Link.to)
-        .join(UserLabel, UserLabel.principal == Device.principal)
-    )
-    every = (
-        own.where(DeviceLabel.device.in_(numbers))
-        .union(
-            users.where(Device.id.in_(numbers)),
-            linked.where(Link.device.in_(numbers)),
-            linked_users.where(Link.device.in_(numbers)),
-        )
-        .subquery()
-    )
+    selves = select(Device.id.label("device"), Device.id.label("by")).where(Device.id.in_(numbers))
+    either = selves.union_all(select(Link.device, Link.to).where(Link.device.in_(numbers))).subquery()
+    own = select(either.c.device, DeviceLabel.label.label("name")).join(DeviceLabel, DeviceLabel.device == either.c.by)
+    users = select(either.c.device, UserLabel.label).join(Device, Device.id == either.c.by)
+    every = own.union(users.join(UserLabel, UserLabel.principal == Device.principal)).subquery()
     return select(every.c.device, Label).join(Label, Label.name == every.c.name).order_by(Label.rank, Label.name)
 
 
@@ -45,6 +33,8 @@ _HELD = _held()  # made once: to make it takes as long as to ask it
 def of_devices(session: Session, numbers: Collection[int]) -> dict[int, list[Label]]:
     """Per number of a device, its labels in the order in which they speak. One query, however many devices."""
     found: dict[int, list[Label]] = {}
+    if not numbers:
+        return found
     for number, label in session.execute(_HELD, {"numbers": list(numbers)}).tuples():
         found.setdefault(number, []).append(label)
     return found

@@ -17,7 +17,7 @@ from sentry_runtime.uem_server.tables import Device
 
 AT_ONCE = 500  # devices of one step: some tens of milliseconds, in which contacts wait
 
-Decide = Callable[[Session, Sequence[Device]], tuple[Decision, ...]]
+Decide = Callable[[Session, Sequence[int]], tuple[Decision, ...]]
 
 
 class Ledger:
@@ -35,15 +35,25 @@ class Ledger:
 
     def advance(self, session: Session) -> bool:
         """Take in the next `AT_ONCE` changes; whether that was all there are."""
-        wanted = select(Device).where(Device.version > self._version).order_by(Device.version).limit(AT_ONCE)
-        devices = session.scalars(wanted).all()
-        for device, decision in zip(devices, self._decide(session, devices), strict=True):
-            self._forget(device.id)
-            self.feed.put(device.id, decision)
+        wanted = select(Device.id).where(Device.version > self._version).order_by(Device.version).limit(AT_ONCE)
+        numbers = session.scalars(wanted).all()
+        for number, decision in zip(numbers, self._decide(session, numbers), strict=True):
+            self._forget(number)
+            self.feed.put(number, decision)
             if not decision.removed:
-                self._note(device.id, decision)
+                self._note(number, decision)
             self._version = decision.version
-        return len(devices) < AT_ONCE
+        return len(numbers) < AT_ONCE
+
+    def part(self, session: Session, after: int, limit: int) -> bytes | None:
+        """The feed's page while not all has been taken in; None where that is not far enough for it.
+
+        Only of what still stands in the database under the version under which it was taken in: nobody is told what has been
+        changed since.
+        """
+        wanted = select(Device.version).where(Device.version > after, Device.version <= self._version)
+        versions = session.scalars(wanted.order_by(Device.version).limit(limit)).all()
+        return self.feed.page(after, limit, self._version, set(versions)) if versions else None
 
     def digests(self, root: str, version: int) -> Digests:
         """As the protocol has them; everything up to `version` has been taken in."""
@@ -53,7 +63,7 @@ class Ledger:
 
     def bucket(self, session: Session, number: int, after: int, limit: int, version: int) -> BucketPage:
         """A page of a bucket's decisions; everything up to `version` has been taken in."""
-        wanted = select(Device).where(Device.id.in_(self._members[number]), Device.version > after)
+        wanted = select(Device.id).where(Device.id.in_(self._members[number]), Device.version > after)
         found = session.scalars(wanted.order_by(Device.version).limit(limit + 1)).all()
         page = that_fit(self._decide(session, found[:limit]))
         return BucketPage(version=version, decisions=page, more=len(found) > len(page))

@@ -1,9 +1,10 @@
 """Places in mailboxes: `places` applied to the rows, in the transaction of each change."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, Row, Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from sentry_runtime.devices.record import Reason, State
 from sentry_runtime.uem_server import kin
@@ -18,37 +19,43 @@ LAST = 2**31 - 1  # the rank of who has none yet
 FULL = Standing(State.BLOCKED, (Reason.MAILBOX_LIMIT,))
 
 
-def has_none(device: Device) -> bool:
-    """Whether the device may not pass because its mailbox is full."""
-    return device.place is not None and device.place.waits
-
-
 def settle(session: Session, users: Collection[str], limit: int) -> list[Device]:
-    """Give and take places among the devices of these users; the devices whose word that changes.
+    """Give and take places among the devices of these users; the devices whose word that changes, in the order of their numbers.
 
-    What was changed before must have been flushed.
+    What was changed before must have been flushed. Places are read and written as rows, not by `Device.place`: a person may
+    have thousands of devices, of which a change moves a few.
     """
     if not users:
         return []
-    devices = _concerned(session, users)
-    restrict = kin.restrictions(session, [device for device in devices if _may_want(device)])
-    lacked = {device.id for device in devices if has_none(device)}
-    roots = _linked_roots(session, devices)
-    by_user: dict[str, dict[Device, Candidate]] = {}
-    for device, spelling in devices.items():
-        word = effective(kin.own(device), restrict.get(device.id, ()))
-        if not _may_want(device) or word.state is not State.ALLOWED:
-            device.place = None
-            continue
-        by_user.setdefault(spelling.user, {})[device] = _candidate(device, roots.get(device.id, spelling.root))
+    there = session.execute(_CONCERNED, {"users": list(users)}).all()
+    restrict = kin.restrictions(session, [row.id for row in there if _may_want(row)])
+    by_user: dict[str, list[Candidate]] = {}
+    for row in there:
+        if _may_want(row) and effective(Standing(State.ALLOWED), restrict.get(row.id, ())).state is State.ALLOWED:
+            by_user.setdefault(row.user, []).append(_candidate(row))
+    places: dict[int, tuple[int, bool]] = {}
     for candidates in by_user.values():
-        seating = seat(candidates.values(), limit)
-        rank = {number: at for at, number in enumerate((*seating.seated, *seating.waiting))}
-        for device in candidates:
-            device.place = device.place or Place()
-            device.place.rank, device.place.waits = rank[device.id], device.id in seating.waiting
-    session.flush()
-    return [device for device in devices if has_none(device) != (device.id in lacked)]
+        seating = seat(candidates, limit)
+        for rank, number in enumerate((*seating.seated, *seating.waiting)):
+            places[number] = rank, rank >= len(seating.seated)
+    _put(session, {row.id: (row.rank, row.waits) for row in there if row.rank is not None}, places)
+    changed = [row.id for row in there if bool(row.waits) != places.get(row.id, (0, False))[1]]
+    if not changed:
+        return []
+    return list(session.scalars(select(Device).where(Device.id.in_(changed)).order_by(Device.id)))
+
+
+def _put(session: Session, before: Mapping[int, tuple[int, bool]], after: Mapping[int, tuple[int, bool]]) -> None:
+    """Have these places, by the numbers of their devices, where those stood."""
+    gone = before.keys() - after.keys()
+    moved = [number for number in after if number in before and before[number] != after[number]]
+    fresh = [number for number in after if number not in before]
+    if gone:
+        session.execute(delete(Place).where(Place.device.in_(gone)))
+    for statement, numbers in ((update(Place), moved), (insert(Place), fresh)):
+        if numbers:
+            rows = [{"device": number, "rank": after[number][0], "waits": after[number][1]} for number in numbers]
+            session.execute(statement, rows)
 
 
 def waiting(session: Session) -> int:
@@ -73,29 +80,30 @@ def remember_limit(session: Session, limit: int) -> None:
     session.merge(Bound(id=1, devices_per_mailbox=limit))
 
 
-def _concerned(session: Session, users: Collection[str]) -> dict[Device, Spelling]:
-    """The devices that have a place or might want one, in the order of their numbers."""
-    rows = (
-        select(Device, Spelling)
+def _concerned() -> Select[Any]:
+    """The devices of these `users` that have a place or might want one, in the order of their numbers; a linked one has the
+    root of the one that it is linked to: they share one place."""
+    users: BindParameter[str] = bindparam("users", expanding=True)
+    target = aliased(Spelling)
+    device = (Device.id, Device.principal, Device.state, Device.removed, Device.manual)
+    return (
+        select(*device, Spelling.user, func.coalesce(target.root, Spelling.root).label("root"), Place.rank, Place.waits)
         .join(Spelling, Spelling.device == Device.id)
         .outerjoin(Place, Place.device == Device.id)
+        .outerjoin(Link, Link.device == Device.id)
+        .outerjoin(target, target.device == Link.to)
         .where(Spelling.user.in_(users), or_(Place.device.is_not(None), Device.state == State.ALLOWED))
         .order_by(Device.id)
     )
-    return dict(session.execute(rows).tuples().all())
 
 
-def _may_want(device: Device) -> bool:
+_CONCERNED = _concerned()  # made once: to make it takes as long as to ask it
+
+
+def _may_want(device: Row[Any]) -> bool:
     return device.state == State.ALLOWED and not device.removed and not device.manual
 
 
-def _linked_roots(session: Session, devices: Iterable[Device]) -> dict[int, str]:
-    """Per number of a linked device, the root of the one that it is linked to: they share one place."""
-    numbers = [device.id for device in devices]
-    rows = select(Link.device, Spelling.root).join(Spelling, Spelling.device == Link.to).where(Link.device.in_(numbers))
-    return dict(session.execute(rows).tuples().all())
-
-
-def _candidate(device: Device, root: str) -> Candidate:
-    place = device.place or Place(rank=LAST, waits=True)
-    return Candidate(device.id, root, device.principal, place.rank, place.waits)
+def _candidate(device: Row[Any]) -> Candidate:
+    rank, waits = (LAST, True) if device.rank is None else (device.rank, device.waits)
+    return Candidate(device.id, device.root, device.principal, rank, waits)

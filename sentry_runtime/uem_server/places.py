@@ -44,9 +44,17 @@ def seat(candidates: Iterable[Candidate], limit: int) -> Seating:
     Who has a place comes first, in the order in which they got it, then who has waited longest: nobody loses theirs to a
     newcomer. One needs room in the mailbox as it is for one's own name, where names without a domain may be several people's.
     """
-    seated: list[Candidate] = []
-    waiting: list[Candidate] = []
-    for one in sorted(candidates, key=lambda candidate: (candidate.waits, candidate.rank, candidate.number)):
-        phones = {other.root for other in seated if same_person(one.principal, other.principal)} | {one.root}
-        (seated if not limit or len(phones) <= limit else waiting).append(one)
-    return Seating(tuple(one.number for one in seated), tuple(one.number for one in waiting))
+    queue = sorted(candidates, key=lambda candidate: (candidate.waits, candidate.rank, candidate.number))
+    phones: dict[str, set[str]] = {one.principal: set() for one in queue}  # by name, those with a place in its mailbox
+    seated: list[int] = []
+    waiting: list[int] = []
+    for one in queue:
+        mine = phones[one.principal]
+        if limit and len(mine) + (one.root not in mine) > limit:
+            waiting.append(one.number)
+            continue
+        seated.append(one.number)
+        for name, roots in phones.items():
+            if same_person(one.principal, name):
+                roots.add(one.root)
+    return Seating(tuple(seated), tuple(waiting))

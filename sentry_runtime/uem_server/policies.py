@@ -4,10 +4,10 @@ A device that none is assigned to has the default one, if there is a default; so
 settings, until that comes back or another is assigned.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import BindParameter, CompoundSelect, bindparam, delete, func, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
 from sentry_runtime.eas.policy import Policy, digest
@@ -39,14 +39,24 @@ class Policies:
             raise UnknownPolicyError(f"there is no policy {name[:64]!r}; allowed: {known}")
 
 
-def assigned(session: Session, devices: Sequence[Device], held: Mapping[int, Sequence[Label]]) -> dict[int, str]:
+def _assigned() -> CompoundSelect[tuple[int, str, bool]]:
+    """Of the devices `numbers`: the policy that is assigned to each, and to the one that it is linked to (last column)."""
+    numbers: BindParameter[int] = bindparam("numbers", expanding=True)
+    own = select(Assignment.device, Assignment.policy, literal(value=False)).where(Assignment.device.in_(numbers))
+    linked = select(Link.device, Assignment.policy, literal(value=True)).join(Assignment, Assignment.device == Link.to)
+    return union_all(own, linked.where(Link.device.in_(numbers)))
+
+
+_ASSIGNED = _assigned()  # made once: to make it takes as long as to ask it
+
+
+def assigned(session: Session, numbers: Collection[int], held: Mapping[int, Sequence[Label]]) -> dict[int, str]:
     """Per number of a device, the name of the policy that is assigned to it, or to the device that it is linked to, or that the
     first of its labels (`held`) names which names one."""
-    numbers = [each.id for each in devices]
-    rows = select(Assignment.device, Assignment.policy).where(Assignment.device.in_(numbers))
-    linked = select(Link.device, Assignment.policy).join(Assignment, Assignment.device == Link.to)
-    found = dict(session.execute(linked.where(Link.device.in_(numbers))).tuples().all())
-    found.update(session.execute(rows).tuples().all())
+    found: dict[int, str] = {}
+    for number, policy, by_link in session.execute(_ASSIGNED, {"numbers": list(numbers)}).tuples():
+        if not by_link or number not in found:
+            found[number] = policy
     for number, those in held.items():
         named = next((label.policy for label in those if label.policy is not None), None)
         if named is not None:

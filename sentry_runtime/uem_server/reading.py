@@ -43,9 +43,8 @@ class Reading:
     def changes(self, after: int, limit: int) -> DecisionPage:
         """Decisions with versions above `after`, in their order; `next` below `after` says this UEM never was that far."""
         with Session(self._engine) as session:
-            found = session.scalars(
-                select(Device).where(Device.version > after).order_by(Device.version).limit(limit + 1)
-            ).all()
+            wanted = select(Device.id).where(Device.version > after).order_by(Device.version)
+            found = session.scalars(wanted.limit(limit + 1)).all()
             page = that_fit(self._decisions(session, found[:limit]))
             last = page[-1].version if page else min(after, self._last(session))
             return DecisionPage(decisions=page, next=last, more=len(found) > len(page))
@@ -54,17 +53,20 @@ class Reading:
         """As `changes`, of the chosen devices only. At the end `next` is the last version, whatever device that is of."""
         with Session(self._engine) as session:
             last = self._last(session)  # before the rows: what comes in between is for the next page
-            wanted = select(Device).where(Device.version > after, Device.version <= last, chosen)
+            wanted = select(Device.id).where(Device.version > after, Device.version <= last, chosen)
             found = session.scalars(wanted.order_by(Device.version).limit(limit + 1)).all()
             page = that_fit(self._decisions(session, found[:limit]))
             more = len(found) > len(page)
             return DecisionPage(decisions=page, next=page[-1].version if more else last, more=more)
 
     def feed(self, after: int, limit: int) -> bytes:
-        """The page that `changes` gives, as JSON; from memory, once everything is there."""
+        """The page that `changes` gives, as JSON; from memory, as far as that has been made. While it is made, a page may have
+        less than `limit`."""
         with Session(self._engine) as session:
             if self._ledger.advance(session):
                 return self._ledger.feed.page(after, limit, self._last(session))
+            if page := self._ledger.part(session, after, limit):
+                return page
         return msgspec.json.encode(self.changes(after, limit))
 
     def digests(self, root: str) -> Digests | None:
@@ -83,7 +85,7 @@ class Reading:
 
     def registered(self, after: int, limit: int) -> tuple[Decision, ...]:
         """A page of what is known, in the order of versions, without what was removed."""
-        wanted = select(Device).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
+        wanted = select(Device.id).where(Device.version > after, Device.removed.is_(False)).order_by(Device.version)
         with Session(self._engine) as session:
             return self._decisions(session, session.scalars(wanted.limit(limit)).all())
 
@@ -96,8 +98,9 @@ class Reading:
         with Session(self._engine) as session:
             found = session.scalars(wanted.limit(limit + 1).options(*loads)).all()
             devices = found[:limit]
-            held = labels.of_devices(session, [device.id for device in devices])
-            names = named_policies.assigned(session, devices, held)
+            numbers = [device.id for device in devices]
+            held = labels.of_devices(session, numbers)
+            names = named_policies.assigned(session, numbers, held)
             entries = tuple(
                 directory.entry(
                     device,
@@ -105,7 +108,7 @@ class Reading:
                     names.get(device.id) or self._policies.default or "",
                     held.get(device.id, ()),
                 )
-                for device, said in zip(devices, self._decisions(session, devices), strict=True)
+                for device, said in zip(devices, self._decisions(session, numbers), strict=True)
             )
         return DevicePage(devices=entries, next=entries[-1].version if entries else after, more=len(found) > limit)
 
@@ -137,8 +140,8 @@ class Reading:
                 by_state[State.BLOCKED] = by_state.get(State.BLOCKED, 0) + waiting
             return {"devices": sum(by_state.values()), "version": self._last(session), **by_state}
 
-    def _decisions(self, session: Session, devices: Sequence[Device]) -> tuple[Decision, ...]:
-        return wording.decisions(session, devices, self._policies)
+    def _decisions(self, session: Session, numbers: Sequence[int]) -> tuple[Decision, ...]:
+        return wording.decisions(session, numbers, self._policies)
 
     def _last(self, session: Session) -> int:
         clock = session.get(Clock, 1)

@@ -6,7 +6,7 @@ UEM restored from an old backup then goes on above what its Sentries have alread
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -96,29 +96,75 @@ class Registry(Reading):
 
         Raises `room.NoRoomError` when its principal has too many of these.
         """
-        key = DeviceKey(contact.device_id, contact.principal)
+        (outcome,) = self.contacts([contact])
+        if isinstance(outcome, room.NoRoomError):
+            raise outcome
+        return outcome
+
+    def contacts(self, contacts: Sequence[Contact]) -> list[Decision | room.NoRoomError]:
+        """As `contact`, of several, one after the other in one transaction."""
+        outcomes: dict[int, Decision | room.NoRoomError] = {}
         with Session(self._engine) as session, session.begin():
             clock = self._clock(session)
-            device = rows.find(session, key)
-            if device is None or device.removed:
-                room.check(session, key)
-                self._ceiling.check(session)
-                device = rows.fresh(session, key, device)
+            for some in _of_different_people(contacts):
+                outcomes |= self._contacts(session, clock, some)
+        return [outcomes[at] for at in range(len(contacts))]
+
+    def _contacts(
+        self, session: Session, clock: Clock, contacts: Mapping[int, Contact]
+    ) -> dict[int, Decision | room.NoRoomError]:
+        """These contacts together, by their places. They are of different users: nothing that one changes is of another's."""
+        keys = {at: DeviceKey(contact.device_id, contact.principal) for at, contact in contacts.items()}
+        found = rows.find_all(session, keys.values())
+        known = [device for device in found.values() if not device.removed]
+        before = dict(zip(known, wording.standings(session, [device.id for device in known]), strict=True))
+        new = [key for key in keys.values() if found.get(key) not in before]
+        refused = self._without_room(session, new)
+        graced = graces.since(session, [key for key in new if key not in refused], int(self._now()))
+        met = {at: found.get(key) for at, key in keys.items() if key not in refused}
+        devices = {at: self._met(session, clock, keys[at], device, contacts[at], graced) for at, device in met.items()}
+        session.flush()
+        self._look_at(session, known)
+        self._settle(session, clock, [device.principal for device in devices.values()], but=list(devices.values()))
+        numbers = [device.id for device in devices.values()]
+        said = dict(zip(devices, wording.decisions(session, numbers, self._policies), strict=True))
+        for at, device in devices.items():
+            if before.get(device, _standing(said[at])) != _standing(said[at]):
                 device.version = self._next(clock)
-                device.grace = device.grace or Grace(since=graces.since(session, key, int(self._now())))
-                self._set(device, self._automatic(device))
-            before = wording.standing(session, device)
-            device.device_type = contact.device_type or device.device_type
-            device.first_seen = device.first_seen or contact.seen
-            device.last_seen = max(device.last_seen, contact.seen)
-            self._look_at(session, device)
-            have = {alias.alias for alias in device.aliases}
-            device.aliases += [Alias(alias=name) for name in set(contact.device_aliases) - have - {device.device_id}]
-            session.flush()
-            self._settle(session, clock, [key.principal], but=[device])
-            if wording.standing(session, device) != before:
-                device.version = self._next(clock)
-            return self._decision(session, device)
+                said[at] = msgspec.structs.replace(said[at], version=device.version)
+        return {at: refused.get(key) or said[at] for at, key in keys.items()}
+
+    def _without_room(self, session: Session, new: Sequence[DeviceKey]) -> dict[DeviceKey, room.NoRoomError]:
+        refused = room.refusals(session, new)
+        for key in new:
+            try:
+                if key not in refused:
+                    self._ceiling.check(session)
+            except room.NoRoomError as error:
+                refused[key] = error
+        return refused
+
+    def _met(
+        self,
+        session: Session,
+        clock: Clock,
+        key: DeviceKey,
+        device: Device | None,
+        contact: Contact,
+        graced: Mapping[DeviceKey, int],
+    ) -> Device:
+        """The row of a device that was met, with what that says of it. `graced`: since when the new ones have their grace."""
+        if device is None or device.removed:
+            device = rows.fresh(session, key, device)
+            device.version = self._next(clock)
+            device.grace = device.grace or Grace(since=graced[key])
+            self._set(device, self._automatic(device))
+        device.device_type = contact.device_type or device.device_type
+        device.first_seen = device.first_seen or contact.seen
+        device.last_seen = max(device.last_seen or 0, contact.seen)
+        have = {alias.alias for alias in device.aliases}
+        device.aliases += [Alias(alias=name) for name in set(contact.device_aliases) - have - {device.device_id}]
+        return device
 
     def register(self, key: DeviceKey, device_type: str, note: str) -> list[Decision]:
         """The device belongs to the principal and may pass, unless something is wrong with it. Returns what changed, the device
@@ -172,7 +218,7 @@ class Registry(Reading):
             session.flush()
             judging.mark_followers(session, [device.id], bump=True)
             changed = self._judge(session, clock)
-            return list(self._decisions(session, [device, *(one for one in changed if one is not device)]))
+            return self._said(session, [device, *(one for one in changed if one is not device)])
 
     def inform(self, told: Information) -> None:
         """Keep what a device says of itself; of one that is not known, nothing."""
@@ -185,7 +231,7 @@ class Registry(Reading):
                 device.says = Says(fields=fields)
             else:
                 device.says.fields = fields
-            self._look_at(session, device)
+            self._look_at(session, [device])
 
     def remove(self, key: DeviceKey) -> list[Decision]:
         """Forget the device. Returns what changed, its removal first. Raises `UnknownDeviceError`."""
@@ -261,7 +307,7 @@ class Registry(Reading):
                 device.version = self._next(clock)
             session.flush()
             freed = self._settle(session, clock, [device.principal for device in old])
-            return list(self._decisions(session, [*old, *freed]))
+            return self._said(session, [*old, *freed])
 
     def amend(self, job: Callable[[Session, Callable[[], int]], _Result]) -> tuple[_Result, list[Decision]]:
         """Do `job` to what stands beside the devices' own words, in one transaction; its result, and what changed by that so
@@ -270,7 +316,7 @@ class Registry(Reading):
             clock = self._clock(session)
             result = job(session, lambda: self._next(clock))
             session.flush()
-            return result, list(self._decisions(session, self._judge(session, clock)))
+            return result, self._said(session, self._judge(session, clock))
 
     def judge(self) -> tuple[list[Decision], bool]:
         """Look anew at some of the devices that are due: what changed, and whether there are more."""
@@ -279,7 +325,7 @@ class Registry(Reading):
             if self._auto_block:
                 judging.mark_graces(session, self._grace, self._now())
             changed = self._judge(session, clock)
-            return list(self._decisions(session, changed)), judging.any_due(session)
+            return self._said(session, changed), judging.any_due(session)
 
     def note_silent(self) -> None:
         """Devices that may have been silent for too long by now are due."""
@@ -296,8 +342,9 @@ class Registry(Reading):
             session.flush()
             found = candidates.might_be(session, contact)
             if not any((one.device_id, one.principal) == (key.device_id, key.principal) for one in found):
-                room.check(session, key)
-            return version, self._decisions(session, found)
+                for error in room.refusals(session, [key]).values():
+                    raise error
+            return version, tuple(self._said(session, found))
 
     def leave_out(self, key: DeviceKey) -> None:
         """A Sentry has this device, for which there is no room: it is to forget it, and to ask when it comes again."""
@@ -352,11 +399,12 @@ class Registry(Reading):
         graced = device.grace is not None and self._now() < device.grace.since + self._grace
         return automatic(causes, registered=device.registered, auto_block=self._auto_block and not graced)
 
-    def _look_at(self, session: Session, device: Device) -> None:
-        """The device has said something that its security policy may ask: it is due."""
-        if device.registered and self._security.named:
+    def _look_at(self, session: Session, devices: Iterable[Device]) -> None:
+        """The devices have said something that their security policies may ask: they are due."""
+        numbers = [device.id for device in devices if device.registered]
+        if numbers and self._security.named:
             session.flush()
-            judging.mark(session, select(Device.id).where(Device.id == device.id))
+            judging.mark(session, select(Device.id).where(Device.id.in_(numbers)))
 
     def _judge(self, session: Session, clock: Clock) -> list[Device]:
         """Look anew at some of those that are due, and at who depends on them; those that changed, under new versions."""
@@ -398,21 +446,27 @@ class Registry(Reading):
         judging.mark_followers(session, [device.id])
         first = [device, *others, *seated]
         following = [one for one in self._judge(session, clock) if one not in first]
-        return list(self._decisions(session, [*first, *following]))
+        return self._said(session, [*first, *following])
 
     def _settle(
         self, session: Session, clock: Clock, principals: Iterable[str], but: Sequence[Device] = ()
     ) -> list[Device]:
         """Give places anew in these mailboxes; gives those whose word that changes, under new versions, but for some."""
-        users = {user_of(principal) for principal in principals}
-        changed = [device for device in mailbox.settle(session, users, self._limit) if device not in but]
+        users = sorted({user_of(principal) for principal in principals})
+        portions = (users[at : at + mailbox.USERS_AT_ONCE] for at in range(0, len(users), mailbox.USERS_AT_ONCE))
+        settled = [device for some in portions for device in mailbox.settle(session, some, self._limit)]
+        others = set(but)
+        changed = [device for device in settled if device not in others]
         for device in changed:
             device.version = self._next(clock)
         session.flush()
         return changed
 
     def _decision(self, session: Session, device: Device) -> Decision:
-        return self._decisions(session, [device])[0]
+        return self._said(session, [device])[0]
+
+    def _said(self, session: Session, devices: Iterable[Device]) -> list[Decision]:
+        return list(self._decisions(session, [device.id for device in devices]))
 
     def _clock(self, session: Session) -> Clock:
         """The change number's row, locked until the end of the transaction (SQLite: BEGIN IMMEDIATE has done it)."""
@@ -456,6 +510,19 @@ class Registry(Reading):
                 if not users:
                     mailbox.remember_limit(session, self._limit)
                 after = users[-1] if users else ""
+
+
+def _of_different_people(contacts: Sequence[Contact]) -> Iterator[dict[int, Contact]]:
+    """The contacts by their places, some at a time: each of another user than the others of its time, those of one user in
+    their order."""
+    rest = dict(enumerate(contacts))
+    while rest:
+        first = {user_of(contact.principal): at for at, contact in reversed(rest.items())}
+        yield {at: rest.pop(at) for at in sorted(first.values())}
+
+
+def _standing(decision: Decision) -> Standing:
+    return Standing(decision.state, decision.reasons)
 
 
 def _unknown(key: DeviceKey) -> UnknownDeviceError:

@@ -10,10 +10,11 @@
 What an administrator says is never refused and never expires, and neither is what was found wrong with a device.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, delete, func, select
+from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.eas.principal import user_of
@@ -27,6 +28,13 @@ REMOVAL_KEPT_SECONDS = 30 * 86_400  # a Sentry that was away longer keeps an ent
 DEVICES = 1_000_000  # rows in all, three times the largest fleet: a Sentry that invents people has an end, too
 RECOUNT = 500  # so many are recorded before the rows are counted again: that takes the database some ten milliseconds
 AT_ONCE = 500  # rows in one transaction: some hundred milliseconds, in which contacts wait
+
+
+# What goes with a device; else each would ask for its own, one after the other.
+_LOADS = [
+    selectinload(beside)
+    for beside in (Device.aliases, Device.assignment, Device.says, Device.wiping, Device.labels, Device.posture)
+]
 
 
 class NoRoomError(RuntimeError):
@@ -43,20 +51,36 @@ def by_contact() -> ColumnElement[bool]:
     return and_(Device.registered.is_(False), Device.manual.is_(False), Device.removed.is_(False))
 
 
-def check(session: Session, key: DeviceKey) -> None:
-    """Raise `NoRoomError` unless one more undecided device of this principal may be recorded."""
-    user = user_of(key.principal)
-    rows = session.execute(
-        select(Device.principal, func.count())
-        .join(Spelling, Spelling.device == Device.id)
-        .where(Spelling.user == user, undecided())
-        .group_by(Device.principal)
-    )
-    counts = dict(rows.tuples().all())
-    if counts.get(key.principal, 0) >= PER_PRINCIPAL:
-        raise NoRoomError(f"{key.principal} has {PER_PRINCIPAL} devices that nobody registered; more are not taken")
-    if sum(counts.values()) >= PER_USER:
-        raise NoRoomError(f"users called {user} have {PER_USER} devices that nobody registered; more are not taken")
+def refusals(session: Session, keys: Iterable[DeviceKey]) -> dict[DeviceKey, NoRoomError]:
+    """For which of these new devices, of as many users, there is no room for one more undecided device, and why."""
+    by_user = {user_of(key.principal): key for key in keys}
+    if not by_user:
+        return {}
+    of_principal: Counter[str] = Counter()
+    of_user: Counter[str] = Counter()
+    for user, principal, count in session.execute(_COUNTS, {"users": list(by_user)}).tuples():
+        of_principal[principal] = count
+        of_user[user] += count
+    refused: dict[DeviceKey, NoRoomError] = {}
+    for user, key in by_user.items():
+        if of_principal[key.principal] >= PER_PRINCIPAL:
+            held = f"{key.principal} has {PER_PRINCIPAL}"
+        elif of_user[user] >= PER_USER:
+            held = f"users called {user} have {PER_USER}"
+        else:
+            continue
+        refused[key] = NoRoomError(f"{held} devices that nobody registered; more are not taken")
+    return refused
+
+
+def _counts() -> Select[tuple[str, str, int]]:
+    """How many undecided devices the principals of these `users` have."""
+    users: BindParameter[str] = bindparam("users", expanding=True)
+    rows = select(Spelling.user, Device.principal, func.count()).join(Spelling, Spelling.device == Device.id)
+    return rows.where(Spelling.user.in_(users), undecided()).group_by(Spelling.user, Device.principal)
+
+
+_COUNTS = _counts()  # made once: to make it takes as long as to ask it
 
 
 class Ceiling:
@@ -79,7 +103,7 @@ class Ceiling:
 def expired(session: Session, now: float) -> Sequence[Device]:
     """Up to `AT_ONCE` undecided devices that have been kept long enough."""
     old = select(Device).where(undecided(), Device.last_seen <= int(now) - KEPT_SECONDS)
-    return session.scalars(old.order_by(Device.id).limit(AT_ONCE)).all()
+    return session.scalars(old.order_by(Device.id).limit(AT_ONCE).options(*_LOADS)).all()
 
 
 def forget_removals(session: Session, now: float) -> None:

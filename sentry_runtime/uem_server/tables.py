@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -41,13 +42,13 @@ class Device(Base):
     removed: Mapped[bool] = mapped_column(default=False)
     first_seen: Mapped[int] = mapped_column(BigInteger, default=0)
     last_seen: Mapped[int] = mapped_column(BigInteger, default=0)
-    aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    aliases: Mapped[list["Alias"]] = relationship(cascade="all, delete-orphan")
     spelling: Mapped["Spelling | None"] = relationship(cascade="all, delete-orphan")
     causes: Mapped[list["Cause"]] = relationship(cascade="all, delete-orphan")
-    place: Mapped["Place | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    place: Mapped["Place | None"] = relationship(cascade="all, delete-orphan")
     assignment: Mapped["Assignment | None"] = relationship(cascade="all, delete-orphan")
     says: Mapped["Says | None"] = relationship(cascade="all, delete-orphan")
-    wiping: Mapped["Wiping | None"] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    wiping: Mapped["Wiping | None"] = relationship(cascade="all, delete-orphan")
     findings: Mapped[list["Finding"]] = relationship(cascade="all, delete-orphan")
     posture: Mapped["Posture | None"] = relationship(cascade="all, delete-orphan")
     labels: Mapped[list["DeviceLabel"]] = relationship(cascade="all, delete-orphan")
@@ -317,7 +318,7 @@ def open_engine(url: str) -> Engine:
 
     A PostgreSQL that was restarted meanwhile is noticed before a connection is used, and dialled anew.
     """
-    engine = create_engine(url, pool_pre_ping=True, **_options(url))
+    engine = create_engine(url, pool_pre_ping=True, json_deserializer=msgspec.json.decode, **_options(url))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)

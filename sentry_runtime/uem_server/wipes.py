@@ -13,6 +13,7 @@ this UEM never gave (or has forgotten, since it was put back), which no Sentry c
 """
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind, WipeMark
@@ -66,6 +67,15 @@ def wipe_of(device: Device) -> Wipe | None:
     """The order that stands: of a device that is to be wiped or has been, and of no other."""
     wiping = device.wiping
     return None if device.removed or wiping is None or wiping.cancelled else _wipe(wiping)
+
+
+def wipe(kind: str, number: int, by: str, marks: Iterable[str]) -> Wipe:
+    """The order of which a row says this."""
+    return Wipe(kind=WipeKind(kind), order=number, marks=tuple(map(WipeMark, marks)), by=by)
+
+
+def _wipe(wiping: Wiping) -> Wipe:
+    return wipe(wiping.kind, wiping.number, wiping.by, wiping.marks)
 
 
 def order(device: Device, kind: WipeKind, by: str, version: int) -> bool:
@@ -133,21 +143,16 @@ def give_order(device: Device, version: int) -> None:
     _begin(device, Wipe(kind=WipeKind.DEVICE, order=version, marks=marks))
 
 
-def _begin(device: Device, wipe: Wipe) -> None:
+def _begin(device: Device, ordered: Wipe) -> None:
     """The order stands, with what stands now as what stood before it."""
     wiping = device.wiping or Wiping()
     wiping.before_state, wiping.before_reasons = device.state, list(device.reasons)
     wiping.before_manual, wiping.before_note = device.manual, device.note
-    wiping.kind, wiping.number, wiping.by = wipe.kind, wipe.order, wipe.by
-    wiping.marks, wiping.cancelled = list(wipe.marks), False
+    wiping.kind, wiping.number, wiping.by = ordered.kind, ordered.order, ordered.by
+    wiping.marks, wiping.cancelled = list(ordered.marks), False
     device.wiping = wiping
-    _stand(device, wipe.state)
+    _stand(device, ordered.state)
 
 
 def _stand(device: Device, state: State) -> None:
     device.state, device.reasons, device.manual = state, [], True
-
-
-def _wipe(wiping: Wiping) -> Wipe:
-    marks = tuple(WipeMark(mark) for mark in wiping.marks)
-    return Wipe(kind=WipeKind(wiping.kind), order=wiping.number, marks=marks, by=wiping.by)

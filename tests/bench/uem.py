@@ -5,10 +5,10 @@ that does nothing else; the figures in docs/uem-api.md say on which.
 
 | measure | what |
 |---|---|
-| load | from the start of an agent without a list until it has every device: seconds, and the list's size |
+| load | from the start of an agent without a list until it has every device; with a UEM that has all in memory, or just started |
 | resync | bytes between agent and UEM in one round in which nothing had changed, and in one that finds one device missing |
 | questions | 1,000 new devices of 1,000 people, 5 requests each at once: questions at the UEM, answers, seconds |
-| push | from an administrator's word until a held request of the device is ended: 50th and 99th percentile |
+| push | from an administrator's word, and from its answer (then the push begins), until a held request of the device is ended |
 """
 
 import argparse
@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import socket
 import statistics
 import sys
 import tempfile
@@ -69,13 +70,13 @@ def stage(devices: int, resync_seconds: float = 3_600.0) -> Iterator[Stage]:
                     process.terminate()
 
 
-def until(true: Callable[[], bool]) -> None:
+def until(true: Callable[[], bool], every: float = 0.01) -> None:
     """Until it holds."""
     end = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > end:
             raise TimeoutError("it never came true")
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 class Meter:
@@ -101,13 +102,18 @@ class Meter:
 
 async def load(devices: int) -> Figures:
     """See the module's table."""
+    return {**await _load(devices, warm=True), **await _load(devices, warm=False)}
+
+
+async def _load(devices: int, *, warm: bool) -> Figures:
     with stage(devices) as on:
-        await asyncio.to_thread(until, lambda: _warm(on))
+        if warm:
+            await asyncio.to_thread(until, lambda: _warm(on), 1.0)
         at_uem = _cpu(on.running[0].popen.pid)
         began = time.monotonic()
         await asyncio.to_thread(on.agent)
         started = time.monotonic()
-        await asyncio.to_thread(until, lambda: on.status()["devices"] == devices)
+        await asyncio.to_thread(until, lambda: on.status()["devices"] == devices, 0.1)
         loaded = time.monotonic()
         agents, uems = _cpu(on.running[-1].popen.pid), _cpu(on.running[0].popen.pid) - at_uem
         size = control.call(on.paths.agent_socket, control.Persist(), control.Persisted).bytes
@@ -115,11 +121,12 @@ async def load(devices: int) -> Figures:
         again = time.monotonic()
         await asyncio.to_thread(on.agent)
         ready = time.monotonic()
+    when = "" if warm else ", the UEM started just before"
     return {
-        "seconds from the process's start": loaded - began,
-        "of which the load": loaded - started,
-        "seconds of processor, the agent": agents,
-        "seconds of processor, the UEM": uems,
+        f"seconds from the process's start{when}": loaded - began,
+        f"of which the load{when}": loaded - started,
+        f"seconds of processor, the agent{when}": agents,
+        f"seconds of processor, the UEM{when}": uems,
         "MB of list": size / 1e6,
         "seconds of a start with that list": ready - again,
     }
@@ -185,9 +192,8 @@ async def questions(_devices: int) -> Figures:
         await asyncio.to_thread(until, lambda: on.status()["link"] == "up")
         keys = [DeviceKey(f"NEW{number}", f"user{number}@mail.lab.test") for number in range(NEW)]
         lines = [msgspec.json.encode(control.Ask(key=key, device_type="iPhone")) + b"\n" for key in keys]
-        peers = [
-            await asyncio.open_unix_connection(on.paths.agent_socket, limit=1 << 20) for _ in range(NEW * TOGETHER)
-        ]
+        peers = [await _dial(on.paths.agent_socket) for _ in range(NEW * TOGETHER)]
+        spent = [_cpu(process.popen.pid) for process in on.running]
         began = time.monotonic()
         for number, (_, writer) in enumerate(peers):
             writer.write(lines[number % NEW])
@@ -195,6 +201,7 @@ async def questions(_devices: int) -> Figures:
         took = time.monotonic() - began
         for _, writer in peers:
             writer.close()
+        at_uem, at_agent = (_cpu(process.popen.pid) - was for process, was in zip(on.running, spent, strict=True))
         records = [msgspec.json.decode(one.result, type=Record) for one in answers if one.error is None]
         asked = control.call(on.paths.uem_admin, control.Status(), dict[str, int])["contacts"]
         return {
@@ -202,7 +209,16 @@ async def questions(_devices: int) -> Figures:
             "answers": len(records),
             "refusals": len(answers) - len(records),
             "seconds": took,
+            "seconds of processor, the agent": at_agent,
+            "seconds of processor, the UEM": at_uem,
         }
+
+
+async def _dial(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection. It blocks while the listener's queue is full, which asyncio would take for connected."""
+    dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    dialled.connect(path)
+    return await asyncio.open_unix_connection(sock=dialled, limit=1 << 20)
 
 
 async def push(_devices: int) -> Figures:
@@ -222,16 +238,19 @@ async def push(_devices: int) -> Figures:
         backend.script = hold
         took = [await _cut(on, backend, port, f"PHONE{number}", number + 1) for number in range(PUSHES)]
         await backend.stop()
-    took.sort()
-    return {
-        "milliseconds, 50th percentile": 1_000 * statistics.median(took),
-        "milliseconds, 99th percentile": 1_000 * took[int(0.99 * len(took))],
-        "milliseconds, longest": 1_000 * took[-1],
-    }
+    figures: Figures = {}
+    for since, spans in zip(("the word", "its answer"), zip(*took, strict=True), strict=True):
+        milliseconds = sorted(1_000 * one for one in spans)
+        figures |= {
+            f"milliseconds from {since}, 50th percentile": statistics.median(milliseconds),
+            f"milliseconds from {since}, 99th percentile": milliseconds[int(0.99 * len(milliseconds))],
+            f"milliseconds from {since}, longest": milliseconds[-1],
+        }
+    return figures
 
 
-async def _cut(on: Stage, backend: Backend, port: int, name: str, count: int) -> float:
-    """Seconds from the word until the phone that holds a Ping has its answer."""
+async def _cut(on: Stage, backend: Backend, port: int, name: str, count: int) -> tuple[float, float]:
+    """Seconds from the word, and from its answer, until the phone that holds a Ping has its own."""
     who = "anna@lab.test"
     await _say(on, control.Register(device_id=name, principal=who))
     await asyncio.to_thread(until, lambda: on.status()["devices"] == count)
@@ -239,12 +258,15 @@ async def _cut(on: Stage, backend: Backend, port: int, name: str, count: int) ->
     await phone.send(post("Ping", device=name, version="12.1"))
     await backend.wait_seen(count)
     waits = asyncio.create_task(phone.response())
+    said: list[float] = []
     began = time.monotonic()
-    await _say(on, control.SetState(device_id=name, principal=who, state=State.BLOCKED))
+    word = asyncio.create_task(_say(on, control.SetState(device_id=name, principal=who, state=State.BLOCKED)))
+    word.add_done_callback(lambda _: said.append(time.monotonic()))
     await waits
-    took = time.monotonic() - began
+    ended = time.monotonic()
+    await word
     await phone.close()
-    return took
+    return ended - began, max(0.0, ended - said[0])
 
 
 async def _say(on: Stage, request: control.Request) -> None:

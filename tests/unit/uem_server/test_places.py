@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentry_runtime.uem_server.places import Candidate, seat
+from sentry_runtime.eas.principal import same_person
+from sentry_runtime.uem_server import places
+from sentry_runtime.uem_server.places import Candidate, Seating, seat
 
 ANNA = "anna@lab.test"
 
@@ -113,3 +115,31 @@ def test_who_leaves_takes_no_place_from_anybody(candidates: list[Candidate], lim
         if rank != place
     ]
     assert set(seat(settled, limit).waiting) <= set(seating.waiting)
+
+
+@given(some, st.integers(0, 4))
+def test_the_places_are_those_of_the_rule_as_it_is_said(candidates: list[Candidate], limit: int) -> None:
+    """One after the other: is there room for one more phone among all that are in the mailbox by then?"""
+    seated: list[Candidate] = []
+    waiting: list[Candidate] = []
+    for one in sorted(candidates, key=lambda candidate: (candidate.waits, candidate.rank, candidate.number)):
+        phones = {other.root for other in seated if same_person(one.principal, other.principal)} | {one.root}
+        (seated if not limit or len(phones) <= limit else waiting).append(one)
+    found = seat(candidates, limit)
+    assert found == Seating(tuple(one.number for one in seated), tuple(one.number for one in waiting))
+
+
+@pytest.mark.parametrize("limit", [0, 5, 3_000])
+def test_the_devices_of_one_name_are_not_held_against_each_other(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3,000 devices of one person take 3,000 steps, not their square."""
+    steps = 0
+
+    def counted(one: str, other: str) -> bool:
+        nonlocal steps
+        steps += 1
+        return same_person(one, other)
+
+    monkeypatch.setattr(places, "same_person", counted)
+    found = seat([wants(number) for number in range(1, 3_001)], limit)
+    assert len(found.seated) == (limit or 3_000)
+    assert steps <= 3_000
