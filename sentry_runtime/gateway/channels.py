@@ -7,6 +7,7 @@ socket itself; it never reads beyond the record that it needs, so what is still 
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from abc import abstractmethod
@@ -19,6 +20,8 @@ from sentry_runtime.gateway.intake import Channel, Intake
 READ_BYTES = 262_144  # at a time; then the other connections have their turn
 RECORD_BYTES = 16_384  # the longest content of a TLS record (RFC 5246 6.2.1)
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
+
+_CUT: Final = "UNEXPECTED_EOF_WHILE_READING"  # OpenSSL's word; not every Python has an `SSLEOFError` of it
 
 _BUFFER: Final = memoryview(bytearray(READ_BYTES))
 
@@ -38,6 +41,7 @@ class _SocketChannel(Channel):
         self._writes = False  # the loop tells when the kernel takes more
         self._closing = False
         self._heard_all = False  # the other side has said its last word
+        self._fault: OSError | None = None  # the connection was reset; something may still be there to read
         self._ended = False
 
     @property
@@ -86,7 +90,7 @@ class _SocketChannel(Channel):
 
     @abstractmethod
     def _readable(self) -> None:
-        """There may be something to read."""
+        """There may be something to read. May be called too often."""
 
     @abstractmethod
     def _send(self, data: bytes) -> int:
@@ -101,8 +105,19 @@ class _SocketChannel(Channel):
         if size and not self._closing:
             self._intake.data_received(_BUFFER[:size].tobytes())
 
+    def _is_reset(self) -> bool:
+        """Whether there was a reset. libuv tells of one that comes together with bytes only once, as of something to read, and of
+        that socket never again."""
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            self._fault = OSError(number, os.strerror(number))
+        return self._fault is not None
+
     def _hear_end(self) -> None:
         """The other side sends no more: neither do we, but for what waits already."""
+        if self._fault is not None:
+            self._end(self._fault)
+            return
         self._heard_all = True
         self._stop_reading()
         if not self._closing:
@@ -190,13 +205,17 @@ class PlainChannel(_SocketChannel):
         try:
             size = self._socket.recv_into(_BUFFER)
         except BlockingIOError:
-            return
+            size = -1
         except OSError as error:
             self._end(error)
             return
-        self._take(size)
-        if not size:
+        reset = self._is_reset()
+        if size > 0:
+            self._take(size)
+        if not size or (reset and size < 0):
             self._hear_end()
+        elif reset and self._reads:
+            self._loop.call_soon(self._readable)
 
     def _send(self, data: bytes) -> int:
         try:
@@ -237,6 +256,8 @@ class TlsChannel(_SocketChannel):
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._stop_writing()
+            if self._is_reset():
+                self._end(self._fault)
             return
         except ssl.SSLWantWriteError:
             if not self._writes:
@@ -244,7 +265,8 @@ class TlsChannel(_SocketChannel):
                 self._loop.add_writer(self._fd, self._shake)
             return
         except OSError as error:
-            self.give_up(error)
+            cut = isinstance(error, ssl.SSLError) and error.reason == _CUT
+            self.give_up(ConnectionResetError("closed in the middle of the handshake") if cut else error)
             return
         self._stop_writing()
         agreed, self._agreed = self._agreed, None
@@ -283,7 +305,10 @@ class TlsChannel(_SocketChannel):
             size += more
             if more < RECORD_BYTES:
                 break  # if there is more after all, the loop tells
+        reset = self._is_reset()
         self._take(size)
+        if reset and self._reads:
+            self._loop.call_soon(self._readable)
 
     def _send(self, data: bytes) -> int:
         try:
