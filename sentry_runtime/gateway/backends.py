@@ -126,17 +126,21 @@ class Backends:
 
     async def connect(self, seat: Seat, make: Callable[[Target], Connection], only: Target | None = None) -> Connection:
         """Dial one after the other until one takes the connection, or `only` that one. Raises `BackendsDownError`."""
-        reason = "backend_timeout"
-        try:
-            async with asyncio.timeout(ROUNDS * self.connect_seconds + SLACK_SECONDS):
-                for target in self.order(seat) if only is None else [only]:
-                    try:
-                        return await self._dial(target, make)
-                    except (OSError, UnicodeError) as error:
-                        reason = reason_of(error)
-                        self._dial_failed(seat, target, error, reason)
-        except TimeoutError:
-            pass
+        reason, loop = "backend_timeout", asyncio.get_running_loop()
+        end = loop.time() + ROUNDS * self.connect_seconds + SLACK_SECONDS
+        for target in self.order(seat) if only is None else [only]:
+            limit = loop.time() + self.connect_seconds
+            try:
+                async with asyncio.timeout_at(min(limit, end)):
+                    connection = await self._dial(target, make)
+            except (OSError, UnicodeError) as error:
+                if loop.time() >= end:
+                    break  # nobody's fault: this one has not had its full time
+                reason = reason_of(error)
+                self._dial_failed(seat, target, error, reason)
+            else:
+                self._succeeded(target, Kind.DIAL)
+                return connection
         raise BackendsDownError(reason)
 
     async def _dial(self, target: Target, make: Callable[[Target], Connection]) -> Connection:
@@ -145,10 +149,7 @@ class Backends:
         def untrusted(verdict: str) -> None:
             self._audience.backend_untrusted(name, verdict)
 
-        async with asyncio.timeout(self.connect_seconds):
-            connection = await dial(target, lambda: make(target), untrusted)
-        self._succeeded(target, Kind.DIAL)
-        return connection
+        return await dial(target, lambda: make(target), untrusted)
 
     def _dial_failed(self, seat: Seat, target: Target, error: OSError | UnicodeError, reason: str) -> None:
         if target.health is not None:

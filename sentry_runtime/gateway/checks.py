@@ -9,8 +9,8 @@ import asyncio
 import random
 
 from sentry_runtime.gateway.backends import Backends, BackendsDownError
-from sentry_runtime.gateway.contact import Probe
 from sentry_runtime.gateway.dial import Target, dial, reason_of
+from sentry_runtime.gateway.probe import Probe
 from sentry_runtime.gateway.rewrite import check_head
 from sentry_runtime.settings import ActiveHealth
 

@@ -8,18 +8,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import Self
 
-import httptools
-
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Record
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.agent_link import Questions, UndecidedError
 from sentry_runtime.gateway.backends import ROUNDS, STRANGERS, Backends, BackendsDownError
 from sentry_runtime.gateway.dial import Target
-from sentry_runtime.gateway.forward import HEAD_BYTES
 from sentry_runtime.gateway.head import Head
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Seat
+from sentry_runtime.gateway.probe import Probe
 from sentry_runtime.gateway.redirects import WRONG_SERVER, location_of
 from sentry_runtime.gateway.refusals import Attempt, Refusals
 from sentry_runtime.gateway.rewrite import probe_head
@@ -116,7 +114,7 @@ class Contacts:
         try:
             async with asyncio.timeout(ROUNDS * backends.connect_seconds + self._seconds):
                 while True:
-                    probe = await backends.connect(seat, lambda target: Probe.of(target, caller), only)
+                    probe = await backends.connect(seat, lambda target: _probe(target, caller), only)
                     status = await self._answer(probe)
                     if status != WRONG_SERVER:
                         break
@@ -126,7 +124,7 @@ class Contacts:
         self._note(status, caller)
         return status
 
-    async def _answer(self, probe: "Probe") -> int:
+    async def _answer(self, probe: Probe) -> int:
         try:
             async with asyncio.timeout(self._seconds):
                 status = await probe.status
@@ -147,59 +145,6 @@ class Contacts:
             self._refusals.accepted(caller.peer.place, caller.principal, caller.authorization, caller.device)
 
 
-class Probe(asyncio.Protocol):
-    """Sends one OPTIONS and has the status of its response as a future; `fields` are there when that is."""
-
-    def __init__(self, target: Target, request: bytes) -> None:
-        self.target = target
-        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.fields: list[tuple[bytes, bytes]] = []
-        self._request = request
-        self._transport: asyncio.BaseTransport | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._bytes = 0
-        self._seen = 0
-
-    @classmethod
-    def of(cls, target: Target, caller: Caller) -> Self:
-        """With the credentials of who calls."""
-        return cls(target, probe_head(target.backend, caller.authorization, caller.peer.source))
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        transport.write(self._request)  # type: ignore[attr-defined] # asyncio types every transport as the base
-
-    def data_received(self, data: bytes) -> None:
-        self._bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail("backend_malformed")
-            return
-        if self._seen and not self.status.done():
-            self.status.set_result(self._seen)
-        elif self._bytes > HEAD_BYTES:
-            self._fail("backend_malformed")
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._fail("backend_closed")
-
-    def on_header(self, name: bytes, value: bytes | None) -> None:
-        self.fields.append((name, value or b""))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status >= 200:
-            self._seen = self._seen or status
-        else:  # an interim response: its fields are not those of the answer
-            self.fields.clear()
-
-    def drop(self) -> None:
-        """Close; the status, if it has not come, never will."""
-        self.status.cancel()
-        if self._transport is not None:
-            self._transport.close()
-
-    def _fail(self, reason: str) -> None:
-        if not self.status.done():
-            self.status.set_exception(BackendsDownError(reason))
+def _probe(target: Target, caller: Caller) -> Probe:
+    """One with the credentials of who calls."""
+    return Probe(target, probe_head(target.backend, caller.authorization, caller.peer.source))

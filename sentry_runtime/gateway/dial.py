@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sentry_runtime.gateway.addresses import Network, permitted
+from sentry_runtime.gateway.addresses import Network, parsed, permitted
+from sentry_runtime.gateway.channels import PlainChannel, TlsChannel, wrapped
 from sentry_runtime.gateway.health import Health
-from sentry_runtime.gateway.intake import Intake, protocol
+from sentry_runtime.gateway.intake import Intake
 from sentry_runtime.settings import Backend
 
-Connection = TypeVar("Connection", bound=Intake | asyncio.BaseProtocol)
+Connection = TypeVar("Connection", bound=Intake)
 
 # OpenSSL's verdicts (x509_vfy.h) by the words of the audit trail; any other is `certificate_<number>`.
 _VERDICTS = {
@@ -25,6 +26,9 @@ _VERDICTS = {
     62: "name_differs",
     64: "name_differs",
 }
+
+
+_KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class AddressRefusedError(OSError):
@@ -62,59 +66,91 @@ class Target:
 async def dial(
     target: Target, make: Callable[[], Connection], untrusted: Callable[[str], None] | None = None
 ) -> Connection:
-    """Dial, and let `make` make the protocol of the connection.
+    """Dial, and let `make` make what is at our end of the connection.
 
     Where the backend's certificate does not hold and need not (`Trust.lenient`), `untrusted` is told why, in one word; without
     it nobody asks. Raises `OSError` (every ssl error and time-out is one) or `UnicodeError` (a host that is no name).
     """
-    hosts = [target.backend.host] if target.within is None else await _judged(target.backend, target.within)
-    for host in hosts[:-1]:
+    places = await _places(target.backend, target.within)
+    for place in places[:-1]:
         try:
-            return await _dial_host(target, host, make, untrusted)
+            return await _dial_place(target, place, make, untrusted)
         except ssl.SSLError:
             raise  # it is there: its other addresses have the same certificate
         except OSError:
             continue
-    return await _dial_host(target, hosts[-1], make, untrusted)
+    return await _dial_place(target, places[-1], make, untrusted)
 
 
-async def _judged(backend: Backend, within: Sequence[Network]) -> list[str]:
+async def _places(backend: Backend, within: Sequence[Network] | None) -> list[str]:
     """The addresses of its host that may be dialled; these are dialled, and no name is looked up again."""
+    if within is None and parsed(backend.host) is not None:
+        return [backend.host]
     found = await asyncio.get_running_loop().getaddrinfo(backend.host, backend.port, type=socket.SOCK_STREAM)
-    allowed = permitted(dict.fromkeys(str(one[4][0]) for one in found), within)
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    allowed = addresses if within is None else permitted(addresses, within)
     if not allowed:
         raise AddressRefusedError(f"{backend.host}: no address that a redirection may lead to")
     return allowed
 
 
-async def _dial_host(
-    target: Target, host: str, make: Callable[[], Connection], untrusted: Callable[[str], None] | None
+async def _dial_place(
+    target: Target, place: str, make: Callable[[], Connection], untrusted: Callable[[str], None] | None
 ) -> Connection:
     trust = target.trust
     if trust is None:
         plain = make()
-        await asyncio.get_running_loop().create_connection(lambda: protocol(plain), host, target.backend.port)
+        PlainChannel(await _connected(target.backend, place), plain).begin()
         return plain
     if trust.lenient is None:
-        return await _secured(target, host, make, trust.strict)
+        return await _secured(target, place, make, trust.strict)
     if untrusted is None:
-        return await _secured(target, host, make, trust.lenient)
+        return await _secured(target, place, make, trust.lenient)
     try:
-        return await _secured(target, host, make, trust.strict)
+        return await _secured(target, place, make, trust.strict)
     except ssl.SSLCertVerificationError as error:
         verdict = verdict_of(error)
     # Python's ssl ends a handshake in which verification fails, so who only wants to know of it makes a second one.
-    secured = await _secured(target, host, make, trust.lenient)
+    secured = await _secured(target, place, make, trust.lenient)
     untrusted(verdict)
     return secured
 
 
-async def _secured(target: Target, host: str, make: Callable[[], Connection], context: ssl.SSLContext) -> Connection:
+async def _connected(backend: Backend, place: str) -> socket.socket:
+    one = socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET, _KIND)
+    try:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(one, (place, backend.port))
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
+async def _secured(target: Target, place: str, make: Callable[[], Connection], context: ssl.SSLContext) -> Connection:
     backend, secured = target.backend, make()
-    name = backend.server_name or backend.host
-    await asyncio.get_running_loop().create_connection(
-        lambda: protocol(secured), host, backend.port, ssl=context, server_hostname=name
-    )
+    agreed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(error: OSError | None) -> None:
+        if agreed.done():
+            return
+        if error is None:
+            agreed.set_result(None)
+        else:
+            agreed.set_exception(error)
+
+    one = await _connected(backend, place)
+    try:
+        channel = TlsChannel(wrapped(one, context, backend.server_name or backend.host), secured, tell)
+    except BaseException:
+        one.close()
+        raise
+    channel.agree(first=True)
+    try:
+        await agreed
+    except BaseException:
+        channel.abort()
+        raise
     return secured
 
 

@@ -3,7 +3,7 @@ protocol), and the TLS handshake.
 
 Connections are taken here rather than by asyncio's server, which tells of a connection only when its handshake is over:
 those that never finish one must count as well, and leave a trace. And a PROXY header must be read before TLS begins, from
-the socket itself and not a byte further.
+the socket itself and not a byte further. Without such a header no task is made for a connection: see `channels`.
 """
 
 import asyncio
@@ -12,15 +12,17 @@ import logging
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Coroutine
 
 from sentry_runtime.gateway import proxy_protocol
 from sentry_runtime.gateway.account import Peer
-from sentry_runtime.gateway.front import CLOSE_SECONDS, NO_BELIEF, Belief, FrontConnection
+from sentry_runtime.gateway.channels import PlainChannel, TlsChannel, wrapped
+from sentry_runtime.gateway.front import NO_BELIEF, Belief, FrontConnection
 from sentry_runtime.gateway.gate import Address, Gate, address_of
-from sentry_runtime.gateway.intake import protocol
 from sentry_runtime.gateway.listener import HANDSHAKE_SECONDS, Entrance
 from sentry_runtime.gateway.proxy_protocol import FIXED_BYTES, Origin, ProxyHeaderError
 from sentry_runtime.gateway.services import Services
+from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.settings import Limits
 
 ACCEPTS_PER_TURN = 16  # then those that are in are served; a handshake takes about a millisecond
@@ -87,7 +89,8 @@ class Door:
         self._services = services
         self._crowd = crowd
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: set[TlsChannel] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # a header is read, or a certificate looked at
         self._rest: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -104,8 +107,10 @@ class Door:
 
     def abandon(self) -> None:
         """End the handshakes under way."""
-        for handshake in self._handshakes:
-            handshake.cancel()
+        for handshake in list(self._handshakes):
+            handshake.abort()
+        for task in self._tasks:
+            task.cancel()
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -137,40 +142,43 @@ class Door:
         belief = _belief(gate, address)
         front = FrontConnection(self._services, peer, self._crowd.leave, belief)
         self._crowd.enter(front, peer.place)
-        handshake = self._loop.create_task(self._greet(one, front))
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._handshakes.discard)
+        if gate.proxied:
+            self._start(self._introduce(one, front))
+        else:
+            self._receive(one, front, self._entrance.devices)
+
+    def _start(self, job: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _turn_away(self, peer: Peer, reason: str) -> None:
         self._services.account.counters.connections_refused += 1
         self._services.account.turned_away(peer, "connection_refused", reason)
 
-    async def _greet(self, one: socket.socket, front: FrontConnection) -> None:
-        await self._welcome(one, front)
-        if self._services.vetting is not None and front.certificate is not None:
-            front.vetted(await self._services.vetting.vet(front.certificate))
-
-    async def _welcome(self, one: socket.socket, front: FrontConnection) -> None:
+    async def _introduce(self, one: socket.socket, front: FrontConnection) -> None:
+        """A balancer says whose connection it is; or that it is its own."""
         context = self._entrance.devices
         try:
-            if self._entrance.gate.proxied:
-                origin = await self._origin(one)
-                if origin is None:
-                    context = self._entrance.balancers
-                elif not self._comes_from(front, origin):
-                    one.close()
-                    return
-            await self._receive(one, front, context)
-        except OSError as error:  # TimeoutError and every ssl error are OSErrors
+            origin = await self._origin(one)
+        except OSError as error:  # TimeoutError is one
             one.close()
             self._failed(front, "handshake_failed", _word(error))
+            return
         except ProxyHeaderError as error:
             one.close()
             self._failed(front, "proxy_refused", str(error))
+            return
         except asyncio.CancelledError:
             one.close()
             self._crowd.leave(front)
             raise
+        if origin is None:
+            context = self._entrance.balancers
+        elif not self._comes_from(front, origin):
+            one.close()
+            return
+        self._receive(one, front, context)
 
     async def _origin(self, one: socket.socket) -> Origin | None:
         """Read the PROXY header. Raises `ProxyHeaderError` or `OSError`."""
@@ -201,17 +209,38 @@ class Door:
             self._crowd.leave(front)
         return not reason
 
-    async def _receive(self, one: socket.socket, front: FrontConnection, context: ssl.SSLContext | None) -> None:
+    def _receive(self, one: socket.socket, front: FrontConnection, context: ssl.SSLContext | None) -> None:
         if context is None:
-            await self._loop.connect_accepted_socket(lambda: protocol(front), one)
+            PlainChannel(one, front).begin()
             return
-        await self._loop.connect_accepted_socket(
-            lambda: protocol(front),
-            one,
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=CLOSE_SECONDS,
-        )
+        try:
+            secured = wrapped(one, context)
+        except OSError as error:  # it has gone already
+            one.close()
+            self._failed(front, "handshake_failed", _word(error))
+            return
+
+        def agreed(error: OSError | None) -> None:
+            self._handshakes.discard(channel)
+            self._greet(front, error)
+
+        channel = TlsChannel(secured, front, agreed)
+        self._handshakes.add(channel)
+        front.late = lambda: channel.give_up(TimeoutError())
+        front.set_deadline(HANDSHAKE_SECONDS)
+        channel.agree(first=False)
+
+    def _greet(self, front: FrontConnection, error: OSError | None) -> None:
+        """The handshake is over."""
+        vetting, certificate = self._services.vetting, front.certificate
+        if error is not None:
+            front.late = None
+            self._failed(front, "handshake_failed", _word(error))
+        elif vetting is not None and certificate is not None:
+            self._start(self._vet(front, vetting, certificate))
+
+    async def _vet(self, front: FrontConnection, vetting: Vetting, certificate: bytes) -> None:
+        front.vetted(await vetting.vet(certificate))
 
     def _failed(self, front: FrontConnection, event: str, word: str) -> None:
         self._services.account.counters.handshakes_failed += 1

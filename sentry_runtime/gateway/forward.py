@@ -6,11 +6,9 @@ sent, since a backend may bind what it knows of a client to the connection (NTLM
 
 import asyncio
 import re
-import socket
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httptools
 
@@ -18,12 +16,11 @@ from sentry_runtime.eas.offer import FIELDS as OFFERS
 from sentry_runtime.gateway.credentials import Step
 from sentry_runtime.gateway.dial import Target
 from sentry_runtime.gateway.identify import Claim
-from sentry_runtime.gateway.intake import Intake
+from sentry_runtime.gateway.intake import Channel, Intake
 
 HEAD_BYTES = 65_536  # Exchange's longest heads (several Negotiate challenges and cookies) stay below 32 KiB
 REUSE_SECONDS = 4.0  # Apache closes idle connections after 5 s; a request must not cross its FIN
 LOGGED_ON_SECONDS = 60.0  # half of what IIS allows: log-ons are dear, and an end in good order is noticed when it comes
-WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _NO_BODY: Final = frozenset({204, 304})
 _WATCHED: Final = frozenset({b"content-length", b"transfer-encoding"}) | OFFERS
@@ -111,8 +108,7 @@ class Upstream(Intake):
         self._owner = (owner.key, owner.principal)
         self._credentials = credentials
         self._keep_seconds = REUSE_SECONDS
-        self._transport: asyncio.Transport | None = None
-        self._tls: ssl.SSLObject | None = None
+        self._channel: Channel | None = None
         self._receiver: Receiver | None = None
         self._response = _Response()
         self._parser: Any = httptools.HttpResponseParser(self)  # None when it is over: the two hold each other
@@ -120,14 +116,11 @@ class Upstream(Intake):
         self._head_bytes = 0
         self._idle_since = 0.0
         self._reusable = True
-        self._reset = False  # it ended by a reset
         self._full = False  # the backend does not take what we write
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+    def connection_made(self, channel: Channel) -> None:
+        self._channel = channel
         self._idle_since = asyncio.get_running_loop().time()
-        self._tls = transport.get_extra_info("ssl_object")
 
     @property
     def holder(self) -> tuple[str, str]:
@@ -140,7 +133,7 @@ class Upstream(Intake):
         return (
             self._receiver is None
             and self._reusable
-            and self._transport is not None
+            and self._channel is not None
             and self._owner == (claim.key, claim.principal)
             and self._takes(claim, credentials)
             and now - self._idle_since < self._keep_seconds
@@ -155,7 +148,7 @@ class Upstream(Intake):
 
     def usable(self, now: float) -> bool:
         """Whether the connection stands idle and a request might go over it."""
-        return self._reusable and self._transport is not None and self._receiver is None and not self.stale(now)
+        return self._reusable and self._channel is not None and self._receiver is None and not self.stale(now)
 
     def stale(self, now: float) -> bool:
         """Whether no request will go over this connection any more."""
@@ -184,28 +177,28 @@ class Upstream(Intake):
 
     def write(self, data: bytes) -> None:
         """Send a part of the request."""
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._channel is not None:
+            self._channel.write(data)
 
     def set_reading(self, *, reading: bool) -> None:
         """Whether the device keeps up with the response. Between two responses we always read: see `data_received`."""
-        if self._transport is None or self._transport.is_closing() or not (reading or self._receiver is not None):
+        if self._channel is None or self._channel.closing or not (reading or self._receiver is not None):
             return
         if reading:
-            self._transport.resume_reading()
+            self._channel.resume_reading()
         else:
-            self._transport.pause_reading()
+            self._channel.pause_reading()
 
     def drop(self) -> None:
         """Close at once, whatever is under way; the receiver hears nothing more."""
         self._receiver = None
         self._reusable = False
         self._parser = None
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+        if self._channel is not None:
+            self._channel.abort()
+            self._channel = None
 
-    # What asyncio calls.
+    # What the channel calls.
 
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
@@ -223,21 +216,15 @@ class Upstream(Intake):
             return
         self._deliver(receiver)
 
-    def eof_received(self) -> bool:
-        # libuv takes a reset that comes together with the last bytes for an end; the socket knows better.
-        if self._receiver is not None and self._tls is None and self._transport is not None:
-            self._reset = bool(self._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = self._parser = None
+        self._channel = self._parser = None
         receiver, response = self._receiver, self._response
         if receiver is None:
             return
         head = response.head
         until_end = head is not None and head.has_body and head.length is None and not _is_chunked(head.fields)
         self._receiver = None
-        if until_end and exc is None and self._ended_on_purpose():
+        if until_end and exc is None:  # nobody has cut it short (RFC 9112 9.8)
             receiver.response_end()
         else:
             receiver.upstream_lost("backend_closed")
@@ -312,18 +299,6 @@ class Upstream(Intake):
             self._reusable = self._between and not self._full
             self.set_reading(reading=True)
             receiver.response_end()
-
-    def _ended_on_purpose(self) -> bool:
-        """Not by a reset; over TLS: whether a close_notify came. Without one anybody on the way may have cut the body short
-        (RFC 9112 9.8)."""
-        if self._tls is None:
-            return not self._reset
-        try:
-            return self._tls.read(1) == b""
-        except ssl.SSLZeroReturnError:
-            return True
-        except ssl.SSLError:
-            return False
 
     def _lose(self, reason: str) -> None:
         receiver = self._receiver

@@ -11,19 +11,18 @@ While one of these holds and much waits already, or the exchange cannot take mor
 
 import asyncio
 import hashlib
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 from sentry_runtime.gateway import body, enforce
 from sentry_runtime.gateway.account import Peer
 from sentry_runtime.gateway.badge import Badge
 from sentry_runtime.gateway.exchange import Exchange
-from sentry_runtime.gateway.forward import WRITE_BUFFER_BYTES, Upstream
+from sentry_runtime.gateway.forward import Upstream
 from sentry_runtime.gateway.gate import forwarded_source
 from sentry_runtime.gateway.head import Head, HeadError, Heads
 from sentry_runtime.gateway.identify import Claim, DeniedError, MemoKey, identify, memo_key
+from sentry_runtime.gateway.intake import Channel
 from sentry_runtime.gateway.logon import Logons
 from sentry_runtime.gateway.relay import REQUEST_STALL_SECONDS, Front
 from sentry_runtime.gateway.services import Services
@@ -82,10 +81,12 @@ class FrontConnection(Front):
         self._badge: Badge | None = None
         self._unvetted = False  # nobody has said yet whether the certificate is taken
         self.deadline = float("inf")
+        self.late: Callable[[], None] | None = None
+        """What to do when the deadline passes before the connection stands."""
         self._services = services
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._channel: Channel | None = None
         self._input = bytearray()
         self._heads = Heads()
         self._scanned = 0  # bytes of `_input` that hold no end of a head
@@ -104,19 +105,17 @@ class FrontConnection(Front):
         self._device_id, self._principal = "", ""  # the first ones that were named
         self._shared = False  # others have been named since: several devices use this connection
 
-    # What asyncio calls.
+    # What the channel calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # what asyncio promises for TCP
+    def connection_made(self, channel: Channel) -> None:
+        self._channel, self.late = channel, None
         self._services.account.counters.connections += 1
         if self._closing:  # the gateway began to stop during the handshake
-            self._transport.abort()
+            channel.abort()
             return
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.set_deadline(self._services.limits.head_seconds)
         if self._services.vetting is not None:
-            secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-            self.certificate = None if secured is None else secured.getpeercert(binary_form=True)
+            self.certificate = channel.certificate()
             self._unvetted = self.certificate is not None
 
     def data_received(self, data: bytes) -> None:
@@ -129,11 +128,8 @@ class FrontConnection(Front):
             self._input += data
             self._advance()
 
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._transport = None
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - to a device's connection it is all one
+        self._channel = None
         self._closing = True
         self._gone(self)
         if not self._asked and not self._services.draining:
@@ -210,8 +206,8 @@ class FrontConnection(Front):
 
     def write(self, data: bytes) -> None:
         """Send to the device."""
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._channel is not None:
+            self._channel.write(data)
 
     def hold(self) -> None:
         """Read no more until `release`."""
@@ -250,14 +246,14 @@ class FrontConnection(Front):
         """End the connection so that the device sees a cut."""
         self._closing = True
         self._exchange = None
-        if self._transport is not None:
-            self._transport.abort()
+        if self._channel is not None:
+            self._channel.abort()
 
     # What the door and the worker call.
 
     def vetted(self, found: Vetted) -> None:
         """What came out for the connection's certificate, the first time or anew."""
-        if self._transport is None or self._closing:
+        if self._channel is None or self._closing:
             return
         self.vetted_until = found.until
         if found.badge is None:
@@ -291,7 +287,10 @@ class FrontConnection(Front):
     def expire(self) -> None:
         """The deadline has passed."""
         self.deadline = float("inf")
-        if self._closed:
+        if self._channel is None:
+            if self.late is not None:
+                self.late()
+        elif self._closed:
             self.cut()  # it does not even take our last bytes
         elif self._closing:
             self._body = None
@@ -438,7 +437,7 @@ class FrontConnection(Front):
         self._closing = True
         self._drop_upstreams()
         self._input.clear()
-        if self._transport is None:
+        if self._channel is None:
             return
         self._set_held(0)
         if linger:
@@ -446,7 +445,7 @@ class FrontConnection(Front):
         else:
             self._closed = True
             self.set_deadline(CLOSE_SECONDS)
-            self._transport.close()
+            self._channel.close()
 
     def _holder(self, device_id: str) -> str:
         """Who has logged on on this connection for this device id ("": for none), while nobody else has used it."""
@@ -470,10 +469,10 @@ class FrontConnection(Front):
 
     def _set_held(self, held: int) -> None:
         self._held = held
-        if self._transport is None or self._transport.is_closing() or self._paused == bool(held):
+        if self._channel is None or self._channel.closing or self._paused == bool(held):
             return
         self._paused = bool(held)
         if self._paused:
-            self._transport.pause_reading()
+            self._channel.pause_reading()
         else:
-            self._transport.resume_reading()
+            self._channel.resume_reading()

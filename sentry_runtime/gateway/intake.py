@@ -1,43 +1,24 @@
-"""How connections read: all of a worker into one buffer, whose content is taken before the next one reads.
+"""Both ends of a connection within the gateway: who is told what comes, and what it sends through."""
 
-A protocol that is given `bytes` costs an allocation of the loop's largest read (256 KiB) for each packet, most of which is
-given back at once.
-"""
-
-import asyncio
 from abc import ABC, abstractmethod
-from typing import Final, cast
-
-READ_BYTES = 262_144  # what uvloop reads at most at a time
-
-_BUFFER: Final = memoryview(bytearray(READ_BYTES))
 
 
 class Intake(ABC):
-    """A protocol with `data_received`, as `asyncio.Protocol` has it. Loops only ask for the methods, and a class of asyncio's
-    cannot be the base of a compiled one."""
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        return _BUFFER
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(_BUFFER[:nbytes].tobytes())
+    """Who is told what comes over a connection. `channels` calls it; nothing comes after `connection_lost`, which comes once, and
+    never in the middle of a call to the channel."""
 
     @abstractmethod
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands."""
+    def connection_made(self, channel: "Channel") -> None:
+        """The connection stands; TLS, where there is any, has been agreed on."""
 
     @abstractmethod
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
 
     @abstractmethod
-    def eof_received(self) -> bool:
-        """The other side will send no more; whether the connection stays open for what we send."""
-
-    @abstractmethod
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has ended: by an error, or (None) in good order."""
+        """The connection has ended: in good order (None), or by an error. Over TLS good order is a close_notify (RFC 5246 7.2.1):
+        without one anybody on the way may have cut off what came last."""
 
     @abstractmethod
     def pause_writing(self) -> None:
@@ -48,6 +29,35 @@ class Intake(ABC):
         """It does again."""
 
 
-def protocol(one: Intake | asyncio.BaseProtocol) -> asyncio.BaseProtocol:
-    """As what a loop takes it for."""
-    return cast(asyncio.BaseProtocol, one)
+class Channel(ABC):
+    """What is sent through. It begins to read as soon as the connection stands."""
+
+    @property
+    @abstractmethod
+    def closing(self) -> bool:
+        """Whether it ends or has ended: what is written is dropped."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send, at once as far as the kernel takes it."""
+
+    @abstractmethod
+    def pause_reading(self) -> None:
+        """Let what comes wait in the kernel, which makes the other side wait."""
+
+    @abstractmethod
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End in good order, once everything is sent. What still comes is read, so that the kernel does not reset the connection
+        under our last bytes, and dropped. The other side may never end its half: `abort` is for who has waited long enough."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End now."""
+
+    @abstractmethod
+    def certificate(self) -> bytes | None:
+        """The other side's certificate (DER), where it has shown one."""

@@ -108,6 +108,9 @@ def _restricted(context: ssl.SSLContext) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options &= (
+        ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    )  # which Python sets: an end without a close_notify would look like one
     return context
 
 

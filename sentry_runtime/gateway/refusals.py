@@ -149,7 +149,7 @@ class Refusals:
         self._told = told
         self._sources = _Table("source", limits.logons_refused_per_source, limits)
         self._principals = _Table("principal", limits.logons_refused_per_principal, limits)
-        self._good: OrderedDict[bytes, _Good] = OrderedDict()  # by the hash of device and name
+        self._good: OrderedDict[tuple[str, str], _Good] = OrderedDict()  # by device and name
         self._under_way: dict[str, dict[bytes, int]] = {}  # by name: credentials, and how often each
         self._secret = os.urandom(32)  # so that what is kept of credentials is worth nothing outside this process
 
@@ -157,7 +157,7 @@ class Refusals:
         """A backend has refused these credentials. `place`: as `account.Peer` has it; "" is nobody's in particular. `device`: as
         `pools.Seat` has it, "" where none was named."""
         now = self._now()
-        owner = self._mark(device, principal.encode())
+        owner = (device, principal)
         held = self._good.get(owner)
         if held is not None and held.mark == self._mark(principal, authorization):
             del self._good[owner]
@@ -181,7 +181,7 @@ class Refusals:
         self.forgive(place, principal)
         if not device:
             return
-        now, owner = self._now(), self._mark(device, principal.encode())
+        now, owner = self._now(), (device, principal)
         before = self._good.pop(owner, None)
         guesses = before.guesses if before is not None and now < self.resting_until else 0
         self._good[owner] = _Good(self._mark(principal, authorization), now + GOOD_SECONDS, guesses)
@@ -229,8 +229,8 @@ class Refusals:
 
     def _held(self, principal: str, device: str, now: float) -> _Good | None:
         """What counts as good of this device and name."""
-        held = self._good.get(self._mark(device, principal.encode())) if device else None
+        held = self._good.get((device, principal)) if device else None
         return None if held is None or held.until <= now or held.guesses >= GUESSES else held
 
-    def _mark(self, one: str, other: bytes) -> bytes:
-        return hmac.digest(self._secret, one.encode() + b"\0" + other, "sha256")[:16]
+    def _mark(self, principal: str, authorization: bytes) -> bytes:
+        return hmac.digest(self._secret, principal.encode() + b"\0" + authorization, "sha256")[:16]

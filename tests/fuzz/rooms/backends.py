@@ -4,21 +4,21 @@ import asyncio
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from sentry_runtime.eas import offer, status
 from sentry_runtime.eas.query import COMMANDS, VERSIONS
 from sentry_runtime.gateway import peek, redirects, rewrite
 from sentry_runtime.gateway.backends import BackendsDownError
-from sentry_runtime.gateway.contact import Probe
 from sentry_runtime.gateway.credentials import backend_challenges
 from sentry_runtime.gateway.dial import Target as Dialled
 from sentry_runtime.gateway.forward import Receiver, ResponseHead, Upstream
 from sentry_runtime.gateway.identify import Claim
+from sentry_runtime.gateway.probe import Probe
 from sentry_runtime.settings import Backend, Redirects
 from tests.fuzz.rooms.credentials import ACCESS
 from tests.fuzz.target import Target, one_word
+from tests.still_channel import StillChannel
 
 BACKEND = Backend(name="mail", host="mail.lab.test", port=8443)
 RULES = Redirects(hosts=("mail2.lab.test", ".pool.lab.test"))
@@ -27,31 +27,6 @@ ASKER = Claim(None, (), "", "anna", "OPTIONS", "", None)
 _TEXT = rb"[\t -~\x80-\xff]*\r\n"
 _HEAD = re.compile(rb"HTTP/1\.1 [0-9]{3} " + _TEXT + rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: " + _TEXT + rb")*\r\n")
 _LEADS_AWAY = (b"location:", b"x-ms-location:", b"set-cookie:", b"refresh:")
-
-
-class _Wire(asyncio.Transport):
-    """Takes everything, and says nothing."""
-
-    def write(self, data: object) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def is_closing(self) -> bool:
-        return False
-
-    def resume_reading(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class _Waits(Receiver):
@@ -99,7 +74,7 @@ async def _respond(data: bytes) -> None:
     third = len(data) // 3
     whole, pieces = _heard(data), _heard(data[:third], data[third : 2 * third], data[2 * third :])
     probe = Probe(Dialled(BACKEND, None), b"")
-    probe.connection_made(_Wire())
+    probe.connection_made(StillChannel())
     probe.data_received(data)
     probe.connection_lost(None)
     fault = probe.status.exception()
@@ -132,7 +107,7 @@ def _read(waits: _Waits) -> tuple[object, ...]:
 
 def _heard(*pieces: bytes) -> _Waits:
     upstream, waits = Upstream(Dialled(BACKEND, None), ASKER), _Waits()
-    upstream.connection_made(_Wire())
+    upstream.connection_made(StillChannel())
     upstream.begin(waits)
     for piece in pieces:
         if piece:

@@ -9,6 +9,7 @@ import pytest
 
 from sentry_runtime.gateway.addresses import networks_of
 from sentry_runtime.gateway.dial import AddressRefusedError, Target, dial, reason_of, verdict_of
+from sentry_runtime.gateway.probe import Probe
 from sentry_runtime.settings import Backend
 
 LOOPBACK = networks_of(["127.0.0.0/8"])
@@ -27,9 +28,14 @@ class Names:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
 
-async def server(address: str, port: int = 0) -> asyncio.Server:
-    """Somebody who listens there."""
-    return await asyncio.start_server(lambda _reader, writer: writer.close(), address, port)
+async def server(heard: asyncio.Queue[str], address: str, port: int = 0) -> asyncio.Server:
+    """Somebody who listens there, and tells when anybody has come."""
+
+    def come(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(address)
+        writer.close()
+
+    return await asyncio.start_server(come, address, port)
 
 
 def port_of(one: asyncio.Server) -> int:
@@ -37,28 +43,21 @@ def port_of(one: asyncio.Server) -> int:
     return int(one.sockets[0].getsockname()[1])
 
 
-async def peer_of(target: Target) -> str:
-    """The address that is dialled."""
-    peers: list[str] = []
-
-    class Connection(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            peers.append(transport.get_extra_info("peername")[0])
-            assert isinstance(transport, asyncio.Transport)
-            transport.abort()
-
-    await dial(target, Connection)
-    return peers[0]
+async def dialled(target: Target) -> None:
+    """Dial, and hang up."""
+    probe = await dial(target, lambda: Probe(target, b""))
+    probe.drop()
 
 
 async def test_a_name_is_resolved_once_and_the_judged_address_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that would mean something else a moment later is not asked again."""
-    names = Names(["169.254.169.254", "127.0.0.1"], ["127.0.0.2"])
+    names, heard = Names(["169.254.169.254", "127.0.0.1"], ["127.0.0.2"]), asyncio.Queue[str]()
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names)
-    one = await server("127.0.0.1")
-    other = await server("127.0.0.2", port_of(one))
+    one = await server(heard, "127.0.0.1")
+    other = await server(heard, "127.0.0.2", port_of(one))
     backend = Backend(name="mail", host="mail.test", port=port_of(one))
-    assert await peer_of(Target(backend, None, within=LOOPBACK)) == "127.0.0.1"
+    await dialled(Target(backend, None, within=LOOPBACK))
+    assert await heard.get() == "127.0.0.1"
     assert names.asked == ["mail.test"]
     for each in (one, other):
         each.close()
@@ -66,11 +65,12 @@ async def test_a_name_is_resolved_once_and_the_judged_address_is_dialled(monkeyp
 
 async def test_the_next_allowed_address_is_tried_when_one_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for any name with several addresses; those that are not allowed are not among them."""
-    names = Names(["10.255.255.1", "127.0.0.3", "127.0.0.1"])
+    names, heard = Names(["10.255.255.1", "127.0.0.3", "127.0.0.1"]), asyncio.Queue[str]()
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names)
-    one = await server("127.0.0.1")
+    one = await server(heard, "127.0.0.1")
     backend = Backend(name="mail", host="mail.test", port=port_of(one))
-    assert await peer_of(Target(backend, None, within=LOOPBACK)) == "127.0.0.1"
+    await dialled(Target(backend, None, within=LOOPBACK))
+    assert await heard.get() == "127.0.0.1"
     one.close()
 
 
@@ -78,7 +78,7 @@ async def test_a_name_without_an_allowed_address_is_dialled_nowhere(monkeypatch:
     """And the error says so in its word."""
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", Names(["169.254.169.254", "10.0.0.1"]))
     with pytest.raises(AddressRefusedError) as refused:
-        await peer_of(Target(Backend(name="mail", host="mail.test"), None, within=LOOPBACK))
+        await dialled(Target(Backend(name="mail", host="mail.test"), None, within=LOOPBACK))
     assert reason_of(refused.value) == "redirect_address"
 
 

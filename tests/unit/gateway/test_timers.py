@@ -21,6 +21,7 @@ from sentry_runtime.gateway.relay import RESPONSE_STALL_SECONDS, Relay
 from sentry_runtime.gateway.services import Services
 from sentry_runtime.gateway.upstreams import Upstreams
 from sentry_runtime.settings import Backend, Limits
+from tests.still_channel import StillChannel
 
 LONGEST = 3_540.0  # HeartbeatInterval of Ping and Sync (MS-ASCMD 2.2.3.84), and 59 minutes of Wait
 MARGIN = 60.0  # for the answer to come
@@ -90,32 +91,6 @@ class Front:
         raise AssertionError("cut")
 
 
-class Wire(asyncio.Transport):
-    """A transport on which nothing ever happens by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.aborted = False
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def write(self, data: Any) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return self.aborted
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        self.aborted = True
-
-
 class Owner:
     """An exchange that a relay belongs to."""
 
@@ -146,9 +121,9 @@ class Quiet:
 
 
 @pytest.fixture
-async def held() -> tuple[Front, Upstream, Wire, Owner]:
+async def held() -> tuple[Front, Upstream, StillChannel, Owner]:
     """A Ping that is at the backend, whole."""
-    front, owner, wire = Front(), Owner(), Wire()
+    front, owner, wire = Front(), Owner(), StillChannel()
     services = cast(
         Services,
         SimpleNamespace(
@@ -169,7 +144,7 @@ async def held() -> tuple[Front, Upstream, Wire, Owner]:
 
 
 async def test_while_a_ping_hangs_only_the_wait_for_its_answer_runs(
-    held: tuple[Front, Upstream, Wire, Owner],
+    held: tuple[Front, Upstream, StillChannel, Owner],
 ) -> None:
     """59 minutes later the connection to the backend is neither stale nor dropped, and the answer passes."""
     front, upstream, wire, owner = held
@@ -182,7 +157,7 @@ async def test_while_a_ping_hangs_only_the_wait_for_its_answer_runs(
 
 
 async def test_a_backend_that_sends_its_head_at_once_may_hold_the_body_as_long(
-    held: tuple[Front, Upstream, Wire, Owner],
+    held: tuple[Front, Upstream, StillChannel, Owner],
 ) -> None:
     """Some servers send the head when the Ping comes and the body when it ends; once the body moves, it has to go on."""
     front, upstream, _, owner = held

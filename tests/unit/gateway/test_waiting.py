@@ -9,10 +9,9 @@ import pytest
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.gateway.agent_link import UndecidedError
 from sentry_runtime.gateway.credentials import Logon, Scheme, Step
-from sentry_runtime.gateway.dial import Target
+from sentry_runtime.gateway.dial import Target, dial
 from sentry_runtime.gateway.forward import LOGGED_ON_SECONDS, REUSE_SECONDS, Upstream
 from sentry_runtime.gateway.identify import Claim
-from sentry_runtime.gateway.intake import protocol
 from sentry_runtime.gateway.logon import NAMES, OPEN_MOST, STEPS_AT_ONCE, Opened, Waiting
 from sentry_runtime.gateway.upstreams import KEPT, Upstreams
 from sentry_runtime.settings import Backend
@@ -33,10 +32,8 @@ class Ends:
 
     async def dial(self, owner: Claim, credentials: bytes = b"") -> Upstream:
         """One more connection."""
-        loop = asyncio.get_running_loop()
-        upstream = Upstream(TARGET, owner, credentials)
-        await loop.create_connection(lambda: protocol(upstream), "127.0.0.1", self._port)
-        return upstream
+        target = Target(Backend(name="mail", host="127.0.0.1", port=self._port), None)
+        return await dial(target, lambda: Upstream(TARGET, owner, credentials))
 
 
 @pytest.fixture
