@@ -11,7 +11,7 @@ from sentry_runtime.uem.api import Contact
 from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.tables import open_engine
 
-FIRST = 13  # statements of a first contact that is blocked: the begin, the change number, and a grace had before among them
+FIRST = 13  # statements of a first contact that is blocked; the begin and the change number are among them
 FIRST_THAT_PASSES = 16  # it takes a place, and what may restrict it is asked for twice: before and after that
 AGAIN, AGAIN_THAT_PASSES = 9, 12
 WORD = 16  # of an administrator's word on a known device
