@@ -38,6 +38,10 @@ SPECIAL: tuple[Network, ...] = tuple(
 )
 
 
+class AddressRefusedError(OSError):
+    """What a name was resolved to lies nowhere a redirection may lead."""
+
+
 def networks_of(listed: Iterable[str]) -> tuple[Network, ...]:
     """The networks as values. Raises `ValueError` naming one that is none."""
     return tuple(ipaddress.ip_network(one) for one in listed)

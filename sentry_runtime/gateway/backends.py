@@ -11,8 +11,8 @@ from typing import Protocol
 
 from sentry_runtime.devices.record import DeviceKey
 from sentry_runtime.gateway import redirects
-from sentry_runtime.gateway.addresses import networks_of
-from sentry_runtime.gateway.dial import AddressRefusedError, Connection, Target, dial, reason_of
+from sentry_runtime.gateway.addresses import AddressRefusedError, networks_of
+from sentry_runtime.gateway.dial import Connection, Target, dial, reason_of
 from sentry_runtime.gateway.health import Change, Kind
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.pools import Pools, Seat

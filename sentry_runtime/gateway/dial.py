@@ -4,10 +4,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sentry_runtime.gateway.addresses import Network, parsed, permitted
+from sentry_runtime.gateway.addresses import AddressRefusedError, Network, parsed, permitted
 from sentry_runtime.gateway.channels import PlainChannel, TlsChannel, wrapped
 from sentry_runtime.gateway.health import Health
 from sentry_runtime.gateway.intake import Intake
@@ -31,10 +31,6 @@ _VERDICTS = {
 _KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
-class AddressRefusedError(OSError):
-    """What a name was resolved to lies nowhere a redirection may lead."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trust:
     """How to speak TLS with a backend. `lenient` takes any certificate; there is one where the settings want that."""
@@ -56,6 +52,11 @@ class Target:
     health: Health | None = None
     within: tuple[Network, ...] | None = None
     origin: str = ""
+    literal: bool = field(init=False, repr=False)
+    """Whether its host is an address, so that there is nothing to resolve."""
+
+    def __post_init__(self) -> None:
+        self.literal = self.within is None and parsed(self.backend.host) is not None
 
     @property
     def up(self) -> bool:
@@ -71,7 +72,7 @@ async def dial(
     Where the backend's certificate does not hold and need not (`Trust.lenient`), `untrusted` is told why, in one word; without
     it nobody asks. Raises `OSError` (every ssl error and time-out is one) or `UnicodeError` (a host that is no name).
     """
-    places = await _places(target.backend, target.within)
+    places = [target.backend.host] if target.literal else await _places(target.backend, target.within)
     for place in places[:-1]:
         try:
             return await _dial_place(target, place, make, untrusted)
@@ -84,8 +85,6 @@ async def dial(
 
 async def _places(backend: Backend, within: Sequence[Network] | None) -> list[str]:
     """The addresses of its host that may be dialled; these are dialled, and no name is looked up again."""
-    if within is None and parsed(backend.host) is not None:
-        return [backend.host]
     found = await asyncio.get_running_loop().getaddrinfo(backend.host, backend.port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     allowed = addresses if within is None else permitted(addresses, within)

@@ -190,12 +190,13 @@ class Upstream(Intake):
             self._channel.pause_reading()
 
     def drop(self) -> None:
-        """Close at once, whatever is under way; the receiver hears nothing more."""
+        """Close, whatever is under way; the receiver hears nothing more. It takes the kernel some time, in which a block would
+        not reach the other devices that it is for: so that is left for the loop's next turn."""
         self._receiver = None
         self._reusable = False
         self._parser = None
         if self._channel is not None:
-            self._channel.abort()
+            asyncio.get_running_loop().call_soon(self._channel.abort)
             self._channel = None
 
     # What the channel calls.

@@ -1,6 +1,7 @@
 """The device list on disk: order, modes, bounds, atomicity, and what a kill -9 leaves."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -345,6 +346,47 @@ def test_kill_9_at_any_write_loses_no_confirmed_write_and_leaves_no_half_one(tmp
         # The write that ran when the signal came may have been finished or not; nothing in between.
         assert last in (confirmed, confirmed + 1)
         assert versions == {last}
+
+
+WRITES = ("pwrite64", "pwritev", "writev", "fdatasync", "fsync", "msync", "ftruncate", "fallocate")
+"""Every system call that LMDB changes or confirms a file with."""
+
+
+def traced(folder: Path, *options: str) -> tuple[int, int, str]:
+    """A writer of three generations under strace: its exit code, the last generation that it confirmed, and the trace."""
+    trace = folder.with_suffix(".trace")
+    child = [sys.executable, "-m", "tests.unit.devices.writing_child", str(folder), "1", "3"]
+    done = subprocess.run(
+        ["strace", "-qq", "-o", str(trace), *options, *child], stdout=subprocess.PIPE, text=True, check=False
+    )
+    confirmed = done.stdout.split()
+    return done.returncode, int(confirmed[-1]) if confirmed else 0, trace.read_text()
+
+
+def test_kill_9_before_each_single_write_leaves_a_list_that_opens_clean(tmp_path: Path) -> None:
+    """From the first one on, which makes the list: each system call that writes is what some writer no longer does."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    code, confirmed, trace = traced(whole, "-e", f"trace={','.join(WRITES)}")
+    assert (code, confirmed) == (0, 3)
+    counts = {call: trace.count(f"{call}(") for call in WRITES}
+    assert sum(counts.values()) >= 6  # a commit is pages and a header at least
+    places = [(call, number) for call, count in counts.items() for number in range(1, count + 1)]
+    seen = set()
+    for call, number in places:
+        folder = tmp_path / f"{call}{number}"
+        folder.mkdir()
+        kill = f"inject={call}:signal=SIGKILL:when={number}"
+        code, confirmed, _ = traced(folder, "-e", f"trace={call}", "-e", kill)
+        assert code in (-signal.SIGKILL, 128 + signal.SIGKILL), (call, number)
+        store = Writer(folder)
+        last, versions = store.cursor, {record.version for record in store.iterate()}
+        store.put([allowed(ANNA)])  # and it goes on
+        store.close()
+        assert last in (confirmed, confirmed + 1), (call, number)
+        assert versions == ({last} if last else set()), (call, number)
+        seen.add(last)
+    assert seen == {0, 1, 2}
 
 
 def test_the_slot_of_a_killed_reader_is_given_back(store: Writer, tmp_path: Path) -> None:

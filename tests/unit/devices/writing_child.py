@@ -1,4 +1,4 @@
-"""A process that writes generation after generation and says so, until it is killed: `writing_child.py FOLDER FIRST`."""
+"""A process that writes generation after generation and says so, until it is killed: `writing_child.py FOLDER FIRST [LAST]`."""
 
 import sys
 
@@ -12,7 +12,8 @@ def main() -> None:
     """Each generation is one transaction: ten records and the cursor carry its number."""
     store = Writer(sys.argv[1])
     generation = int(sys.argv[2])
-    while True:
+    last = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    while last is None or generation <= last:
         records = [
             Record(key=key, state=State.ALLOWED, version=generation, note="x" * (generation % 4_000)) for key in KEYS
         ]

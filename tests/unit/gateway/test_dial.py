@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sentry_runtime.gateway.addresses import networks_of
-from sentry_runtime.gateway.dial import AddressRefusedError, Target, dial, reason_of, verdict_of
+from sentry_runtime.gateway.addresses import AddressRefusedError, networks_of
+from sentry_runtime.gateway.dial import Target, dial, reason_of, verdict_of
 from sentry_runtime.gateway.probe import Probe
 from sentry_runtime.settings import Backend
 
