@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Engine, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State, Wipe, WipeKind
 from sentry_runtime.eas.principal import Names, user_of
@@ -35,10 +35,14 @@ from sentry_runtime.uem_server.judging import Security
 from sentry_runtime.uem_server.policies import Policies
 from sentry_runtime.uem_server.reading import Reading
 from sentry_runtime.uem_server.rules import Standing, automatic, followed
-from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Grace, Says
+from sentry_runtime.uem_server.tables import Alias, Assignment, Cause, Clock, Device, Grace, Link, Says
 from sentry_runtime.uem_server.upgrade import give_orders, give_spellings, rename, rename_users
 
 _Result = TypeVar("_Result")
+
+# What a device's automatic word is made of; else each would ask for its own, one after the other.
+_JUDGED = [selectinload(beside) for beside in (Device.causes, Device.findings, Device.grace)]
+_JUDGED.append(selectinload(Device.link).selectinload(Link.target))
 
 
 class UnknownDeviceError(LookupError):
@@ -481,20 +485,26 @@ class Registry(Reading):
         return clock.version
 
     def _apply_auto_block(self) -> None:
-        """The setting may have changed while we were down: give those nobody decided about its present word."""
+        """The setting may have changed while we were down: give those nobody decided about its present word. A little at a time;
+        cut short, it is begun anew."""
         word = automatic((), registered=False, auto_block=self._auto_block)
         other = or_(Device.state != word.state, Device.causes.any())
-        with Session(self._engine) as session, session.begin():
-            clock = self._clock(session)
-            changed = []
-            for device in session.scalars(select(Device).where(room.by_contact(), other)).all():
-                standing = self._automatic(device)
-                if standing != kin.own(device):
-                    self._set(device, standing)
-                    device.version = self._next(clock)
-                    changed.append(device)
-            session.flush()
-            self._settle(session, clock, [device.principal for device in changed], but=changed)
+        wanted = select(Device).where(room.by_contact(), other).order_by(Device.id).limit(room.AT_ONCE)
+        after: int | None = 0
+        while after is not None:
+            with Session(self._engine) as session, session.begin():
+                clock = self._clock(session)
+                found = session.scalars(wanted.where(Device.id > after).options(*_JUDGED)).all()
+                changed = []
+                for device in found:
+                    standing = self._automatic(device)
+                    if standing != kin.own(device):
+                        self._set(device, standing)
+                        device.version = self._next(clock)
+                        changed.append(device)
+                session.flush()
+                self._settle(session, clock, [device.principal for device in changed], but=changed)
+                after = found[-1].id if found else None
 
     def _apply_limit(self) -> None:
         """The limit may have changed while we were down. A little at a time; cut short, it is begun anew."""

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, event
 
 from sentry_runtime.devices.record import DeviceKey, Reason, State
 from sentry_runtime.uem.api import Contact
+from sentry_runtime.uem_server import room
 from sentry_runtime.uem_server.registry import Registry
 from sentry_runtime.uem_server.tables import open_engine
 
@@ -15,6 +16,7 @@ FIRST = 13  # statements of a first contact that is blocked; the begin and the c
 FIRST_THAT_PASSES = 16  # it takes a place, and what may restrict it is asked for twice: before and after that
 AGAIN, AGAIN_THAT_PASSES = 9, 12
 WORD = 16  # of an administrator's word on a known device
+OPENING = 90  # of a UEM whose setting has changed for some hundreds
 PAGE = 6  # of the feed, whatever it holds
 
 
@@ -90,3 +92,14 @@ def test_a_page_of_the_feed_takes_a_handful_of_statements(engine: Engine, statem
     for limit in (1, 50):
         assert 0 < counted(statements, lambda limit=limit: registry.changes(0, limit)) <= PAGE  # type: ignore[misc]
     assert 0 < counted(statements, lambda: registry.digests("")) <= PAGE + 2
+
+
+def test_another_word_for_all_that_nobody_decided_about_takes_few_statements(
+    engine: Engine, statements: list[str]
+) -> None:
+    """A UEM that opens with another setting has a whole fleet to go through before anybody is answered."""
+    registry = Registry(engine, auto_block=True)
+    registry.contacts([contact(number) for number in range(room.AT_ONCE + 100)])
+    before = registry.counts()["blocked"]
+    assert counted(statements, lambda: Registry(engine, auto_block=False)) <= OPENING
+    assert (before, Registry(engine, auto_block=False).counts()["allowed"]) == (room.AT_ONCE + 100, room.AT_ONCE + 100)
