@@ -19,6 +19,9 @@ from sentry_runtime.gateway.intake import Channel, Intake
 
 READ_BYTES = 262_144  # at a time; then the other connections have their turn
 RECORD_BYTES = 16_384  # the longest content of a TLS record (RFC 5246 6.2.1)
+DISCARD_BYTES = (
+    262_144  # that come after our last word are read, so that it arrives; then the other side has had its time
+)
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _CUT: Final = "UNEXPECTED_EOF_WHILE_READING"  # OpenSSL's word; not every Python has an `SSLEOFError` of it
@@ -43,6 +46,7 @@ class _SocketChannel(Channel):
         self._heard_all = False  # the other side has said its last word
         self._fault: OSError | None = None  # the connection was reset; something may still be there to read
         self._ended = False
+        self._discarded = 0
 
     @property
     def closing(self) -> bool:
@@ -102,8 +106,13 @@ class _SocketChannel(Channel):
 
     def _take(self, size: int) -> None:
         """So many bytes have been read."""
-        if size and not self._closing:
-            self._intake.data_received(_BUFFER[:size].tobytes())
+        if not self._closing:
+            if size:
+                self._intake.data_received(_BUFFER[:size].tobytes())
+            return
+        self._discarded += size
+        if self._discarded > DISCARD_BYTES:
+            self._end(None)
 
     def _is_reset(self) -> bool:
         """Whether there was a reset. libuv tells of one that comes together with bytes only once, as of something to read, and of

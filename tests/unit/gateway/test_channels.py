@@ -271,6 +271,36 @@ def test_a_reset_is_told_also_when_nothing_is_read_before(play: Play, kind: Kind
     play(scene())
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_reset_is_told_while_much_waits_to_be_written(play: Play, kind: Kind, *, paused: bool) -> None:
+    """Also to who does not read."""
+
+    async def scene() -> None:
+        pair = await kind()
+        if paused:
+            pair.channel.pause_reading()
+        pair.channel.write(MUCH)
+        await pair.there(reset, pair.other)
+        assert isinstance(await pair.ended(), OSError)
+
+    play(scene())
+
+
+def test_who_goes_on_after_our_last_word_is_not_read_for_ever(play: Play, kind: Kind) -> None:
+    """So much is read that the word arrives."""
+
+    async def scene() -> None:
+        pair = await kind()
+        pair.channel.close()
+        with pytest.raises(OSError):  # noqa: PT011 - a pipe, a reset or TLS's word for either
+            await pair.there(pair.other.sendall, MUCH)
+        await pair.ended()
+        assert bytes(pair.ear.heard) == b""
+        pair.other.close()
+
+    play(scene())
+
+
 def test_an_end_in_good_order_is_none(play: Play, kind: Kind) -> None:
     """Also right behind a record of the longest kind."""
 
