@@ -58,11 +58,11 @@ class _SocketChannel(Channel):
         self._intake.connection_made(self)
 
     def write(self, data: bytes) -> None:
-        if self._closing or not data:
+        if self._closing or self._fault is not None or not data:
             return
         if not self._waiting:
             sent = self._sent(data)
-            if sent == len(data) or self._ended:
+            if sent == len(data) or self._fault is not None:
                 return
             data = data[sent:]
         self._waiting.append(data)
@@ -139,11 +139,22 @@ class _SocketChannel(Channel):
         try:
             sent = self._send(data)
         except OSError as error:
-            self._end(error)
+            self._break(error)
             return 0
         if sent < len(data):
             self._await_room()
         return sent
+
+    def _break(self, error: OSError) -> None:
+        """Nothing can be sent any more. What the other side has said before may still be there to read, for who reads: why it has
+        ended, perhaps."""
+        self._fault = self._fault or error
+        self._waiting.clear()
+        self._stop_writing()
+        if self._reads and not self._closing:
+            self._loop.call_soon(self._readable)
+        else:
+            self._end(error)
 
     def _await_room(self) -> None:
         if not self._writes:
@@ -154,7 +165,7 @@ class _SocketChannel(Channel):
         while self._waiting:
             data = self._waiting[0]
             sent = self._sent(data)
-            if self._ended:
+            if self._fault is not None:
                 return
             self._waiting_bytes -= sent
             if sent < len(data):

@@ -286,6 +286,22 @@ def test_a_reset_is_told_while_much_waits_to_be_written(play: Play, kind: Kind, 
     play(scene())
 
 
+def test_an_early_answer_is_read_though_nothing_can_be_sent_any_more(play: Play, kind: Kind) -> None:
+    """A server that refuses a large message says so, and ends: by a reset, since it has not read all of it."""
+
+    async def scene() -> None:
+        pair = await kind()
+        pair.channel.write(b"x" * 1_000)
+        pair.other.sendall(b"too large")
+        pair.other.close()
+        for _ in range(3):  # all of it before the loop tells that there is something to read
+            pair.channel.write(b"x" * 1_000)
+        assert isinstance(await pair.ended(), OSError)
+        assert bytes(pair.ear.heard) == b"too large"
+
+    play(scene())
+
+
 def test_who_goes_on_after_our_last_word_is_not_read_for_ever(play: Play, kind: Kind) -> None:
     """So much is read that the word arrives."""
 
