@@ -208,14 +208,16 @@ class _SocketChannel(Channel):
             self._loop.remove_writer(self._fd)
 
     def _end(self, error: OSError | None) -> None:
-        if self._ended:
-            return
+        if not self._ended:
+            self._leave()
+            self._loop.call_soon(self._intake.connection_lost, error)
+
+    def _leave(self) -> None:
         self._ended = self._closing = True
         self._stop_reading()
         self._stop_writing()
         self._waiting.clear()
         self._socket.close()
-        self._loop.call_soon(self._intake.connection_lost, error)
 
 
 class PlainChannel(_SocketChannel):
@@ -294,12 +296,6 @@ class TlsChannel(_SocketChannel):
         self.begin()
         if agreed is not None:
             agreed(None)
-
-    def _leave(self) -> None:
-        self._ended = self._closing = True
-        self._stop_reading()
-        self._stop_writing()
-        self._socket.close()
 
     def _end(self, error: OSError | None) -> None:
         if self._agreed is None:

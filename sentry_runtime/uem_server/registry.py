@@ -346,8 +346,9 @@ class Registry(Reading):
             session.flush()
             found = candidates.might_be(session, contact)
             if not any((one.device_id, one.principal) == (key.device_id, key.principal) for one in found):
-                for error in room.refusals(session, [key]).values():
-                    raise error
+                refused = room.refusals(session, [key])
+                if refused:
+                    raise refused[key]
             return version, tuple(self._said(session, found))
 
     def leave_out(self, key: DeviceKey) -> None:

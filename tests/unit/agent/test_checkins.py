@@ -198,7 +198,9 @@ async def test_a_forced_one_is_for_everything_and_waits_for_no_schedule(scene: S
             await running
 
 
-async def test_who_forces_one_that_takes_too_long_is_told_that_it_goes_on(scene: Scene) -> None:
+async def test_who_forces_one_that_takes_too_long_is_told_that_it_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And it does: nobody has to wait for it."""
     gate = asyncio.Event()
     slow = scene.cloud.settings
@@ -207,7 +209,7 @@ async def test_who_forces_one_that_takes_too_long_is_told_that_it_goes_on(scene:
         await gate.wait()
         return await slow()
 
-    scene.cloud.settings = settings  # type: ignore[method-assign]
+    monkeypatch.setattr(scene.cloud, "settings", settings)
     checkins = scene.made(forced_seconds=0.0)
     running = asyncio.create_task(checkins.run())
     try:
@@ -222,7 +224,9 @@ async def test_who_forces_one_that_takes_too_long_is_told_that_it_goes_on(scene:
             await running
 
 
-async def test_a_cloud_that_goes_back_again_and_again_ends_the_check_in(scene: Scene) -> None:
+async def test_a_cloud_that_goes_back_again_and_again_ends_the_check_in(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else one check-in would never end, with a line in the audit trail and a write to the disk at each turn."""
     scene.cloud.say("compliance", C1, 9)
     await scene.round()
@@ -234,7 +238,7 @@ async def test_a_cloud_that_goes_back_again_and_again_ends_the_check_in(scene: S
         assert asked < 100, "it goes on for ever"
         return DecisionPage(decisions=(), next=8 - asked % 2 if after else 9, more=False)
 
-    scene.cloud.check_in = yo_yo  # type: ignore[method-assign]
+    monkeypatch.setattr(scene.cloud, "check_in", yo_yo)
     scene.clock.now += 60
     await scene.round()
 
@@ -249,7 +253,7 @@ async def test_a_cloud_that_goes_back_again_and_again_ends_the_check_in(scene: S
             else DecisionPage(decisions=(), next=3, more=False)
         )
 
-    scene.cloud.check_in = climbing  # type: ignore[method-assign]
+    monkeypatch.setattr(scene.cloud, "check_in", climbing)
     scene.clock.now += 60
     await scene.round()
     assert "goes back again and again: to 3, from 10" in scene.checkins.problem

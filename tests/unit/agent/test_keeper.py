@@ -139,19 +139,23 @@ async def test_a_uem_put_back_to_an_older_state_is_read_anew_and_forgets_us_no_d
     assert ears.events.count("uem_behind") == 1
 
 
-async def test_a_feed_that_says_more_without_going_on_ends_the_round(keeper: Keeper, uem: Uem, ears: Ears) -> None:
+async def test_a_feed_that_says_more_without_going_on_ends_the_round(
+    keeper: Keeper, uem: Uem, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else it would be asked for ever."""
 
     async def stuck(after: int) -> DecisionPage:
         return DecisionPage(decisions=(), next=after, more=True)
 
-    uem.decisions = stuck  # type: ignore[method-assign]
+    monkeypatch.setattr(uem, "decisions", stuck)
     await keeper.round()
     assert "does not go on behind 0" in keeper.problem
     assert ears.events == ["uem_resync_failed"]
 
 
-async def test_a_uem_that_goes_back_again_and_again_ends_the_round(keeper: Keeper, uem: Uem, ears: Ears) -> None:
+async def test_a_uem_that_goes_back_again_and_again_ends_the_round(
+    keeper: Keeper, uem: Uem, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the round would never end, with an audit line and a write to the disk at each turn."""
     asked = 0
 
@@ -164,7 +168,7 @@ async def test_a_uem_that_goes_back_again_and_again_ends_the_round(keeper: Keepe
         word = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=after + 5)
         return DecisionPage(decisions=(word,), next=after + 5, more=True)
 
-    uem.decisions = climbing  # type: ignore[method-assign]
+    monkeypatch.setattr(uem, "decisions", climbing)
     await keeper.round()
     assert "goes back again and again: to 3, from 10" in keeper.problem
     assert ears.events.count("uem_behind") == 1

@@ -1,6 +1,7 @@
 """How many statements a word takes: each costs the UEM more than what the database does for it."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_word_takes_as_many_statements_whatever_else_the_person_has(engine: En
     for key in keys:
         registry.register(key, "", "")
     for key in (keys[10], keys[0]):  # the second one has had a place, which another gets
-        blocked = counted(statements, lambda key=key: registry.set_state(key, State.BLOCKED, [Reason.MANUAL], ""))  # type: ignore[misc]
+        blocked = counted(statements, partial(registry.set_state, key, State.BLOCKED, [Reason.MANUAL], ""))
         assert 0 < blocked <= WORD + 5
 
 
@@ -90,7 +91,7 @@ def test_a_page_of_the_feed_takes_a_handful_of_statements(engine: Engine, statem
     registry = Registry(engine, auto_block=False)
     registry.contacts([contact(number) for number in range(60)])
     for limit in (1, 50):
-        assert 0 < counted(statements, lambda limit=limit: registry.changes(0, limit)) <= PAGE  # type: ignore[misc]
+        assert 0 < counted(statements, partial(registry.changes, 0, limit)) <= PAGE
     assert 0 < counted(statements, lambda: registry.digests("")) <= PAGE + 2
 
 
