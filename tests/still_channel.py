@@ -28,5 +28,8 @@ class StillChannel(Channel):
     def abort(self) -> None:
         self.aborted = True
 
+    def abandon(self) -> None:
+        self.aborted = True
+
     def certificate(self) -> bytes | None:
         return None

@@ -14,19 +14,43 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from sentry_runtime.gateway.intake import Channel, Intake
 
-READ_BYTES = 262_144  # at a time; then the other connections have their turn
+# At a time, then the others have their turn. What is larger, malloc would have from the kernel anew each time.
+READ_BYTES = 65_536
 RECORD_BYTES = 16_384  # the longest content of a TLS record (RFC 5246 6.2.1)
-DISCARD_BYTES = (
-    262_144  # that come after our last word are read, so that it arrives; then the other side has had its time
-)
+# That come after our last word are read, so that it arrives; then the other side has had its time.
+DISCARD_BYTES = 262_144
+ABANDONED_SECONDS = 0.05  # until the first of those that were abandoned are ended; a block has reached many by then
+ABANDONED_PER_TURN = 16  # about a millisecond of the kernel's work, then the connections that live have their turn
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
 _CUT: Final = "UNEXPECTED_EOF_WHILE_READING"  # OpenSSL's word; not every Python has an `SSLEOFError` of it
 
 _BUFFER: Final = memoryview(bytearray(READ_BYTES))
+
+
+class _Abandoned:
+    """The connections of one loop that are to be ended when nothing waits for the time that it takes the kernel."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Channel] = deque()
+
+    def add(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._waiting:
+            loop.call_later(ABANDONED_SECONDS, self._end_some)
+        self._waiting.append(channel)
+
+    def _end_some(self) -> None:
+        for _ in range(min(len(self._waiting), ABANDONED_PER_TURN)):
+            self._waiting.popleft().abort()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._end_some)
+
+
+_ABANDONED: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Abandoned]] = WeakKeyDictionary()
 
 
 class _SocketChannel(Channel):
@@ -88,6 +112,12 @@ class _SocketChannel(Channel):
 
     def abort(self) -> None:
         self._end(None)
+
+    def abandon(self) -> None:
+        abandoned = _ABANDONED.get(self._loop)
+        if abandoned is None:
+            abandoned = _ABANDONED[self._loop] = _Abandoned()
+        abandoned.add(self, self._loop)
 
     def certificate(self) -> bytes | None:
         return None

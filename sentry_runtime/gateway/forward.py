@@ -191,12 +191,12 @@ class Upstream(Intake):
 
     def drop(self) -> None:
         """Close, whatever is under way; the receiver hears nothing more. It takes the kernel some time, in which a block would
-        not reach the other devices that it is for: so that is left for the loop's next turn."""
+        not reach the other devices that it is for: so the connection itself goes later."""
         self._receiver = None
         self._reusable = False
         self._parser = None
         if self._channel is not None:
-            asyncio.get_running_loop().call_soon(self._channel.abort)
+            self._channel.abandon()
             self._channel = None
 
     # What the channel calls.

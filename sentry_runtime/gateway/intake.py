@@ -59,5 +59,9 @@ class Channel(ABC):
         """End now."""
 
     @abstractmethod
+    def abandon(self) -> None:
+        """End when there is nothing better to do, soon: nobody hears anything of it any more."""
+
+    @abstractmethod
     def certificate(self) -> bytes | None:
         """The other side's certificate (DER), where it has shown one."""
