@@ -24,6 +24,9 @@ RECORD_BYTES = 16_384  # the longest content of a TLS record (RFC 5246 6.2.1)
 # That come after our last word are read, so that it arrives; then the other side has had its time.
 DISCARD_BYTES = 262_144
 ABANDONED_SECONDS = 0.05  # until the first of those that were abandoned are ended; a block has reached many by then
+WATCHED_SECONDS = (
+    0.25  # until a reset that came with bytes is seen; asking at each read costs a request one part in thirty
+)
 ABANDONED_PER_TURN = 16  # about a millisecond of the kernel's work, then the connections that live have their turn
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
@@ -32,25 +35,46 @@ _CUT: Final = "UNEXPECTED_EOF_WHILE_READING"  # OpenSSL's word; not every Python
 _BUFFER: Final = memoryview(bytearray(READ_BYTES))
 
 
-class _Abandoned:
-    """The connections of one loop that are to be ended when nothing waits for the time that it takes the kernel."""
+class _Upkeep:
+    """What is done for the connections of one loop when it holds nobody up: those that nobody waits for are ended, and those that
+    have been read from are asked whether they have been reset since."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Channel] = deque()
+        self._abandoned: deque[_SocketChannel] = deque()
+        self._watched: list[_SocketChannel] = []
 
-    def add(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._waiting:
+    def abandon(self, channel: "_SocketChannel", loop: asyncio.AbstractEventLoop) -> None:
+        """End this one, soon."""
+        if not self._abandoned:
             loop.call_later(ABANDONED_SECONDS, self._end_some)
-        self._waiting.append(channel)
+        self._abandoned.append(channel)
+
+    def watch(self, channel: "_SocketChannel", loop: asyncio.AbstractEventLoop) -> None:
+        """Look at this one, soon and once."""
+        if not self._watched:
+            loop.call_later(WATCHED_SECONDS, self._look_at_all)
+        self._watched.append(channel)
 
     def _end_some(self) -> None:
-        for _ in range(min(len(self._waiting), ABANDONED_PER_TURN)):
-            self._waiting.popleft().abort()
-        if self._waiting:
+        for _ in range(min(len(self._abandoned), ABANDONED_PER_TURN)):
+            self._abandoned.popleft().abort()
+        if self._abandoned:
             asyncio.get_running_loop().call_soon(self._end_some)
 
+    def _look_at_all(self) -> None:
+        watched, self._watched = self._watched, []
+        for channel in watched:
+            channel.look()
 
-_ABANDONED: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Abandoned]] = WeakKeyDictionary()
+
+_UPKEEP: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Upkeep]] = WeakKeyDictionary()
+
+
+def _upkeep(loop: asyncio.AbstractEventLoop) -> _Upkeep:
+    kept = _UPKEEP.get(loop)
+    if kept is None:
+        kept = _UPKEEP[loop] = _Upkeep()
+    return kept
 
 
 class _SocketChannel(Channel):
@@ -70,6 +94,7 @@ class _SocketChannel(Channel):
         self._heard_all = False  # the other side has said its last word
         self._fault: OSError | None = None  # the connection was reset; something may still be there to read
         self._ended = False
+        self._watched = False  # somebody will ask whether there was a reset
         self._discarded = 0
 
     @property
@@ -114,10 +139,7 @@ class _SocketChannel(Channel):
         self._end(None)
 
     def abandon(self) -> None:
-        abandoned = _ABANDONED.get(self._loop)
-        if abandoned is None:
-            abandoned = _ABANDONED[self._loop] = _Abandoned()
-        abandoned.add(self, self._loop)
+        _upkeep(self._loop).abandon(self, self._loop)
 
     def certificate(self) -> bytes | None:
         return None
@@ -144,9 +166,27 @@ class _SocketChannel(Channel):
         if self._discarded > DISCARD_BYTES:
             self._end(None)
 
+    def look(self) -> None:
+        """Whether there was a reset of which the loop has not told; then it ends, after what was said before."""
+        self._watched = False
+        if not self._ended and self._is_reset() and self._reads:
+            self._readable()
+
+    def _watch(self) -> None:
+        """Something was read. libuv tells of a reset that comes together with bytes only once, as of something to read, and of
+        that socket never again: the socket itself has to be asked."""
+        if not self._watched:
+            self._watched = True
+            _upkeep(self._loop).watch(self, self._loop)
+
+    def _go_on(self) -> None:
+        """What was there has been read. After a reset the loop tells nothing more, and there may be something left."""
+        if self._fault is None:
+            self._watch()
+        elif self._reads:
+            self._loop.call_soon(self._readable)
+
     def _is_reset(self) -> bool:
-        """Whether there was a reset. libuv tells of one that comes together with bytes only once, as of something to read, and of
-        that socket never again."""
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
             self._fault = OSError(number, os.strerror(number))
@@ -261,13 +301,12 @@ class PlainChannel(_SocketChannel):
         except OSError as error:
             self._end(error)
             return
-        reset = self._is_reset()
         if size > 0:
             self._take(size)
-        if not size or (reset and size < 0):
+        if not size or (size < 0 and self._fault is not None):
             self._hear_end()
-        elif reset and self._reads:
-            self._loop.call_soon(self._readable)
+        else:
+            self._go_on()
 
     def _send(self, data: bytes) -> int:
         try:
@@ -351,10 +390,8 @@ class TlsChannel(_SocketChannel):
             size += more
             if more < RECORD_BYTES:
                 break  # if there is more after all, the loop tells
-        reset = self._is_reset()
         self._take(size)
-        if reset and self._reads:
-            self._loop.call_soon(self._readable)
+        self._go_on()
 
     def _send(self, data: bytes) -> int:
         try:

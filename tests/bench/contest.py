@@ -53,6 +53,9 @@ class Measure:
     """Peers that are shown without a bar."""
     limit: Bar | None = None
     needs_peak: bool = False
+    fresh: bool = False
+    """Whether each figure is of a proxy that has just been started. The others' proxies are there for all rounds, side by side,
+    so that the rounds are short and many: what else the machine does changes from second to second."""
     spread: Bar | None = None
     """How much of the connections the busier of two workers may have; `spread` in the samples' notes says what it had."""
 

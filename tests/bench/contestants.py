@@ -1,7 +1,7 @@
 """Who is measured, by name."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from tests.bench import gateway, peers
 from tests.bench.contest import Measure
@@ -24,3 +24,12 @@ def contestant(name: str, on: Stage, workers: int = 1) -> Iterator[Proxy]:
 def workers_of(measure: Measure, name: str) -> int:
     """Two where the measure compares us with ourselves with one."""
     return 2 if name == gateway.NAME and ONE_WORKER in measure.bars else 1
+
+
+@contextmanager
+def contestants(measure: Measure, on: Stage) -> Iterator[Mapping[str, Proxy]]:
+    """All of a measure, side by side, until the end of the context. Whoever is not asked rests."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(contestant(name, on, workers_of(measure, name))) for name in measure.contestants
+        }

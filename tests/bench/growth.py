@@ -1,14 +1,17 @@
 """How cost grows: the same figures against more devices, more connections, longer bodies, more strangers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from statistics import median
 
 from tests.bench import clients, phones, pki, remote, wrk
 from tests.bench.contest import Setting
 from tests.bench.contestants import contestant
 from tests.bench.measures.held import wait_held
 from tests.bench.measures.requests import decided, per_request
-from tests.bench.proxy import client_context
+from tests.bench.proxy import Proxy, client_context
 from tests.bench.stage import Plan, Stage, stage
 
 DEVICES = (1_000, 10_000, 100_000, 1_000_000)
@@ -17,6 +20,7 @@ BODIES = (70, 1_024, 16_384, 131_072, 1_048_576, 20 * 1_048_576)
 STRANGERS = (0.0, 0.02, 0.1, 0.25, 0.5)
 MIXED = 30_000  # requests after which the mix begins anew: more than a few seconds of it
 BOTH = ("ours", "haproxy")
+ROUNDS = 3  # each point is their median, both proxies in turn
 MICRO, MIB = 1e-6, 1 << 20
 
 
@@ -45,18 +49,30 @@ def grow(key: pki.Key, seconds: float, say: Callable[[str], None]) -> Iterator[C
         yield by_strangers(on, seconds, say)
 
 
+@contextmanager
+def both(on: Stage) -> Iterator[Mapping[str, Proxy]]:
+    """The two that are shown, side by side."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(contestant(name, on)) for name in BOTH}
+
+
+def point(proxies: Mapping[str, Proxy], take: Callable[[Proxy], float]) -> dict[str, float]:
+    """The median of each."""
+    rounds = [{name: take(proxy) for name, proxy in proxies.items()} for _ in range(ROUNDS)]
+    return {name: median(one[name] for one in rounds) for name in proxies}
+
+
 def by_devices(key: pki.Key, seconds: float, say: Callable[[str], None]) -> Iterator[Chart]:
     """CPU time of a request, and memory, against devices known."""
     cpu = Chart("devices-cpu", "CPU per request", "devices known", "µs", {name: [] for name in BOTH}, logarithmic=True)
     memory = Chart("devices-memory", "Memory", "devices known", "MiB", {name: [] for name in BOTH}, logarithmic=True)
     for count in DEVICES:
-        with stage(Plan(key, count)) as on:
-            for name in BOTH:
-                with contestant(name, on) as proxy:
-                    taken = decided(Setting(on, proxy, seconds, 0.0)).value
-                    cpu.curves[name].append((count, taken / MICRO))
-                    memory.curves[name].append((count, proxy.pss_bytes() / MIB))
-                say(f"{count} devices, {name}: {taken / MICRO:.0f} µs")
+        with stage(Plan(key, count)) as on, both(on) as proxies:
+            found = point(proxies, partial(_decided, on, seconds))
+            for name, proxy in proxies.items():
+                cpu.curves[name].append((count, found[name] / MICRO))
+                memory.curves[name].append((count, proxy.pss_bytes() / MIB))
+            say(f"{count} devices: {told(found)}")
     yield cpu
     yield memory
 
@@ -65,18 +81,20 @@ def by_connections(on: Stage, seconds: float, say: Callable[[str], None]) -> Ite
     """CPU time of a request, and memory, against connections that hold a Ping."""
     cpu = Chart("held-cpu", "CPU per request", "Pings held", "µs", {name: [] for name in BOTH})
     memory = Chart("held-memory", "Memory", "Pings held", "MiB", {name: [] for name in BOTH})
-    for name in BOTH:
-        for count in HELD:
-            with contestant(name, on) as proxy:
-                setting = Setting(on, proxy, seconds, 0.0)
-                devices = [phones.known(wrk.CONNECTIONS + number) for number in range(count)]
-                with clients.holding(proxy.port, client_context(on), devices, phones.BODY_BYTES):
-                    wait_held(setting, count)
-                    memory.curves[name].append((count, proxy.pss_bytes() / MIB))
-                    taken = decided(setting).value
-                    remote.ask(on.backend, "release")
-                cpu.curves[name].append((count, taken / MICRO))
-            say(f"{count} Pings held, {name}: {taken / MICRO:.0f} µs")
+    for count in HELD:
+        devices = [phones.known(wrk.CONNECTIONS + number) for number in range(count)]
+        with both(on) as proxies, ExitStack() as stack:
+            for proxy in proxies.values():
+                held = clients.holding(proxy.port, client_context(on), devices, phones.BODY_BYTES)
+                stack.enter_context(held)
+            wait_held(Setting(on, proxies[BOTH[0]], seconds, 0.0), count * len(proxies))
+            for name, proxy in proxies.items():
+                memory.curves[name].append((count, proxy.pss_bytes() / MIB))
+            found = point(proxies, partial(_decided, on, seconds))
+            remote.ask(on.backend, "release")
+        for name in proxies:
+            cpu.curves[name].append((count, found[name] / MICRO))
+        say(f"{count} Pings held: {told(found)}")
     yield cpu
     yield memory
 
@@ -85,14 +103,14 @@ def by_body(on: Stage, seconds: float, say: Callable[[str], None]) -> Chart:
     """CPU time of a request against the length of its answer."""
     curves: Curves = {name: [] for name in BOTH}
     chart = Chart("body-cpu", "CPU per request", "bytes of the answer", "µs", curves, logarithmic=True, decades=True)
-    for length in BODIES:
-        remote.ask(on.backend, "answer", length)
-        load = wrk.Load([phones.known(number) for number in range(4)], "ItemOperations", connections=4)
-        for name in BOTH:
-            with contestant(name, on) as proxy:
-                taken = per_request(Setting(on, proxy, seconds, 0.0), load).value
-            chart.curves[name].append((length, taken / MICRO))
-            say(f"answers of {length} bytes, {name}: {taken / MICRO:.0f} µs")
+    with both(on) as proxies:
+        for length in BODIES:
+            remote.ask(on.backend, "answer", length)
+            load = wrk.Load([phones.known(number) for number in range(4)], "ItemOperations", connections=4)
+            found = point(proxies, partial(_loaded, on, seconds, load))
+            for name in proxies:
+                chart.curves[name].append((length, found[name] / MICRO))
+            say(f"answers of {length} bytes: {told(found)}")
     return chart
 
 
@@ -101,11 +119,26 @@ def by_strangers(on: Stage, seconds: float, say: Callable[[str], None]) -> Chart
     chart = Chart("strangers-cpu", "CPU per request", "first contacts in 100 requests", "µs", {"ours": []})
     for share in STRANGERS:
         load = wrk.Load(mix(share, MIXED), threads=1)
-        with contestant("ours", on) as proxy:
-            taken = per_request(Setting(on, proxy, seconds, 0.0), load).value
-        chart.curves["ours"].append((100 * share, taken / MICRO))
-        say(f"{share:.0%} first contacts: {taken / MICRO:.0f} µs")
+        taken = []
+        for _ in range(ROUNDS):  # a stranger is one only once
+            with contestant("ours", on) as proxy:
+                taken.append(per_request(Setting(on, proxy, seconds, 0.0), load).value)
+        chart.curves["ours"].append((100 * share, median(taken) / MICRO))
+        say(f"{share:.0%} first contacts: {median(taken) / MICRO:.0f} µs")
     return chart
+
+
+def _decided(on: Stage, seconds: float, proxy: Proxy) -> float:
+    return decided(Setting(on, proxy, seconds, 0.0)).value
+
+
+def _loaded(on: Stage, seconds: float, load: wrk.Load, proxy: Proxy) -> float:
+    return per_request(Setting(on, proxy, seconds, 0.0), load).value
+
+
+def told(found: Mapping[str, float]) -> str:
+    """The figures of a point for a line."""
+    return ", ".join(f"{name} {value / MICRO:.0f} µs" for name, value in found.items())
 
 
 def mix(share: float, count: int) -> list[phones.Phone]:

@@ -21,6 +21,7 @@ MEASURES = (
         "KiB",
         held.memory,
         {"haproxy": Bar(1.6, 1.0)},
+        fresh=True,
     ),
     Measure(
         "handshake",
@@ -45,6 +46,7 @@ MEASURES = (
         "ms",
         held.block,
         limit=Bar(0.100, 0.020),
+        fresh=True,
     ),
     Measure(
         "refused", "CPU per blocked request (refused in the proxy)", "µs", requests.refused, {"haproxy": Bar(1.3, 1.0)}
