@@ -25,7 +25,7 @@ RECORD_BYTES = 16_384  # the longest content of a TLS record (RFC 5246 6.2.1)
 DISCARD_BYTES = 262_144
 ABANDONED_SECONDS = 0.05  # until the first of those that were abandoned are ended; a block has reached many by then
 WATCHED_SECONDS = (
-    0.25  # until a reset that came with bytes is seen; asking at each read costs a request one part in thirty
+    0.25  # until a reset that came with bytes is seen; asking at each read costs a request a thirtieth of what it takes
 )
 ABANDONED_PER_TURN = 16  # about a millisecond of the kernel's work, then the connections that live have their turn
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
