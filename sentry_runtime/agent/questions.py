@@ -32,6 +32,7 @@ from sentry_runtime.uem.link import (
     CONNECTIONS,
     LinkDownError,
     LinkError,
+    LinkFullError,
     LinkLocalError,
     LinkRefusedError,
     LinkSlowError,
@@ -126,7 +127,10 @@ class Questions:
         return await asyncio.shield(task)
 
     async def correct(self) -> None:
-        """The link is up: ask about the devices that the fail mode let in. Ends early when it is not up any more."""
+        """The link is up: ask about the devices that the fail mode let in. Ends early when it is not up any more.
+
+        One for which the UEM has no place goes, and makes a first contact again; whatever else it refuses is asked again later.
+        """
         for key, ask in list(self._admitted.items()):
             entry = self._devices.get(key)
             if entry is None or not entry.provisional:
@@ -134,6 +138,11 @@ class Questions:
                 continue
             try:
                 decision = await self._link.contact(_contact(ask, int(self._clock())))
+            except LinkFullError as error:  # that is its word: the device has no place, whatever the fail mode has said
+                self._audit("uem_refused", key=key, detail=str(error))
+                await self._devices.take([Expired(key)])
+                self._admitted.pop(key, None)
+                continue
             except LinkRefusedError as error:
                 self._audit("uem_refused", key=key, detail=str(error))
                 continue

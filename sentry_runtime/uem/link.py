@@ -44,6 +44,7 @@ _TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # a
 _ALERT = "ALERT"
 _NO_AGREEMENT = ("ALERT_PROTOCOL_VERSION", "ALERT_INSUFFICIENT_SECURITY")
 
+_FULL = 429
 _UNAVAILABLE = 503
 _Message = TypeVar("_Message", Decision, DecisionPage, Digests, BucketPage, Candidates, CloudSettings)
 
@@ -73,6 +74,11 @@ class LinkRefusedError(LinkError):
 
 class LinkBusyError(LinkRefusedError):
     """The UEM answered that it cannot do that now (503)."""
+
+
+class LinkFullError(LinkRefusedError):
+    """The UEM answered that it takes no more of what was asked (429): of a contact, that this person has as many undecided
+    devices as one may have."""
 
 
 class _BrokenError(LinkRefusedError):
@@ -249,11 +255,13 @@ def _is_refusal(reason: str) -> bool:
     return _ALERT in reason and not reason.endswith(_NO_AGREEMENT)
 
 
+_REFUSALS: dict[int, type[LinkRefusedError]] = {_FULL: LinkFullError, _UNAVAILABLE: LinkBusyError}
+
+
 def read(status: int, text: bytes, kind: type[_Message]) -> _Message:
     """The message in an answer of this status. Raises `LinkRefusedError`."""
     if status != 200:
-        kind_of_error = LinkBusyError if status == _UNAVAILABLE else LinkRefusedError
-        raise kind_of_error(f"the UEM answered {status}{_detail(text)}")
+        raise _REFUSALS.get(status, LinkRefusedError)(f"the UEM answered {status}{_detail(text)}")
     try:
         return decode(text, kind)
     except MessageError as error:

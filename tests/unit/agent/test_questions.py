@@ -18,6 +18,7 @@ from sentry_runtime.uem.link import (
     CONNECTIONS,
     LinkDownError,
     LinkError,
+    LinkFullError,
     LinkLocalError,
     LinkRefusedError,
     LinkSlowError,
@@ -275,6 +276,22 @@ async def test_a_correction_goes_on_later_when_the_link_is_lost_again_and_past_a
     uem.trouble = None
     await questions.correct()
     assert devices.provisional == frozenset()
+
+
+async def test_who_was_let_in_and_has_no_place_at_the_uem_goes(
+    make: Make, uem: Uem, devices: DeviceList, ears: Ears
+) -> None:
+    """At once, and whoever follows hears of it; the fail mode's word is none against the UEM's."""
+    questions = make("allow")
+    uem.trouble = LinkDownError("connection refused")
+    await questions.ask(ask(ANNA))
+    uem.trouble = LinkFullError("the UEM answered 429: too many unregistered devices")
+    await questions.correct()
+    assert (devices.get(ANNA), devices.provisional) == (None, frozenset())
+    assert ears.announced[-1] == (ANNA,)
+    before = len(uem.asked)
+    await questions.correct()
+    assert len(uem.asked) == before
 
 
 async def test_the_fail_mode_admits_no_more_than_its_bound(make: Make, uem: Uem, devices: DeviceList) -> None:
