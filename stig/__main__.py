@@ -120,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="DISA's own file of one of the STIGs, whose texts the reports are to have; may be given for each",
     )
-    one.add_argument("--earlier", type=Path, help="results.json of an earlier scan; the page says what has changed since")
+    one.add_argument(
+        "--earlier", type=Path, help="results.json of an earlier scan; the page says what has changed since"
+    )
     two = commands.add_parser("summary", help="print the counts of a scan by category")
     two.add_argument("results", type=Path, help="a results.json")
     return parser

@@ -1,5 +1,7 @@
-"""JUnit's XML, as build servers show it: a suite for each STIG and a case for each rule. A rule that is open is a failure, a check
-that broke is an error, and what nobody decided is skipped, with the reason."""
+"""JUnit's XML, as build servers show it: a suite for each STIG and a case for each rule.
+
+A rule that is open is a failure, a check that broke is an error, and what nobody decided is skipped, with the reason.
+"""
 
 from lxml import etree
 

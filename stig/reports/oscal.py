@@ -14,7 +14,7 @@ import msgspec
 from stig import VERSION
 from stig.errors import InputError
 from stig.reports import texts
-from stig.results import Result, Scan
+from stig.results import Evidence, Result, Scan
 from stig.rules import Catalogue, Rule
 
 OSCAL = "1.1.2"
@@ -97,7 +97,11 @@ def _machine(scan: Scan, identity: str) -> dict[str, Any]:
 def _plan(identity: str, catalogue: Catalogue) -> dict[str, Any]:
     """What was assessed by: there is no plan in OSCAL, but there are the STIGs."""
     rows = ", ".join(texts.reference(chapter.benchmark) for chapter in catalogue.chapters)
-    return {"uuid": identity, "title": "The rules that were assessed", "description": f"{rows}. {texts.origin(catalogue.chapters)}"}
+    return {
+        "uuid": identity,
+        "title": "The rules that were assessed",
+        "description": f"{rows}. {texts.origin(catalogue.chapters)}",
+    }
 
 
 def _observed(scan: Scan, rule: str) -> str:
@@ -112,10 +116,7 @@ def _observation(scan: Scan, machine: str, rule: Rule, result: Result) -> dict[s
         "severity": rule.severity,
         "status": result.status,
     }
-    evidence = [
-        {"description": texts.clean(f"{one.command}: found {one.found}; expected {one.expected}"), "props": _standing(one.met, one.nature)}
-        for one in result.evidence
-    ]
+    evidence = [_evidence(point) for point in result.evidence]
     return {
         "uuid": _observed(scan, rule.id),
         "title": f"{rule.id} ({rule.version_id})",
@@ -128,8 +129,10 @@ def _observation(scan: Scan, machine: str, rule: Rule, result: Result) -> dict[s
     }
 
 
-def _standing(met: bool, nature: str) -> list[dict[str, str]]:  # noqa: FBT001 - a fact of the evidence, in its order
-    return [_property("met", "yes" if met else "no"), _property("nature", nature)]
+def _evidence(point: Evidence) -> dict[str, Any]:
+    met = _property("met", "yes" if point.met else "no")
+    said = f"{point.command}: found {point.found}; expected {point.expected}"
+    return {"description": texts.clean(said), "props": [met, _property("nature", point.nature)]}
 
 
 def _findings(scan: Scan, rules: dict[str, Rule]) -> Iterator[dict[str, Any]]:

@@ -56,12 +56,12 @@ def cell(text: str) -> str:
 
 def _row(scan: Scan, catalogue: Catalogue, result: Result) -> dict[str, str]:
     rule: Rule = catalogue.rule(result.rule)
-    asset = scan.asset
+    asset, benchmark = scan.asset, catalogue.chapter_of(rule.id).benchmark
     return {
         "Control Vulnerability Description": f"{rule.id}: {rule.requirement}",
         "Security Control Number (NC/NA controls only)": ", ".join(rule.nist),
         "Security Checks": f"{rule.rule_id} ({rule.version_id}), {', '.join(rule.ccis)}",
-        "Source Identifying Vulnerability": f"{texts.reference(catalogue.chapter_of(rule.id).benchmark)}; {scan.tool}, {scan.finished}",
+        "Source Identifying Vulnerability": f"{texts.reference(benchmark)}; {scan.tool}, {scan.finished}",
         "Status": "Ongoing",
         "Comments": texts.unmet(result),
         "Raw Severity": result.category,

@@ -47,7 +47,12 @@ def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
     etree.SubElement(root, _x("platform"), {"idref": PLATFORM})
     _text(root, "version", one.version if one else VERSION)
     metadata = etree.SubElement(root, _x("metadata"))
-    for kind, text in (("creator", "DISA"), ("publisher", "DISA"), ("contributor", scan.tool), ("source", "STIG.DOD.MIL")):
+    for kind, text in (
+        ("creator", "DISA"),
+        ("publisher", "DISA"),
+        ("contributor", scan.tool),
+        ("source", "STIG.DOD.MIL"),
+    ):
         etree.SubElement(metadata, f"{{{DC}}}{kind}").text = text
     for chapter in chapters:
         for rule in chapter.rules:
@@ -59,9 +64,7 @@ def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
 
 def documents(scan: Scan, catalogue: Catalogue) -> dict[str, bytes]:
     """All of them, by the names of their files."""
-    each = {
-        f"xccdf-results-{chapter.stig.lower()}.xml": render(scan, [chapter]) for chapter in catalogue.chapters
-    }
+    each = {f"xccdf-results-{chapter.stig.lower()}.xml": render(scan, [chapter]) for chapter in catalogue.chapters}
     return {"xccdf-results.xml": render(scan, catalogue.chapters), **each}
 
 
