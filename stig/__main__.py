@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stig import answers, results, rules, summary
+from stig import answers, benchmark, difference, results, rules, summary
 from stig.errors import InputError, StigError
 from stig.machine import SshMachine
 from stig.recorder import utc_now
@@ -35,7 +35,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _scan(asked: argparse.Namespace) -> int:
     catalogue = rules.load()
+    for path in asked.benchmark:
+        catalogue = benchmark.apply(path, catalogue)
     target = check(_target(asked))
+    earlier = difference.comparable(results.read(asked.earlier), target.name) if asked.earlier else None
     given = asked.answers or (LAB_ANSWERS if asked.appliance and LAB_ANSWERS.is_file() else None)
     site = answers.load(given) if given else None
     with tempfile.TemporaryDirectory(prefix="stig-") as folder:  # mode 0700: control sockets lie in it
@@ -45,7 +48,8 @@ def _scan(asked: argparse.Namespace) -> int:
             found = scan(machine, catalogue, site, clock=utc_now, say=_say)
         finally:
             machine.close()
-    for path in files.write(found, catalogue, asked.out):
+    since = difference.between(earlier, found) if earlier else None
+    for path in files.write(found, catalogue, asked.out, since):
         _say(f"wrote {path}")
     print("\n".join(summary.lines(found)), flush=True)
     return _exit_status(found, asked.fail_on)
@@ -109,6 +113,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--admin-key", type=Path, help="its private key")
     one.add_argument("--known-hosts", type=Path, help="the appliance's host keys")
     one.add_argument("--ca-file", type=Path, help="authority the portal's certificate is verified against")
+    one.add_argument(
+        "--benchmark",
+        type=Path,
+        action="append",
+        default=[],
+        help="DISA's own file of one of the STIGs, whose texts the reports are to have; may be given for each",
+    )
+    one.add_argument(
+        "--earlier", type=Path, help="results.json of an earlier scan; the page says what has changed since"
+    )
     two = commands.add_parser("summary", help="print the counts of a scan by category")
     two.add_argument("results", type=Path, help="a results.json")
     return parser

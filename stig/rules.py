@@ -94,6 +94,8 @@ class Chapter(_Data, frozen=True, kw_only=True):
     stig: Stig
     benchmark: Benchmark
     rules: tuple[Rule, ...]
+    texts: str = ""
+    """The benchmark file whose texts these are (`stig.benchmark`); "" where they are our own."""
 
 
 class Catalogue(msgspec.Struct, frozen=True):

@@ -5,18 +5,14 @@ decided has neither details nor comments, since importers take a commented one f
 the other reports.
 """
 
-import re
-import uuid
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
+from stig.reports import texts
+from stig.reports.texts import clean
 from stig.results import Result, Scan
 from stig.rules import Benchmark, Catalogue, Chapter, Rule
 from stig.verdict import Status
-
-# Names of files and checklists are derived from this, so that two scans that found the same write the same.
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:sentry:stig")
-DETAIL_CHARACTERS = 32_000  # importers cut at 32,767
 
 _STATUS: dict[Status, str] = {
     "not_a_finding": "NotAFinding",
@@ -25,8 +21,6 @@ _STATUS: dict[Status, str] = {
     "not_reviewed": "Not_Reviewed",
     "error": "Not_Reviewed",
 }
-# XML 1.0 2.2: characters that may not appear, not even escaped.
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(scan: Scan, catalogue: Catalogue) -> str:
@@ -38,11 +32,6 @@ def render(scan: Scan, catalogue: Catalogue) -> str:
         lines += [f"\t\t{line}" for line in _stig(scan, chapter)]
     lines += ["\t</STIGS>", "</CHECKLIST>"]
     return "\n".join(lines) + "\n"
-
-
-def clean(text: str) -> str:
-    """Text that may stand in XML 1.0: what may not is shown as U+FFFD; carriage returns are line ends."""
-    return _ILLEGAL.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _element(name: str, text: str = "") -> str:
@@ -59,7 +48,7 @@ def _asset(scan: Scan, catalogue: Catalogue) -> Iterator[str]:
         ("HOST_IP", scan.asset.address),
         ("HOST_MAC", scan.asset.mac),
         ("HOST_FQDN", scan.asset.fqdn),
-        ("TARGET_COMMENT", f"{scan.basis} {scan.crypto.module}: {scan.crypto.validation}."),
+        ("TARGET_COMMENT", texts.remark(scan)),
         ("TECH_AREA", ""),
         ("TARGET_KEY", catalogue.chapters[0].benchmark.target_key),
         ("WEB_OR_DATABASE", "false"),
@@ -73,10 +62,10 @@ def _asset(scan: Scan, catalogue: Catalogue) -> Iterator[str]:
 
 def _stig(scan: Scan, chapter: Chapter) -> Iterator[str]:
     benchmark = chapter.benchmark
-    identity = str(uuid.uuid5(NAMESPACE, f"{scan.asset.name}/{benchmark.id}/{benchmark.version}/{benchmark.release}"))
+    identity = texts.checklist_identity(scan, benchmark)
     yield "<iSTIG>"
     yield "\t<STIG_INFO>"
-    for name, text in _info(benchmark, identity):
+    for name, text in _info(chapter, identity):
         yield "\t\t<SI_DATA>"
         yield "\t\t\t" + _element("SID_NAME", name)
         if text is not None:
@@ -90,13 +79,14 @@ def _stig(scan: Scan, chapter: Chapter) -> Iterator[str]:
     yield "</iSTIG>"
 
 
-def _info(benchmark: Benchmark, identity: str) -> tuple[tuple[str, str | None], ...]:
+def _info(chapter: Chapter, identity: str) -> tuple[tuple[str, str | None], ...]:
+    benchmark = chapter.benchmark
     return (
         ("version", benchmark.version),
         ("classification", "UNCLASSIFIED"),
         ("customname", None),
         ("stigid", benchmark.id),
-        ("description", "Identifiers of the STIG named here; the texts of the rules are the scanner's own words."),
+        ("description", texts.origin([chapter])),
         ("filename", benchmark.filename),
         ("releaseinfo", benchmark.release),
         ("title", benchmark.title),
@@ -114,8 +104,8 @@ def _vuln(scan: Scan, benchmark: Benchmark, identity: str, rule: Rule, result: R
         yield "\t\t" + _element("ATTRIBUTE_DATA", text)
         yield "\t</STIG_DATA>"
     yield "\t" + _element("STATUS", _STATUS[result.status])
-    yield "\t" + _element("FINDING_DETAILS", details(result))
-    yield "\t" + _element("COMMENTS", comments(scan, result))
+    yield "\t" + _element("FINDING_DETAILS", texts.details(result))
+    yield "\t" + _element("COMMENTS", texts.comments(scan, result))
     yield "\t" + _element("SEVERITY_OVERRIDE")
     yield "\t" + _element("SEVERITY_JUSTIFICATION")
     yield "</VULN>"
@@ -144,35 +134,12 @@ def _data(benchmark: Benchmark, identity: str, rule: Rule) -> tuple[tuple[str, s
         ("Responsibility", ""),
         ("Security_Override_Guidance", ""),
         ("Check_Content_Ref", "M"),
-        ("Weight", "10.0"),
+        ("Weight", texts.WEIGHT),
         ("Class", "Unclass"),
-        ("STIGRef", f"{benchmark.title} :: Version {benchmark.version}, {benchmark.release}"),
+        ("STIGRef", texts.reference(benchmark)),
         ("TargetKey", benchmark.target_key),
         ("STIG_UUID", identity),
         ("LEGACY_ID", ""),
         ("LEGACY_ID", ""),
         *(("CCI_REF", cci) for cci in rule.ccis),
     )
-
-
-def details(result: Result) -> str:
-    """The evidence as text, or why the check broke; empty for a rule nobody decided."""
-    if result.status == "not_reviewed":
-        return ""
-    if result.status == "error":
-        return f"The check could not decide: {result.reason}"
-    rows = [result.reason] if result.status == "not_applicable" else []
-    for point in result.evidence:
-        mark = "met" if point.met else "NOT MET"
-        rows.append(
-            f"[{mark}, {point.nature}, {point.time}] {point.command}\n  found: {point.found}\n  expected: {point.expected}"
-        )
-    text = "\n".join(rows)
-    return text if len(text) <= DETAIL_CHARACTERS else f"{text[:DETAIL_CHARACTERS]}..."
-
-
-def comments(scan: Scan, result: Result) -> str:
-    """How the rule was read, and by which tool and on which basis it was decided; empty where nobody decided it."""
-    if result.status in ("not_reviewed", "error"):
-        return ""
-    return "\n".join(part for part in (result.reading, f"{scan.tool}. {scan.basis}") if part)

@@ -4,27 +4,36 @@ import os
 from pathlib import Path
 
 from stig import results
+from stig.difference import Difference
 from stig.errors import ScanError
-from stig.reports import ckl, page
+from stig.reports import ckl, cklb, junit, oscal, page, poam, xccdf
 from stig.results import Scan
 from stig.rules import Catalogue
 
-RESULTS, CHECKLIST, PAGE = "results.json", "sentry.ckl", "report.html"
 
-
-def write(scan: Scan, catalogue: Catalogue, folder: Path) -> tuple[Path, ...]:
-    """Write every report into `folder`; `ScanError` when that fails."""
-    texts = {
-        RESULTS: results.encode(scan),
-        CHECKLIST: ckl.render(scan, catalogue).encode(),
-        PAGE: page.render(scan, catalogue).encode(),
+def render(scan: Scan, catalogue: Catalogue, since: Difference | None = None) -> dict[str, bytes]:
+    """Every report by the name of its file. `since`: what has changed since an earlier scan, where there is one."""
+    return {
+        "results.json": results.encode(scan),
+        "sentry.ckl": ckl.render(scan, catalogue).encode(),
+        "sentry.cklb": cklb.render(scan, catalogue),
+        **xccdf.documents(scan, catalogue),
+        "oscal-results.json": oscal.render(scan, catalogue),
+        "junit.xml": junit.render(scan, catalogue),
+        "poam.csv": poam.render(scan, catalogue),
+        "report.html": page.render(scan, catalogue, since).encode(),
     }
+
+
+def write(scan: Scan, catalogue: Catalogue, folder: Path, since: Difference | None = None) -> tuple[Path, ...]:
+    """Write every report into `folder`; `ScanError` when that fails."""
+    reports = render(scan, catalogue, since)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
+        for name, text in reports.items():
             new = folder / f".{name}.new"
             new.write_bytes(text)
             os.replace(new, folder / name)  # noqa: PTH105 - replace, as a rename over what is there
     except OSError as error:
         raise ScanError(f"{folder}: the reports cannot be written: {error.strerror}") from error
-    return tuple(folder / name for name in texts)
+    return tuple(folder / name for name in reports)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import jinja2
 
-from stig.reports.ckl import clean
+from stig.difference import Difference
+from stig.reports import texts
+from stig.reports.texts import clean
 from stig.results import Result, Scan
 from stig.rules import CATEGORIES, Catalogue
 from stig.verdict import STATUSES, Status
@@ -21,8 +23,8 @@ WORDS: dict[Status, str] = {
 ORDER: tuple[Status, ...] = ("open", "error", "not_a_finding", "not_applicable", "not_reviewed")
 
 
-def render(scan: Scan, catalogue: Catalogue) -> str:
-    """The whole page."""
+def render(scan: Scan, catalogue: Catalogue, since: Difference | None = None) -> str:
+    """The whole page; `since`: with what has changed since an earlier scan."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -34,6 +36,8 @@ def render(scan: Scan, catalogue: Catalogue) -> str:
     groups = [(category, _sorted(scan, category)) for category in CATEGORIES]
     page = environment.get_template("report.html.j2").render(
         scan=scan,
+        since=since,
+        origin=texts.origin(catalogue.chapters),
         groups=groups,
         rules={rule.id: rule for rule in catalogue.rules},
         benchmarks=[chapter.benchmark for chapter in catalogue.chapters],
