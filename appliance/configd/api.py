@@ -37,7 +37,8 @@ class OpenSession(_Verb, frozen=True, kw_only=True, tag="session.open"):
 
 
 class Login(_Verb, frozen=True, kw_only=True, tag="session.login"):
-    """A session by password; only the portal may ask. Result: `Session`. Three failures lock the account (PAM faillock)."""
+    """A session by password; only the portal may ask. Result: `Session`. Three failures
+    from one source lock the account for that source (`sentry-tally`)."""
 
     user: str
     password: str

@@ -77,7 +77,7 @@ def _doors() -> Doors:
     return Doors(
         name_of=_name_of,
         portal_uid=_portal_uid,
-        login=lambda user, password: passwords.pam_login(user, password, process.attempt),
+        login=lambda user, source, password: passwords.pam_login(user, source, password, process.attempt),
     )
 
 
