@@ -17,12 +17,13 @@ import re
 import secrets
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from appliance.config import migrations
 from appliance.config.diff import digest
 from appliance.configd.api import Revision
 from appliance.system import Held, sync_folder
@@ -44,9 +45,11 @@ class NoSuchRevisionError(LookupError):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision. `tree` holds references instead of secrets; `files` are the paths that were rendered from it."""
+    """One revision. `tree` holds references instead of secrets; `files` are the paths that were rendered from it; `schema` is
+    the version of the settings it was written with."""
 
     format: int = FORMAT
+    schema: int = migrations.FIRST
     number: int
     when: str
     user: str
@@ -77,9 +80,10 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """The commit `token` is being applied: `before` says what stood at each path, `tree` what ran (None: nothing yet),
-    `units` (name, action) who has to take notice when the files return."""
+    `units` (name, action) who has to take notice when the files return; `schema` as of `Kept`."""
 
     token: str
+    schema: int = migrations.FIRST
     before: dict[str, Held | None]
     tree: dict[str, Any] | None
     units: tuple[tuple[str, str], ...]
@@ -93,10 +97,16 @@ class LastLogin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store:
-    """The folder `root` (made, root only). One process owns it at a time; `appliance.configd` holds a lock for that."""
+    """The folder `root` (made, root only). One process owns it at a time; `appliance.configd` holds a lock for that.
 
-    def __init__(self, root: Path) -> None:
+    What comes out of it is of this version: trees of earlier ones are migrated, and `complete` gives them the defaults of
+    settings that are newer than they are.
+    """
+
+    def __init__(self, root: Path, *, complete: Callable[[dict[str, Any]], dict[str, Any]] = lambda tree: tree) -> None:
         self._root = root
+        self._complete = complete
+        self._held: tuple[tuple[int, int, int], Kept] | None = None
         self._revisions = root / "revisions"
         self._logging_in = threading.Lock()
         for folder in (root, self._revisions):
@@ -142,7 +152,25 @@ class Store:
         return digest(current.tree if current else {})
 
     def load(self, number: int) -> Kept:
-        """Revision `number`; raises `NoSuchRevisionError`, or `StoreError` when its file is damaged."""
+        """Revision `number`; nobody may change its tree, for the next reader gets the same. Raises `NoSuchRevisionError`, or
+        `StoreError` when its file is damaged or a later version of the appliance wrote it."""
+        place = self._place(number)
+        try:
+            state = place.stat()
+            key = (number, state.st_ino, state.st_mtime_ns)
+        except (OSError, OverflowError):
+            key = (number, 0, 0)
+        held = self._held  # one word for both: several threads read
+        if held is not None and held[0] == key:
+            return held[1]
+        kept = self._kept(number)
+        tree = self._brought(place, kept.tree, kept.schema)
+        kept = msgspec.structs.replace(kept, tree=tree, schema=migrations.VERSION)
+        self._held = (key, kept)
+        return kept
+
+    def _kept(self, number: int) -> Kept:
+        """A revision as it was written, of whatever version."""
         place = self._place(number)
         if not place.exists():
             kept = ", ".join(map(str, sorted(self._numbers(), reverse=True))) or "none"
@@ -153,6 +181,12 @@ class Store:
         except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
             raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
 
+    def _brought(self, place: Path, tree: dict[str, Any], schema: int) -> dict[str, Any]:
+        try:
+            return self._complete(migrations.brought(tree, schema))
+        except migrations.VersionError as error:
+            raise StoreError(f"{place}: cannot be read: {error}") from error
+
     def next_number(self) -> int:
         """The number the next revision will have."""
         running = self.running()
@@ -160,6 +194,7 @@ class Store:
 
     def keep(self, kept: Kept) -> None:
         """Write a revision; it does not run before `run` says so."""
+        kept = msgspec.structs.replace(kept, schema=migrations.VERSION)
         self._write(self._place(kept.number), gzip.compress(msgspec.json.encode(kept), mtime=0))
 
     def run(self, running: Running) -> None:
@@ -190,7 +225,7 @@ class Store:
         )
 
     def trees(self) -> Iterator[dict[str, Any]]:
-        """The trees of all kept revisions and of the journal: what their secrets are needed for."""
+        """The trees of all kept revisions and of the journal, as they were written: what their secrets are needed for."""
         for kept in self._all():
             yield kept.tree
         journal = self.journal()
@@ -199,7 +234,7 @@ class Store:
 
     def _all(self) -> Iterator[Kept]:
         for number in sorted(self._numbers(), reverse=True):
-            yield self.load(number)
+            yield self._kept(number)
 
     def _numbers(self) -> list[int]:
         names = (_NAME.fullmatch(place.name) for place in self._revisions.iterdir())
@@ -221,11 +256,17 @@ class Store:
 
     def journal(self) -> Journal | None:
         """The commit that is being applied."""
-        return self._read(self._root / "journal.json", Journal)
+        place = self._root / "journal.json"
+        journal = self._read(place, Journal)
+        if journal is None or journal.tree is None:
+            return journal
+        tree = self._brought(place, journal.tree, journal.schema)
+        return msgspec.structs.replace(journal, tree=tree, schema=migrations.VERSION)
 
     def set_journal(self, journal: Journal | None) -> None:
         """Write or remove the journal."""
-        self._set(self._root / "journal.json", journal)
+        written = msgspec.structs.replace(journal, schema=migrations.VERSION) if journal else None
+        self._set(self._root / "journal.json", written)
 
     def last_logins(self) -> dict[str, LastLogin]:
         """The last log-in of each account."""

@@ -47,8 +47,8 @@ def build(
 ) -> Parts:
     """All parts over the state folder. What is not given is the appliance's own; tests give theirs."""
     vault = Secrets(state / "secrets")
-    store = Store(state / "config")
     schema = Schema(features)
+    store = Store(state / "config", complete=schema.fill)
     sessions = Sessions()
     machine = machine or Appliance(vault.reveal)
     engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)

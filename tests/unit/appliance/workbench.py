@@ -252,7 +252,7 @@ class Bench:
         """A new engine over what is on disk; returns what recovery says."""
         self.schema = Schema(self.features)
         self.vault = Secrets(self.folder / "secrets")
-        self.store = Store(self.folder / "config")
+        self.store = Store(self.folder / "config", complete=self.schema.fill)
         self.machine = Appliance(
             self.vault.reveal,
             root=self.root,
