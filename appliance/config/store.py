@@ -8,6 +8,7 @@ one pointer: a commit happened when, and only when, it was renamed into place.
     revisions/N.json.gz `Kept`
     pending.json        `Pending`: a commit that waits for confirmation
     journal.json        `Journal`: how to undo the commit that is being applied
+    reserve             room on the disk for undoing it
     last-login.json     when and from where each account last logged in
 """
 
@@ -30,6 +31,7 @@ from appliance.system import Held, sync_folder
 
 FORMAT = 1
 MAX_REVISIONS = 50  # a year of weekly changes; at 20 KiB each the folder stays near 1 MiB
+RESERVE_BYTES = 1_048_576  # a file is undone at a time, and none that we render is as large
 REVISION_BYTES = 16_777_216  # four times the longest message: a damaged file cannot fill the memory
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json\.gz")
 
@@ -66,8 +68,11 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """Revision `revision`, made by the commit `token`, waits for confirmation until `deadline` (seconds since the epoch) or,
-    if that is earlier, until `boot_deadline` (seconds since the start `boot` of the machine); then `previous` returns."""
+    """Revision `revision`, made by the commit `token`, waits for confirmation; then `previous` returns.
+
+    It waits until `boot_deadline` (seconds since the start `boot` of the machine). After another start it waits until `deadline`
+    (seconds since the epoch) or for `limit` seconds from that start, whichever comes first.
+    """
 
     token: str
     revision: int
@@ -76,6 +81,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     boot: str = ""
     boot_deadline: float = 0.0
+    limit: float = 0.0
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +136,8 @@ class Store:
         for folder in (self._root, self._revisions):
             for left in folder.glob(".*.new"):
                 left.unlink()
+        if not (self._root / "journal.json").exists():
+            self.release()
         last = self.next_number() - 1
         for number in self._numbers():
             if number > last:
@@ -267,6 +275,25 @@ class Store:
         """Write or remove the journal."""
         written = msgspec.structs.replace(journal, schema=migrations.VERSION) if journal else None
         self._set(self._root / "journal.json", written)
+
+    def reserve(self) -> None:
+        """Take room on the disk that `release` gives back: what fills it meanwhile keeps nobody from undoing a commit. Raises
+        `StoreError` where there is none."""
+        place = self._root / "reserve"
+        try:
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self.release()
+            said = error.strerror or str(error)
+            raise StoreError(f"{place}: no room for a way back ({RESERVE_BYTES} bytes): {said}") from error
+
+    def release(self) -> None:
+        """Give the reserved room back."""
+        (self._root / "reserve").unlink(missing_ok=True)
 
     def last_logins(self) -> dict[str, LastLogin]:
         """The last log-in of each account."""

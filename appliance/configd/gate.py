@@ -93,7 +93,8 @@ class Gate:
         except msgspec.MsgspecError as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
-            return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=True)
+            known = isinstance(error, msgspec.ValidationError)  # a message, with a wrong word in it: a person's, most likely
+            return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=not known)
         held = self._holder(peer, verb)
         try:
             done = self._serve(peer, verb, held)

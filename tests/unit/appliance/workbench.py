@@ -26,7 +26,7 @@ from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.process import CommandError, Finished
-from appliance.system import Appliance
+from appliance.system import Appliance, Boot
 from sentry_runtime.settings import Paths
 
 WEB = "/etc/web/web.conf"
@@ -224,6 +224,21 @@ class Clock:
         self.now += seconds
 
 
+class Uptime(Boot):
+    """How long the machine has been up, by the bench's clock; `jumped` is how far somebody has set that clock since."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.jumped = clock.now - 1_000.0
+        self.start = "first"
+
+    def seconds(self) -> float:
+        return self._clock.now - self.jumped
+
+    def name(self) -> str:
+        return self.start
+
+
 @dataclass
 class Ledger:
     """An audit that keeps its entries."""
@@ -244,6 +259,7 @@ class Bench:
         self.features = features
         self.commands = Commands(self.root)
         self.clock = Clock()
+        self.boot = Uptime(self.clock)
         self.crash_at: str | None = None
         self.steps: list[str] = []
         self.restart()
@@ -269,8 +285,21 @@ class Bench:
             staging=self.folder / "config/staging",
             wall_clock=self.clock,
             checkpoint=self._checkpoint,
+            boot=self.boot,
         )
         return self.engine.recover()
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock of the machine forward, or back."""
+        self.clock.now += seconds
+        self.boot.jumped += seconds
+
+    def power_cut(self, *, clock: float = 0.0) -> str | None:
+        """The machine starts anew, and so does configd; its clock is off by so many seconds then."""
+        self.set_clock(clock)
+        self.boot.start += "+"
+        self.boot.jumped = self.clock.now - 20.0
+        return self.restart()
 
     def _checkpoint(self, step: str) -> None:
         self.steps.append(step)
