@@ -28,6 +28,11 @@ class InvalidError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class SelfLockout(Problem):
+    """What a commit would take from the very session that asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """`write` are the paths whose content, mode or owner is not what `files` says, `remove` those no longer rendered."""
 

@@ -360,11 +360,20 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a verb was not served.
 
     `kind`: `authentication`, `locked`, `permission`, `privilege` (give `enable`), `session` (unknown or expired), `invalid`
-    (bad value; `problems` says where), `conflict` (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
+    (bad value; `problems` says where), `lockout` (the author could not come back; a commit with a time limit may), `conflict` (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
     """
 
     kind: Literal[
-        "authentication", "locked", "permission", "privilege", "session", "invalid", "conflict", "apply", "unavailable"
+        "authentication",
+        "locked",
+        "permission",
+        "privilege",
+        "session",
+        "invalid",
+        "lockout",
+        "conflict",
+        "apply",
+        "unavailable",
     ]
     message: str
     problems: tuple[str, ...] = ()

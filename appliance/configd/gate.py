@@ -135,7 +135,7 @@ class Gate:
             privileged=held.privileged,
             privileged_seconds=self._clock() - held.privileged_since,
         )
-        refusal = roles.refusal(type(verb), standing, about=_about(verb))
+        refusal = roles.refusal(type(verb), standing, about=_about(verb) or self._actions.about(verb, held))
         if refusal is not None:
             raise refused(refusal.kind, refusal.message)
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.

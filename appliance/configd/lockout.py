@@ -13,6 +13,7 @@ from appliance.config.schema import Schema
 from appliance.configd import accounts
 from appliance.configd.sessions import Held
 from appliance.features.base import Problem, Tree
+from appliance.plan import SelfLockout
 
 CONFIRM = "with a time limit to confirm it (commit confirmed)"
 
@@ -32,7 +33,7 @@ def guard(held: Held) -> Guard:
 def _source(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
     """An address that may manage now may do so afterwards. A terminal has no address, and nothing to lose."""
     if _admits(before, source) and not _admits(after, source):
-        yield Problem(
+        yield SelfLockout(
             "firewall.management_networks",
             f"no network with {source}, from where you are connected",
             f"networks with that address, or this change {CONFIRM}",
@@ -51,12 +52,12 @@ def _admits(tree: Tree, source: str) -> bool:
 def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     path = f"users.accounts.{held.user}"
     if accounts.roles(after).get(held.user) != held.role:
-        yield Problem(path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}")
+        yield SelfLockout(path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}")
         return
     ways = _ways(before, held.user)
     if ways and not ways & _ways(after, held.user):
         found = "no way in that you have now (your keys, or passwords over SSH)"
-        yield Problem(path, found, f"one of them, or this change {CONFIRM}")
+        yield SelfLockout(path, found, f"one of them, or this change {CONFIRM}")
 
 
 def _ways(tree: Tree, user: str) -> frozenset[str]:

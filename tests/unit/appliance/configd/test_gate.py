@@ -284,7 +284,7 @@ def test_who_takes_their_own_account_away_is_refused_unless_the_way_back_is_sure
     peer, handle = privileged(daemon)
     daemon.say(peer, api.SetConfig(session=handle, path=("users", "accounts", "alice", "role"), value="auditor"))
     refused = refusal(daemon.say, peer, api.Commit(session=handle))
-    assert (refused.kind, "your own account" in refused.message) == ("invalid", True)
+    assert (refused.kind, "your own account" in refused.message) == ("lockout", True)
     assert daemon.running()["users"]["accounts"]["alice"]["role"] == "administrator"
     daemon.say(peer, api.Commit(session=handle, confirm_minutes=5))
     assert daemon.running()["users"]["accounts"]["alice"]["role"] == "auditor"
@@ -564,6 +564,44 @@ def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_fi
         with contextlib.suppress(Refused):  # `Power` asks a systemd that is not there
             daemon.say(peer, verb)
         assert daemon.ledger.entries[-1].result != "privilege"
+
+
+SENSITIVE = {
+    "who gets in": ("users", "accounts", "eve", "role"),
+    "the enable secret": ("cli", "enable_secret_hash"),
+}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["commit", "rollback"])
+@pytest.mark.parametrize("what", SENSITIVE)
+def test_what_changes_who_gets_in_needs_the_enable_secret_again(daemon: Daemon, what: str, back: bool) -> None:  # noqa: FBT001 - a table
+    """Whoever finds a privileged terminal gives nobody an account, and none back to somebody who had one."""
+    peer, handle = privileged(daemon)
+    path, value = SENSITIVE[what], "operator" if what == "who gets in" else passwords.hashed("Another-Secret-12345")
+    daemon.say(peer, api.SetConfig(session=handle, path=path, value=value))
+    verb: Any = api.Commit(session=handle)
+    if back:
+        daemon.say(peer, verb)
+        daemon.engine.return_to(1, "tester", "back")
+        verb = api.Rollback(session=handle, revision=2)
+    daemon.ticks.now += 301
+    before = daemon.running()
+    refused = refusal(daemon.say, peer, verb)
+    assert (refused.kind, "more than 5 minutes ago" in refused.message) == ("privilege", True)
+    assert daemon.running() == before
+    assert not daemon.say(peer, api.Commit(session=handle, check_only=True), api.Committed).files
+    daemon.say(peer, api.Disable(session=handle))
+    daemon.say(peer, api.Enable(session=handle, secret=ENABLE))
+    assert daemon.say(peer, verb, api.Committed).changed
+    assert daemon.running() != before
+
+
+def test_any_other_commit_asks_for_no_secret(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.ticks.now += 301
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value=9_443))
+    assert daemon.say(peer, api.Commit(session=handle), api.Committed).changed
+    assert daemon.say(peer, api.Rollback(session=handle, revision=1), api.Committed).changed
 
 
 def test_guessing_at_the_log_in_does_not_make_enable_forget_its_failures(daemon: Daemon) -> None:
