@@ -116,8 +116,7 @@ class Engine:
             if order.confirm_minutes is not None and before is None:
                 raise ConflictError("there is no revision yet to return to; commit without a time limit first")
             journal = self._journal(made, before)
-            self.store.reserve()
-            self.store.set_journal(journal)
+            self._arm(journal)
             self._checkpoint("journal")
             number, reconciled = self._bring(made, before, journal, order)
             self._tidy()
@@ -162,6 +161,15 @@ class Engine:
             tree=before.tree if before else None,
             units=tuple((unit.name, unit.action) for unit in made.units),
         )
+
+    def _arm(self, journal: Journal) -> None:
+        """Make the way back sure, before anything changes."""
+        self.store.reserve()
+        try:
+            self.store.set_journal(journal)
+        except StoreError:
+            self.store.release()
+            raise
 
     def _bring(self, made: Plan, before: Kept | None, journal: Journal, order: Order) -> tuple[int, bool]:
         """Change the machine and keep the revision; on any failure bring it back and raise `ApplyError`.

@@ -26,7 +26,7 @@ def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine
     for feature in features:
         _look(feature, made, machine)
     try:
-        _stage(made, staging)
+        _staged_all(made, staging)
         for feature in features:
             for check in feature.checks:
                 if not check.needs or set(check.needs).intersection(made.write):
@@ -42,6 +42,14 @@ def _look(feature: Feature, made: Plan, machine: Machine) -> None:
         raise ApplyError(f"{feature.name}: {error}; nothing was changed") from error
     if problems:
         raise InvalidError(problems)
+
+
+def _staged_all(made: Plan, staging: Path) -> None:
+    try:
+        _stage(made, staging)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise ApplyError(f"{staging}: cannot be written: {said}; {made.told()}nothing was changed") from error
 
 
 def _stage(made: Plan, staging: Path) -> None:

@@ -3,6 +3,7 @@ over a connection of its own like the portal's, and prints the answers. With `fl
 how many that were, and holds them until its standard input ends."""
 
 import os
+import select
 import socket
 import sys
 
@@ -25,15 +26,12 @@ def ask(path: str, line: bytes) -> bytes:
             return answers.readline()
 
 
-def held(peer: socket.socket) -> bool:
-    """Whether configd keeps the connection: it answers one that it closes at once with the end."""
-    peer.settimeout(0.5)
-    try:
-        return peer.recv(1) != b""
-    except TimeoutError:
-        return True
-    except ConnectionError:
-        return False
+def kept(opened: list[socket.socket]) -> list[socket.socket]:
+    """Those that configd keeps: what it does not, it closes at once, which makes them readable."""
+    open_still = list(opened)
+    while closed := select.select(open_still, [], [], 1.0)[0]:
+        open_still = [peer for peer in open_still if peer not in closed]
+    return open_still
 
 
 def main(path: str, uid: int, gid: int, *, flood: bool) -> None:
@@ -43,8 +41,7 @@ def main(path: str, uid: int, gid: int, *, flood: bool) -> None:
     os.setuid(uid)
     if flood:
         opened = [connected(path) for _ in range(ENOUGH)]
-        kept = [peer for peer in opened if held(peer)]
-        print(len(kept), flush=True)
+        print(len(kept(opened)), flush=True)
         sys.stdin.read()
         return
     for line in sys.stdin.buffer:
