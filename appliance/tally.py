@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from appliance.audit import Audit, Entry, SyslogAudit
+from appliance.audit import TALLY_TAG, Audit, Entry, SyslogAudit
 from appliance.failures import AT_ONE_DOOR, locked
 
 FOLDER = Path("/run/sentry-tally")
@@ -194,7 +194,7 @@ def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> i
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
     by = numbers(NUMBERS.read_text(encoding="utf-8", errors="replace") if NUMBERS.exists() else "")
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    done = take(cast("Step", arguments[0]), who, Tally(FOLDER, by, now=now), SyslogAudit(), at)
+    done = take(cast("Step", arguments[0]), who, Tally(FOLDER, by, now=now), SyslogAudit(tag=TALLY_TAG), at)
     return 0 if done else 1
 
 

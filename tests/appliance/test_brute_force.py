@@ -42,6 +42,7 @@ def test_three_failures_over_ssh_lock_the_account_for_that_address_and_nowhere_e
         (lab.admin.user, "10.98.2.1 sshd", "locked")
     ]
     assert lines(lab, "login.refused")[-1]["source"] == "10.98.2.1 sshd"
+    assert '"event":"login.locked"' in lab.cli("enable", lab.enable_secret, "show log").stdout
 
 
 def test_three_failures_at_the_console_lock_the_console_and_not_the_network(lab: Lab) -> None:
