@@ -23,6 +23,7 @@ ROOT = 0
 AUTOMATION = "root"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
+NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
 _log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Gate:
     def _login(self, peer: Peer, verb: api.Login) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
-        name, source = verb.user[:NAME_CHARACTERS], plain(verb.source)
+        name, source = verb.user[:NAME_CHARACTERS], plain(verb.source) or NOWHERE
         # By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after ten times as
         # many: the source is what the portal says, and a portal that was taken over says anything.
         there = f"{name}\0{source}"

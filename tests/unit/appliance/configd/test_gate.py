@@ -338,6 +338,41 @@ def test_three_wrong_enable_secrets_lock_it_for_the_account_in_every_session(dae
     assert daemon.say(other, api.Enable(session=third.handle, secret=ENABLE), api.Session).privileged
 
 
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_is_set_ends_no_session_and_unlocks_nobody(daemon: Daemon, jump: float) -> None:
+    """Sessions and locks live by the time that nobody can set."""
+    peer, session = daemon.open(ALICE)
+    portal, login = Peer(PORTAL, 1, 2), api.Login(user="alice", password="wrong", source="192.0.2.9")
+    for _ in range(3):
+        refusal(daemon.say, peer, api.Enable(session=session.handle, secret="wrong"))
+        refusal(daemon.say, portal, login)
+    daemon.set_clock(jump)
+    daemon.watch.tick()
+    assert daemon.say(peer, api.Touch(session=session.handle), api.Session).user == "alice"
+    assert refusal(daemon.say, peer, api.Enable(session=session.handle, secret=ENABLE)).kind == "locked"
+    right = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.9")
+    assert refusal(daemon.say, portal, right).kind == "locked"
+    daemon.ticks.now += 901
+    assert daemon.say(portal, right, api.Session).user == "alice"
+
+
+def test_a_stranger_elsewhere_locks_nobody_out(daemon: Daemon) -> None:
+    portal = Peer(PORTAL, 1, 1)
+    for _ in range(3):
+        refusal(daemon.say, portal, api.Login(user="alice", password="wrong", source="203.0.113.5"))
+    right = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.7")
+    assert daemon.say(portal, right, api.Session).user == "alice"
+    locks = [(one.event, one.user, one.source) for one in daemon.ledger.entries if one.result == "locked"]
+    assert locks == [("login.locked", "alice", "203.0.113.5")]
+
+
+def test_three_wrong_enable_secrets_are_audited_as_a_lock(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALICE)
+    for _ in range(3):
+        refusal(daemon.say, peer, api.Enable(session=session.handle, secret="wrong"))
+    assert [(one.event, one.user) for one in daemon.ledger.entries if one.result == "locked"] == [("enable.locked", "alice")]
+
+
 def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path)
     daemon.commit({**TREE, "cli": {}})

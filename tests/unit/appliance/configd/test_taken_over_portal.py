@@ -129,13 +129,17 @@ async def test_after_the_person_has_left_the_handle_is_worth_nothing(stage: Stag
     assert set(await stage.say(*every_verb(handle))) == {"session"}
 
 
-async def test_what_it_asks_by_itself_keeps_no_session_alive_but_a_touch_does(stage: Stage) -> None:
-    """That a portal can say so is the one thing it is trusted with: a session it has, it may keep."""
+async def test_what_it_asks_by_itself_keeps_no_session_alive(stage: Stage) -> None:
+    """But it may claim that somebody is there: keeping the sessions it has is the one thing it is trusted with."""
     handle = await stage.log_in()
     stage.daemon.ticks.now += 14 * 60
     assert await stage.say(api.Show(session=handle, topic="version")) == ["ok"]
     stage.daemon.ticks.now += 60
     assert await stage.say(api.Show(session=handle, topic="version")) == ["session"]
+    handle = await stage.log_in()
+    for _ in range(3):
+        stage.daemon.ticks.now += 14 * 60
+        assert await stage.say(api.Touch(session=handle)) == ["ok"]
 
 
 async def test_it_guesses_no_password_by_claiming_to_sit_elsewhere(stage: Stage) -> None:
