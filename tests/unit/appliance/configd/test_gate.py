@@ -238,7 +238,16 @@ BEFORE: dict[str, Any] = {
     "firewall": {"management_networks": ["192.0.2.0/24"]},
     "ssh": {"password_authentication": True},
     "users": {"accounts": {"alice": {"role": "administrator", "ssh_keys": ["one"], "password_hash": "secret:1"}}},
+    "interfaces": {
+        "mgmt0": {"zones": ["management"], "addresses": ["198.51.100.2/24", "198.51.100.3/24"], "gateway": "198.51.100.1"},
+        "device0": {"zones": ["device"], "addresses": ["203.0.113.2/24"]},
+    },
 }
+
+
+def _interfaces(name: str, **changed: Any) -> dict[str, Any]:
+    held = BEFORE["interfaces"]
+    return {**BEFORE, "interfaces": {**held, name: {**held[name], **changed}}}
 
 
 def _alice(**changed: Any) -> dict[str, Any]:
@@ -257,6 +266,11 @@ def _alice(**changed: Any) -> dict[str, Any]:
         ({**_alice(ssh_keys=["another"]), "ssh": {"password_authentication": False}}, "users.accounts.alice"),
         (_alice(ssh_keys=["another"], password_hash=None), "users.accounts.alice"),
         (_alice(ssh_keys=["one", "another"], password_hash=None), None),
+        (_interfaces("device0", addresses=["203.0.113.9/24"]), None),
+        (_interfaces("mgmt0", addresses=["198.51.100.2/24"]), "interfaces.mgmt0"),
+        (_interfaces("mgmt0", zones=["device"]), "interfaces.mgmt0"),
+        (_interfaces("mgmt0", gateway="198.51.100.9"), "interfaces.mgmt0.gateway"),
+        (_interfaces("mgmt0", addresses=[*BEFORE["interfaces"]["mgmt0"]["addresses"], "192.0.2.2/24"], gateway=None), None),
     ],
 )
 def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
@@ -271,7 +285,7 @@ def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
 
 
 def test_automation_and_a_terminal_have_no_address_to_lose() -> None:
-    after = {**BEFORE, "firewall": {"management_networks": ["203.0.113.0/24"]}}
+    after = {**BEFORE, "firewall": {"management_networks": ["203.0.113.0/24"]}, "interfaces": {}}
     held = sessions.Sessions()
     bounds = sessions.Bounds(600, 900, 5)
     automation = held.open("root", "administrator", "automation", Peer(0, 1, 1), source="ctl", bounds=bounds)
