@@ -22,7 +22,13 @@ ELSEWHERE = "10.98.2.77"  # in the management networks, and nobody's
 
 
 def knock(lab: Lab, password: str, *, source: str = HERE, user: str = "") -> bool:
-    """Whether SSH lets somebody in by this password from this address of the host."""
+    """Whether SSH lets somebody in by this password from this address of the host. Where sshd takes no connection from there for a
+    while (PerSourcePenalties, sshd_config(5)), it is tried again."""
+    return guests.wait_for(lambda: _knock(lab, password, source, user or lab.ssh.user), "sshd to talk to us") == "in"
+
+
+def _knock(lab: Lab, password: str, source: str, user: str) -> str:
+    """`in`, `refused`, or nothing where sshd did not ask for the password."""
     client = paramiko.SSHClient()
     client.load_host_keys(str(lab.known_hosts))
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -31,7 +37,7 @@ def knock(lab: Lab, password: str, *, source: str = HERE, user: str = "") -> boo
             client.connect(
                 lab.address,
                 port=lab.ssh.port,
-                username=user or lab.ssh.user,
+                username=user,
                 password=password,
                 sock=way,
                 look_for_keys=False,
@@ -40,10 +46,17 @@ def knock(lab: Lab, password: str, *, source: str = HERE, user: str = "") -> boo
                 banner_timeout=SECONDS,
             )
         except paramiko.AuthenticationException:
-            return False
+            return "refused"
+        except (paramiko.SSHException, EOFError, ConnectionError):
+            return ""
         finally:
             client.close()
-    return True
+    return "in"
+
+
+def calm(lab: Lab) -> None:
+    """Wait until sshd takes connections from here again, whoever failed before."""
+    guests.wait_for(lambda: lab.cli("show clock", check=False).code == 0 or None, "sshd to take connections from here")
 
 
 @contextmanager
@@ -103,4 +116,5 @@ def console() -> Iterator[Console]:
 
 def forget(lab: Lab) -> None:
     """As if nobody had failed to log in."""
+    calm(lab)
     lab.root("find", "/run/sentry-tally", "-type", "f", "-delete")

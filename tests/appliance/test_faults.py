@@ -98,6 +98,21 @@ def test_killed_in_the_middle_of_a_commit_configd_comes_back_and_undoes_or_finis
     assert in_effect(lab) == 43
 
 
+@pytest.mark.parametrize("how", ["restart", "kill"])
+def test_a_commit_that_waits_for_confirmation_survives_configd(lab: Lab, how: str) -> None:
+    said = configure(lab, f"ssh {GRACE} 46", "commit confirmed 10")
+    assert "unless you give `confirm`" in said
+    if how == "restart":
+        lab.root("systemctl", "restart", "sentry-configd.service")
+    else:
+        lab.root("systemctl", "kill", "--signal=KILL", "sentry-configd.service")
+        wait_for(lambda: lab.cli("show version", check=False).code == 0 or None, "configd to come back")
+    assert f"revision {said.partition('Revision ')[2].split()[0]} by {lab.admin.user}" in lab.cli("show confirmation").stdout
+    assert in_effect(lab) == 46
+    configure(lab, "confirm")
+    assert "no" in lab.cli("show confirmation").stdout
+
+
 def test_of_two_administrators_at_once_the_second_is_told_by_whom_it_was_changed(lab: Lab) -> None:
     with connected(lab) as first_client, connected(lab) as second_client:
         first, second = Terminal(first_client), Terminal(second_client)
