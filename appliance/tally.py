@@ -32,6 +32,7 @@ from appliance.failures import AT_ONE_DOOR, locked
 FOLDER = Path("/run/sentry-tally")
 NUMBERS = Path("/etc/security/faillock.conf")
 HERE = "console"
+ATTEMPTS, SECONDS = 3, 900  # V-250986
 LINES = 512  # of one account; the locks at each door stop the counting long before
 SOURCE_CHARACTERS = 64
 IPV6_PREFIX = 64  # who has one address of such a network has all of them (RFC 4291 2.5.1)
@@ -44,10 +45,10 @@ Step = Literal["count", "failed", "clear"]
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """After how many failures it is locked, and for how long; the defaults are V-250986's."""
+    """After how many failures it is locked, and for how long; by default what V-250986 says."""
 
-    attempts: int = 3
-    seconds: int = 900
+    attempts: int = ATTEMPTS
+    seconds: int = SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def _source(remote: str) -> str:
         address = ipaddress.ip_address(remote.partition("%")[0])
     except ValueError:
         name = remote[:SOURCE_CHARACTERS]
-        return f"name:{name}" if _WORD.fullmatch(name) else "unknown"  # and never `HERE`, whatever somebody calls himself
+        return (
+            f"name:{name}" if _WORD.fullmatch(name) else "unknown"
+        )  # and never `HERE`, whatever somebody calls himself
     if address.version == 6 and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return str(address) if address.version == 4 else str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
@@ -95,7 +98,7 @@ def numbers(text: str) -> Numbers:
     """The numbers in a faillock.conf; `fail_interval` is the same as `unlock_time` here."""
     found = (_NUMBER.fullmatch(line.partition("#")[0]) for line in text.splitlines())
     said = {one[1]: int(one[2]) for one in found if one}
-    return Numbers(said.get("deny") or Numbers.attempts, said.get("unlock_time") or Numbers.seconds)
+    return Numbers(said.get("deny") or ATTEMPTS, said.get("unlock_time") or SECONDS)
 
 
 def is_locked(failures: Iterable[Failure], who: Caller, now: float, by: Numbers) -> bool:
@@ -105,9 +108,7 @@ def is_locked(failures: Iterable[Failure], who: Caller, now: float, by: Numbers)
     if locked(mine, now, attempts=by.attempts, seconds=by.seconds):
         return True
     everybody = [one.when for one in here]
-    return who.source != HERE and locked(
-        everybody, now, attempts=AT_ONE_DOOR * by.attempts, seconds=by.seconds
-    )
+    return who.source != HERE and locked(everybody, now, attempts=AT_ONE_DOOR * by.attempts, seconds=by.seconds)
 
 
 class Tally:
@@ -145,7 +146,8 @@ class Tally:
         with os.fdopen(os.open(self._folder / user, flags, 0o600), "r+", encoding="ascii", errors="replace") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             before = list(_read(file.read()))
-            failures = [one for one in before if self._now - one.when < self._by.seconds]
+            # The first of those that lock may be as old as a window and the lock together.
+            failures = [one for one in before if self._now - one.when < 2 * self._by.seconds]
             yield failures
             if failures != before:
                 file.seek(0)
@@ -190,7 +192,9 @@ def main(arguments: list[str], environment: Mapping[str, str] = os.environ) -> i
         return 2
     who = caller(environment)
     if not _is_account(who.user):
-        return 1 if arguments == ["failed"] else 0  # nothing is counted; PAM's other modules know no such account either
+        return (
+            1 if arguments == ["failed"] else 0
+        )  # nothing is counted; PAM's other modules know no such account either
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
     by = numbers(NUMBERS.read_text(encoding="utf-8", errors="replace") if NUMBERS.exists() else "")
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

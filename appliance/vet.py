@@ -73,4 +73,6 @@ def _ask(feature: str, check: Check, made: Plan, staging: Path, machine: Machine
     except CommandError as error:
         files = ", ".join(check.needs) or "its files"
         said = error.output.replace(str(staging), "") or "no reason given"
-        raise ApplyError(f"{feature}: {check.argv[0]} refuses {files}: {said}; {made.told()}nothing was changed") from error
+        raise ApplyError(
+            f"{feature}: {check.argv[0]} refuses {files}: {said}; {made.told()}nothing was changed"
+        ) from error

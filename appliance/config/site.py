@@ -2,8 +2,8 @@
 
     python -m appliance.config.site [--check] FILE
 
-prints the tree as JSON, with its version (with `--check`: nothing). `!file PATH` puts the text of a local file there, so that secrets and
-keys stay out of it; PATH is relative to the site file. Problems go to standard error, one line each; exit status 1.
+prints the tree as JSON, with its version (with `--check`: nothing). `!file PATH` puts the text of a local file there, so that
+secrets and keys stay out of it; PATH is relative to the site file. Problems go to standard error, one line each; exit status 1.
 """
 
 import argparse

@@ -17,7 +17,9 @@ Handle = Annotated[str, msgspec.Meta(max_length=64)]  # 256 bits in hexadecimal
 Word = Annotated[str, msgspec.Meta(max_length=512)]  # the longest name we know, user@domain, has 320 characters
 Line = Annotated[str, msgspec.Meta(max_length=1_024)]  # a comment, a note; what is too long for its use is told there
 Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 bytes
-Path = Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]  # of the configuration; five words lead to the deepest setting
+Path = Annotated[
+    tuple[Word, ...], msgspec.Meta(max_length=64)
+]  # of the configuration; five words lead to the deepest setting
 
 
 class _Verb(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="verb"):
@@ -360,7 +362,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a verb was not served.
 
     `kind`: `authentication`, `locked`, `permission`, `privilege` (give `enable`), `session` (unknown or expired), `invalid`
-    (bad value; `problems` says where), `lockout` (the author could not come back; a commit with a time limit may), `conflict` (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
+    (bad value; `problems` says where), `lockout` (the author could not come back; a commit with a time limit may), `conflict`
+    (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
     """
 
     kind: Literal[

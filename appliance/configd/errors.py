@@ -15,7 +15,16 @@ from appliance.vet import ApplyError
 from sentry_runtime.control import ControlError
 
 Kind = Literal[
-    "authentication", "locked", "permission", "privilege", "session", "invalid", "lockout", "conflict", "apply", "unavailable"
+    "authentication",
+    "locked",
+    "permission",
+    "privilege",
+    "session",
+    "invalid",
+    "lockout",
+    "conflict",
+    "apply",
+    "unavailable",
 ]
 
 

@@ -94,7 +94,9 @@ class Gate:
         except msgspec.MsgspecError as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
-            known = isinstance(error, msgspec.ValidationError)  # a message, with a wrong word in it: a person's, most likely
+            known = isinstance(
+                error, msgspec.ValidationError
+            )  # a message, with a wrong word in it: a person's, most likely
             return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=not known)
         held = self._holder(peer, verb)
         try:
@@ -179,7 +181,9 @@ class Gate:
             for counted in (there, name):
                 self._log_ins.failed(counted)
             if self._is_locked(self._log_ins, there):
-                self.note("login.locked", name, source=source, result="locked", detail="after failed log-ins from there")
+                self.note(
+                    "login.locked", name, source=source, result="locked", detail="after failed log-ins from there"
+                )
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             raise refused("authentication", "user name or password is wrong")

@@ -50,7 +50,9 @@ def _way_here(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
         gone = [one for one in held.get("addresses", ()) if one not in now.get("addresses", ())]
         if gone:
             found = f"no longer {', '.join(gone)}, by which you may be connected"
-            yield SelfLockout(f"interfaces.{name}", found, f"that address in the management zone, or this change {CONFIRM}")
+            yield SelfLockout(
+                f"interfaces.{name}", found, f"that address in the management zone, or this change {CONFIRM}"
+            )
         elif held.get("gateway") != now.get("gateway") and not _on_link(source, now):
             found = f"another gateway, by which the answers to {source} may go"
             yield SelfLockout(f"interfaces.{name}.gateway", found, f"the one before, or this change {CONFIRM}")
@@ -85,7 +87,9 @@ def _admits(tree: Tree, source: str) -> bool:
 def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     path = f"users.accounts.{held.user}"
     if accounts.roles(after).get(held.user) != held.role:
-        yield SelfLockout(path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}")
+        yield SelfLockout(
+            path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}"
+        )
         return
     ways = _ways(before, held.user)
     if ways and not ways & _ways(after, held.user):

@@ -83,7 +83,9 @@ class Actions:
         """`roles.SENSITIVE` where a commit or a rollback would change who gets in; else empty."""
         if isinstance(verb, api.Commit) and not verb.check_only:
             changes = self.candidates.changes(held)
-        elif isinstance(verb, api.Rollback) and any(one.number == verb.revision for one in self._engine.store.revisions()):
+        elif isinstance(verb, api.Rollback) and any(
+            one.number == verb.revision for one in self._engine.store.revisions()
+        ):
             changes = diff(self.candidates.running(), self._engine.store.load(verb.revision).tree)
         else:
             return ""

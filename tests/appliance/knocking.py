@@ -22,8 +22,8 @@ ELSEWHERE = "10.98.2.77"  # in the management networks, and nobody's
 
 
 def knock(lab: Lab, password: str, *, source: str = HERE, user: str = "") -> bool:
-    """Whether SSH lets somebody in by this password from this address of the host. Where sshd takes no connection from there for a
-    while (PerSourcePenalties, sshd_config(5)), it is tried again."""
+    """Whether SSH lets somebody in by this password from this address of the host. Where sshd takes no connection from there
+    for a while (PerSourcePenalties, sshd_config(5)), it is tried again."""
     return guests.wait_for(lambda: _knock(lab, password, source, user or lab.ssh.user), "sshd to talk to us") == "in"
 
 

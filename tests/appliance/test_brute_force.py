@@ -1,4 +1,4 @@
-"""Guessing at the doors of the running appliance: three failures lock, for the account and the source, and it is audited (V-250986)."""
+"""Guessing at the doors of the running appliance: three failures lock, for account and source, and it is audited (V-250986)."""
 
 import json
 from collections.abc import Iterator

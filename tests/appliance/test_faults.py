@@ -91,7 +91,9 @@ def test_killed_in_the_middle_of_a_commit_configd_comes_back_and_undoes_or_finis
     killer.join()
     assert killed == ["killed\n"]
     wait_for(lambda: lab.cli("show version", check=False).code == 0 or None, "configd to come back")
-    wait_for(lambda: lab.root("test", "-e", JOURNAL, check=False).code != 0 or None, "what was interrupted to be settled")
+    wait_for(
+        lambda: lab.root("test", "-e", JOURNAL, check=False).code != 0 or None, "what was interrupted to be settled"
+    )
     whole(lab)
     assert "config.recovered" in lab.root("tail", "-n", "50", "/var/log/auth.log").stdout
     assert "Revision" in configure(lab, f"ssh {GRACE} 43", "commit")
@@ -107,7 +109,10 @@ def test_a_commit_that_waits_for_confirmation_survives_configd(lab: Lab, how: st
     else:
         lab.root("systemctl", "kill", "--signal=KILL", "sentry-configd.service")
         wait_for(lambda: lab.cli("show version", check=False).code == 0 or None, "configd to come back")
-    assert f"revision {said.partition('Revision ')[2].split()[0]} by {lab.admin.user}" in lab.cli("show confirmation").stdout
+    assert (
+        f"revision {said.partition('Revision ')[2].split()[0]} by {lab.admin.user}"
+        in lab.cli("show confirmation").stdout
+    )
     assert in_effect(lab) == 46
     configure(lab, "confirm")
     assert "no" in lab.cli("show confirmation").stdout

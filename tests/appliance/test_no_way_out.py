@@ -14,7 +14,7 @@ from tests.screen import PROMPT
 
 pytestmark = pytest.mark.appliance
 
-CANARY = "/tmp/sentry-was-here"  # noqa: S108 - what a way out would make
+CANARY = "/tmp/sentry-was-here"  # what a way out would make
 SSHD = {
     "/usr/sbin/sshd",
     "/usr/lib/openssh/sshd-session",
@@ -23,41 +23,81 @@ SSHD = {
     "/usr/bin/python3",  # its first line
 }
 """All that sshd starts when an administrator comes in."""
-CONFIGD = {"ping", "getent", "systemctl", "journalctl", "ip", "nft", "ss", "openssl", "chronyc", "sshd", "hostname", "pwscore"}
+CONFIGD = {
+    "ping",
+    "getent",
+    "systemctl",
+    "journalctl",
+    "ip",
+    "nft",
+    "ss",
+    "openssl",
+    "chronyc",
+    "sshd",
+    "hostname",
+    "pwscore",
+}
 """What configd starts for what was typed here: programs that the code names, found in root's fixed PATH."""
 
 TOUCH = f"touch {CANARY}"
 LINES = (
-    TOUCH, "sh", "bash", "/bin/sh", "/bin/bash -i", "python3", "exec sh", "!sh", "!!", "!id", ":!sh", "\\!sh", "~!", "~C", "~.", "su -", "sudo -s",
-    f"sudo {TOUCH}", "vi", "vim -c ':!sh'", "less /etc/passwd", "more", "man show", "ed", "emacs", "top", "awk 'BEGIN{system(\"sh\")}'",
-    f"show version; {TOUCH}", f"show version && {TOUCH}", f"show version || {TOUCH}", f"show version & {TOUCH}", f"show version | {TOUCH}",
-    "show version | sh", "show version | bash -c id", "show version | include $(sh)", f"show version | include `{TOUCH}`",
-    f"show version | include x; {TOUCH}", f"show version > {CANARY}", f"show version >> {CANARY}", f"show version | tee {CANARY}",
-    f"show version | append {CANARY}", f"show version | redirect {CANARY}", "show version < /etc/shadow", f"$({TOUCH})", f"`{TOUCH}`",
-    f"show $({TOUCH})", f"${{IFS}}{TOUCH}", f"show version\n{TOUCH}", f"show version\r{TOUCH}", f"show version\x00{TOUCH}", f"\x1b[200~{TOUCH}\r\x1b[201~",
-    "do sh", f"do {TOUCH}", "no sh", "debug shell", "system", "run shell", "start shell", "request shell", "enable shell", "tclsh", "guestshell",
-    "file show /etc/shadow", "copy running-config /etc/passwd", "more /etc/shadow", "dir /", "cd /", "ls", "cat /etc/shadow", "source /etc/passwd",
-    f"ping 127.0.0.1;{TOUCH}", f"ping $({TOUCH})", f"ping `{TOUCH}`", "ping -h", "ping -- -h", "ping -f", "ping 127.0.0.1 -c 100000", f"ping '|{TOUCH}'",
-    f'ping "127.0.0.1; {TOUCH}"', f'ping "127.0.0.1\\n{TOUCH}"', "ping 127.0.0.1|sh", "ping ../../bin/sh", "ping /bin/sh", "ping 127.0.0.1", "ping ::1",
-    f"host $({TOUCH})", "host -- -h", "host -s files", f"host localhost;{TOUCH}", "host localhost", f'host "a\\n{TOUCH}"',
-    "terminal length 0; sh", "terminal length -1", "terminal editor vi", "terminal shell", f"timeout 1;{TOUCH}",
-    "show log ../../../etc/shadow", "show log gateway; sh", "show sentry device ../../etc/passwd", f"show sentry device $({TOUCH})",
-    f"show sentry explain A $({TOUCH})", f"show sentry explain `{TOUCH}` anna from 192.0.2.1;sh", "show FIPS; sh", "show banner | cat /etc/shadow",
-    "enable; sh", "scp -f /etc/shadow", "scp -t /tmp", "rsync --server . /", "/usr/lib/openssh/sftp-server", "internal-sftp", "git-shell", "rbash",
-    "env", "env -i sh", "export PATH=/tmp", "PATH=/tmp show version", "LD_PRELOAD=/tmp/x.so show version", "PYTHONSTARTUP=/tmp/x show version",
-    "import os; os.system('sh')", "__import__('os').system('sh')", "{{ 7*7 }}", "%s%n%x", "{0.__class__}", "\\x41", "\u202eshow version", "ｓｈ",
-    '"', "'", "\\", '"\\', "|", "| |", "show version | json | sh", "show version |", "?" * 40, "a" * 20_000, "show " * 2_000, "\x03\x04\x1a\x1c",
+    TOUCH, "sh", "bash", "/bin/sh", "/bin/bash -i", "python3", "exec sh", "!sh", "!!", "!id", ":!sh", "\\!sh", "~!", "~C",
+    "~.", "su -", "sudo -s", f"sudo {TOUCH}", "vi", "vim -c ':!sh'", "less /etc/passwd", "more", "man show", "ed", "emacs",
+    "top", "awk 'BEGIN{system(\"sh\")}'", f"show version; {TOUCH}", f"show version && {TOUCH}", f"show version || {TOUCH}",
+    f"show version & {TOUCH}", f"show version | {TOUCH}", "show version | sh", "show version | bash -c id",
+    "show version | include $(sh)", f"show version | include `{TOUCH}`", f"show version | include x; {TOUCH}",
+    f"show version > {CANARY}", f"show version >> {CANARY}", f"show version | tee {CANARY}",
+    f"show version | append {CANARY}", f"show version | redirect {CANARY}", "show version < /etc/shadow", f"$({TOUCH})",
+    f"`{TOUCH}`", f"show $({TOUCH})", f"${{IFS}}{TOUCH}", f"show version\n{TOUCH}", f"show version\r{TOUCH}",
+    f"show version\x00{TOUCH}", f"\x1b[200~{TOUCH}\r\x1b[201~", "do sh", f"do {TOUCH}", "no sh", "debug shell", "system",
+    "run shell", "start shell", "request shell", "enable shell", "tclsh", "guestshell", "file show /etc/shadow",
+    "copy running-config /etc/passwd", "more /etc/shadow", "dir /", "cd /", "ls", "cat /etc/shadow", "source /etc/passwd",
+    f"ping 127.0.0.1;{TOUCH}", f"ping $({TOUCH})", f"ping `{TOUCH}`", "ping -h", "ping -- -h", "ping -f",
+    "ping 127.0.0.1 -c 100000", f"ping '|{TOUCH}'", f'ping "127.0.0.1; {TOUCH}"', f'ping "127.0.0.1\\n{TOUCH}"',
+    "ping 127.0.0.1|sh", "ping ../../bin/sh", "ping /bin/sh", "ping 127.0.0.1", "ping ::1", f"host $({TOUCH})", "host -- -h",
+    "host -s files", f"host localhost;{TOUCH}", "host localhost", f'host "a\\n{TOUCH}"', "terminal length 0; sh",
+    "terminal length -1", "terminal editor vi", "terminal shell", f"timeout 1;{TOUCH}", "show log ../../../etc/shadow",
+    "show log gateway; sh", "show sentry device ../../etc/passwd", f"show sentry device $({TOUCH})",
+    f"show sentry explain A $({TOUCH})", f"show sentry explain `{TOUCH}` anna from 192.0.2.1;sh", "show FIPS; sh",
+    "show banner | cat /etc/shadow", "enable; sh", "scp -f /etc/shadow", "scp -t /tmp", "rsync --server . /",
+    "/usr/lib/openssh/sftp-server", "internal-sftp", "git-shell", "rbash", "env", "env -i sh", "export PATH=/tmp",
+    "PATH=/tmp show version", "LD_PRELOAD=/tmp/x.so show version", "PYTHONSTARTUP=/tmp/x show version",
+    "import os; os.system('sh')", "__import__('os').system('sh')", "{{ 7*7 }}", "%s%n%x", "{0.__class__}", "\\x41",
+    "\u202eshow version", "\uff53\uff48", '"', "'", "\\", '"\\', "|", "| |", "show version | json | sh", "show version |",
+    "?" * 40, "a" * 20_000, "show " * 2_000, "\x03\x04\x1a\x1c",
 )  # fmt: skip
 CONFIGURING = (
-    f'interface mgmt0\ndescription "$({TOUCH})"\nend', f'interface mgmt0\ndescription "`{TOUCH}`; {TOUCH}"\nend', "interface ../../etc/passwd", "interface mgmt0;sh",
-    f"hostname $({TOUCH})", "hostname ../x.y", f"ntp servers 192.0.2.1;{TOUCH}", f"ntp servers $({TOUCH})", f'ntp servers "192.0.2.1\\n!{TOUCH}"',
-    f"users accounts $({TOUCH}) role operator", "users accounts ../../etc role operator", "users accounts root role administrator",
-    f'users accounts admin full_name "$({TOUCH})"', f'users accounts admin ssh_keys "command=\\"{TOUCH}\\" ecdsa-sha2-nistp256 AAAA"',
-    f'users accounts admin ssh_keys "ecdsa-sha2-nistp256 AAAA\\n{TOUCH}"', f'banner text "$({TOUCH})"', f'banner text "\\\\{TOUCH}"', f"dns search $({TOUCH})",
-    f"dns static_hosts a.b;{TOUCH} 192.0.2.1", "ssh port 22", f'ssh ForceCommand "{TOUCH}"', f"cli shell {TOUCH}", f"commit comment $({TOUCH})",
-    f'commit comment "`{TOUCH}`"', f"rollback 1;{TOUCH}", "rollback ../1", f"check; {TOUCH}", f"diff | {TOUCH}", "do show version | sh", f"do {TOUCH}", "discard",
+    f'interface mgmt0\ndescription "$({TOUCH})"\nend', f'interface mgmt0\ndescription "`{TOUCH}`; {TOUCH}"\nend',
+    "interface ../../etc/passwd", "interface mgmt0;sh", f"hostname $({TOUCH})", "hostname ../x.y",
+    f"ntp servers 192.0.2.1;{TOUCH}", f"ntp servers $({TOUCH})", f'ntp servers "192.0.2.1\\n!{TOUCH}"',
+    f"users accounts $({TOUCH}) role operator", "users accounts ../../etc role operator",
+    "users accounts root role administrator", f'users accounts admin full_name "$({TOUCH})"',
+    f'users accounts admin ssh_keys "command=\\"{TOUCH}\\" ecdsa-sha2-nistp256 AAAA"',
+    f'users accounts admin ssh_keys "ecdsa-sha2-nistp256 AAAA\\n{TOUCH}"', f'banner text "$({TOUCH})"',
+    f'banner text "\\\\{TOUCH}"', f"dns search $({TOUCH})", f"dns static_hosts a.b;{TOUCH} 192.0.2.1", "ssh port 22",
+    f'ssh ForceCommand "{TOUCH}"', f"cli shell {TOUCH}", f"commit comment $({TOUCH})", f'commit comment "`{TOUCH}`"',
+    f"rollback 1;{TOUCH}", "rollback ../1", f"check; {TOUCH}", f"diff | {TOUCH}", "do show version | sh", f"do {TOUCH}",
+    "discard",
 )  # fmt: skip
-KEYS = ("\x18\x05", "\x18e", "\x1b!", "\x1be", "\x1bv", "\x1a", "\x1c", "\x03", "v", "!", "\x1b:!sh\r", "\x0f", "\x11", "\x16\x03", "\x1b[24~", "\x1bOP", "\x00")
+KEYS = (
+    "\x18\x05",
+    "\x18e",
+    "\x1b!",
+    "\x1be",
+    "\x1bv",
+    "\x1a",
+    "\x1c",
+    "\x03",
+    "v",
+    "!",
+    "\x1b:!sh\r",
+    "\x0f",
+    "\x11",
+    "\x16\x03",
+    "\x1b[24~",
+    "\x1bOP",
+    "\x00",
+)
 """Keys that start an editor, run a command or suspend the program elsewhere."""
 
 
@@ -81,7 +121,9 @@ def requests(client: paramiko.SSHClient) -> None:
         with pytest.raises(paramiko.ChannelException):
             transport.open_channel("direct-tcpip", place, ("127.0.0.1", 1), timeout=60)
     channel = transport.open_session(timeout=60)
-    channel.update_environment({"LD_PRELOAD": "/tmp/x.so", "PYTHONPATH": "/tmp", "PAGER": TOUCH, "EDITOR": TOUCH, "BASH_ENV": "/tmp/x"})
+    channel.update_environment(
+        {"LD_PRELOAD": "/tmp/x.so", "PYTHONPATH": "/tmp", "PAGER": TOUCH, "EDITOR": TOUCH, "BASH_ENV": "/tmp/x"}
+    )
     channel.get_pty(term=f"xterm;{TOUCH}")
     channel.exec_command("show version")
     assert b"Sentry" in channel.makefile("rb").read()

@@ -1,4 +1,4 @@
-"""Whoever takes over the portal of the running appliance, with its account, its group and a session that somebody has just opened."""
+"""Whoever takes over the portal of the running appliance: with its account, its group and a session just opened."""
 
 import json
 
@@ -64,7 +64,9 @@ UNPRIVILEGED = {"log"}
 def test_it_gets_what_the_session_shows_and_nothing_else(lab: Lab) -> None:
     before = lab.root("/usr/lib/sentry/bin/sentry-configctl", "get").stdout
     script = INTRUDER.replace("PERSON", repr((lab.admin.user, lab.admin.password)))  # on no line that sudo writes down
-    groups = lab.root("systemctl", "show", "--property=SupplementaryGroups", "--value", "sentry-portal.service").stdout.strip()
+    groups = lab.root(
+        "systemctl", "show", "--property=SupplementaryGroups", "--value", "sentry-portal.service"
+    ).stdout.strip()
     become = ["setpriv", "--reuid", "sentry-portal", "--regid", "sentry-portal", "--groups", groups, "--"]
     done = lab.root(*become, "python3", "-I", "-", stdin=script)
     said = json.loads(done.stdout)

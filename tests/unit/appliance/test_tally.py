@@ -95,7 +95,9 @@ def test_what_is_counted_is_bounded_and_root_s_alone(tmp_path: Path) -> None:
     assert (folder / "anna").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "nonsense\n", "1e9 sshd x\n", "100.0 sshd\n", "\x00\xff\n", "100.0 sshd 192.0.2.7 more\n"])
+@pytest.mark.parametrize(
+    "text", ["", "nonsense\n", "1e9 sshd x\n", "100.0 sshd\n", "\x00\xff\n", "100.0 sshd 192.0.2.7 more\n"]
+)
 def test_a_damaged_count_is_no_way_in_and_no_way_out(tmp_path: Path, text: str) -> None:
     (tmp_path / "anna").write_bytes(f"{text}100.0 sshd 192.0.2.7\n100.0 sshd 192.0.2.7\n".encode("latin-1"))
     assert fail(tmp_path, ANNA, 2) == [True, False]

@@ -363,7 +363,11 @@ class Daemon(Bench):
             self.actions,
             self.sessions,
             self.ledger,
-            Doors(name_of=NAMES.get, portal_uid=lambda: PORTAL, login=lambda user, _source, word: PASSWORDS.get(user) == word),
+            Doors(
+                name_of=NAMES.get,
+                portal_uid=lambda: PORTAL,
+                login=lambda user, _source, word: PASSWORDS.get(user) == word,
+            ),
             reveal=self.vault.reveal,
             attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,

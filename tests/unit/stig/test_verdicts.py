@@ -139,8 +139,11 @@ def test_a_weaker_faillock_is_open(recorded: Recorded, found: str, replacement: 
     ("found", "replacement", "service"),
     [
         ("sentry-tally count", "sentry-tally", "sshd"),
-        ("requisite                    pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
-         "optional pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count", "login"),
+        (
+            "requisite                    pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
+            "optional pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
+            "login",
+        ),
         ("quiet /usr/lib/sentry/bin/sentry-tally count", "quiet /bin/true count", "sentry-portal"),
         ("sentry-tally failed", "sentry-tally clear", "sshd"),
         (

@@ -8,16 +8,40 @@ from pathlib import Path
 from typing import Any
 
 from appliance import render
-from appliance.plan import InvalidError
-from appliance.vet import ApplyError
 from appliance.config.secrets import SecretError
 from appliance.config.store import StoreError
+from appliance.plan import InvalidError
+from appliance.vet import ApplyError
 from tests.unit.appliance.config.killed_program import FIRST, SECOND
 from tests.unit.appliance.workbench import Bench
 
 SIZE_KIB = 4_096
 PAGE_KIB = 4
-ROOM_KIB = (0, 4, 8, 12, 16, 20, 24, 32, 48, 64, 512, 1_000, 1_024, 1_028, 1_032, 1_040, 1_056, 1_072, 1_088, 1_104, 1_120, 1_200, 1_500)
+ROOM_KIB = (
+    0,
+    4,
+    8,
+    12,
+    16,
+    20,
+    24,
+    32,
+    48,
+    64,
+    512,
+    1_000,
+    1_024,
+    1_028,
+    1_032,
+    1_040,
+    1_056,
+    1_072,
+    1_088,
+    1_104,
+    1_120,
+    1_200,
+    1_500,
+)
 """What is left free; from `store.RESERVE_BYTES` on a commit may begin."""
 
 
@@ -57,7 +81,7 @@ def main(folder: Path) -> None:
         filler = fill(folder, room)
         said = attempt(bench, SECOND)
         full = in_step(bench)
-        print(room, bench.running()["name"], full, said, sep="\t")
+        sys.stdout.write(f"{room}\t{bench.running()['name']}\t{full}\t{said}\n")
         filler.unlink()
         if not said:
             bench.engine.confirm("tester")

@@ -44,7 +44,7 @@ def main(folder: Path, dies_at: tuple[int, str]) -> None:
     bench.commands.log.clear()
     os.mkdir(folder / MARK)  # noqa: PTH102 - one system call
     bench.commit(SECOND, confirm_minutes=5)
-    print(len(bench.commands.log))
+    sys.stdout.write(f"{len(bench.commands.log)}\n")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,10 @@ def test_who_edits_what_changed_meanwhile_is_told_by_whom(running: Bench) -> Non
 
 def test_the_daemons_own_checker_refuses_before_anything_is_touched(running: Bench) -> None:
     files = running.files()
-    with pytest.raises(ApplyError, match=rf"web: webd refuses {WEB}: .*{WEB}: line 1: a bad word; in the commit: name, web\.words; nothing was changed"):
+    with pytest.raises(
+        ApplyError,
+        match=rf"web: webd refuses {WEB}: .*{WEB}: line 1: a bad word; in the commit: name, web\.words; nothing was changed",
+    ):
         running.commit({"name": "other", "web": {"words": ["nonsense"]}})
     assert running.files() == files
     assert not (running.folder / "config/staging").exists()
@@ -479,5 +482,7 @@ def test_after_a_power_cut_a_clock_that_is_years_off_keeps_nothing_from_returnin
 def test_the_error_of_a_failed_commit_names_the_settings_but_not_without_end(running: Bench) -> None:
     running.commands.dies_after = {"web.service"}
     sites = {name: {"root": "/srv"} for name in "abcdefgh"}
-    with pytest.raises(ApplyError, match=r"in the commit: web\.port, web\.sites\.a\.level, .* and 9 more; the old revision"):
+    with pytest.raises(
+        ApplyError, match=r"in the commit: web\.port, web\.sites\.a\.level, .* and 9 more; the old revision"
+    ):
         running.commit({"name": "box", "web": {"port": 1, "sites": sites}})

@@ -17,7 +17,9 @@ PROGRAM = Path(__file__).with_name("full_disk_program.py")
 def test_with_any_amount_of_room_left_it_is_the_old_revision_or_the_new_one(tmp_path: Path) -> None:
     """On a real file system of 4 MiB, from not a page free to enough."""
     argv = ["unshare", "--mount", "--propagation", "private", sys.executable, "-B", str(PROGRAM), str(tmp_path)]
-    done = subprocess.run(argv, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [int(row[0]) for row in rows] == list(ROOM_KIB)

@@ -32,7 +32,9 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def committing(before: Path, folder: Path, *command: str, trace: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+def committing(
+    before: Path, folder: Path, *command: str, trace: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
     """A copy of that appliance, and on it a commit in a process of its own."""
     shutil.copytree(before, folder, symlinks=True)
     argv = [*trace, sys.executable, "-B", str(PROGRAM), str(folder), *command]
@@ -98,7 +100,17 @@ def test_killed_at_each_single_write_it_comes_back_with_the_old_or_the_new_revis
     names = []
     for number in counted[call]:
         folder = tmp_path / str(number)
-        kill = ("strace", "-qq", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}")
+        kill = (
+            "strace",
+            "-qq",
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={call}",
+            "-e",
+            f"inject={call}:signal=SIGKILL:when={number}",
+        )
         done = committing(before, folder, trace=kill)
         assert done.returncode in KILLED, (call, number, done.stderr)
         names.append(whole(folder))
@@ -114,7 +126,9 @@ def commands(before: Path, folder: Path) -> Iterator[tuple[int, str]]:
         yield from ((number, "before"), (number, "after"))
 
 
-def test_killed_around_each_command_it_comes_back_with_the_old_or_the_new_revision(before: Path, tmp_path: Path) -> None:
+def test_killed_around_each_command_it_comes_back_with_the_old_or_the_new_revision(
+    before: Path, tmp_path: Path
+) -> None:
     """What systemd does, it does to its end; what comes after has not been asked for."""
     seen = list(commands(before, tmp_path / "whole"))
     assert len(seen) >= 6

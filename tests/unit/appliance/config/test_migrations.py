@@ -88,4 +88,4 @@ def test_a_site_says_its_version_or_is_of_the_first() -> None:
 
 def test_no_feature_has_the_version_s_name_and_the_version_is_the_number_of_steps() -> None:
     assert migrations.KEY not in Schema(FEATURES).root
-    assert VERSION == 1 + len(STEPS)
+    assert 1 + len(STEPS) == VERSION

@@ -1,5 +1,5 @@
-"""Whoever has taken over an account: `intruder_program.py SOCKET UID GROUP` sends the lines of its standard input to configd, each
-over a connection of its own like the portal's, and prints the answers. With `flood` it takes all connections it gets, prints
+"""Whoever has taken over an account: `intruder_program.py SOCKET UID GROUP` sends the lines of its standard input to configd,
+each over a connection of its own like the portal's, and prints the answers. With `flood` it takes all connections it gets, prints
 how many that were, and holds them until its standard input ends."""
 
 import os
@@ -41,7 +41,8 @@ def main(path: str, uid: int, gid: int, *, flood: bool) -> None:
     os.setuid(uid)
     if flood:
         opened = [connected(path) for _ in range(ENOUGH)]
-        print(len(kept(opened)), flush=True)
+        sys.stdout.write(f"{len(kept(opened))}\n")
+        sys.stdout.flush()
         sys.stdin.read()
         return
     for line in sys.stdin.buffer:

@@ -20,7 +20,8 @@ from appliance import render
 from appliance.config import paths
 from appliance.configd import api, passwords
 from appliance.configd.client import Refused
-from tests.unit.appliance.workbench import ALICE, NAMES, Crash, Daemon, Peer
+from appliance.configd.sessions import Peer
+from tests.unit.appliance.workbench import ALICE, NAMES, Crash, Daemon
 
 BERT = 1_004
 ENABLE = "Enable-Secret-12345"
@@ -38,9 +39,13 @@ EDITS = st.sampled_from(
         (("web", "sites", "two", "root"), "/srv"), (("users", "accounts", "eve", "role"), "operator"),
     )
 )  # fmt: skip
-WRONG = st.sampled_from(((("web", "port"), "0"), (("name",), "UPPER"), (("web", "prot"), "1"), (("web", "words", "9"), "a")))
+WRONG = st.sampled_from(
+    ((("web", "port"), "0"), (("name",), "UPPER"), (("web", "prot"), "1"), (("web", "words", "9"), "a"))
+)
 FAULTS = st.sampled_from(["unit", "kernel", "checker", "full", "killed"])
-STEPS = st.sampled_from(["vetted", "journal", "wrote /etc/web/web.conf", "reconciled", "probed", "kept", "running", "journal gone"])
+STEPS = st.sampled_from(
+    ["vetted", "journal", "wrote /etc/web/web.conf", "reconciled", "probed", "kept", "running", "journal gone"]
+)
 
 
 @contextlib.contextmanager
@@ -146,7 +151,12 @@ class TwoAdministrators(RuleBasedStateMachine):
                 assert self.box.store.revisions()[0].user == who
                 assert self.box.store.next_number() == number + 1
 
-    @rule(who=WHO, minutes=st.integers(1, 120), keep=st.booleans(), how=st.sampled_from(["wait", "jump", "restart", "power"]))
+    @rule(
+        who=WHO,
+        minutes=st.integers(1, 120),
+        keep=st.booleans(),
+        how=st.sampled_from(["wait", "jump", "restart", "power"]),
+    )
     def try_for_a_while(self, who: str, minutes: int, *, keep: bool, how: str) -> None:
         """A commit with a time limit: confirmed it stays, else the revision before comes back, whatever becomes of the clock,
         of configd and of the machine meanwhile."""
@@ -212,7 +222,7 @@ class TwoAdministrators(RuleBasedStateMachine):
             (self.box.root / "kernel-name").write_text("drifted")
             self.box.commands.failing = {"hostname"}
         self.box.crash_at = step if fault == "killed" else None
-        kind = None
+        kind: str | None = None
         try:
             with full_disk(fits) if fault == "full" else contextlib.nullcontext():
                 self._say(who, api.Commit)

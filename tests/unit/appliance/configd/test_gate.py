@@ -239,7 +239,11 @@ BEFORE: dict[str, Any] = {
     "ssh": {"password_authentication": True},
     "users": {"accounts": {"alice": {"role": "administrator", "ssh_keys": ["one"], "password_hash": "secret:1"}}},
     "interfaces": {
-        "mgmt0": {"zones": ["management"], "addresses": ["198.51.100.2/24", "198.51.100.3/24"], "gateway": "198.51.100.1"},
+        "mgmt0": {
+            "zones": ["management"],
+            "addresses": ["198.51.100.2/24", "198.51.100.3/24"],
+            "gateway": "198.51.100.1",
+        },
         "device0": {"zones": ["device"], "addresses": ["203.0.113.2/24"]},
     },
 }
@@ -270,7 +274,10 @@ def _alice(**changed: Any) -> dict[str, Any]:
         (_interfaces("mgmt0", addresses=["198.51.100.2/24"]), "interfaces.mgmt0"),
         (_interfaces("mgmt0", zones=["device"]), "interfaces.mgmt0"),
         (_interfaces("mgmt0", gateway="198.51.100.9"), "interfaces.mgmt0.gateway"),
-        (_interfaces("mgmt0", addresses=[*BEFORE["interfaces"]["mgmt0"]["addresses"], "192.0.2.2/24"], gateway=None), None),
+        (
+            _interfaces("mgmt0", addresses=[*BEFORE["interfaces"]["mgmt0"]["addresses"], "192.0.2.2/24"], gateway=None),
+            None,
+        ),
     ],
 )
 def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
@@ -384,7 +391,9 @@ def test_three_wrong_enable_secrets_are_audited_as_a_lock(daemon: Daemon) -> Non
     peer, session = daemon.open(ALICE)
     for _ in range(3):
         refusal(daemon.say, peer, api.Enable(session=session.handle, secret="wrong"))
-    assert [(one.event, one.user) for one in daemon.ledger.entries if one.result == "locked"] == [("enable.locked", "alice")]
+    assert [(one.event, one.user) for one in daemon.ledger.entries if one.result == "locked"] == [
+        ("enable.locked", "alice")
+    ]
 
 
 def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None:

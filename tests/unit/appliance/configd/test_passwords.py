@@ -67,7 +67,7 @@ def test_pam_decides_in_a_process_of_its_own(status: int, *, let_in: bool) -> No
         return Finished(status, "", "")
 
     assert passwords.pam_login("alice", "192.0.2.7", "secret", attempt) is let_in
-    assert asked == [(["-I", str(passwords.PAM_PROGRAM), "sentry-portal"], "alice\0192.0.2.7\0secret")]
+    assert asked == [(["-I", str(passwords.PAM_PROGRAM), "sentry-portal"], "alice\x00192.0.2.7\x00secret")]
     assert passwords.PAM_PROGRAM.is_file()
 
 

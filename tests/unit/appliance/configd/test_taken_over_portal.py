@@ -16,8 +16,9 @@ import pytest
 
 from appliance.configd import api
 from appliance.configd.server import Server
+from appliance.configd.sessions import Peer
 from tests.unit.appliance.configd.test_gate import ENABLE, TREE
-from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, Daemon, Peer
+from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, Daemon
 
 REPO = Path(__file__).parents[4]
 GROUP = 54_399
@@ -115,7 +116,9 @@ async def test_the_session_of_a_command_line_is_nothing_to_it(stage: Stage) -> N
 async def test_it_opens_no_session_of_its_own_and_none_by_another_name(stage: Stage) -> None:
     wrong = api.Login(user="alice", password="guess", source="192.0.2.7")
     nobody = api.Login(user="root", password="", source="192.0.2.7")
-    assert await stage.say(api.OpenSession(), api.OpenSession(source="console", interactive=False)) == ["permission"] * 2
+    assert (
+        await stage.say(api.OpenSession(), api.OpenSession(source="console", interactive=False)) == ["permission"] * 2
+    )
     assert await stage.say(wrong, nobody) == ["authentication"] * 2
     assert stage.daemon.sessions.all() == ()
 
@@ -200,5 +203,3 @@ async def test_floods_leave_room_for_the_command_line_and_for_root(stage: Stage)
     assert flood.stdin is not None
     flood.stdin.close()
     assert await flood.wait() == 0
-
-
