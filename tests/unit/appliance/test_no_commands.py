@@ -20,7 +20,7 @@ from appliance.features.template import TEMPLATES
 
 GOLDEN = Path(__file__).parent / "features" / "golden"
 RUNS = re.compile(
-    r"command|cmd|exec|shell|script|program|argv|path|folder|directory|file(?!ter)|hook|plugin|module|include|template|format"
+    r"command|cmd|exec|shell|(?<!de)script|program|argv|path|folder|directory|file(?!ter)|hook|plugin|module|include|template|format"
 )
 """Names under which somebody would pass a command or a place of the file system."""
 

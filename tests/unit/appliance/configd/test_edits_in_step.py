@@ -273,4 +273,4 @@ class TwoAdministrators(RuleBasedStateMachine):
 
 
 TestTwoAdministrators = TwoAdministrators.TestCase
-TestTwoAdministrators.settings = settings(max_examples=25, stateful_step_count=14)
+TestTwoAdministrators.settings = settings(max_examples=15, stateful_step_count=12)

@@ -85,7 +85,7 @@ def every_verb(handle: str) -> list[Any]:
                 continue
             choices = get_args(field.type) if "Literal" in str(field.type) else ()
             fields[field.name] = {
-                "path": ("name",), "value": "box", "tree": {}, "topic": "version", "revision": 1, "holds": True,
+                "path": ("name",), "value": "box", "tree": {}, "topic": "timeout", "revision": 1, "holds": True,
                 "policy": None,
             }.get(field.name, texts.get(field.name, choices[0] if choices else "localhost"))  # fmt: skip
         made.append(verb(**fields))
@@ -136,9 +136,9 @@ async def test_what_it_asks_by_itself_keeps_no_session_alive(stage: Stage) -> No
     """But it may claim that somebody is there: keeping the sessions it has is the one thing it is trusted with."""
     handle = await stage.log_in()
     stage.daemon.ticks.now += 14 * 60
-    assert await stage.say(api.Show(session=handle, topic="version")) == ["ok"]
+    assert await stage.say(api.Show(session=handle, topic="timeout")) == ["ok"]
     stage.daemon.ticks.now += 60
-    assert await stage.say(api.Show(session=handle, topic="version")) == ["session"]
+    assert await stage.say(api.Show(session=handle, topic="timeout")) == ["session"]
     handle = await stage.log_in()
     for _ in range(3):
         stage.daemon.ticks.now += 14 * 60
