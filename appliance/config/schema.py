@@ -56,7 +56,7 @@ class _Validator(cerberus.Validator):  # type: ignore[misc]
     }
 
     def _validate_regex(self, pattern: str, field: str, value: object) -> None:
-        """{'type': 'string'}"""  # noqa: D400, D403, D415 - Cerberus reads it: the rule's own schema
+        """{'type': 'string'}"""
         if isinstance(value, str) and re.fullmatch(pattern, value) is None:
             self._error(field, errors.REGEX_MISMATCH)
 
