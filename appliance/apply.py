@@ -116,7 +116,7 @@ class Engine:
             if order.confirm_minutes is not None and before is None:
                 raise ConflictError("there is no revision yet to return to; commit without a time limit first")
             journal = self._journal(made, before)
-            self.store.set_journal(journal)
+            self._arm(journal)
             self._checkpoint("journal")
             number, reconciled = self._bring(made, before, journal, order)
             self._tidy()
@@ -162,6 +162,15 @@ class Engine:
             units=tuple((unit.name, unit.action) for unit in made.units),
         )
 
+    def _arm(self, journal: Journal) -> None:
+        """Make the way back sure, before anything changes."""
+        self.store.reserve()
+        try:
+            self.store.set_journal(journal)
+        except StoreError:
+            self.store.release()
+            raise
+
     def _bring(self, made: Plan, before: Kept | None, journal: Journal, order: Order) -> tuple[int, bool]:
         """Change the machine and keep the revision; on any failure bring it back and raise `ApplyError`.
 
@@ -180,7 +189,7 @@ class Engine:
                 if not left
                 else f"the old revision could NOT be restored: {'; '.join(left)}"
             )
-            raise ApplyError(f"{error}; {stands}") from error
+            raise ApplyError(f"{error}; {made.told()}{stands}") from error
 
     def _is_committed(self, journal: Journal) -> bool:
         running = self.store.running()
@@ -189,6 +198,7 @@ class Engine:
     def _cleared(self, left: list[str]) -> None:
         if not left:  # else the journal stays, and the next start tries again
             self.store.set_journal(None)
+            self.store.release()
 
     def _change(self, made: Plan) -> bool:
         listening = self.machine.listening()
@@ -296,6 +306,7 @@ class Engine:
             user=user,
             boot=self._boot.name(),
             boot_deadline=self._boot.seconds() + seconds,
+            limit=seconds,
         )
 
     def _tidy(self) -> None:
@@ -303,6 +314,7 @@ class Engine:
         try:
             self.store.set_journal(None)
             self._checkpoint("journal gone")
+            self.store.release()
             if self.store.pending() is None:
                 self.store.set_pending(None)
             self.store.prune()
@@ -349,6 +361,8 @@ class Engine:
     def _undo(self, journal: Journal, *, wait: bool = True) -> list[str]:
         """Bring back what `journal` says; every step is tried, what failed is returned."""
         left: list[str] = []
+        with _noted(left, "the room reserved for it"):
+            self.store.release()
         for path, held in journal.before.items():
             with _noted(left, path):
                 self.machine.restore(path, held)
@@ -374,9 +388,13 @@ class Engine:
         pending = self.store.pending()
         if pending is None:
             return None
-        # A clock that is set back must not give more time; across a restart there is only the wall clock.
-        up = pending.boot == self._boot.name() and self._boot.seconds() >= pending.boot_deadline
-        return pending if up or self._now() >= pending.deadline else None
+        # A clock that is set must give neither more time nor less. After another start of the machine there is only the wall
+        # clock, which may be years off until the network is back, and it is the network that the commit may have cut: so it
+        # waits at most as long again.
+        up = self._boot.seconds()
+        if pending.boot == self._boot.name():
+            return pending if up >= pending.boot_deadline else None
+        return pending if up >= pending.limit or self._now() >= pending.deadline else None
 
     def drift(self) -> tuple[str, ...]:
         """What of the machine is not as the running revision says: files that somebody else changed, and units of ours

@@ -1,4 +1,5 @@
-"""The management plane's audit trail: one line of JSON for each verb, to syslog (authpriv) under the tag `sentry-configd`."""
+"""The management plane's audit trail: one line of JSON for each verb, to syslog (authpriv) under the tag `sentry-configd`;
+log-ins under `sentry-tally`."""
 
 import contextlib
 import os
@@ -11,6 +12,7 @@ import msgspec
 
 DEV_LOG = "/dev/log"
 TAG = "sentry-configd"
+TALLY_TAG = "sentry-tally"  # log-ins that PAM asks about, from processes of their own
 AUTHPRIV_NOTICE = (10 << 3) | 5  # RFC 5424 table 1 and 2
 FIELD_CHARACTERS = 256  # a name or a path; whoever sends more wants to hide something behind it
 _encode = msgspec.json.Encoder().encode
@@ -39,8 +41,11 @@ class Audit(Protocol):
 class SyslogAudit:
     """Writes to the syslog socket; when it does not take a line, to standard error, which systemd keeps."""
 
-    def __init__(self, path: str = DEV_LOG, *, fallback: Callable[[str], Any] = sys.stderr.write) -> None:
+    def __init__(
+        self, path: str = DEV_LOG, *, tag: str = TAG, fallback: Callable[[str], Any] = sys.stderr.write
+    ) -> None:
         self._path = path
+        self._tag = tag
         self._fallback = fallback
         self._socket: socket.socket | None = None
 
@@ -48,7 +53,7 @@ class SyslogAudit:
         """See `Audit.write`."""
         line = _encode(_bounded(entry)).decode()
         if not self._send(line) and not self._send(line):  # the second attempt dials anew: syslog was restarted
-            self._fallback(f"{TAG}: {line}\n")
+            self._fallback(f"{self._tag}: {line}\n")
 
     def close(self) -> None:
         """Give up the connection to syslog; the next entry dials again."""
@@ -59,7 +64,7 @@ class SyslogAudit:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
                 self._socket.connect(self._path)
-            self._socket.send(f"<{AUTHPRIV_NOTICE}>{TAG}[{os.getpid()}]: {line}".encode())
+            self._socket.send(f"<{AUTHPRIV_NOTICE}>{self._tag}[{os.getpid()}]: {line}".encode())
         except OSError:
             self._drop()
             return False

@@ -6,13 +6,14 @@ from typing import Any
 
 from appliance import render
 from appliance.config.diff import diff
-from appliance.config.schema import Schema
+from appliance.config.schema import Schema, dotted
 from appliance.config.secrets import Vault, conceal, too_long, unmask
 from appliance.config.store import Kept
 from appliance.configd.api import Change
 from appliance.features.base import File, Problem, Unit
 from appliance.system import Machine
 
+CHANGES_TOLD = 8  # of the settings of a commit that failed; the first commit changes all there are
 SERVICES = {"ssh": "ssh.service", "gateway": "sentry-gateway.service", "portal": "sentry-portal.service"}
 """The services whose ports are probed after a commit, by the feature that declares their flows: without 22 and 8443
 nobody could mend a mistake, without 443 no device is served."""
@@ -27,6 +28,11 @@ class InvalidError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class SelfLockout(Problem):
+    """What a commit would take from the very session that asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """`write` are the paths whose content, mode or owner is not what `files` says, `remove` those no longer rendered."""
 
@@ -37,6 +43,12 @@ class Plan:
     remove: tuple[str, ...]
     units: tuple[Unit, ...]
     ports: Mapping[int, str]
+
+    def told(self) -> str:
+        """Which settings this plan changes, as a part of a sentence about what went wrong; empty where it changes none."""
+        names = [dotted(change.path) for change in self.changes]
+        more = f" and {len(names) - CHANGES_TOLD} more" if len(names) > CHANGES_TOLD else ""
+        return f"in the commit: {', '.join(names[:CHANGES_TOLD])}{more}; " if names else ""
 
     @property
     def touched(self) -> tuple[str, ...]:

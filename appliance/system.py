@@ -5,6 +5,7 @@ runner of their own, so that the file operations under test are the real ones.
 """
 
 import contextlib
+import glob
 import grp
 import os
 import pwd
@@ -24,6 +25,7 @@ from appliance.features.base import File, System
 PROBE_SECONDS = 10.0  # a service that starts takes one or two; slower than this is a failure to the person waiting
 PROBE_PAUSE = 0.1
 WORDS_LINES = 3  # a daemon says in its last line or two what it cannot read
+NEW = ".sentry-new"
 LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -188,6 +190,7 @@ class Appliance:
         """Put `held` at `path` by rename; see `Machine.restore`."""
         place = self.place(path)
         try:
+            self._sweep(place)
             if held is None:
                 place.unlink(missing_ok=True)
             else:
@@ -198,9 +201,15 @@ class Appliance:
         except OSError as error:
             raise MachineError(f"{path}: cannot be written: {error.strerror or error}") from error
 
+    @staticmethod
+    def _sweep(place: Path) -> None:
+        """Remove what a crash left beside `place` of a file that was being written."""
+        for left in place.parent.glob(f".{glob.escape(place.name)}.*{NEW}"):
+            left.unlink()
+
     def _replace(self, place: Path, held: Held) -> None:
         # The dot keeps half-written files out of the *.d folders daemons read.
-        new = place.parent / f".{place.name}.{secrets.token_hex(4)}.sentry-new"
+        new = place.parent / f".{place.name}.{secrets.token_hex(4)}{NEW}"
         try:
             if held.link is not None:
                 new.symlink_to(held.link)

@@ -26,11 +26,11 @@ def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine
     for feature in features:
         _look(feature, made, machine)
     try:
-        _stage(made, staging)
+        _staged_all(made, staging)
         for feature in features:
             for check in feature.checks:
                 if not check.needs or set(check.needs).intersection(made.write):
-                    _ask(feature.name, check, staging, machine)
+                    _ask(feature.name, check, made, staging, machine)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -42,6 +42,14 @@ def _look(feature: Feature, made: Plan, machine: Machine) -> None:
         raise ApplyError(f"{feature.name}: {error}; nothing was changed") from error
     if problems:
         raise InvalidError(problems)
+
+
+def _staged_all(made: Plan, staging: Path) -> None:
+    try:
+        _stage(made, staging)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise ApplyError(f"{staging}: cannot be written: {said}; {made.told()}nothing was changed") from error
 
 
 def _stage(made: Plan, staging: Path) -> None:
@@ -58,11 +66,13 @@ def _staged(staging: Path, path: str) -> Path:
     return staging / path.lstrip("/")
 
 
-def _ask(feature: str, check: Check, staging: Path, machine: Machine) -> None:
+def _ask(feature: str, check: Check, made: Plan, staging: Path, machine: Machine) -> None:
     argv = [_STAGED.sub(lambda found: str(_staged(staging, found[1])), word) for word in check.argv]
     try:
         machine.run(argv)
     except CommandError as error:
         files = ", ".join(check.needs) or "its files"
         said = error.output.replace(str(staging), "") or "no reason given"
-        raise ApplyError(f"{feature}: {check.argv[0]} refuses {files}: {said}; nothing was changed") from error
+        raise ApplyError(
+            f"{feature}: {check.argv[0]} refuses {files}: {said}; {made.told()}nothing was changed"
+        ) from error

@@ -7,13 +7,14 @@ from typing import Any
 from appliance.cli.command import Action, CommandError, Mode
 from appliance.cli.config_lines import change_lines, config_lines
 from appliance.cli.output import Output
-from appliance.cli.shell import Shell
+from appliance.cli.shell import Shell, reasons
 from appliance.configd import api
 from appliance.configd.client import Refused
 
 Values = Mapping[str, str]
 Path = tuple[str, ...]
 
+TRIED_MINUTES = 5  # what would cut the session off is tried for so long: time to log in anew and say `confirm`
 VALUE = "value"  # the name of the argument that holds a setting's value
 
 
@@ -141,10 +142,20 @@ def _twice(shell: Shell, label: str) -> str:
 
 
 def commit(shell: Shell, values: Values) -> Output:
-    """Make the candidate the running configuration, for good or until a deadline."""
+    """Make the candidate the running configuration, for good or until a deadline. What would cut this very session off is
+    asked about, and tried for a while only."""
     minutes = int(values["minutes"]) if "minutes" in values else None
     comment = values.get("comment", "")
-    return committed(shell.call(api.Commit, api.Committed, comment=comment, confirm_minutes=minutes))
+    try:
+        return committed(shell.call(api.Commit, api.Committed, comment=comment, confirm_minutes=minutes))
+    except Refused as refused:
+        if refused.refusal.kind != "lockout" or not shell.terminal.interactive:
+            raise
+        for line in reasons(refused):
+            shell.terminal.error(line)
+        if not shell.confirm(f"Try it for {TRIED_MINUTES} minutes, after which it returns unless you give `confirm`?"):
+            raise CommandError("Not done.") from refused
+    return committed(shell.call(api.Commit, api.Committed, comment=comment, confirm_minutes=TRIED_MINUTES))
 
 
 def check(shell: Shell, _values: Values) -> Output:

@@ -1,5 +1,6 @@
 """All features as one schema: a tree of settings is checked, completed with its defaults, or refused in the reader's words."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -45,13 +46,19 @@ class _Collected(errors.BaseErrorHandler):  # type: ignore[misc]
 
 
 class _Validator(cerberus.Validator):  # type: ignore[misc]
-    """Cerberus, except that true and false are no numbers."""
+    """Cerberus, except that true and false are no numbers, and that a `regex` holds for the whole of a text: Cerberus's own
+    takes a line end behind it."""
 
     types_mapping = cerberus.Validator.types_mapping | {
         "integer": cerberus.TypeDefinition("integer", (int,), (bool,)),
         "float": cerberus.TypeDefinition("float", (float, int), (bool,)),
         "number": cerberus.TypeDefinition("number", (int, float), (bool,)),
     }
+
+    def _validate_regex(self, pattern: str, field: str, value: object) -> None:
+        """{'type': 'string'}"""
+        if isinstance(value, str) and re.fullmatch(pattern, value) is None:
+            self._error(field, errors.REGEX_MISMATCH)
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,16 @@ class Secrets:
 
     def _write(self, place: Path, data: bytes) -> None:
         new = place.with_name(f".{place.name}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as target:
-            target.write(data)
-            target.flush()
-            os.fsync(descriptor)
-        new.rename(place)
-        sync_folder(self._folder)
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as target:
+                target.write(data)
+                target.flush()
+                os.fsync(descriptor)
+            new.rename(place)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise SecretError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
 
     def keep(self, value: str) -> str:
         """Store `value` (idempotent) and return its reference."""

@@ -2,8 +2,8 @@
 
     python -m appliance.config.site [--check] FILE
 
-prints the tree as JSON (with `--check`: nothing). `!file PATH` puts the text of a local file there, so that secrets and
-keys stay out of it; PATH is relative to the site file. Problems go to standard error, one line each; exit status 1.
+prints the tree as JSON, with its version (with `--check`: nothing). `!file PATH` puts the text of a local file there, so that
+secrets and keys stay out of it; PATH is relative to the site file. Problems go to standard error, one line each; exit status 1.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from appliance.config import migrations
 from appliance.config.schema import Schema
 from appliance.config.secrets import Memory
 from appliance.features import FEATURES
@@ -30,7 +31,7 @@ class SiteError(ValueError):
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The tree of the site file at `path`, `!file` resolved, not yet checked. Raises `SiteError`."""
+    """The tree of the site file at `path`, `!file` resolved, brought to this version, not yet checked. Raises `SiteError`."""
     try:
         if path.stat().st_size > SITE_BYTES:
             raise SiteError(f"{path}: found more than {SITE_BYTES} bytes; allowed: a site configuration")
@@ -45,7 +46,10 @@ def load(path: Path) -> dict[str, Any]:
         loader.dispose()
     if not isinstance(tree, dict):
         raise SiteError(f"{path}: found {type(tree).__name__}; allowed: settings (keys and values)")
-    return tree
+    try:
+        return migrations.taken(tree)
+    except migrations.VersionError as error:
+        raise SiteError(f"{path}: {error}") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -111,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
         return 1
     if not arguments.check:
-        sys.stdout.write(msgspec.json.encode(tree, order="deterministic").decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(migrations.marked(tree), order="deterministic").decode() + "\n")
     return 0
 
 

@@ -8,6 +8,7 @@ one pointer: a commit happened when, and only when, it was renamed into place.
     revisions/N.json.gz `Kept`
     pending.json        `Pending`: a commit that waits for confirmation
     journal.json        `Journal`: how to undo the commit that is being applied
+    reserve             room on the disk for undoing it
     last-login.json     when and from where each account last logged in
 """
 
@@ -17,18 +18,20 @@ import re
 import secrets
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from appliance.config import migrations
 from appliance.config.diff import digest
 from appliance.configd.api import Revision
 from appliance.system import Held, sync_folder
 
 FORMAT = 1
 MAX_REVISIONS = 50  # a year of weekly changes; at 20 KiB each the folder stays near 1 MiB
+RESERVE_BYTES = 1_048_576  # a file is undone at a time, and none that we render is as large
 REVISION_BYTES = 16_777_216  # four times the longest message: a damaged file cannot fill the memory
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json\.gz")
 
@@ -44,9 +47,11 @@ class NoSuchRevisionError(LookupError):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision. `tree` holds references instead of secrets; `files` are the paths that were rendered from it."""
+    """One revision. `tree` holds references instead of secrets; `files` are the paths that were rendered from it; `schema` is
+    the version of the settings it was written with."""
 
     format: int = FORMAT
+    schema: int = migrations.FIRST
     number: int
     when: str
     user: str
@@ -63,8 +68,11 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """Revision `revision`, made by the commit `token`, waits for confirmation until `deadline` (seconds since the epoch) or,
-    if that is earlier, until `boot_deadline` (seconds since the start `boot` of the machine); then `previous` returns."""
+    """Revision `revision`, made by the commit `token`, waits for confirmation; then `previous` returns.
+
+    It waits until `boot_deadline` (seconds since the start `boot` of the machine). After another start it waits until `deadline`
+    (seconds since the epoch) or for `limit` seconds from that start, whichever comes first.
+    """
 
     token: str
     revision: int
@@ -73,13 +81,15 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     boot: str = ""
     boot_deadline: float = 0.0
+    limit: float = 0.0
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """The commit `token` is being applied: `before` says what stood at each path, `tree` what ran (None: nothing yet),
-    `units` (name, action) who has to take notice when the files return."""
+    `units` (name, action) who has to take notice when the files return; `schema` as of `Kept`."""
 
     token: str
+    schema: int = migrations.FIRST
     before: dict[str, Held | None]
     tree: dict[str, Any] | None
     units: tuple[tuple[str, str], ...]
@@ -93,10 +103,16 @@ class LastLogin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store:
-    """The folder `root` (made, root only). One process owns it at a time; `appliance.configd` holds a lock for that."""
+    """The folder `root` (made, root only). One process owns it at a time; `appliance.configd` holds a lock for that.
 
-    def __init__(self, root: Path) -> None:
+    What comes out of it is of this version: trees of earlier ones are migrated, and `complete` gives them the defaults of
+    settings that are newer than they are.
+    """
+
+    def __init__(self, root: Path, *, complete: Callable[[dict[str, Any]], dict[str, Any]] = lambda tree: tree) -> None:
         self._root = root
+        self._complete = complete
+        self._held: tuple[tuple[int, int, int], Kept] | None = None
         self._revisions = root / "revisions"
         self._logging_in = threading.Lock()
         for folder in (root, self._revisions):
@@ -120,6 +136,8 @@ class Store:
         for folder in (self._root, self._revisions):
             for left in folder.glob(".*.new"):
                 left.unlink()
+        if not (self._root / "journal.json").exists():
+            self.release()
         last = self.next_number() - 1
         for number in self._numbers():
             if number > last:
@@ -142,7 +160,25 @@ class Store:
         return digest(current.tree if current else {})
 
     def load(self, number: int) -> Kept:
-        """Revision `number`; raises `NoSuchRevisionError`, or `StoreError` when its file is damaged."""
+        """Revision `number`; nobody may change its tree, for the next reader gets the same. Raises `NoSuchRevisionError`, or
+        `StoreError` when its file is damaged or a later version of the appliance wrote it."""
+        place = self._place(number)
+        try:
+            state = place.stat()
+            key = (number, state.st_ino, state.st_mtime_ns)
+        except (OSError, OverflowError):
+            key = (number, 0, 0)
+        held = self._held  # one word for both: several threads read
+        if held is not None and held[0] == key:
+            return held[1]
+        kept = self._kept(number)
+        tree = self._brought(place, kept.tree, kept.schema)
+        kept = msgspec.structs.replace(kept, tree=tree, schema=migrations.VERSION)
+        self._held = (key, kept)
+        return kept
+
+    def _kept(self, number: int) -> Kept:
+        """A revision as it was written, of whatever version."""
         place = self._place(number)
         if not place.exists():
             kept = ", ".join(map(str, sorted(self._numbers(), reverse=True))) or "none"
@@ -153,6 +189,12 @@ class Store:
         except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
             raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
 
+    def _brought(self, place: Path, tree: dict[str, Any], schema: int) -> dict[str, Any]:
+        try:
+            return self._complete(migrations.brought(tree, schema))
+        except migrations.VersionError as error:
+            raise StoreError(f"{place}: cannot be read: {error}") from error
+
     def next_number(self) -> int:
         """The number the next revision will have."""
         running = self.running()
@@ -160,6 +202,7 @@ class Store:
 
     def keep(self, kept: Kept) -> None:
         """Write a revision; it does not run before `run` says so."""
+        kept = msgspec.structs.replace(kept, schema=migrations.VERSION)
         self._write(self._place(kept.number), gzip.compress(msgspec.json.encode(kept), mtime=0))
 
     def run(self, running: Running) -> None:
@@ -190,7 +233,7 @@ class Store:
         )
 
     def trees(self) -> Iterator[dict[str, Any]]:
-        """The trees of all kept revisions and of the journal: what their secrets are needed for."""
+        """The trees of all kept revisions and of the journal, as they were written: what their secrets are needed for."""
         for kept in self._all():
             yield kept.tree
         journal = self.journal()
@@ -199,7 +242,7 @@ class Store:
 
     def _all(self) -> Iterator[Kept]:
         for number in sorted(self._numbers(), reverse=True):
-            yield self.load(number)
+            yield self._kept(number)
 
     def _numbers(self) -> list[int]:
         names = (_NAME.fullmatch(place.name) for place in self._revisions.iterdir())
@@ -221,11 +264,36 @@ class Store:
 
     def journal(self) -> Journal | None:
         """The commit that is being applied."""
-        return self._read(self._root / "journal.json", Journal)
+        place = self._root / "journal.json"
+        journal = self._read(place, Journal)
+        if journal is None or journal.tree is None:
+            return journal
+        tree = self._brought(place, journal.tree, journal.schema)
+        return msgspec.structs.replace(journal, tree=tree, schema=migrations.VERSION)
 
     def set_journal(self, journal: Journal | None) -> None:
         """Write or remove the journal."""
-        self._set(self._root / "journal.json", journal)
+        written = msgspec.structs.replace(journal, schema=migrations.VERSION) if journal else None
+        self._set(self._root / "journal.json", written)
+
+    def reserve(self) -> None:
+        """Take room on the disk that `release` gives back: what fills it meanwhile keeps nobody from undoing a commit. Raises
+        `StoreError` where there is none."""
+        place = self._root / "reserve"
+        try:
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self.release()
+            said = error.strerror or str(error)
+            raise StoreError(f"{place}: no room for a way back ({RESERVE_BYTES} bytes): {said}") from error
+
+    def release(self) -> None:
+        """Give the reserved room back."""
+        (self._root / "reserve").unlink(missing_ok=True)
 
     def last_logins(self) -> dict[str, LastLogin]:
         """The last log-in of each account."""

@@ -41,7 +41,7 @@ def main() -> int:
             alive = partial(_notify, "WATCHDOG=1")
             server = Server(parts.gate, parts.watch, arguments.socket, group=arguments.group, alive=alive)
             asyncio.run(_serve(server, parts))
-    except (StoreError, OSError) as error:
+    except (StoreError, SecretError, OSError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     return 0

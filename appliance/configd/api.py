@@ -4,7 +4,7 @@ A peer opens a session first; every other verb names the session's handle. What 
 and, in the CLI, from whether `enable` was given. There is no verb that takes a command or a path of the file system.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -13,7 +13,13 @@ LINE_BYTES = 4_194_304  # a site configuration with certificates is under 1 MiB;
 
 Role = Literal["administrator", "operator", "auditor"]
 View = Literal["running", "candidate", "startup"]
-Path = tuple[str, ...]
+Handle = Annotated[str, msgspec.Meta(max_length=64)]  # 256 bits in hexadecimal
+Word = Annotated[str, msgspec.Meta(max_length=512)]  # the longest name we know, user@domain, has 320 characters
+Line = Annotated[str, msgspec.Meta(max_length=1_024)]  # a comment, a note; what is too long for its use is told there
+Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 bytes
+Path = Annotated[
+    tuple[Word, ...], msgspec.Meta(max_length=64)
+]  # of the configuration; five words lead to the deepest setting
 
 
 class _Verb(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="verb"):
@@ -23,7 +29,7 @@ class _Verb(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class _SessionVerb(_Verb, frozen=True, kw_only=True):
     """Every verb but the two that open a session names one."""
 
-    session: str
+    session: Handle
 
 
 # --- sessions ----------------------------------------------------------------------------------------------------
@@ -32,22 +38,23 @@ class _SessionVerb(_Verb, frozen=True, kw_only=True):
 class OpenSession(_Verb, frozen=True, kw_only=True, tag="session.open"):
     """A session for the peer's own Unix account (CLI, automation). Result: `Session`."""
 
-    source: str = ""
+    source: Word = ""
     interactive: bool = True
 
 
 class Login(_Verb, frozen=True, kw_only=True, tag="session.login"):
-    """A session by password; only the portal may ask. Result: `Session`. Three failures lock the account (PAM faillock)."""
+    """A session by password; only the portal may ask. Result: `Session`. Three failures
+    from one source lock the account for that source (`sentry-tally`)."""
 
-    user: str
-    password: str
-    source: str
+    user: Word
+    password: Secret
+    source: Word
 
 
 class Enable(_SessionVerb, frozen=True, kw_only=True, tag="session.enable"):
     """Go privileged with the enable secret. Result: `Session`."""
 
-    secret: str
+    secret: Secret
 
 
 class Disable(_SessionVerb, frozen=True, kw_only=True, tag="session.disable"):
@@ -116,7 +123,7 @@ class Commit(_SessionVerb, frozen=True, kw_only=True, tag="config.commit"):
     `confirm_minutes`: roll back by itself unless confirmed in time. `check_only`: validate, render and vet, apply nothing.
     """
 
-    comment: str = ""
+    comment: Line = ""
     confirm_minutes: int | None = None
     check_only: bool = False
 
@@ -175,8 +182,8 @@ class Show(_SessionVerb, frozen=True, kw_only=True, tag="state.show"):
     """Facts of the running system. Result: `Table` or `Facts` as JSON (see `appliance.configd.facts`). `argument` is a
     device id, a unit's short name or a number, as the topic wants; never a command or a path."""
 
-    topic: str
-    argument: str = ""
+    topic: Word
+    argument: Word = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="facts"):
@@ -234,7 +241,7 @@ class EnrolSentry(_SessionVerb, frozen=True, kw_only=True, tag="uem.enrol"):
     """Have the agent get its certificate from the UEM: with the token that an administrator of the UEM has given out, or,
     without one, the next certificate now. Result: Facts."""
 
-    token: str = ""
+    token: Secret = ""
 
 
 class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action"):
@@ -242,16 +249,16 @@ class DeviceAction(_SessionVerb, frozen=True, kw_only=True, tag="device.action")
     administrator should read, or None."""
 
     action: Literal["register", "allow", "block", "remove", "wipe", "wipe-account", "cancel-wipe"]
-    device_id: str
-    principal: str
-    note: str = ""
+    device_id: Word
+    principal: Word
+    note: Line = ""
 
 
 class ClearRedirects(_SessionVerb, frozen=True, kw_only=True, tag="redirects.clear"):
     """Forget where a backend has sent one (device, principal), or all of them. Result: how many were known (int)."""
 
-    device_id: str = ""
-    principal: str = ""
+    device_id: Word = ""
+    principal: Word = ""
 
 
 class FlagDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.flag"):
@@ -259,53 +266,53 @@ class FlagDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.flag"):
 
     cause: Literal["compromised", "os_version", "not_encrypted", "out_of_contact", "policy"]
     holds: bool
-    device_id: str
-    principal: str
+    device_id: Word
+    principal: Word
 
 
 class Explain(_SessionVerb, frozen=True, kw_only=True, tag="device.explain"):
     """What would become of a request of this device and user now, and why. Result: `sentry_runtime.control.Explanation`."""
 
-    device_id: str
-    principal: str
-    command: str = "Sync"
-    protocol: str = "14.1"
-    device_type: str = ""
-    source: str = ""
+    device_id: Word
+    principal: Word
+    command: Word = "Sync"
+    protocol: Word = "14.1"
+    device_type: Word = ""
+    source: Word = ""
     policy_key: int | None = None
 
 
 class DevicePolicy(_SessionVerb, frozen=True, kw_only=True, tag="device.policy"):
     """Have one (device, principal) apply a policy of the embedded UEM's; `policy` None: the default one. Result: None."""
 
-    device_id: str
-    principal: str
-    policy: str | None
+    device_id: Word
+    principal: Word
+    policy: Word | None
 
 
 class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
     """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
 
-    host: str
+    host: Word
 
 
 class Lookup(_SessionVerb, frozen=True, kw_only=True, tag="net.lookup"):
     """DNS look-up of a name or address. Result: Text."""
 
-    host: str
+    host: Word
 
 
 class SetPassword(_SessionVerb, frozen=True, kw_only=True, tag="user.password"):
     """Set an account's password (checked against the password policy) in the candidate. Result: None."""
 
-    user: str
-    password: str
+    user: Word
+    password: Secret
 
 
 class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_secret"):
     """Set the enable secret (checked against the password policy) in the candidate. Result: None."""
 
-    secret: str
+    secret: Secret
 
 
 class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
@@ -355,11 +362,21 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a verb was not served.
 
     `kind`: `authentication`, `locked`, `permission`, `privilege` (give `enable`), `session` (unknown or expired), `invalid`
-    (bad value; `problems` says where), `conflict` (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
+    (bad value; `problems` says where), `lockout` (the author could not come back; a commit with a time limit may), `conflict`
+    (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
     """
 
     kind: Literal[
-        "authentication", "locked", "permission", "privilege", "session", "invalid", "conflict", "apply", "unavailable"
+        "authentication",
+        "locked",
+        "permission",
+        "privilege",
+        "session",
+        "invalid",
+        "lockout",
+        "conflict",
+        "apply",
+        "unavailable",
     ]
     message: str
     problems: tuple[str, ...] = ()

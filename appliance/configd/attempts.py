@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import Callable
 
+from appliance.failures import locked
+
 NAMES = 1_000  # remembered at once; the oldest go first, so that guessing names cannot fill the memory
+FAILURES = 512  # of one name; more than any policy allows, even for all sources of an account together
 
 
 class Attempts:
-    """Counts failures by name. faillock does the same for real accounts and survives a restart; this one also answers for
-    names that do not exist, so that the answer `locked` tells nothing."""
+    """Counts failures by name. `sentry-tally` does the same for real accounts and outlives configd; this one also answers for
+    names that do not exist, so that the answer `locked` tells nothing. The clock is monotonic: no setting of the time unlocks."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -17,16 +20,15 @@ class Attempts:
         self._lock = threading.Lock()
 
     def locked(self, name: str, *, attempts: int, seconds: int) -> bool:
-        """Whether `name` had `attempts` failures within the last `seconds`."""
+        """Whether `attempts` failures within `seconds` lock `name`; they do so for `seconds` from the last of them."""
         with self._lock:
-            recent = [when for when in self._failures.get(name, ()) if when > self._clock() - seconds]
-            return len(recent) >= attempts
+            return locked(self._failures.get(name, ()), self._clock(), attempts=attempts, seconds=seconds)
 
     def failed(self, name: str) -> None:
         """Count a failure."""
         with self._lock:
             held = self._failures.pop(name, [])
-            self._failures[name] = [*held, self._clock()][-32:]  # more than any policy allows
+            self._failures[name] = [*held, self._clock()][-FAILURES:]
             while len(self._failures) > NAMES:
                 del self._failures[next(iter(self._failures))]
 

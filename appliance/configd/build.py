@@ -47,8 +47,8 @@ def build(
 ) -> Parts:
     """All parts over the state folder. What is not given is the appliance's own; tests give theirs."""
     vault = Secrets(state / "secrets")
-    store = Store(state / "config")
     schema = Schema(features)
+    store = Store(state / "config", complete=schema.fill)
     sessions = Sessions()
     machine = machine or Appliance(vault.reveal)
     engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)
@@ -77,7 +77,7 @@ def _doors() -> Doors:
     return Doors(
         name_of=_name_of,
         portal_uid=_portal_uid,
-        login=lambda user, password: passwords.pam_login(user, password, process.attempt),
+        login=lambda user, source, password: passwords.pam_login(user, source, password, process.attempt),
     )
 
 

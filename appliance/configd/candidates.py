@@ -1,11 +1,10 @@
 """Editing: each session's candidate, from the first change to the commit."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from appliance.apply import Engine, Order
-from appliance.config import paths
+from appliance.config import migrations, paths
 from appliance.config.diff import diff, digest
 from appliance.config.secrets import conceal, masked, too_long, unmask
 from appliance.configd import api
@@ -60,10 +59,15 @@ class Candidates:
         held.candidate = Candidate(conceal(self._schema, filled, self._vault), before.base)
 
     def replace(self, held: Held, tree: Mapping[str, Any]) -> None:
-        """Replace the whole candidate; raises `InvalidError`. It is based on what runs now."""
+        """Replace the whole candidate; raises `InvalidError`. It is based on what runs now; a tree that was written for an
+        earlier version (`version` in it) is brought here."""
         with self._vault.guard:
             running = self.running()
-            accepted = accept(self._schema, deepcopy(dict(tree)), self.of(held).tree, self._vault)
+            try:
+                brought = migrations.taken(tree)
+            except migrations.VersionError as error:
+                raise InvalidError((error.problem,)) from error
+            accepted = accept(self._schema, brought, self.of(held).tree, self._vault)
             held.candidate = Candidate(accepted, digest(running))
 
     def changes(self, held: Held) -> tuple[api.Change, ...]:

@@ -7,7 +7,7 @@ from appliance.config.paths import PathError
 from appliance.config.secrets import SecretError
 from appliance.config.store import NoSuchRevisionError, StoreError
 from appliance.configd.api import Refusal
-from appliance.plan import InvalidError
+from appliance.plan import InvalidError, SelfLockout
 from appliance.process import CommandError
 from appliance.render import RenderError
 from appliance.system import MachineError
@@ -15,7 +15,16 @@ from appliance.vet import ApplyError
 from sentry_runtime.control import ControlError
 
 Kind = Literal[
-    "authentication", "locked", "permission", "privilege", "session", "invalid", "conflict", "apply", "unavailable"
+    "authentication",
+    "locked",
+    "permission",
+    "privilege",
+    "session",
+    "invalid",
+    "lockout",
+    "conflict",
+    "apply",
+    "unavailable",
 ]
 
 
@@ -52,8 +61,9 @@ def as_refusal(error: Exception) -> Refusal | None:
     if isinstance(error, InvalidError | PathError):
         problems = error.problems if isinstance(error, InvalidError) else (error.problem,)
         said = tuple(str(problem) for problem in problems)
+        kind: Kind = "lockout" if all(isinstance(problem, SelfLockout) for problem in problems) else "invalid"
         return Refusal(
-            kind="invalid", message=said[0] if len(said) == 1 else f"{len(said)} settings are wrong", problems=said
+            kind=kind, message=said[0] if len(said) == 1 else f"{len(said)} settings are wrong", problems=said
         )
-    kind = next((kind for known, kind in _KINDS if isinstance(error, known)), None)
-    return Refusal(kind=kind, message=str(error)) if kind else None
+    found = next((kind for known, kind in _KINDS if isinstance(error, known)), None)
+    return Refusal(kind=found, message=str(error)) if found else None

@@ -15,13 +15,15 @@ from appliance.config.store import StoreError
 from appliance.configd import accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
 from appliance.configd.errors import RefusedError, as_refusal, refused
-from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions
+from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions, plain
 from appliance.configd.verbs_impl import Actions
+from appliance.failures import AT_ONE_DOOR
 
 ROOT = 0
 AUTOMATION = "root"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
+NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
 _log = logging.getLogger(__name__)
@@ -34,12 +36,12 @@ class Doors:
     """How the gate learns who somebody is; tests give their own.
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
-    `login` asks PAM.
+    `login` asks PAM about a user, their source and their password.
     """
 
     name_of: Callable[[int], str | None]
     portal_uid: Callable[[], int | None]
-    login: Callable[[str, str], bool]
+    login: Callable[[str, str, str], bool]
 
 
 class Answer(NamedTuple):
@@ -92,7 +94,10 @@ class Gate:
         except msgspec.MsgspecError as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
-            return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=True)
+            known = isinstance(
+                error, msgspec.ValidationError
+            )  # a message, with a wrong word in it: a person's, most likely
+            return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=not known)
         held = self._holder(peer, verb)
         try:
             done = self._serve(peer, verb, held)
@@ -133,7 +138,7 @@ class Gate:
             privileged=held.privileged,
             privileged_seconds=self._clock() - held.privileged_since,
         )
-        refusal = roles.refusal(type(verb), standing, about=_about(verb))
+        refusal = roles.refusal(type(verb), standing, about=_about(verb) or self._actions.about(verb, held))
         if refusal is not None:
             raise refused(refusal.kind, refusal.message)
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
@@ -162,17 +167,27 @@ class Gate:
     def _login(self, peer: Peer, verb: api.Login) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
-        name = verb.user[:NAME_CHARACTERS]
-        self._not_locked(self._log_ins, name, "this account is locked after failed log-ins; try again later")
+        name, source = verb.user[:NAME_CHARACTERS], plain(verb.source) or NOWHERE
+        # By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after ten times as
+        # many: the source is what the portal says, and a portal that was taken over says anything.
+        there = f"{name}\0{source}"
+        for counted, factor in ((there, 1), (name, AT_ONE_DOOR)):
+            message = "this account is locked after failed log-ins; try again later"
+            self._not_locked(self._log_ins, counted, message, factor=factor)
         role = accounts.roles(self._tree()).get(verb.user)
         well_formed = 0 < len(verb.password) <= SECRET_CHARACTERS and "\0" not in verb.user + verb.password
         began = self._clock()
-        if role is None or not well_formed or not self._doors.login(verb.user, verb.password):
-            self._log_ins.failed(name)
+        if role is None or not well_formed or not self._doors.login(verb.user, source, verb.password):
+            for counted in (there, name):
+                self._log_ins.failed(counted)
+            if self._is_locked(self._log_ins, there):
+                self.note(
+                    "login.locked", name, source=source, result="locked", detail="after failed log-ins from there"
+                )
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             raise refused("authentication", "user name or password is wrong")
-        self._log_ins.succeeded(name)
+        self._log_ins.succeeded(there)
         return self._opened(verb.user, role, "portal", peer, verb.source)
 
     def _opened(self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str) -> api.Session:
@@ -207,6 +222,8 @@ class Gate:
             raise refused("permission", "no enable secret is set: set cli enable_secret_hash in the site configuration")
         if len(verb.secret) > SECRET_CHARACTERS or not passwords.verify(verb.secret, self._reveal(reference)):
             self._enables.failed(name)
+            if self._is_locked(self._enables, name):
+                self.note("enable.locked", name, source=held.source, result="locked", detail="after failed attempts")
             raise refused("authentication", "the enable secret is wrong")
         self._enables.succeeded(name)
         held.privileged, held.privileged_since = True, self._clock()
@@ -216,11 +233,14 @@ class Gate:
         held.privileged = False
         return self._session(held)
 
-    def _not_locked(self, counted: Attempts, name: str, message: str) -> None:
-        tree = self._tree()
-        seconds = accounts.lock_seconds(tree)
-        if counted.locked(name, attempts=accounts.failed_attempts(tree), seconds=seconds):
+    def _not_locked(self, counted: Attempts, name: str, message: str, *, factor: int = 1) -> None:
+        if self._is_locked(counted, name, factor=factor):
             raise refused("locked", message)
+
+    def _is_locked(self, counted: Attempts, name: str, *, factor: int = 1) -> bool:
+        tree = self._tree()
+        attempts, seconds = factor * accounts.failed_attempts(tree), accounts.lock_seconds(tree)
+        return counted.locked(name, attempts=attempts, seconds=seconds)
 
     # --- what goes on by itself ----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ everything is allowed, because the way back is sure.
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from appliance.apply import Guard, no_step_back
@@ -13,6 +13,7 @@ from appliance.config.schema import Schema
 from appliance.configd import accounts
 from appliance.configd.sessions import Held
 from appliance.features.base import Problem, Tree
+from appliance.plan import SelfLockout
 
 CONFIRM = "with a time limit to confirm it (commit confirmed)"
 
@@ -24,6 +25,7 @@ def guard(held: Held) -> Guard:
         yield from no_step_back(schema, before, after)
         if held.manner != "automation":
             yield from _source(held.source, before, after)
+            yield from _way_here(held.source, before, after)
             yield from _account(held, before, after)
 
     return check
@@ -32,31 +34,67 @@ def guard(held: Held) -> Guard:
 def _source(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
     """An address that may manage now may do so afterwards. A terminal has no address, and nothing to lose."""
     if _admits(before, source) and not _admits(after, source):
-        yield Problem(
+        yield SelfLockout(
             "firewall.management_networks",
             f"no network with {source}, from where you are connected",
             f"networks with that address, or this change {CONFIRM}",
         )
 
 
-def _admits(tree: Tree, source: str) -> bool:
-    networks = tree.get("firewall", {}).get("management_networks", ())
+def _way_here(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
+    """Who came over the network came to one of these addresses; which of them is not known here."""
+    if not _is_address(source):
+        return
+    for name, held in _managing(before).items():
+        now = _managing(after).get(name, {})
+        gone = [one for one in held.get("addresses", ()) if one not in now.get("addresses", ())]
+        if gone:
+            found = f"no longer {', '.join(gone)}, by which you may be connected"
+            yield SelfLockout(
+                f"interfaces.{name}", found, f"that address in the management zone, or this change {CONFIRM}"
+            )
+        elif held.get("gateway") != now.get("gateway") and not _on_link(source, now):
+            found = f"another gateway, by which the answers to {source} may go"
+            yield SelfLockout(f"interfaces.{name}.gateway", found, f"the one before, or this change {CONFIRM}")
+
+
+def _managing(tree: Tree) -> dict[str, Any]:
+    """The interfaces with the management zone, by name."""
+    return {name: one for name, one in tree.get("interfaces", {}).items() if "management" in one.get("zones", ())}
+
+
+def _on_link(source: str, interface: Mapping[str, Any]) -> bool:
+    address = ipaddress.ip_address(source)
+    return any(address in ipaddress.ip_interface(one).network for one in interface.get("addresses", ()))
+
+
+def _is_address(source: str) -> bool:
     try:
-        address = ipaddress.ip_address(source)
+        ipaddress.ip_address(source)
     except ValueError:
         return False
+    return True
+
+
+def _admits(tree: Tree, source: str) -> bool:
+    networks = tree.get("firewall", {}).get("management_networks", ())
+    if not _is_address(source):
+        return False
+    address = ipaddress.ip_address(source)
     return any(address in ipaddress.ip_network(network) for network in networks)
 
 
 def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     path = f"users.accounts.{held.user}"
     if accounts.roles(after).get(held.user) != held.role:
-        yield Problem(path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}")
+        yield SelfLockout(
+            path, "your own account gone or with another role", f"somebody else's, or this change {CONFIRM}"
+        )
         return
     ways = _ways(before, held.user)
     if ways and not ways & _ways(after, held.user):
         found = "no way in that you have now (your keys, or passwords over SSH)"
-        yield Problem(path, found, f"one of them, or this change {CONFIRM}")
+        yield SelfLockout(path, found, f"one of them, or this change {CONFIRM}")
 
 
 def _ways(tree: Tree, user: str) -> frozenset[str]:

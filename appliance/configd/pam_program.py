@@ -1,4 +1,5 @@
-"""Asks PAM about one log-in: `user NUL password` on standard input, the service as argument; exit status 0 or `REFUSED`.
+"""Asks PAM about one log-in: `user NUL source NUL password` on standard input, the service as argument; exit status 0 or
+`REFUSED`.
 
 configd starts this file itself, not the package, so it imports nothing but Debian's python3-pam.
 """
@@ -9,8 +10,8 @@ from typing import Any
 REFUSED = 10
 
 
-def login(service: str, user: str, password: str) -> bool:
-    """Whether PAM's `service` authenticates `user` and the account may log in now."""
+def login(service: str, user: str, source: str, password: str) -> bool:
+    """Whether PAM's `service` authenticates `user`, who comes from `source`, and the account may log in now."""
     import PAM  # noqa: PLC0415 - only the appliance has it
 
     def converse(_auth: Any, questions: list[tuple[str, int]], _data: Any = None) -> list[tuple[str, int]]:
@@ -20,6 +21,7 @@ def login(service: str, user: str, password: str) -> bool:
     session = PAM.pam()
     session.start(service)
     session.set_item(PAM.PAM_USER, user)
+    session.set_item(PAM.PAM_RHOST, source)
     session.set_item(PAM.PAM_CONV, converse)
     try:
         session.authenticate()
@@ -30,5 +32,5 @@ def login(service: str, user: str, password: str) -> bool:
 
 
 if __name__ == "__main__":
-    name, _, secret = sys.stdin.read().partition("\0")
-    sys.exit(0 if login(sys.argv[1], name, secret) else REFUSED)
+    name, origin, secret = sys.stdin.read().split("\0", 2)
+    sys.exit(0 if login(sys.argv[1], name, origin, secret) else REFUSED)

@@ -84,13 +84,13 @@ class Attempt(Protocol):
     def __call__(self, argv: list[str], *, stdin: str | None = None) -> Finished: ...
 
 
-def pam_login(user: str, password: str, attempt: Attempt) -> bool:
-    """Whether PAM lets `user` in; faillock, in the service's stack, counts the failures. Raises `CommandError` when PAM
-    could not be asked.
+def pam_login(user: str, source: str, password: str, attempt: Attempt) -> bool:
+    """Whether PAM lets `user` in from `source` (none of the three has a NUL); sentry-tally, in the service's stack, counts the
+    failures. Raises `CommandError` when PAM could not be asked.
 
     A process of its own does it: PAM's modules wait (pam_faildelay) with the interpreter's lock held, and may crash.
     """
-    finished = attempt([sys.executable, "-I", str(PAM_PROGRAM), SERVICE], stdin=f"{user}\0{password}")
+    finished = attempt([sys.executable, "-I", str(PAM_PROGRAM), SERVICE], stdin=f"{user}\0{source}\0{password}")
     if finished.status not in (0, PAM_REFUSED):
         raise CommandError(["pam", SERVICE], finished.status, finished.errors)
     return finished.status == 0

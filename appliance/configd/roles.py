@@ -75,6 +75,10 @@ PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall"
 """`show` topics that tell who is here and what is let through: only after `enable`."""
 
 
+SENSITIVE: Final = "who gets in"
+"""What a commit or a rollback is about when it changes one of these settings: then it is as risky as `SetPassword`."""
+SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (("users",), ("cli", "enable_secret_hash"), ("certificates",))
+FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
@@ -83,7 +87,8 @@ ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 
 def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal | None:
     """Why a session may not use `verb`; None when it may. `about` is the topic of a `Show`, the action of a
-    `ControlService` or `Maintain`. A verb that is not in the table is refused."""
+    `ControlService` or `Maintain`, `SENSITIVE` for a `Commit` or `Rollback` of such settings. A verb that is not in the table
+    is refused."""
     rule = RULES.get(verb)
     roles = rule.roles if rule else frozenset[api.Role]()
     if (verb, about) in ENDS:
@@ -95,7 +100,8 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
         return api.Refusal(kind="permission", message="the portal shows and changes nothing; use the command line")
     if (rule.privileged or (verb is api.Show and about in PRIVILEGED_TOPICS)) and not standing.privileged:
         return api.Refusal(kind="privilege", message="this needs privilege; give `enable` first")
-    if rule.fresh and standing.manner == "cli" and standing.privileged_seconds > FRESH_SECONDS:
+    fresh = rule.fresh or (verb, about) in FRESH
+    if fresh and standing.manner == "cli" and standing.privileged_seconds > FRESH_SECONDS:
         said = f"this needs the enable secret again, which was given more than {FRESH_SECONDS // 60} minutes ago"
-        return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first")
+        return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first, the candidate stays")
     return None

@@ -107,7 +107,7 @@ class Sessions:
                 privileged=manner == "automation",
                 manner=manner,
                 peer=peer,
-                source=_plain(source),
+                source=plain(source),
                 opened=now,
                 touched=now,
                 told=self._first_notice(now),
@@ -219,6 +219,6 @@ class Sessions:
         return self._told_before + old
 
 
-def _plain(source: str) -> str:
+def plain(source: str) -> str:
     """Where a session comes from, as its client says: for people, so nothing unprintable and not without end."""
     return "".join(character for character in source[:SOURCE_CHARACTERS] if character.isprintable())

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.apply import Engine, no_step_back, stamp
+from appliance.config.diff import diff
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, lockout, passwords, wipes
+from appliance.configd import accounts, api, facts, lockout, passwords, roles, wipes
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
@@ -77,6 +78,19 @@ class Actions:
         }
 
     # --- configuration -------------------------------------------------------------------------------------------
+
+    def about(self, verb: Any, held: Held) -> str:
+        """`roles.SENSITIVE` where a commit or a rollback would change who gets in; else empty."""
+        if isinstance(verb, api.Commit) and not verb.check_only:
+            changes = self.candidates.changes(held)
+        elif isinstance(verb, api.Rollback) and any(
+            one.number == verb.revision for one in self._engine.store.revisions()
+        ):
+            changes = diff(self.candidates.running(), self._engine.store.load(verb.revision).tree)
+        else:
+            return ""
+        touched = {change.path[: len(path)] for change in changes for path in roles.SENSITIVE_SETTINGS}
+        return roles.SENSITIVE if touched.intersection(roles.SENSITIVE_SETTINGS) else ""
 
     def _get(self, verb: api.GetConfig, held: Held) -> Any:
         return self.candidates.get(held, verb.view, verb.path)

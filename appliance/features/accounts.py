@@ -15,6 +15,7 @@ GROUP = "sentry-mgmt"
 SHELL = "/usr/lib/sentry/bin/sentry-cli"
 HOME = "/"  # it exists, so sshd does not complain, and no administrator can leave a file in it
 FIRST_UID = 1_000  # below are the accounts of the system
+TALLY = "/run/sentry-tally"  # `appliance.tally` counts failed log-ins there, a file for each account
 NO_PROCESS = 1  # pkill(1): nothing matched
 NO_PASSWORD = "*"  # noqa: S105 - crypt(5): matches no password, and unlike `!` does not mean a locked account
 
@@ -79,8 +80,8 @@ def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, system
 
 
 def _remove(account: Account, system: System) -> None:
-    # The lock-out's counter would otherwise greet the next account of this name.
-    system.run(["faillock", "--user", account.name, "--reset"])
+    # The count of failed log-ins would otherwise greet the next account of this name.
+    system.run(["rm", "-f", "--", f"{TALLY}/{account.name}"])
     # --force: somebody who is still logged in does not keep the account.
     system.run(["userdel", "--force", "--", account.name])
     # The next account may get the same number, and with it whatever still runs under it.

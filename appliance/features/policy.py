@@ -108,7 +108,7 @@ def _kind(field: inspect.Field) -> values.Rules:
             return {"type": "integer", "min": kind.ge, "max": kind.le}
         case inspect.VarTupleType(item_type=inspect.StrType(pattern=str(pattern))):
             said = _ITEMS[field.name]
-            item = {"type": "string", "check_with": values.check(re.compile(pattern).match, said)}
+            item = {"type": "string", "check_with": values.check(re.compile(pattern).fullmatch, said)}
             return values.several({**item, "meta": {"allowed": said}}, "", "", most=kind.max_length or 0)
         case _:
             raise TypeError(f"{field.name} has a type that no setting has: {kind}")

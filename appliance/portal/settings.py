@@ -41,7 +41,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     hosts: tuple[str, ...]
     tls: Tls
     idle_minutes: int = 15  # V-250984
-    login_attempts_per_minute: int = 10  # per source and per account; PAM faillock locks the account besides
+    login_attempts_per_minute: int = (
+        10  # per source and per account; sentry-tally locks the account for a source besides
+    )
     banner_path: str = "/etc/sentry/banner.txt"
     configd_socket: str = "/run/sentry-configd/configd.sock"
 

@@ -14,7 +14,7 @@ from stig.probe import network, ssh
 from stig.recorder import Prove
 from stig.target import MANAGEMENT, PORTAL_PORT
 
-LOGIN_SERVICES = ("sshd", "sentry-portal")
+LOGIN_SERVICES = ("sshd", "sentry-portal", "login")
 # Documentation networks (RFC 5737, RFC 3849): nobody's administrators come from there.
 STRANGERS = ("192.0.2.77", "198.51.100.77", "2001:db8::77")
 
@@ -73,7 +73,7 @@ def _inside(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6N
 
 @pytest.mark.stig("V-250986")
 def test_three_failures_lock_an_administrator_out(facts: Facts, prove: Prove) -> None:
-    """pam_faillock with the demanded numbers in the stacks of every log-in service."""
+    """The count of failures, with the demanded numbers, in the stacks of every log-in service."""
     services = pam.files(facts.lines("pam"))
     stacks = {service: pam.stack(services, service, "auth") for service in LOGIN_SERVICES}
     settings = words.assignments(facts.text("faillock").splitlines())

@@ -9,7 +9,9 @@ from stig.verdict import Point, Verdict
 
 ATTEMPTS = 3  # V-250986
 LOCK_SECONDS = 900  # V-250986
-FAILLOCK_DEFAULTS = {"deny": "3", "unlock_time": "600", "fail_interval": "900"}  # faillock.conf(5)
+TALLY = "/usr/lib/sentry/bin/sentry-tally"
+TALLY_DEFAULTS = {"deny": "3", "unlock_time": "900", "fail_interval": "900"}  # its own, where the file says nothing
+REFUSING = ("requisite", "required")  # with any other control, what the line refuses may still get in
 UNUSABLE_SHELLS = ("nologin", "false", "sync", "halt", "shutdown")
 LOCKED, EMPTY = "L", "NP"
 FIRST_PERSON = 1_000  # login.defs UID_MIN: accounts below are the system's
@@ -79,48 +81,47 @@ class Lockout:
 
 
 def lockout(facts: Lockout) -> Verdict:
-    """Three failures within 15 minutes or more lock for at least 900 s, on SSH and on the portal."""
+    """Three failures within 15 minutes or more lock for at least 900 s, on SSH, on the portal and at the console."""
     points = [Point("sshd -T (UsePAM)", "yes" if facts.sshd_uses_pam else "no", "yes", facts.sshd_uses_pam)]
     for service, stack in sorted(facts.stacks.items()):
         points.append(_order(service, stack))
-        points.extend(_numbers(service, stack, facts.settings))
+        points.extend(_numbers(service, facts.settings))
     return Verdict(
         tuple(points),
         reading=(
             "PAM reads these files at every log-on, so they are the effective state. The check sets no window for counting, the "
-            "fix says 15 minutes: a window of 900 s or more meets both."
+            "fix says 15 minutes: a window of 900 s or more meets both. sentry-tally counts by administrator and by where the "
+            "log-on comes from: three failures refuse that administrator there, thirty from anywhere refuse them at that door."
         ),
     )
 
 
 def _order(service: str, stack: tuple[Module, ...]) -> Point:
-    """pam_faillock must ask before the password is checked and count after it (pam_faillock(8))."""
-    names = [f"{one.name} {_stage(one)}".strip() for one in stack]
+    """sentry-tally must count before the password is checked, refuse by itself, and forget only afterwards."""
+    names = [f"{one.control} {one.name} {_stage(one)}".strip() for one in stack]
     checks = [place for place, one in enumerate(stack) if one.name == "pam_unix"]
-    before = [place for place, one in enumerate(stack) if _stage(one) == "preauth"]
-    after = [place for place, one in enumerate(stack) if _stage(one) == "authfail"]
-    right = bool(checks and before and after) and before[0] < checks[0] < after[0]
-    # `sufficient` or a jump over authfail would skip the count; `required` and `requisite` cannot.
+    stages = [(place, _stage(one), one.control) for place, one in enumerate(stack) if _stage(one)]
+    right = (
+        [stage for _place, stage, _control in stages] == ["count", "failed", "clear"]
+        and stages[0][2] in REFUSING
+        and bool(checks)
+        and stages[0][0] < checks[0] <= checks[-1] < stages[1][0]
+    )
     return Point(
         f"/etc/pam.d/{service}: auth, includes followed",
         ", ".join(names) or "empty",
-        "pam_faillock preauth, then pam_unix, then pam_faillock authfail",
+        "requisite sentry-tally count, then pam_unix, then sentry-tally failed and clear",
         right,
     )
 
 
 def _stage(module: Module) -> str:
-    stages = ("preauth", "authfail", "authsucc")
-    return next((word for word in module.arguments if word in stages), "") if module.name == "pam_faillock" else ""
+    program, *stage = module.arguments[-2:] if module.name == "pam_exec" else ("",)
+    return stage[0] if program == TALLY and stage else ""
 
 
-def _numbers(service: str, stack: tuple[Module, ...], settings: Mapping[str, str]) -> list[Point]:
-    """An argument on the module's line beats the file, the file beats the default."""
-    arguments: dict[str, str] = {}
-    for module in stack:
-        if module.name == "pam_faillock":
-            arguments |= dict(word.split("=", 1) for word in module.arguments if "=" in word)
-    effective = {**FAILLOCK_DEFAULTS, **settings, **arguments}
+def _numbers(service: str, settings: Mapping[str, str]) -> list[Point]:
+    effective = {**TALLY_DEFAULTS, **settings}
     wanted = (("deny", ATTEMPTS, ATTEMPTS, "exactly 3"), ("unlock_time", LOCK_SECONDS, None, "at least 900"))
     rows = (*wanted, ("fail_interval", LOCK_SECONDS, None, "at least 900"))
     return [

@@ -1,13 +1,20 @@
 """Topics about the management plane: people, sessions, revisions and the audit trail."""
 
 from appliance.apply import stamp
-from appliance.audit import TAG
+from appliance.audit import TAG, TALLY_TAG
 from appliance.configd import accounts
 from appliance.configd.api import Facts, Table, Text
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import LINES, Context, Topic, tail, word
 
-UNIT = "sentry-configd.service"  # the journal adds it itself, whereas anybody may claim the tag
+# Anybody may claim a tag; unit and user the journal adds itself.
+TRAIL = (
+    f"SYSLOG_IDENTIFIER={TAG}",
+    "_SYSTEMD_UNIT=sentry-configd.service",
+    "+",  # or
+    f"SYSLOG_IDENTIFIER={TALLY_TAG}",
+    "_UID=0",
+)
 RUNTIME_LOG = "/var/log/sentry/audit.log"
 
 
@@ -76,15 +83,13 @@ def confirmation(context: Context, _argument: str) -> Facts:
 
 
 def log(context: Context, argument: str) -> Text:
-    """The last lines of the audit trail: the management plane's, or with `gateway` the data plane's."""
+    """The last lines of the audit trail: the management plane's and log-ins, or with `gateway` the data plane's."""
     if argument not in ("", "gateway"):
         raise refused("invalid", f"found {argument!r} after log; allowed: gateway")
     if argument == "gateway":
         output = context.system.run(["tail", "-n", str(LINES), "--", RUNTIME_LOG])
     else:
-        output = context.system.run(
-            ["journalctl", "--no-pager", "-o", "cat", "-t", TAG, "-n", str(LINES), f"_SYSTEMD_UNIT={UNIT}"]
-        )
+        output = context.system.run(["journalctl", "--no-pager", "-o", "cat", "-n", str(LINES), *TRAIL])
     return Text(title="log", lines=tail(output) or ("nothing was logged yet",))
 
 

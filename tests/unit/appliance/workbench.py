@@ -26,7 +26,7 @@ from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.process import CommandError, Finished
-from appliance.system import Appliance
+from appliance.system import Appliance, Boot
 from sentry_runtime.settings import Paths
 
 WEB = "/etc/web/web.conf"
@@ -224,6 +224,21 @@ class Clock:
         self.now += seconds
 
 
+class Uptime(Boot):
+    """How long the machine has been up, by the bench's clock; `jumped` is how far somebody has set that clock since."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.jumped = clock.now - 1_000.0
+        self.start = "first"
+
+    def seconds(self) -> float:
+        return self._clock.now - self.jumped
+
+    def name(self) -> str:
+        return self.start
+
+
 @dataclass
 class Ledger:
     """An audit that keeps its entries."""
@@ -244,6 +259,7 @@ class Bench:
         self.features = features
         self.commands = Commands(self.root)
         self.clock = Clock()
+        self.boot = Uptime(self.clock)
         self.crash_at: str | None = None
         self.steps: list[str] = []
         self.restart()
@@ -252,7 +268,7 @@ class Bench:
         """A new engine over what is on disk; returns what recovery says."""
         self.schema = Schema(self.features)
         self.vault = Secrets(self.folder / "secrets")
-        self.store = Store(self.folder / "config")
+        self.store = Store(self.folder / "config", complete=self.schema.fill)
         self.machine = Appliance(
             self.vault.reveal,
             root=self.root,
@@ -269,8 +285,21 @@ class Bench:
             staging=self.folder / "config/staging",
             wall_clock=self.clock,
             checkpoint=self._checkpoint,
+            boot=self.boot,
         )
         return self.engine.recover()
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock of the machine forward, or back."""
+        self.clock.now += seconds
+        self.boot.jumped += seconds
+
+    def power_cut(self, *, clock: float = 0.0) -> str | None:
+        """The machine starts anew, and so does configd; its clock is off by so many seconds then."""
+        self.set_clock(clock)
+        self.boot.start += "+"
+        self.boot.jumped = self.clock.now - 20.0
+        return self.restart()
 
     def _checkpoint(self, step: str) -> None:
         self.steps.append(step)
@@ -334,7 +363,11 @@ class Daemon(Bench):
             self.actions,
             self.sessions,
             self.ledger,
-            Doors(name_of=NAMES.get, portal_uid=lambda: PORTAL, login=lambda user, word: PASSWORDS.get(user) == word),
+            Doors(
+                name_of=NAMES.get,
+                portal_uid=lambda: PORTAL,
+                login=lambda user, _source, word: PASSWORDS.get(user) == word,
+            ),
             reveal=self.vault.reveal,
             attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,

@@ -106,12 +106,12 @@ def test_the_portal_is_on_the_management_interface_only(facts: access.PortalReac
 def lockout_of(pam_text: str, faillock: str, *, uses_pam: bool = True) -> access.Lockout:
     """The facts in what two commands printed."""
     services = pam.files(pam_text.splitlines())
-    stacks = {service: pam.stack(services, service, "auth") for service in ("sshd", "sentry-portal")}
+    stacks = {service: pam.stack(services, service, "auth") for service in ("sshd", "sentry-portal", "login")}
     return access.Lockout(stacks, words.assignments(faillock.splitlines()), uses_pam)
 
 
 def test_the_recorded_lockout_is_no_finding(recorded: Recorded) -> None:
-    """Three failures, 900 seconds, in both stacks."""
+    """Three failures, 900 seconds, in all three stacks."""
     assert access.lockout(lockout_of(recorded("pam"), recorded("faillock"))).status == GOOD
 
 
@@ -128,19 +128,24 @@ def test_the_recorded_lockout_is_no_finding(recorded: Recorded) -> None:
     ],
 )
 def test_a_weaker_faillock_is_open(recorded: Recorded, found: str, replacement: str) -> None:
-    """Missing lines count by faillock's own defaults, of which only three attempts would do."""
+    """Missing lines count by sentry-tally's own defaults, which are the demanded ones."""
     text = recorded("faillock")
     assert found in text
     verdict = access.lockout(lockout_of(recorded("pam"), text.replace(found, replacement)))
-    assert verdict.status == (GOOD if (found, replacement) == ("deny = 3", "") else OPEN)
+    assert verdict.status == (OPEN if replacement else GOOD)
 
 
 @pytest.mark.parametrize(
     ("found", "replacement", "service"),
     [
-        ("pam_faillock.so preauth", "pam_permit.so", "sshd"),
-        ("pam_faillock.so authfail", "pam_permit.so", "sentry-portal"),
-        ("pam_faillock.so preauth", "pam_faillock.so preauth deny=10", "sshd"),
+        ("sentry-tally count", "sentry-tally", "sshd"),
+        (
+            "requisite                    pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
+            "optional pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
+            "login",
+        ),
+        ("quiet /usr/lib/sentry/bin/sentry-tally count", "quiet /bin/true count", "sentry-portal"),
+        ("sentry-tally failed", "sentry-tally clear", "sshd"),
         (
             "/etc/pam.d/sentry-portal:@include common-auth",
             "/etc/pam.d/sentry-portal:auth required pam_unix.so",
@@ -150,7 +155,7 @@ def test_a_weaker_faillock_is_open(recorded: Recorded, found: str, replacement: 
     ],
 )
 def test_a_stack_without_the_lock_is_open(recorded: Recorded, found: str, replacement: str, service: str) -> None:
-    """The file alone is nothing: the stacks of sshd and of the portal must ask it."""
+    """The file alone is nothing: each stack must ask it first and forget last."""
     text = recorded("pam")
     assert found in text
     verdict = access.lockout(lockout_of(text.replace(found, replacement), recorded("faillock")))

@@ -227,6 +227,30 @@ def test_notices_are_told_before_the_next_prompt(dialogue: Dialogue, configd: Co
     assert "* the commit was rolled\\x1b[2Jback" in dialogue.do("show version")
 
 
+def test_a_commit_that_would_cut_the_session_off_asks_and_is_tried_for_a_while(
+    dialogue: Dialogue, configd: Configd
+) -> None:
+    """Then it returns by itself, since nobody says `confirm`."""
+    enter(dialogue)
+    dialogue.do("conf t")
+    other = configd.daemon.running()["users"]["accounts"]["alice"]["ssh_keys"][0]
+    dialogue.do(f'users accounts bob ssh_keys "{other}"')
+    dialogue.do("users accounts bob role administrator")
+    dialogue.do("users accounts alice role auditor")
+    asked = dialogue.do("commit", QUESTION)
+    assert "your own account gone or with another role" in asked
+    assert "Try it for 5 minutes" in asked
+    assert "Not done." in dialogue.answer("no")
+    assert configd.daemon.running()["users"]["accounts"]["alice"]["role"] == "administrator"
+    dialogue.do("commit", QUESTION)
+    dialogue.send("yes\r")
+    dialogue.expect("It returns to the one before at .* unless you give `confirm`")
+    assert configd.daemon.running()["users"]["accounts"]["alice"]["role"] == "auditor"
+    configd.daemon.clock.now += 301
+    configd.daemon.watch.tick()
+    assert configd.daemon.running()["users"]["accounts"]["alice"]["role"] == "administrator"
+
+
 def test_long_answers_pause_when_asked_to(dialogue: Dialogue) -> None:
     dialogue.expect(rf"{HOST}>\s*$")
     dialogue.do("terminal length 3")

@@ -10,7 +10,6 @@ from appliance.config.store import MAX_REVISIONS
 from appliance.features.base import Feature, File, Problem, Unit
 from appliance.plan import InvalidError
 from appliance.render import RenderError
-from appliance.system import Boot
 from appliance.vet import ApplyError
 from tests.unit.appliance.workbench import FEATURES, WEB, Bench, Crash
 
@@ -142,7 +141,10 @@ def test_who_edits_what_changed_meanwhile_is_told_by_whom(running: Bench) -> Non
 
 def test_the_daemons_own_checker_refuses_before_anything_is_touched(running: Bench) -> None:
     files = running.files()
-    with pytest.raises(ApplyError, match=rf"web: webd refuses {WEB}: .*{WEB}: line 1: a bad word; nothing was changed"):
+    with pytest.raises(
+        ApplyError,
+        match=rf"web: webd refuses {WEB}: .*{WEB}: line 1: a bad word; in the commit: name, web\.words; nothing was changed",
+    ):
         running.commit({"name": "other", "web": {"words": ["nonsense"]}})
     assert running.files() == files
     assert not (running.folder / "config/staging").exists()
@@ -180,7 +182,7 @@ def test_a_unit_that_does_not_come_back_brings_the_old_revision_back(running: Be
         running.commit(SECOND)
     assert str(failed.value) == (
         f"web: web.service (reload for {WEB}): is failed after its reload: web: line 7: no such word; "
-        "the old revision stands again"
+        "in the commit: name, web.port, web.sites.one.level, web.sites.one.root, web.words; the old revision stands again"
     )
     _stands_again(running, files, tree)
     assert running.commands.acted() == ["reload-or-restart -- web.service"] * 2
@@ -443,29 +445,44 @@ def test_what_must_not_follow_is_refused_but_a_return_by_itself_is_not(tmp_path:
     assert bench.engine.return_to(1, "configd", "not confirmed", guard=None).revision == 3
 
 
-class Uptime(Boot):
-    """A machine whose uptime and start the test says."""
-
-    def __init__(self) -> None:
-        self.up, self.start = 100.0, "first"
-
-    def seconds(self) -> float:
-        return self.up
-
-    def name(self) -> str:
-        return self.start
+DAY = 86_400.0
 
 
-def test_a_clock_set_back_gives_no_more_time_to_confirm(running: Bench) -> None:
-    boot = Uptime()
-    running.engine._boot = boot
+@pytest.mark.parametrize("jump", [DAY, -DAY, 400.0, -400.0])
+def test_a_clock_that_is_set_gives_neither_more_time_to_confirm_nor_less(running: Bench, jump: float) -> None:
     running.commit(SECOND, confirm_minutes=5)
-    running.clock.now -= 86_400
-    boot.up += 299
+    running.set_clock(jump)
     assert running.engine.overdue() is None
-    boot.up += 1
-    assert running.engine.overdue() is not None
-    boot.start, boot.up = "second", 1_000.0
+    running.clock.now += 299
     assert running.engine.overdue() is None
-    running.clock.now += 86_400 + 300
+    running.clock.now += 1
     assert running.engine.overdue() is not None
+
+
+def test_a_commit_that_waits_survives_a_power_cut_and_returns_by_the_wall_clock(running: Bench) -> None:
+    running.commit(SECOND, confirm_minutes=5)
+    running.clock.now += 200
+    assert running.power_cut() is None
+    assert running.running()["name"] == "other"
+    assert running.engine.overdue() is None
+    running.clock.now += 100
+    assert running.engine.overdue() is not None
+
+
+def test_after_a_power_cut_a_clock_that_is_years_off_keeps_nothing_from_returning(running: Bench) -> None:
+    """The network that would set it may be what the commit has cut."""
+    running.commit(SECOND, confirm_minutes=5)
+    running.power_cut(clock=-3_000 * DAY)
+    running.clock.now += 270  # the machine is up for 20 seconds when configd starts
+    assert running.engine.overdue() is None
+    running.clock.now += 10
+    assert running.engine.overdue() is not None
+
+
+def test_the_error_of_a_failed_commit_names_the_settings_but_not_without_end(running: Bench) -> None:
+    running.commands.dies_after = {"web.service"}
+    sites = {name: {"root": "/srv"} for name in "abcdefgh"}
+    with pytest.raises(
+        ApplyError, match=r"in the commit: web\.port, web\.sites\.a\.level, .* and 9 more; the old revision"
+    ):
+        running.commit({"name": "box", "web": {"port": 1, "sites": sites}})

@@ -174,6 +174,7 @@ class InStep(RuleBasedStateMachine):
         assert self.bench.store.journal() is None
         assert not list(self.bench.root.rglob("*.sentry-new"))
         assert not (self.bench.folder / "config/staging").exists()
+        assert not (self.bench.folder / "config/reserve").exists()
         assert sum(one.current for one in self.bench.store.revisions()) <= 1
         for tree in self.bench.store.trees():
             for reference in references(tree):

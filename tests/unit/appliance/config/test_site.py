@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import site
+from appliance.config import migrations, site
 from appliance.config.schema import Schema
 from appliance.plan import InvalidError
 from tests.unit.appliance.workbench import FEATURES
@@ -26,7 +26,11 @@ def test_a_right_site_is_printed_as_json(file: Path, capsys: pytest.CaptureFixtu
     (file.parent / "token").write_text("line one\nline two\n\n")
     file.write_text("name: box\nweb:\n  port: 80\n  token: !file token\n")
     assert site.main([str(file)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"name": "box", "web": {"port": 80, "token": "line one\nline two\n"}}
+    assert json.loads(capsys.readouterr().out) == {
+        "version": migrations.VERSION,
+        "name": "box",
+        "web": {"port": 80, "token": "line one\nline two\n"},
+    }
 
 
 def test_a_check_prints_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,6 +65,9 @@ def test_problems_are_told_one_a_line_without_secrets(file: Path, capsys: pytest
         ("a: !file [x]\n", "!file wants a path"),
         ("a: !file missing.txt\n", "missing.txt cannot be read: [Errno 2] No such file"),
         ("a: b\n---\nc: d\n", "expected a single document"),
+        ("version: 99\nname: box\n", "version: found 99, of a later version of the appliance; allowed: 1"),
+        ("version: one\nname: box\n", "version: found 'one'; allowed: 1"),
+        ("version: true\nname: box\n", "version: found True; allowed: 1"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_with_its_name(

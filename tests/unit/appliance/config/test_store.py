@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from appliance.config.store import Kept, LastLogin, NoSuchRevisionError, Pending, Running, Store, StoreError
+from appliance.config import migrations
+from appliance.config.diff import digest
+from appliance.config.store import Journal, Kept, LastLogin, NoSuchRevisionError, Pending, Running, Store, StoreError
 
 
 @pytest.fixture
@@ -112,3 +114,72 @@ def test_people_who_log_in_at_once_are_all_remembered(store: Store) -> None:
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(lambda name: store.set_last_login(name, LastLogin(when="1", source=name)), names))
     assert sorted(store.last_logins()) == sorted(names)
+
+
+# --- versions of the schema --------------------------------------------------------------------------------------
+
+
+def _older(tree: dict[str, Any]) -> dict[str, Any]:
+    """From a version before: `was` is called `n` now."""
+    return {"n" if key == "was" else key: value for key, value in tree.items()}
+
+
+@pytest.fixture
+def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose schema has changed once."""
+    real = migrations.brought
+    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "brought", lambda tree, version: real(tree, version, steps=(_older,)))
+
+
+def test_what_an_earlier_version_kept_is_read_as_a_tree_of_this_one(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store.keep(kept(1, was=5))
+    store.run(Running(revision=1, token="t1"))
+    store.set_journal(Journal(token="t2", before={}, tree={"was": 5}, units=()))
+    request.getfixturevalue("second_version")
+    newer = Store(tmp_path)
+    assert newer.load(1).tree == {"n": 5}
+    assert newer.digest() == digest({"n": 5})
+    journal = newer.journal()
+    assert journal is not None
+    assert journal.tree == {"n": 5}
+    newer.keep(kept(2, n=6))
+    assert newer.load(2).tree == {"n": 6}
+
+
+def test_what_a_later_version_kept_is_refused_with_words_and_still_listed(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As after an upgrade that was taken back."""
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr(migrations, "VERSION", 2)
+        run(store, 1)
+        store.set_journal(Journal(token="t2", before={}, tree={}, units=()))
+    older = Store(tmp_path)
+    with pytest.raises(
+        StoreError, match=r"1\.json\.gz: .*version: found 2, of a later version of the appliance; allowed: 1"
+    ):
+        older.current()
+    with pytest.raises(StoreError, match=r"journal\.json: .*of a later version"):
+        older.journal()
+    assert [one.number for one in older.revisions()] == [1]
+
+
+def test_settings_that_are_newer_than_a_revision_have_their_defaults_in_it(tmp_path: Path, store: Store) -> None:
+    run(store, 1)
+    completed = Store(tmp_path, complete=lambda tree: {"new": 1, **tree})
+    current = completed.current()
+    assert current is not None
+    assert current.tree == {"new": 1, "n": 1}
+
+
+def test_a_revision_is_read_once_and_anew_when_its_file_is_another(store: Store, tmp_path: Path) -> None:
+    run(store, 1)
+    first = store.current()
+    assert store.current() is first
+    store.keep(kept(1, n=2))
+    again = store.current()
+    assert again is not None
+    assert again.tree == {"n": 2}

@@ -565,6 +565,7 @@ def test_the_audit_trail_is_bounded(box: Box, context: Context) -> None:
     shown = lines(facts.show("log", "", context))
     assert (len(shown), shown[-1]) == (LINES, "499")
     assert "_SYSTEMD_UNIT=sentry-configd.service" in box.ran[-1]  # anybody may claim a tag, nobody another unit
+    assert box.ran[-1][-2:] == ["SYSLOG_IDENTIFIER=sentry-tally", "_UID=0"]  # and nobody to be root
     facts.show("log", "gateway", context)
     assert box.ran[-1] == ["tail", "-n", "200", "--", "/var/log/sentry/audit.log"]
 

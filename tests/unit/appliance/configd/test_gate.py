@@ -238,7 +238,20 @@ BEFORE: dict[str, Any] = {
     "firewall": {"management_networks": ["192.0.2.0/24"]},
     "ssh": {"password_authentication": True},
     "users": {"accounts": {"alice": {"role": "administrator", "ssh_keys": ["one"], "password_hash": "secret:1"}}},
+    "interfaces": {
+        "mgmt0": {
+            "zones": ["management"],
+            "addresses": ["198.51.100.2/24", "198.51.100.3/24"],
+            "gateway": "198.51.100.1",
+        },
+        "device0": {"zones": ["device"], "addresses": ["203.0.113.2/24"]},
+    },
 }
+
+
+def _interfaces(name: str, **changed: Any) -> dict[str, Any]:
+    held = BEFORE["interfaces"]
+    return {**BEFORE, "interfaces": {**held, name: {**held[name], **changed}}}
 
 
 def _alice(**changed: Any) -> dict[str, Any]:
@@ -257,6 +270,14 @@ def _alice(**changed: Any) -> dict[str, Any]:
         ({**_alice(ssh_keys=["another"]), "ssh": {"password_authentication": False}}, "users.accounts.alice"),
         (_alice(ssh_keys=["another"], password_hash=None), "users.accounts.alice"),
         (_alice(ssh_keys=["one", "another"], password_hash=None), None),
+        (_interfaces("device0", addresses=["203.0.113.9/24"]), None),
+        (_interfaces("mgmt0", addresses=["198.51.100.2/24"]), "interfaces.mgmt0"),
+        (_interfaces("mgmt0", zones=["device"]), "interfaces.mgmt0"),
+        (_interfaces("mgmt0", gateway="198.51.100.9"), "interfaces.mgmt0.gateway"),
+        (
+            _interfaces("mgmt0", addresses=[*BEFORE["interfaces"]["mgmt0"]["addresses"], "192.0.2.2/24"], gateway=None),
+            None,
+        ),
     ],
 )
 def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
@@ -271,7 +292,7 @@ def test_a_commit_after_which_its_author_could_not_come_back_needs_a_time_limit(
 
 
 def test_automation_and_a_terminal_have_no_address_to_lose() -> None:
-    after = {**BEFORE, "firewall": {"management_networks": ["203.0.113.0/24"]}}
+    after = {**BEFORE, "firewall": {"management_networks": ["203.0.113.0/24"]}, "interfaces": {}}
     held = sessions.Sessions()
     bounds = sessions.Bounds(600, 900, 5)
     automation = held.open("root", "administrator", "automation", Peer(0, 1, 1), source="ctl", bounds=bounds)
@@ -284,7 +305,7 @@ def test_who_takes_their_own_account_away_is_refused_unless_the_way_back_is_sure
     peer, handle = privileged(daemon)
     daemon.say(peer, api.SetConfig(session=handle, path=("users", "accounts", "alice", "role"), value="auditor"))
     refused = refusal(daemon.say, peer, api.Commit(session=handle))
-    assert (refused.kind, "your own account" in refused.message) == ("invalid", True)
+    assert (refused.kind, "your own account" in refused.message) == ("lockout", True)
     assert daemon.running()["users"]["accounts"]["alice"]["role"] == "administrator"
     daemon.say(peer, api.Commit(session=handle, confirm_minutes=5))
     assert daemon.running()["users"]["accounts"]["alice"]["role"] == "auditor"
@@ -336,6 +357,43 @@ def test_three_wrong_enable_secrets_lock_it_for_the_account_in_every_session(dae
     daemon.ticks.now += 901
     other, third = daemon.open(ALICE, 3)
     assert daemon.say(other, api.Enable(session=third.handle, secret=ENABLE), api.Session).privileged
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_is_set_ends_no_session_and_unlocks_nobody(daemon: Daemon, jump: float) -> None:
+    """Sessions and locks live by the time that nobody can set."""
+    peer, session = daemon.open(ALICE)
+    portal, login = Peer(PORTAL, 1, 2), api.Login(user="alice", password="wrong", source="192.0.2.9")
+    for _ in range(3):
+        refusal(daemon.say, peer, api.Enable(session=session.handle, secret="wrong"))
+        refusal(daemon.say, portal, login)
+    daemon.set_clock(jump)
+    daemon.watch.tick()
+    assert daemon.say(peer, api.Touch(session=session.handle), api.Session).user == "alice"
+    assert refusal(daemon.say, peer, api.Enable(session=session.handle, secret=ENABLE)).kind == "locked"
+    right = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.9")
+    assert refusal(daemon.say, portal, right).kind == "locked"
+    daemon.ticks.now += 901
+    assert daemon.say(portal, right, api.Session).user == "alice"
+
+
+def test_a_stranger_elsewhere_locks_nobody_out(daemon: Daemon) -> None:
+    portal = Peer(PORTAL, 1, 1)
+    for _ in range(3):
+        refusal(daemon.say, portal, api.Login(user="alice", password="wrong", source="203.0.113.5"))
+    right = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.7")
+    assert daemon.say(portal, right, api.Session).user == "alice"
+    locks = [(one.event, one.user, one.source) for one in daemon.ledger.entries if one.result == "locked"]
+    assert locks == [("login.locked", "alice", "203.0.113.5")]
+
+
+def test_three_wrong_enable_secrets_are_audited_as_a_lock(daemon: Daemon) -> None:
+    peer, session = daemon.open(ALICE)
+    for _ in range(3):
+        refusal(daemon.say, peer, api.Enable(session=session.handle, secret="wrong"))
+    assert [(one.event, one.user) for one in daemon.ledger.entries if one.result == "locked"] == [
+        ("enable.locked", "alice")
+    ]
 
 
 def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None:
@@ -564,6 +622,44 @@ def test_what_could_take_the_machine_over_needs_the_enable_secret_again_after_fi
         with contextlib.suppress(Refused):  # `Power` asks a systemd that is not there
             daemon.say(peer, verb)
         assert daemon.ledger.entries[-1].result != "privilege"
+
+
+SENSITIVE = {
+    "who gets in": ("users", "accounts", "eve", "role"),
+    "the enable secret": ("cli", "enable_secret_hash"),
+}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["commit", "rollback"])
+@pytest.mark.parametrize("what", SENSITIVE)
+def test_what_changes_who_gets_in_needs_the_enable_secret_again(daemon: Daemon, what: str, back: bool) -> None:  # noqa: FBT001 - a table
+    """Whoever finds a privileged terminal gives nobody an account, and none back to somebody who had one."""
+    peer, handle = privileged(daemon)
+    path, value = SENSITIVE[what], "operator" if what == "who gets in" else passwords.hashed("Another-Secret-12345")
+    daemon.say(peer, api.SetConfig(session=handle, path=path, value=value))
+    verb: Any = api.Commit(session=handle)
+    if back:
+        daemon.say(peer, verb)
+        daemon.engine.return_to(1, "tester", "back")
+        verb = api.Rollback(session=handle, revision=2)
+    daemon.ticks.now += 301
+    before = daemon.running()
+    refused = refusal(daemon.say, peer, verb)
+    assert (refused.kind, "more than 5 minutes ago" in refused.message) == ("privilege", True)
+    assert daemon.running() == before
+    assert not daemon.say(peer, api.Commit(session=handle, check_only=True), api.Committed).files
+    daemon.say(peer, api.Disable(session=handle))
+    daemon.say(peer, api.Enable(session=handle, secret=ENABLE))
+    assert daemon.say(peer, verb, api.Committed).changed
+    assert daemon.running() != before
+
+
+def test_any_other_commit_asks_for_no_secret(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    daemon.ticks.now += 301
+    daemon.say(peer, api.SetConfig(session=handle, path=("web", "port"), value=9_443))
+    assert daemon.say(peer, api.Commit(session=handle), api.Committed).changed
+    assert daemon.say(peer, api.Rollback(session=handle, revision=1), api.Committed).changed
 
 
 def test_guessing_at_the_log_in_does_not_make_enable_forget_its_failures(daemon: Daemon) -> None:

@@ -66,14 +66,14 @@ def test_pam_decides_in_a_process_of_its_own(status: int, *, let_in: bool) -> No
         asked.append((argv[1:], stdin))
         return Finished(status, "", "")
 
-    assert passwords.pam_login("alice", "secret", attempt) is let_in
-    assert asked == [(["-I", str(passwords.PAM_PROGRAM), "sentry-portal"], "alice\0secret")]
+    assert passwords.pam_login("alice", "192.0.2.7", "secret", attempt) is let_in
+    assert asked == [(["-I", str(passwords.PAM_PROGRAM), "sentry-portal"], "alice\x00192.0.2.7\x00secret")]
     assert passwords.PAM_PROGRAM.is_file()
 
 
 def test_pam_that_cannot_be_asked_is_an_error_and_no_refusal() -> None:
     with pytest.raises(CommandError, match="no module"):
-        passwords.pam_login("alice", "secret", lambda _argv, stdin=None: Finished(1, stdin or "", "no module PAM"))
+        passwords.pam_login("alice", "", "secret", lambda _argv, stdin=None: Finished(1, stdin or "", "no module PAM"))
 
 
 def test_failures_are_forgotten_when_they_are_old_and_after_a_success() -> None:
@@ -84,10 +84,12 @@ def test_failures_are_forgotten_when_they_are_old_and_after_a_success() -> None:
         clock.now += 100
     assert attempts.locked("a", attempts=3, seconds=900)
     assert not attempts.locked("b", attempts=3, seconds=900)
-    clock.now = 901
+    clock.now = 1_099  # the last failure was at 200, and the lock holds from there
+    assert attempts.locked("a", attempts=3, seconds=900)
+    clock.now = 1_100
     assert not attempts.locked("a", attempts=3, seconds=900)
     attempts.failed("a")
-    assert attempts.locked("a", attempts=3, seconds=900)
+    assert not attempts.locked("a", attempts=3, seconds=900)
     attempts.succeeded("a")
     assert not attempts.locked("a", attempts=1, seconds=900)
 

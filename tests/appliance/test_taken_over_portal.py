@@ -1,0 +1,84 @@
+"""Whoever takes over the portal of the running appliance: with its account, its group and a session just opened."""
+
+import json
+
+import pytest
+
+from tests.lab import Lab
+
+pytestmark = pytest.mark.appliance
+
+# As the portal's account, at the real socket: each word with what came of it.
+INTRUDER = r"""
+import json, os, socket
+user, password = PERSON
+def ask(**verb):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(60)
+        peer.connect("/run/sentry-configd/configd.sock")
+        peer.sendall(json.dumps(verb).encode() + b"\n")
+        with peer.makefile("rb") as answers:
+            return json.loads(answers.readline())
+said = {}
+def tried(name, answer):
+    said[name] = (answer.get("refusal") or {}).get("kind", "ok")
+    return answer
+tried("own session", ask(verb="session.open"))
+session = tried("log in", ask(verb="session.login", user=user, password=password, source="192.0.2.9"))["result"]["handle"]
+tried("look", ask(verb="state.show", session=session, topic="version"))
+tried("log", ask(verb="state.show", session=session, topic="log"))
+tried("enable", ask(verb="session.enable", session=session, secret=password))
+tried("read", ask(verb="config.get", session=session))
+tried("set", ask(verb="config.set", session=session, path=["hostname"], value="taken.over"))
+tried("replace", ask(verb="config.replace", session=session, tree={}))
+tried("commit", ask(verb="config.commit", session=session))
+tried("rollback", ask(verb="config.rollback", session=session, revision=1))
+tried("password", ask(verb="user.password", session=session, user=user, password="Taken-Over-123456"))
+tried("stop", ask(verb="service.control", session=session, service="gateway", action="stop"))
+tried("power", ask(verb="system.power", session=session, action="poweroff"))
+tried("wipe", ask(verb="device.action", session=session, action="wipe", device_id="A", principal="a@b"))
+tried("guess a handle", ask(verb="config.get", session="0" * 64))
+tried("close", ask(verb="session.close", session=session))
+tried("after that", ask(verb="state.show", session=session, topic="version"))
+for path in ("/var/lib/sentry/secrets", "/var/lib/sentry/config/running.json", "/etc/shadow", "/etc/sentry/runtime.json",
+             "/var/lib/sentry/tls/gateway/key.pem", "/run/sentry-tally", "/var/log/auth.log"):
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path).close()
+        said[path] = "ok"
+    except PermissionError:
+        said[path] = "permission"
+for path in ("/run/sentry-agent/agent.sock", "/run/sentry-gateway/control.sock", "/run/sentry-uem/admin.sock"):
+    with socket.socket(socket.AF_UNIX) as peer:
+        try:
+            peer.connect(path)
+            said[path] = "ok"
+        except PermissionError:
+            said[path] = "permission"
+print(json.dumps(said))
+"""
+OK = {"log in", "look", "close"}
+GONE = {"guess a handle", "after that"}
+UNPRIVILEGED = {"log"}
+
+
+def test_it_gets_what_the_session_shows_and_nothing_else(lab: Lab) -> None:
+    before = lab.root("/usr/lib/sentry/bin/sentry-configctl", "get").stdout
+    script = INTRUDER.replace("PERSON", repr((lab.admin.user, lab.admin.password)))  # on no line that sudo writes down
+    groups = lab.root(
+        "systemctl", "show", "--property=SupplementaryGroups", "--value", "sentry-portal.service"
+    ).stdout.strip()
+    become = ["setpriv", "--reuid", "sentry-portal", "--regid", "sentry-portal", "--groups", groups, "--"]
+    done = lab.root(*become, "python3", "-I", "-", stdin=script)
+    said = json.loads(done.stdout)
+    assert {name for name, answer in said.items() if answer == "ok"} == OK
+    assert {name for name, answer in said.items() if answer == "session"} == GONE
+    assert {name for name, answer in said.items() if answer == "privilege"} == UNPRIVILEGED
+    assert {name for name, answer in said.items() if answer == "permission"} == set(said) - OK - GONE - UNPRIVILEGED
+    assert lab.root("/usr/lib/sentry/bin/sentry-configctl", "get").stdout == before
+
+
+def test_what_it_tried_is_audited_with_the_session_s_name_and_without_the_secrets(lab: Lab) -> None:
+    trail = lab.root("tail", "-n", "200", "/var/log/auth.log").stdout
+    assert '"event":"system.power"' in trail
+    assert "Taken-Over-123456" not in trail
+    assert lab.admin.password not in trail

@@ -1,0 +1,205 @@
+"""A portal that somebody has taken over, at configd's real socket: it has the portal's account, its connections and its
+sessions' handles, and gets no further than those sessions."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from appliance.configd import api
+from appliance.configd.server import Server
+from appliance.configd.sessions import Peer
+from tests.unit.appliance.configd.test_gate import ENABLE, TREE
+from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, Daemon
+
+REPO = Path(__file__).parents[4]
+GROUP = 54_399
+INTRUDER = Path(__file__).with_name("intruder_program.py")
+SERVED = {"state.show", "session.touch", "session.close"}
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may play another account")
+
+Answers = list[dict[str, Any]]
+
+
+class Stage:
+    """configd at its socket, and programs that run as the portal's account."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "configd.sock"
+        self.daemon = Daemon(folder / "box")
+        self.daemon.commit(TREE)
+
+    async def intrude(self, lines: list[bytes], *, uid: int = PORTAL) -> Answers:
+        """Send the lines from a process of that account, in the socket's group; what came back, one each."""
+        argv = [sys.executable, str(INTRUDER), str(self.socket), str(uid), str(GROUP)]
+        done = await asyncio.to_thread(
+            subprocess.run, argv, input=b"".join(line + b"\n" for line in lines), capture_output=True, check=True
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    async def say(self, *verbs: Any, uid: int = PORTAL) -> list[str]:
+        """As `intrude`, for verbs: `ok` or the refusal's kind."""
+        answers = await self.intrude([msgspec.json.encode(verb) for verb in verbs], uid=uid)
+        return [answer["refusal"]["kind"] if answer.get("refusal") else "ok" for answer in answers]
+
+    async def log_in(self, user: str = "alice") -> str:
+        """The portal's session of a person who logged in; its handle."""
+        login = api.Login(user=user, password=PASSWORDS[user], source="192.0.2.7")
+        (answer,) = await self.intrude([msgspec.json.encode(login)])
+        return str(answer["result"]["handle"])
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101, S103 - pytest's own folders are closed to other users
+        made = Stage(Path(folder))
+        stop, ready = asyncio.Event(), asyncio.Event()
+        serving = asyncio.create_task(Server(made.daemon.gate, made.daemon.watch, made.socket).serve(stop, ready=ready))
+        await ready.wait()
+        os.chown(made.socket, 0, GROUP)
+        yield made
+        stop.set()
+        await serving
+
+
+def every_verb(handle: str) -> list[Any]:
+    """One message of each kind, with this session: whatever they ask for, it is well-formed."""
+    texts = {"user": "alice", "password": "Another-Secret-12345", "secret": ENABLE, "device_id": "A", "principal": "a"}
+    made = []
+    for verb in get_args(api.Verb):
+        if verb in (api.OpenSession, api.Login):
+            continue
+        fields: dict[str, Any] = {"session": handle}
+        for field in msgspec.structs.fields(verb):
+            if not field.required or field.name == "session":
+                continue
+            choices = get_args(field.type) if "Literal" in str(field.type) else ()
+            fields[field.name] = {
+                "path": ("name",), "value": "box", "tree": {}, "topic": "timeout", "revision": 1, "holds": True,
+                "policy": None,
+            }.get(field.name, texts.get(field.name, choices[0] if choices else "localhost"))  # fmt: skip
+        made.append(verb(**fields))
+    return made
+
+
+async def test_with_a_session_in_hand_it_looks_touches_and_closes(stage: Stage) -> None:
+    handle = await stage.log_in()
+    verbs = [verb for verb in every_verb(handle) if not isinstance(verb, api.CloseSession)]
+    assert len(verbs) == len(get_args(api.Verb)) - 3
+    before = stage.daemon.running(), stage.daemon.files()
+    answers = await stage.say(*verbs, api.CloseSession(session=handle))
+    names = [verb.__struct_config__.tag for verb in verbs] + ["session.close"]
+    assert {name for name, answer in zip(names, answers, strict=True) if answer == "ok"} == SERVED
+    assert {answer for answer in answers if answer != "ok"} == {"permission"}
+    assert (stage.daemon.running(), stage.daemon.files()) == before
+
+
+async def test_the_session_of_a_command_line_is_nothing_to_it(stage: Stage) -> None:
+    """Though it had read the handle in somebody's memory, and the session is privileged."""
+    alice = Peer(ALICE, 1, 99)
+    cli = stage.daemon.say(alice, api.OpenSession(), api.Session)
+    stage.daemon.say(alice, api.Enable(session=cli.handle, secret=ENABLE))
+    assert set(await stage.say(*every_verb(cli.handle))) == {"session"}
+    assert stage.daemon.say(alice, api.GetConfig(session=cli.handle))["name"] == "box"  # and it goes on
+
+
+async def test_it_opens_no_session_of_its_own_and_none_by_another_name(stage: Stage) -> None:
+    wrong = api.Login(user="alice", password="guess", source="192.0.2.7")
+    nobody = api.Login(user="root", password="", source="192.0.2.7")
+    assert (
+        await stage.say(api.OpenSession(), api.OpenSession(source="console", interactive=False)) == ["permission"] * 2
+    )
+    assert await stage.say(wrong, nobody) == ["authentication"] * 2
+    assert stage.daemon.sessions.all() == ()
+
+
+async def test_after_the_person_has_left_the_handle_is_worth_nothing(stage: Stage) -> None:
+    handle = await stage.log_in()
+    await stage.say(api.CloseSession(session=handle))
+    assert set(await stage.say(*every_verb(handle))) == {"session"}
+    handle = await stage.log_in()
+    stage.daemon.ticks.now += 15 * 60
+    assert set(await stage.say(*every_verb(handle))) == {"session"}
+
+
+async def test_what_it_asks_by_itself_keeps_no_session_alive(stage: Stage) -> None:
+    """But it may claim that somebody is there: keeping the sessions it has is the one thing it is trusted with."""
+    handle = await stage.log_in()
+    stage.daemon.ticks.now += 14 * 60
+    assert await stage.say(api.Show(session=handle, topic="timeout")) == ["ok"]
+    stage.daemon.ticks.now += 60
+    assert await stage.say(api.Show(session=handle, topic="timeout")) == ["session"]
+    handle = await stage.log_in()
+    for _ in range(3):
+        stage.daemon.ticks.now += 14 * 60
+        assert await stage.say(api.Touch(session=handle)) == ["ok"]
+
+
+async def test_it_guesses_no_password_by_claiming_to_sit_elsewhere(stage: Stage) -> None:
+    guesses = [api.Login(user="alice", password="guess", source=f"192.0.2.{number}") for number in range(40)]
+    answers = await stage.say(*guesses)
+    assert answers == ["authentication"] * 30 + ["locked"] * 10
+    right = api.Login(user="alice", password=PASSWORDS["alice"], source="198.51.100.9")
+    assert await stage.say(right) == ["locked"]
+    alice = Peer(ALICE, 1, 99)  # whom that keeps from the portal, and from nothing else
+    assert stage.daemon.say(alice, api.OpenSession(), api.Session).user == "alice"
+
+
+async def test_three_guesses_from_one_source_lock_that_source_alone(stage: Stage) -> None:
+    def login(source: str, password: str) -> api.Login:
+        return api.Login(user="alice", password=password, source=source)
+
+    right = PASSWORDS["alice"]
+    answers = await stage.say(*[login("192.0.2.7", "guess")] * 3, login("192.0.2.7", right), login("192.0.2.8", right))
+    assert answers == ["authentication"] * 3 + ["locked", "ok"]
+    locks = [one for one in stage.daemon.ledger.entries if one.event == "login.locked"]
+    assert [(one.user, one.source) for one in locks] == [("alice", "192.0.2.7")]
+
+
+async def test_everything_it_tries_is_in_the_audit_trail_under_the_session_s_name(stage: Stage) -> None:
+    handle = await stage.log_in()
+    stage.daemon.ledger.entries.clear()
+    await stage.say(api.SetPassword(session=handle, user="alice", password="Another-Secret-12345"), api.OpenSession())
+    seen = [(one.event, one.user, one.result) for one in stage.daemon.ledger.entries]
+    assert seen == [("user.password", "alice", "permission"), ("session.open", "sentry-portal", "permission")]
+    assert not any("Another-Secret" in str(one) for one in stage.daemon.ledger.entries)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"verb":"session.open","user":"root"}',
+        b'{"verb":"session.open","role":"administrator"}',
+        b'{"verb":"session.login","user":"alice","password":"x","source":"","role":"administrator"}',
+        b'{"verb":"system.run","command":"id"}',
+        b'{"verb":"state.show","topic":["version"],"session":"x"}',
+        b"[]",
+        b"\x00" * 64,
+    ],
+)
+async def test_words_that_are_no_verb_are_answered_as_such(stage: Stage, line: bytes) -> None:
+    (answer,) = await stage.intrude([line])
+    assert answer["refusal"]["kind"] == "invalid"
+    assert stage.daemon.sessions.all() == ()
+
+
+async def test_floods_leave_room_for_the_command_line_and_for_root(stage: Stage) -> None:
+    """All connections the portal may have are taken and say nothing."""
+    argv = [sys.executable, str(INTRUDER), str(stage.socket), str(PORTAL), str(GROUP), "flood"]
+    flood = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+    assert flood.stdout is not None
+    assert await flood.stdout.readline() == b"24\n"
+    assert await stage.say(api.OpenSession(), uid=ALICE) == ["ok"]
+    assert flood.stdin is not None
+    flood.stdin.close()
+    assert await flood.wait() == 0
