@@ -1,6 +1,7 @@
 """The forwarding actions in rsyslog's fully resolved configuration (`rsyslogd -N1 -o`)."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PART = re.compile(r"\b(?P<what>ruleset|action|input)\s*\(", re.IGNORECASE)
@@ -8,6 +9,7 @@ _FIELD = re.compile(r"([\w.]+)\s*=\s*\"([^\"]*)\"")
 _LEGACY = re.compile(
     r"^\s*(?P<selector>[\w*,;.!=]+)\s+(?P<at>@@?)(?:\([^)]*\))?(?P<target>\[[^\]]+\]|[\w.-]+)(?::(?P<port>\d+))?"
 )
+_CALL = re.compile(r"\bcall\s+(?P<target>[\w.-]+)")
 DEFAULT = ""  # the ruleset of whatever is not bound to another
 
 
@@ -47,7 +49,7 @@ def uncommented(text: str) -> str:
 
 
 def forwards(text: str) -> tuple[Forward, ...]:
-    """Every forwarding action, RainerScript and legacy."""
+    """Every forwarding action, RainerScript and legacy, once for each ruleset whose messages come to it."""
     clean = uncommented(text)
     spans = _rulesets(clean)
     found = []
@@ -68,7 +70,17 @@ def forwards(text: str) -> tuple[Forward, ...]:
         protocol = "tcp" if match["at"] == "@@" else "udp"
         ruleset = _within(spans, match.start("at"))
         found.append(Forward(ruleset, match["target"].strip("[]"), match["port"] or "514", protocol, match["selector"]))
-    return tuple(found)
+    return (*found, *_called(clean, spans, found))
+
+
+def _called(text: str, spans: list[tuple[str, int, int]], direct: list[Forward]) -> Iterator[Forward]:
+    """What a ruleset forwards by calling another one; none of ours calls further."""
+    for match in _CALL.finditer(text):
+        caller = _within(spans, match.start())
+        selector = text[: match.start()].rsplit("\n", 1)[-1].strip() or "*.*"
+        for one in direct:
+            if one.ruleset == match["target"] and caller != one.ruleset:
+                yield Forward(caller, one.target, one.port, one.protocol, selector)
 
 
 def inputs(text: str) -> tuple[Input, ...]:
