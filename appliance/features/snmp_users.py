@@ -59,6 +59,12 @@ def ensure(tree: Tree, system: System) -> bool:
     return changed
 
 
+def engine_id(system: System) -> str:
+    """The engine's id in hex digits, which receivers of traps must know; empty where there is none yet."""
+    found = _HEX.fullmatch((system.read(ENGINE) or "").strip())
+    return ENGINE_PREFIX + found[1] if found else ""
+
+
 def _engine(system: System) -> tuple[bytes, str]:
     """The engine's id, which managers know the machine by, and the internal user's key; made where there is none."""
     found = _HEX.fullmatch((system.read(ENGINE) or "").strip())

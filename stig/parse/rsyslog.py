@@ -33,6 +33,15 @@ class Input:
     ruleset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A way off the machine over TLS: where to, and the oldest and newest version it may speak (empty: not said)."""
+
+    target: str
+    minimum: str
+    maximum: str
+
+
 def uncommented(text: str) -> str:
     """The text without `#` comments outside quotes."""
     lines = []
@@ -81,6 +90,17 @@ def _called(text: str, spans: list[tuple[str, int, int]], direct: list[Forward])
         for one in direct:
             if one.ruleset == match["target"] and caller != one.ruleset:
                 yield Forward(caller, one.target, one.port, one.protocol, selector)
+
+
+def secured(text: str) -> tuple[Secured, ...]:
+    """Every forwarding action with TLS."""
+    found = []
+    for _place, fields in _calls(uncommented(text), "action"):
+        if fields.get("type") == "omfwd" and fields.get("streamdrivermode") == "1":
+            versions = dict(re.findall(r"(M\w+Protocol)=TLSv([\d.]+)", fields.get("gnutlsprioritystring", "")))
+            low, high = versions.get("MinProtocol", ""), versions.get("MaxProtocol", "")
+            found.append(Secured(f"{fields.get('target', '')}:{fields.get('port', '514')}", low, high))
+    return tuple(found)
 
 
 def inputs(text: str) -> tuple[Input, ...]:

@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.configd.api import Facts, Table
 from appliance.configd.facts.context import Context, Topic, word
-from appliance.features import snmp, syslog
+from appliance.features import snmp, snmp_users, syslog
 from appliance.features.syslog import Server
 
 STATISTICS_LINES = 400  # a set of counters has about forty
@@ -156,6 +156,7 @@ def snmp_agent(context: Context, _argument: str) -> Facts:
             ("protocol", "v3 only; v1 and v2c are refused (V-251000)"),
             ("service", state),
             ("listens on", word(listening) or "nothing"),
+            ("engine id", snmp_users.engine_id(context.system) or "none yet"),
             ("managers", word(settings.get("managers", ())) or "none"),
             *((f"user {name}", f"authPriv, {one['auth']}, {one['privacy']}") for name, one in _named(settings, "users")),
             *((f"traps to {name}", _receiver(one)) for name, one in _named(settings, "traps")),

@@ -49,6 +49,21 @@ def test_a_ruleset_that_is_called_forwards_for_its_caller() -> None:
     assert found == {("to_siem", "*.*"), ("sentryAudit", "*.*"), ("", 'if $.kind == "audit" then')}
 
 
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        (r"MinProtocol=TLSv1.2\nMaxProtocol=TLSv1.2", ("1.2", "1.2")),
+        (r"MinProtocol=TLSv1.2\nMaxProtocol=TLSv1.3", ("1.2", "1.3")),
+        ("", ("", "")),
+    ],
+)
+def test_the_versions_of_a_way_with_tls_are_read(versions: str, found: tuple[str, str]) -> None:
+    text = f'action(type="omfwd" target="a" port="1" StreamDriverMode="1" gnutlsPriorityString="{versions}")'
+    (one,) = rsyslog.secured(text)
+    assert (one.target, one.minimum, one.maximum) == ("a:1", *found)
+    assert rsyslog.secured(CONFIGURATION) == ()
+
+
 JUDGES = (telemetry.administrators, telemetry.gateway, telemetry.real_time)
 
 

@@ -13,7 +13,7 @@ from appliance.configd.api import Facts, Table
 from appliance.configd.facts import telemetry
 from appliance.configd.facts.context import Context
 from appliance.configd.facts.telemetry import Queue
-from appliance.features import syslog
+from appliance.features import snmp_users, syslog
 from appliance.process import Finished
 from tests.unit.appliance.workbench import ACCOUNTS, Daemon
 
@@ -26,6 +26,7 @@ SNMP = {
     "users": {"monitor": {"auth": "sha-256", "privacy": "aes-256", "auth_passphrase": "secret:x"}},
     "traps": {"noc": {"address": "192.0.2.7", "port": 162, "user": "monitor"}},
 }  # fmt: skip
+INTERNAL = "bc" * 32
 DATE = "Thu Nov 26 22:00:00 2026: "
 CONNECTED = 'ESTAB 0 0 198.51.100.2:45678 192.0.2.9:6514 users:(("rsyslogd",pid=7,fd=9))\n'
 
@@ -46,10 +47,20 @@ class Box:
     """A machine whose commands print what the test says, by their first word and their last."""
 
     prints: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, argv: list[str]) -> Finished:
         found = self.prints.get(argv[-1], self.prints.get(argv[0]))
         return Finished(1, "", "") if found is None else Finished(0, found, "")
+
+    def read(self, path: str) -> str | None:
+        return self.files.get(path)
+
+    def run(self, argv: list[str], *, stdin: str | None = None) -> str:
+        raise AssertionError(argv)
+
+    def secret(self, reference: str) -> str:
+        raise AssertionError(reference)
 
 
 @pytest.fixture
@@ -61,7 +72,7 @@ def box() -> Box:
 def context(box: Box, tmp_path: Path) -> Context:
     daemon = Daemon(tmp_path)
     daemon.commit({"name": "box", "users": {"accounts": ACCOUNTS}})
-    return replace(daemon.context(), attempt=box.attempt)
+    return replace(daemon.context(), system=box, attempt=box.attempt)
 
 
 def running(context: Context, tree: dict[str, Any]) -> Context:
@@ -143,12 +154,15 @@ def test_other_programs_connections_are_not_rsyslogs() -> None:
 
 def test_snmp_says_who_is_answered_and_never_a_key(context: Context, box: Box) -> None:
     box.prints = {"snmpd.service": "active\n", "ss": 'UNCONN 0 0 10.98.2.2:161 0.0.0.0:* users:(("snmpd",pid=9,fd=6))\n'}
+    box.files = {snmp_users.ENGINE: f"{'0a' * 16} {INTERNAL}"}
     shown = facts.show("snmp", "", running(context, {"snmp": SNMP}))
     assert isinstance(shown, Facts)
     said = dict(shown.facts)
     assert (said["SNMP"], said["service"], said["listens on"]) == ("enabled", "active", "10.98.2.2:161")
     assert (said["user monitor"], said["traps to noc"]) == ("authPriv, sha-256, aes-256", "192.0.2.7:162 as monitor")
+    assert said["engine id"] == f"80001f8805{'0a' * 16}"
     assert "secret" not in str(shown)
+    assert INTERNAL not in str(shown)
 
 
 def test_snmp_that_is_off_listens_nowhere(context: Context) -> None:
