@@ -1,6 +1,10 @@
 """SNMP on the running appliance: a user reads, nobody else does, nothing may be written, and the receiver is told."""
 
 import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,9 @@ from tests.lab import Lab
 pytestmark = pytest.mark.appliance
 
 SYSTEM, INTERFACES, HOST = ".1.3.6.1.2.1.1", ".1.3.6.1.2.1.2.2.1.2", ".1.3.6.1.2.1.25.1.1"
+COLD_START, LINK_DOWN = ".1.3.6.1.6.3.1.1.5.1", ".1.3.6.1.6.3.1.1.5.3"
+TRAP_PORT = 162
+TRAP_SECONDS = 100.0  # snmpd looks at the interfaces once a minute
 USERS, PROCESS_ARGUMENTS = ".1.3.6.1.6.3.15", ".1.3.6.1.2.1.25.4.2.1.5"
 
 
@@ -88,3 +95,51 @@ def test_version_2_is_refused_with_its_rule(lab: Lab) -> None:
     """At the prompt, before anything is committed."""
     done = lab.cli("enable", lab.enable_secret, "configure terminal", "snmp protocol v2c", check=False)
     assert "V-251000" in done.stdout + done.stderr
+
+
+@contextmanager
+def receiver(lab: Lab, user: SnmpUser, folder: Path) -> Iterator[Path]:
+    """snmptrapd where sites/lab.yml sends traps, which takes them of this engine and user alone; gives what it writes."""
+    engine = json.loads(lab.cli("show snmp | json").stdout)["facts"]["engine id"]
+    settings, written = folder / "snmptrapd.conf", folder / "traps"
+    settings.touch(mode=0o600)
+    settings.write_text(
+        f"createUser -e 0x{engine} {user.user} {user.auth} {user.auth_file.read_text().strip()} "
+        f"{user.privacy} {user.privacy_file.read_text().strip()}\nauthUser log {user.user} priv\n"
+    )
+    host = lab.addresses.management.rsplit(".", 1)[0] + ".1"
+    environment = [f"SNMP_PERSISTENT_DIR={folder}", "MIBS="]
+    argv = ["snmptrapd", "-f", "-On", "-Lf", str(written), "-C", "-c", str(settings), f"udp:{host}:{TRAP_PORT}"]
+    with subprocess.Popen(["env", *environment, *argv]) as process:
+        try:
+            yield written
+        finally:
+            process.terminate()
+
+
+def told(written: Path, word: str) -> bool:
+    """Whether a trap with this word comes in time."""
+    deadline = time.monotonic() + TRAP_SECONDS
+    while time.monotonic() < deadline:
+        if written.exists() and word in written.read_text(errors="replace"):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def test_the_receiver_hears_of_a_start_and_of_a_link_that_goes_down(
+    lab: Lab, target: Target, user: SnmpUser, tmp_path: Path
+) -> None:
+    """Authenticated and encrypted, or snmptrapd would not write it."""
+    assert target.snmp == user
+    lab.root("ip", "link", "add", "trap0", "type", "veth", "peer", "name", "trap1")
+    try:
+        lab.root("ip", "link", "set", "trap1", "up")
+        lab.root("ip", "link", "set", "trap0", "up")
+        with receiver(lab, user, tmp_path) as written:
+            lab.root("systemctl", "restart", "snmpd.service")
+            assert told(written, COLD_START)
+            lab.root("ip", "link", "set", "trap0", "down")
+            assert told(written, LINK_DOWN)
+    finally:
+        lab.root("ip", "link", "delete", "trap0")
