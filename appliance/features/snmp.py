@@ -123,9 +123,7 @@ def reconcile(tree: Tree, system: System) -> bool:
 
 
 def _passphrase(label: str, text: str) -> values.Rules:
-    return values.described(
-        values.text_kind(is_passphrase, PASSPHRASE, secret=True), label, text, required=True
-    )
+    return values.described(values.text_kind(is_passphrase, PASSPHRASE, secret=True), label, text, required=True)
 
 
 def _choice(words: Iterable[str], label: str, text: str, default: str) -> values.Rules:
@@ -143,7 +141,9 @@ USER = values.group(
     ),
     auth=_choice(AUTHENTICATION, "AUTH protocol", "The keyed hash (RFC 7860).", "sha-256"),
     auth_passphrase=_passphrase("AUTH passphrase", "What its key is made of."),
-    privacy=_choice(PRIVACY, "Privacy protocol", "The cipher (RFC 3826; with 256 bits as all managers have it).", "aes-256"),
+    privacy=_choice(
+        PRIVACY, "Privacy protocol", "The cipher (RFC 3826; with 256 bits as all managers have it).", "aes-256"
+    ),
     privacy_passphrase=_passphrase("Privacy passphrase", "Another one."),
 )
 RECEIVER = values.group(
@@ -152,7 +152,10 @@ RECEIVER = values.group(
     address=values.described(values.SERVER_ADDRESS_KIND, "Address", "Its address.", required=True),
     port=values.described(values.PORT_KIND, "Port", "Where it listens.", default=TRAP_PORT),
     user=values.described(
-        values.text_kind(_NAME.fullmatch, NAME), "User", "One of the users: whose keys the trap is made with.", required=True
+        values.text_kind(_NAME.fullmatch, NAME),
+        "User",
+        "One of the users: whose keys the trap is made with.",
+        required=True,
     ),
 )
 
@@ -163,12 +166,18 @@ FEATURE = Feature(
     schema=values.group(
         "SNMP",
         "Reading the machine's state, and traps: SNMPv3 only.",
-        enabled=values.switch("SNMP control", "Whether SNMP answers, to the managers and in the management zone.", default=False),
+        enabled=values.switch(
+            "SNMP control", "Whether SNMP answers, to the managers and in the management zone.", default=False
+        ),
         protocol=values.described(
             values.text_kind("v3".__eq__, PROTOCOL), "Protocol", "v3, and no other (V-251000).", default="v3"
         ),
         managers=values.several(
-            values.NETWORK_KIND, "Managers", "From here, and from nowhere else, SNMP is asked.", most=MANAGERS, default=[]
+            values.NETWORK_KIND,
+            "Managers",
+            "From here, and from nowhere else, SNMP is asked.",
+            most=MANAGERS,
+            default=[],
         ),
         users=values.named(
             values.text_kind(_NAME.fullmatch, NAME), USER, "Users", "By name.", most=MOST_USERS, default={}
@@ -181,8 +190,12 @@ FEATURE = Feature(
             most=RECEIVERS,
             default={},
         ),
-        link_traps=values.switch("Link up/down trap", "Whether receivers hear of an interface that goes or comes.", default=True),
-        location=values.line("Location", "Where the machine stands.", characters=TEXT_CHARACTERS, forbidden='"#\\', default=""),
+        link_traps=values.switch(
+            "Link up/down trap", "Whether receivers hear of an interface that goes or comes.", default=True
+        ),
+        location=values.line(
+            "Location", "Where the machine stands.", characters=TEXT_CHARACTERS, forbidden='"#\\', default=""
+        ),
         contact=values.line("Contact", "Who looks after it.", characters=TEXT_CHARACTERS, forbidden='"#\\', default=""),
     ),
     verify=verify,

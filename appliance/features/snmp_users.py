@@ -84,7 +84,10 @@ def users_file(held: Mapping[str, Any], engine: bytes, internal: str, system: Sy
         "# Kept by sentry-configd from `snmp`. Keys of this engine; no passphrase can be read from them.",
         f"exactEngineID 0x{engine.hex()}",
         f"createUser {INTERNAL} SHA-256 -l 0x{internal} AES-256 -l 0x{internal}",
-        *(f"createUser {name} {auth} -l 0x{key} {privacy} -l 0x{cipher}" for name, (auth, key, privacy, cipher) in keys.items()),
+        *(
+            f"createUser {name} {auth} -l 0x{key} {privacy} -l 0x{cipher}"
+            for name, (auth, key, privacy, cipher) in keys.items()
+        ),
         *_receivers(held, keys, engine),
     ]
     return "".join(f"{line}\n" for line in lines)

@@ -136,7 +136,9 @@ def _verify_tls(path: str, server: Server, held: Mapping[str, Any]) -> Iterator[
     if not server.tls:
         for setting in ("ca_certificates", "peer_name"):
             if setting in held:
-                yield Problem(f"{path}.{setting}", "something", f"nothing: protocol {server.protocol} has no certificate")
+                yield Problem(
+                    f"{path}.{setting}", "something", f"nothing: protocol {server.protocol} has no certificate"
+                )
         return
     if not server.anchors:
         yield Problem(f"{path}.ca_certificates", "nothing", f"{values.PEM}: without anchors no server is believed")
@@ -252,7 +254,12 @@ FEATURE = Feature(
         "Log servers",
         "Where the log goes beside the files of this machine.",
         servers=values.named(
-            values.text_kind(_NAME.fullmatch, NAME), SERVER, "Servers", "By a name of your own.", most=SERVERS, default={}
+            values.text_kind(_NAME.fullmatch, NAME),
+            SERVER,
+            "Servers",
+            "By a name of your own.",
+            most=SERVERS,
+            default={},
         ),
         tls={**tls.VERSIONS, "default": {}},
     ),

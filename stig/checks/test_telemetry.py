@@ -30,11 +30,11 @@ def prove_content(rule: str, facts: Facts, prove: Prove) -> None:
 @pytest.mark.stig("V-251000")
 def test_snmp_answers_authenticated_users_alone(facts: Facts, prove: Prove) -> None:
     """By asking: as a user at every security level, and with a community string."""
+    receivers = judge.receivers(facts.cli_data("show snmp", judge.SnmpFacts))
     target = facts.machine.target
     if target.snmp is None:
         raise NotReviewed("needs an SNMP user of the appliance (`snmp` in its description), which was not given")
     user, address = target.snmp, target.address
-    receivers = judge.receivers(facts.cli_data("show snmp", judge.SnmpFacts))
     levels = {level: snmp.as_user(address, user, level) for level in snmp.LEVELS}
     versions = {version: snmp.with_community(address, version) for version in ("1", "2c")}
     prove(judge.snmp(judge.Snmp(facts.cli("show fips"), receivers, levels, versions)))

@@ -65,7 +65,9 @@ def administrators(facts: Offload) -> Verdict:
 
 def gateway(facts: Offload) -> Verdict:
     """V-251030: the gateway's audit trail is sent to a central log server."""
-    return Verdict((*_sent(facts), _forwarded(facts.logging, "the gateway's audit trail", _audit_ruleset(facts.logging))))
+    return Verdict(
+        (*_sent(facts), _forwarded(facts.logging, "the gateway's audit trail", _audit_ruleset(facts.logging)))
+    )
 
 
 def real_time(facts: Offload) -> Verdict:
@@ -82,8 +84,8 @@ def real_time(facts: Offload) -> Verdict:
             ),
         ),
         reading=(
-            "The rule wants records there within seconds; its check looks at the settings only. Here no record waits at the time of "
-            "the scan; how long one is on its way is not timed."
+            "The rule wants records there within seconds; its check looks at the settings only. Here no record waits at the time "
+            "of the scan; how long one is on its way is not timed."
         ),
     )
 
@@ -159,7 +161,9 @@ WANTED: dict[str, Wanted] = {
     "V-251017": Wanted("where it occurred (listener)", _of_a_request, lambda one: bool(one.get("listener"))),
     "V-251018": Wanted("where it came from (source)", _of_a_request, lambda one: bool(one.get("source"))),
     "V-251019": Wanted(
-        "how it ended (action)", lambda one: one.get("event") in ("outcome", "refused"), lambda one: bool(one.get("action"))
+        "how it ended (action)",
+        lambda one: one.get("event") in ("outcome", "refused"),
+        lambda one: bool(one.get("action")),
     ),
     "V-251020": Wanted(
         "who it was (principal), of whoever was let through",
@@ -194,7 +198,10 @@ def content(rule: str, facts: Offload, found: tuple[Record, ...]) -> Verdict:
         (
             *_sent(facts),
             Point(
-                f"tail /var/log/sentry/audit.log: {wanted.words}", shown, "in every record of its kind", bool(mine) and not without
+                f"tail /var/log/sentry/audit.log: {wanted.words}",
+                shown,
+                "in every record of its kind",
+                bool(mine) and not without,
             ),
         )
     )
@@ -230,13 +237,18 @@ def snmp(facts: Snmp) -> Verdict:
     points = [
         Point("CLI: show fips", facts.shown.partition("\n")[0], ENABLED, ENABLED in facts.shown),
         Point(
-            "CLI: show snmp (traps to)", ", ".join(facts.receivers) or "none", "a trap receiver", bool(facts.receivers), "configured"
+            "CLI: show snmp (traps to)",
+            ", ".join(facts.receivers) or "none",
+            "a trap receiver",
+            bool(facts.receivers),
+            "configured",
         ),
         Point("snmpget -v 3 -l authPriv", right.said or "silence", "an answer", right.answered),
     ]
     others = {f"-v 3 -l {level}": answer for level, answer in facts.levels.items() if level != "authPriv"}
     others |= {f"-v {version} -c public": answer for version, answer in facts.versions.items()}
     points += [
-        Point(f"snmpget {how}", answer.said or "silence", "no answer", not answer.answered) for how, answer in others.items()
+        Point(f"snmpget {how}", answer.said or "silence", "no answer", not answer.answered)
+        for how, answer in others.items()
     ]
     return Verdict(tuple(points))

@@ -84,7 +84,9 @@ def test_it_answers_in_the_management_zone_only(lab: Lab, user: SnmpUser) -> Non
 
 def test_the_daemon_is_never_root_and_its_keys_are_its_own(lab: Lab) -> None:
     assert lab.root("ps", "-o", "user:32=", "-C", "snmpd").stdout.split() == ["Debian-snmp"]
-    assert lab.root("stat", "-c", "%U:%G %a", "/var/lib/sentry/snmp/users.conf").stdout.strip() == "root:Debian-snmp 640"
+    assert (
+        lab.root("stat", "-c", "%U:%G %a", "/var/lib/sentry/snmp/users.conf").stdout.strip() == "root:Debian-snmp 640"
+    )
     assert lab.root("stat", "-c", "%U:%G %a", "/var/lib/sentry/snmp/engine").stdout.strip() == "root:root 640"
     facts = json.loads(lab.cli("show snmp | json").stdout)["facts"]
     assert (facts["service"], facts["listens on"]) == ("active", f"{lab.addresses.management}:161")

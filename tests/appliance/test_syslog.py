@@ -108,7 +108,11 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(
     folder = tmp_path / "wrong"
     folder.mkdir()
     lab_authority = Identity(layout.lab / "backend-ca.pem", layout.lab / "backend-ca.key")
-    made = issued(folder, lab_authority, "mallory.lab.test") if wrong == "name" else issued(folder, authority(folder), NAME)
+    made = (
+        issued(folder, lab_authority, "mallory.lab.test")
+        if wrong == "name"
+        else issued(folder, authority(folder), NAME)
+    )
     with sink.shows(made):
         write(lab, [f"{word}-first", f"{word}-second"])
         sink.wait_for_failure(seconds=ARRIVES_SECONDS)

@@ -113,12 +113,16 @@ def log_servers(context: Context, _argument: str) -> Table:
     listed = syslog.servers(context.tree) if context.setting("syslog", default=None) else ()
     found = counters(_tail(context, syslog.STATISTICS, STATISTICS_LINES))
     said = _tail(context, syslog.PROBLEMS, PROBLEM_LINES).splitlines()
-    established = connections(context.attempt(["ss", "-Htnp", "state", "established"]).output) if listed else frozenset()
-    rows = tuple(_row(server, queue(server.name, found), said, server.port in established) for server in listed)
+    established = (
+        connections(context.attempt(["ss", "-Htnp", "state", "established"]).output) if listed else frozenset()
+    )
+    rows = tuple(
+        _row(server, queue(server.name, found), said, connected=server.port in established) for server in listed
+    )
     return Table(title="log servers", columns=COLUMNS, rows=rows)
 
 
-def _row(server: Server, held: Queue | None, said: Iterable[str], connected: bool) -> tuple[str, ...]:
+def _row(server: Server, held: Queue | None, said: Iterable[str], *, connected: bool) -> tuple[str, ...]:
     now = state(server, held, connected=connected)
     shown = held or Queue()
     return (
@@ -158,7 +162,10 @@ def snmp_agent(context: Context, _argument: str) -> Facts:
             ("listens on", word(listening) or "nothing"),
             ("engine id", snmp_users.engine_id(context.system) or "none yet"),
             ("managers", word(settings.get("managers", ())) or "none"),
-            *((f"user {name}", f"authPriv, {one['auth']}, {one['privacy']}") for name, one in _named(settings, "users")),
+            *(
+                (f"user {name}", f"authPriv, {one['auth']}, {one['privacy']}")
+                for name, one in _named(settings, "users")
+            ),
             *((f"traps to {name}", _receiver(one)) for name, one in _named(settings, "traps")),
             ("link up/down traps", word(bool(settings.get("link_traps")))),
         ),

@@ -32,7 +32,7 @@ def test_every_file_that_rsyslogd_writes_is_there_for_it_and_turns_into_its_own(
     written = set(re.findall(r'type="omfile" file="([^"]+)"', configuration))
     folders = (ROLES / "base/files/tmpfiles.conf").read_text()
     rows = {fields[1]: fields[2:5] for line in folders.splitlines() if (fields := line.split()) and fields[0] == "f"}
-    assert rows == dict.fromkeys(written, ["0640", LOG, "adm"])
+    assert rows == {path: ["0640", LOG, "adm"] for path in written}
     rotated = "".join((ROLES / "sentry/files" / name).read_text() for name in ("logrotate", "logrotate-rsyslog"))
     assert all(path in rotated for path in written)
     assert set(re.findall(r"create (.*)", rotated)) == {f"0640 {LOG} adm"}

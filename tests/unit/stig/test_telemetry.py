@@ -1,4 +1,4 @@
-"""The audit trail's way off the machine, what its records say, and SNMP: judged good when all is, and open for each way to break it."""
+"""The audit trail's way off the machine, what its records say, and SNMP: good when all is, open for each way to break it."""
 
 import json
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def logging_of(text: str, *, active: bool = True) -> Logging:
     return Logging(active, rsyslog.forwards(text), rsyslog.inputs(text), ())
 
 
-def offload(*, text: str = CONFIGURATION, active: bool = True, **changed: str) -> telemetry.Offload:
+def offload(*, text: str = CONFIGURATION, active: Any = True, **changed: str) -> telemetry.Offload:
     shown = msgspec.json.decode(json.dumps({"rows": [{**ROW, **changed}]}), type=telemetry.Shown)
     return telemetry.Offload(shown.rows, logging_of(text, active=active))
 
@@ -84,7 +84,9 @@ def test_a_trail_that_arrives_is_no_finding(judge: Callable[[telemetry.Offload],
         {"address": "127.0.0.1:6514"},
     ],
 )
-def test_a_server_that_does_not_get_it_is_open(judge: Callable[[telemetry.Offload], Any], changed: dict[str, str]) -> None:
+def test_a_server_that_does_not_get_it_is_open(
+    judge: Callable[[telemetry.Offload], Any], changed: dict[str, str]
+) -> None:
     assert judge(offload(**changed)).status == OPEN
 
 
@@ -102,9 +104,15 @@ def test_what_waits_is_late_but_not_lost() -> None:
 
 def test_each_trail_must_be_sent_by_the_daemons_own_configuration() -> None:
     alone = CONFIGURATION.replace("\ncall to_siem", "")
-    assert (telemetry.gateway(offload(text=alone)).status, telemetry.administrators(offload(text=alone)).status) == (OPEN, GOOD)
+    assert (telemetry.gateway(offload(text=alone)).status, telemetry.administrators(offload(text=alone)).status) == (
+        OPEN,
+        GOOD,
+    )
     other = CONFIGURATION.replace('if $.kind == "audit" then call to_siem', "")
-    assert (telemetry.gateway(offload(text=other)).status, telemetry.administrators(offload(text=other)).status) == (GOOD, OPEN)
+    assert (telemetry.gateway(offload(text=other)).status, telemetry.administrators(offload(text=other)).status) == (
+        GOOD,
+        OPEN,
+    )
 
 
 @pytest.mark.parametrize("rule", sorted(telemetry.WANTED))

@@ -299,7 +299,9 @@ def test_fips_in_words_only_is_open(recorded: Recorded) -> None:
 # --- V-251013 -------------------------------------------------------------------------------------------------------
 
 
-def tls_of(recorded: Recorded, *accepted: str, settings: str = "", logs: tuple[rsyslog.Secured, ...] = ()) -> crypto.Tls:
+def tls_of(
+    recorded: Recorded, *accepted: str, settings: str = "", logs: tuple[rsyslog.Secured, ...] = ()
+) -> crypto.Tls:
     """The recorded settings, and two servers that take these versions."""
     answers = tuple(Answer(version, version in accepted, "said") for version in ("1.0", "1.1", "1.2", "1.3"))
     runtime = msgspec.json.decode(settings or recorded("runtime"), type=crypto.Runtime)

@@ -93,9 +93,9 @@ def test_it_listens_in_the_management_zone_for_its_managers(with_snmp: Callable[
 def test_users_read_a_few_standard_mibs_encrypted_and_nobody_writes(with_snmp: Callable[..., Tree]) -> None:
     """No community, no user without privacy, no program's arguments."""
     lines = snmp.render(with_snmp())[snmp.CONFIGURATION].text.splitlines()
-    assert [line for line in lines if line.startswith(("rouser", "rwuser", "rocommunity", "rwcommunity", "com2sec"))] == [
-        "rouser monitor priv -V sentry"
-    ]
+    assert [
+        line for line in lines if line.startswith(("rouser", "rwuser", "rocommunity", "rwcommunity", "com2sec"))
+    ] == ["rouser monitor priv -V sentry"]
     assert "view sentry excluded .1.3.6.1.2.1.25.4.2.1.5" in lines
     assert {"[snmp] disableSNMPv1 yes", "[snmp] disableSNMPv2c yes"} <= set(lines)
 
@@ -150,10 +150,20 @@ def test_the_engine_stays_who_it_is_and_users_go_with_snmp(
     [
         ({"protocol": "v2c"}, "snmp.protocol", "'v2c'", "V-251000"),
         ({"community": "public"}, "snmp.community", "unknown setting", "location"),
-        ({"users": {"m": {**USER, "security_level": "authNoPriv"}}}, "snmp.users.m.security_level", "authNoPriv", "V-251000"),
+        (
+            {"users": {"m": {**USER, "security_level": "authNoPriv"}}},
+            "snmp.users.m.security_level",
+            "authNoPriv",
+            "V-251000",
+        ),
         ({"users": {"m": {**USER, "auth": "md5"}}}, "snmp.users.m.auth", "'md5'", "sha-256, sha-384, sha-512"),
         ({"users": {"m": {**USER, "privacy": "des"}}}, "snmp.users.m.privacy", "'des'", "aes-128, aes-256"),
-        ({"users": {"m": {**USER, "auth_passphrase": "short"}}}, "snmp.users.m.auth_passphrase", "a secret", "12 to 128"),
+        (
+            {"users": {"m": {**USER, "auth_passphrase": "short"}}},
+            "snmp.users.m.auth_passphrase",
+            "a secret",
+            "12 to 128",
+        ),
         (
             {"users": {"m": {**USER, "privacy_passphrase": AUTH}}},
             "snmp.users.m.privacy_passphrase",

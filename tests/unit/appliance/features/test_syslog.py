@@ -62,7 +62,11 @@ def test_a_server_that_is_away_holds_up_its_own_queue_only(with_servers: Callabl
     """Tried for ever, bounded on the disk, kept over a restart, and never waited for."""
     found = action(with_servers(siem={**TLS, "queue_mib": 64}), "siem")
     assert (found["action.resumeretrycount"], found["queue.timeoutenqueue"]) == ("-1", "0")
-    assert (found["queue.maxdiskspace"], found["queue.filename"], found["queue.saveonshutdown"]) == ("64m", "to_siem", "on")
+    assert (found["queue.maxdiskspace"], found["queue.filename"], found["queue.saveonshutdown"]) == (
+        "64m",
+        "to_siem",
+        "on",
+    )
     assert int(found["queue.lowwatermark"]) < int(found["queue.highwatermark"]) < int(found["queue.size"])
 
 
