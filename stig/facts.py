@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "administrators": ("getent", "group", "sentry-mgmt"),
     "rsyslog": ("rsyslogd", "-N1", "-o", "/dev/stdout"),
     "rsyslog_state": ("systemctl", "is-active", "rsyslog.service"),
+    "audit_records": ("tail", "-n", "200", "/var/log/sentry/audit.log"),
     # The brackets keep the pattern from matching the command line it stands in.
     "cli_processes": ("pgrep", "-c", "-f", "/bin/[s]entry-cli"),
     "connections": ("ss", "-Htnp", "state", "established"),

@@ -24,11 +24,22 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class SnmpUser:
+    """An SNMPv3 user of the appliance: its protocols in Net-SNMP's words, and the files of its passphrases."""
+
+    user: str
+    auth: str
+    auth_file: Path
+    privacy: str
+    privacy_file: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """`collector` may sudo and is used to look; `admin` is an administrator and gets the command line.
 
     `zones` are the appliance's addresses as `zone name -> address`; `ca_file` holds the authority its portal is
-    verified against, None the system's trust store.
+    verified against, None the system's trust store. `snmp` is who asks it by SNMP; without one nobody does.
     """
 
     name: str
@@ -39,6 +50,7 @@ class Target:
     zones: dict[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     ssh_port: int = SSH_PORT
+    snmp: SnmpUser | None = None
 
     @property
     def client(self) -> str:
@@ -64,6 +76,14 @@ class _Builder(msgspec.Struct, frozen=True):
     key: str
 
 
+class _Snmp(msgspec.Struct, frozen=True):
+    user: str
+    auth: str
+    auth_file: str
+    privacy: str
+    privacy_file: str
+
+
 class _Description(msgspec.Struct, frozen=True):
     name: str
     address: str
@@ -72,6 +92,7 @@ class _Description(msgspec.Struct, frozen=True):
     addresses: dict[str, str] = {}
     ca_file: str | None = None
     known_hosts: str | None = None
+    snmp: _Snmp | None = None
 
 
 def described(path: Path, **overrides: Any) -> Target:
@@ -98,13 +119,19 @@ def described(path: Path, **overrides: Any) -> Target:
         zones=read.addresses or {MANAGEMENT: read.address},
         ca_file=Path(ca_file) if ca_file else None,
         ssh_port=given.get("port", read.ssh.port),
+        snmp=_snmp_user(read.snmp) if read.snmp else None,
     )
+
+
+def _snmp_user(read: _Snmp) -> SnmpUser:
+    return SnmpUser(read.user, read.auth, Path(read.auth_file), read.privacy, Path(read.privacy_file))
 
 
 def check(target: Target) -> Target:
     """The target itself, if the files it names are there; else an `InputError` that names the missing one."""
     files = [target.collector.key, target.admin.key, target.known_hosts]
     files += [target.ca_file] if target.ca_file else []
+    files += [target.snmp.auth_file, target.snmp.privacy_file] if target.snmp else []
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: there is no such file; the scan needs it to reach {target.name} safely")

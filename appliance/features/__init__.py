@@ -17,7 +17,9 @@ from appliance.features import (
     ntp,
     portal,
     principals,
+    snmp,
     ssh,
+    syslog,
     uem,
     users,
 )
@@ -40,6 +42,8 @@ FEATURES: tuple[Feature, ...] = (
     firewall.feature(flows),
     ssh.FEATURE,
     cli.FEATURE,
+    syslog.FEATURE,
+    snmp.FEATURE,
     backends.FEATURE,
     principals.FEATURE,
     uem.FEATURE,

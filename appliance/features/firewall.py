@@ -89,7 +89,7 @@ class Guarded:
 def guarded(flows: Iterable[Flow]) -> tuple[Guarded, ...]:
     """What keeps a service that was taken over from the management ports and from the UEM: on loopback the management
     networks' rules do not hold. The agent alone calls the UEM, and the UEM alone pushes to the agent."""
-    inward = [flow for flow in flows if flow.direction == "in"]
+    inward = [flow for flow in flows if flow.direction == "in" and flow.protocol == "tcp"]
     devices = {flow.port for flow in inward if flow.feature == "gateway"}
     management = tuple(sorted({flow.port for flow in inward if flow.zone == "management"} - devices))
 

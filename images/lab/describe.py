@@ -12,6 +12,7 @@ from images.paths import Layout, write_file, write_json
 ADMIN = "admin"
 PORTAL_PORT = 8443
 SSH_PORT = 22
+SNMP_USER = "monitor"
 UEM_URL = "https://127.0.0.1:9443"  # the guest's own loopback: nobody outside reaches the embedded UEM
 
 
@@ -39,6 +40,13 @@ def appliance(layout: Layout) -> dict[str, Any]:
         "ssh": {"user": ADMIN, "port": SSH_PORT, "key": str(layout.secrets / ADMIN)},
         "admin": {"user": ADMIN, "password_file": str(layout.secrets / "admin.password")},
         "builder": {"user": BUILDER, "key": str(layout.secrets / BUILDER)},
+        "snmp": {
+            "user": SNMP_USER,
+            "auth": "SHA-256",
+            "auth_file": str(layout.secrets / "snmp.auth"),
+            "privacy": "AES-256",
+            "privacy_file": str(layout.secrets / "snmp.privacy"),
+        },
         "ca_file": str(layout.ca_file),
         "uem_url": UEM_URL,
         "known_hosts": str(layout.known_hosts),

@@ -25,6 +25,8 @@ def ensure_all(layout: Layout) -> None:
         _ensure_key_pair(layout.secrets / account)
     _ensure_password(layout.secrets / "admin.password", layout.secrets / "admin.hash")
     _ensure_password(layout.secrets / "enable.secret", layout.secrets / "enable.hash")
+    for name in ("snmp.auth", "snmp.privacy"):
+        _ensure_passphrase(layout.secrets / name)
     _ensure_authority(layout.lab)
     _ensure_certificate(layout.lab, "mail", MAIL_SERVER)
 
@@ -42,6 +44,11 @@ def _ensure_key_pair(path: Path) -> None:
     path.unlink(missing_ok=True)
     run(["ssh-keygen", "-q", "-t", "ecdsa", "-b", "256", "-N", "", "-C", f"{path.name}@lab", "-f", path])
     path.chmod(0o600)
+
+
+def _ensure_passphrase(place: Path) -> None:
+    if not place.exists():
+        write_file(place, password() + "\n", 0o600)
 
 
 def _ensure_password(clear: Path, hashed: Path) -> None:

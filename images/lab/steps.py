@@ -141,7 +141,7 @@ def unexpected(seen: tuple[Seen, ...]) -> list[str]:
     wrong: list[str] = []
     for zone, found in zip(ZONES, seen, strict=True):
         surplus = [f"TCP {port}" for port in sorted(found.tcp - zone.ports)]
-        surplus += [f"UDP {port}" for port in sorted(found.udp)]
+        surplus += [f"UDP {port}" for port in sorted(found.udp - zone.udp)]
         missing = sorted(zone.ports - found.tcp)
         wrong += [f"{zone.name} zone: {port} answers at {zone.address} and must not" for port in surplus]
         wrong += [f"{zone.name} zone: TCP {port} must answer at {zone.address} and does not" for port in missing]

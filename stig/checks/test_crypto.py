@@ -4,7 +4,7 @@ import pytest
 
 from stig.facts import Facts
 from stig.judge import crypto as judge
-from stig.parse import words
+from stig.parse import rsyslog, words
 from stig.probe import tls
 from stig.recorder import Prove
 from stig.target import GATEWAY_PORT, PORTAL_PORT
@@ -28,4 +28,5 @@ def test_only_tls_1_2_is_spoken(facts: Facts, prove: Prove) -> None:
     answers = {
         (what, port): tuple(tls.ask(address, port, version) for version in tls.VERSIONS) for what, port in LISTENERS
     }
-    prove(judge.tls_versions(judge.Tls(answers, facts.struct("runtime", judge.Runtime))))
+    logs = rsyslog.secured(facts.text("rsyslog"))
+    prove(judge.tls_versions(judge.Tls(answers, facts.struct("runtime", judge.Runtime), logs)))

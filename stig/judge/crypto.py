@@ -1,10 +1,11 @@
 """V-250995, V-251013: the FIPS state and the TLS versions; and what a report says about the module."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
+from stig.parse.rsyslog import Secured
 from stig.probe.tls import Answer
 from stig.results import Crypto
 from stig.verdict import Point, Verdict
@@ -121,10 +122,11 @@ class Runtime(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The servers' answers per (what, port), and the settings for what dials out."""
+    """The servers' answers per (what, port), and the settings for what dials out; `logs` are rsyslog's, resolved."""
 
     answers: Mapping[tuple[str, int], tuple[Answer, ...]]
     runtime: Runtime
+    logs: tuple[Secured, ...] = ()
 
 
 def tls_versions(facts: Tls) -> Verdict:
@@ -142,6 +144,7 @@ def tls_versions(facts: Tls) -> Verdict:
                 )
             )
     points.extend(_configured(facts.runtime))
+    points.extend(_logs(facts.logs))
     return Verdict(
         tuple(points),
         reading=(
@@ -150,6 +153,17 @@ def tls_versions(facts: Tls) -> Verdict:
             "Access connection on this appliance."
         ),
     )
+
+
+def _logs(found: tuple[Secured, ...]) -> Iterator[Point]:
+    for one in found:
+        yield Point(
+            f"rsyslogd -N1 -o: to the log server {one.target}",
+            f"TLS {one.minimum or 'any'} to {one.maximum or 'any'}",
+            f"TLS {ONLY} to {ONLY}",
+            one.minimum == one.maximum == ONLY,
+            "configured",
+        )
 
 
 def _leniency(backend: _Backend) -> str:

@@ -1,6 +1,7 @@
 """The forwarding actions in rsyslog's fully resolved configuration (`rsyslogd -N1 -o`)."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PART = re.compile(r"\b(?P<what>ruleset|action|input)\s*\(", re.IGNORECASE)
@@ -8,6 +9,7 @@ _FIELD = re.compile(r"([\w.]+)\s*=\s*\"([^\"]*)\"")
 _LEGACY = re.compile(
     r"^\s*(?P<selector>[\w*,;.!=]+)\s+(?P<at>@@?)(?:\([^)]*\))?(?P<target>\[[^\]]+\]|[\w.-]+)(?::(?P<port>\d+))?"
 )
+_CALL = re.compile(r"\bcall\s+(?P<target>[\w.-]+)")
 DEFAULT = ""  # the ruleset of whatever is not bound to another
 
 
@@ -31,6 +33,15 @@ class Input:
     ruleset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A way off the machine over TLS: where to, and the oldest and newest version it may speak (empty: not said)."""
+
+    target: str
+    minimum: str
+    maximum: str
+
+
 def uncommented(text: str) -> str:
     """The text without `#` comments outside quotes."""
     lines = []
@@ -47,7 +58,7 @@ def uncommented(text: str) -> str:
 
 
 def forwards(text: str) -> tuple[Forward, ...]:
-    """Every forwarding action, RainerScript and legacy."""
+    """Every forwarding action, RainerScript and legacy, once for each ruleset whose messages come to it."""
     clean = uncommented(text)
     spans = _rulesets(clean)
     found = []
@@ -68,6 +79,27 @@ def forwards(text: str) -> tuple[Forward, ...]:
         protocol = "tcp" if match["at"] == "@@" else "udp"
         ruleset = _within(spans, match.start("at"))
         found.append(Forward(ruleset, match["target"].strip("[]"), match["port"] or "514", protocol, match["selector"]))
+    return (*found, *_called(clean, spans, found))
+
+
+def _called(text: str, spans: list[tuple[str, int, int]], direct: list[Forward]) -> Iterator[Forward]:
+    """What a ruleset forwards by calling another one; none of ours calls further."""
+    for match in _CALL.finditer(text):
+        caller = _within(spans, match.start())
+        selector = text[: match.start()].rsplit("\n", 1)[-1].strip() or "*.*"
+        for one in direct:
+            if one.ruleset == match["target"] and caller != one.ruleset:
+                yield Forward(caller, one.target, one.port, one.protocol, selector)
+
+
+def secured(text: str) -> tuple[Secured, ...]:
+    """Every forwarding action with TLS."""
+    found = []
+    for _place, fields in _calls(uncommented(text), "action"):
+        if fields.get("type") == "omfwd" and fields.get("streamdrivermode") == "1":
+            versions = dict(re.findall(r"(M\w+Protocol)=TLSv([\d.]+)", fields.get("gnutlsprioritystring", "")))
+            low, high = versions.get("MinProtocol", ""), versions.get("MaxProtocol", "")
+            found.append(Secured(f"{fields.get('target', '')}:{fields.get('port', '514')}", low, high))
     return tuple(found)
 
 

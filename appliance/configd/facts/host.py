@@ -17,6 +17,7 @@ SERVICES = (
     "chrony.service",
     "nftables.service",
     "rsyslog.service",
+    "snmpd.service",
 )
 MEMORY = ("MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapTotal", "SwapFree")
 BANNER = "/etc/sentry/banner.txt"

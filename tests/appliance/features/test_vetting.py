@@ -17,8 +17,8 @@ STAGED = "/run/sentry-vetting"
 
 
 def test_there_is_something_to_vet() -> None:
-    """Three daemons have a checker, and there are two sites."""
-    assert sorted(check.argv[0] for check in CHECKS) == ["chronyd", "nft", "sshd"]
+    """Four daemons have a checker, and there are two sites."""
+    assert sorted(check.argv[0] for check in CHECKS) == ["chronyd", "nft", "rsyslogd", "sshd"]
     assert len(SITES) == 2
 
 

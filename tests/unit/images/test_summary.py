@@ -43,7 +43,7 @@ def test_the_description_names_every_way_in(tmp_path: Path) -> None:
     described = describe.appliance(Layout(tmp_path))
     assert described == json.loads((tmp_path / "appliance.json").read_text())
     assert set(described) == {
-        "name", "address", "addresses", "gateway_url", "portal_url", "ssh", "admin", "builder", "ca_file", "uem_url",
+        "name", "address", "addresses", "gateway_url", "portal_url", "ssh", "admin", "builder", "ca_file", "uem_url", "snmp",
         "known_hosts",
     }  # fmt: skip
     assert described["gateway_url"] == f"https://{described['address']}"

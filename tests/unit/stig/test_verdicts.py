@@ -304,11 +304,13 @@ def test_fips_in_words_only_is_open(recorded: Recorded) -> None:
 # --- V-251013 -------------------------------------------------------------------------------------------------------
 
 
-def tls_of(recorded: Recorded, *accepted: str, settings: str = "") -> crypto.Tls:
+def tls_of(
+    recorded: Recorded, *accepted: str, settings: str = "", logs: tuple[rsyslog.Secured, ...] = ()
+) -> crypto.Tls:
     """The recorded settings, and two servers that take these versions."""
     answers = tuple(Answer(version, version in accepted, "said") for version in ("1.0", "1.1", "1.2", "1.3"))
     runtime = msgspec.json.decode(settings or recorded("runtime"), type=crypto.Runtime)
-    return crypto.Tls({("the gateway", 443): answers, ("the portal", 8443): answers}, runtime)
+    return crypto.Tls({("the gateway", 443): answers, ("the portal", 8443): answers}, runtime, logs)
 
 
 @pytest.mark.parametrize(
@@ -341,6 +343,15 @@ def test_tls_1_3_on_any_outgoing_connection_is_open(recorded: Recorded) -> None:
     tree["gateway"]["backends"][0]["tls"] = None
     plain = msgspec.json.encode(tree).decode()
     assert crypto.tls_versions(tls_of(recorded, "1.2", settings=plain)).status == OPEN
+
+
+@pytest.mark.parametrize(
+    ("versions", "status"), [(("1.2", "1.2"), GOOD), (("1.2", "1.3"), OPEN), (("1.1", "1.2"), OPEN), (("", ""), OPEN)]
+)
+def test_a_log_server_is_dialled_with_tls_1_2_only(recorded: Recorded, versions: tuple[str, str], status: str) -> None:
+    """What is not said counts as anything."""
+    logs = (rsyslog.Secured("192.0.2.9:6514", *versions),)
+    assert crypto.tls_versions(tls_of(recorded, "1.2", logs=logs)).status == status
 
 
 def test_a_backend_whose_certificate_need_not_hold_is_named_as_such(recorded: Recorded) -> None:

@@ -22,6 +22,8 @@ LAB_FILES = {
     "secrets/enable.hash": "admin.hash",
     "secrets/admin.hash": "admin.hash",
     "secrets/admin.pub": "ecdsa.pub",
+    "secrets/snmp.auth": "snmp.auth",
+    "secrets/snmp.privacy": "snmp.privacy",
     "lab/backend-ca.pem": "authority.pem",
 }
 SITES = ("lab", "one_interface")
