@@ -17,6 +17,7 @@ _chrony:x:101:101::/:/bin/false
 sentry-agent:x:992:992::/:/bin/false
 sentry-uem:x:991:991::/:/bin/false
 sentry-portal:x:990:990::/:/bin/false
+sentry-alerts:x:989:989::/:/bin/false
 """
 Found = dict[str, dict[str, str]]
 
