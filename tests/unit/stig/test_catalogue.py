@@ -97,6 +97,7 @@ def test_the_labs_answers_can_be_read() -> None:
     found = answers.load(REPO / "sites" / "lab-answers.yml")
     assert found.authorised_users == ("admin",)
     assert found.max_cli_sessions == 5
+    assert found.alert_recipients == ("isso@lab.test", "issm@lab.test", "sca@lab.test")
 
 
 @pytest.mark.parametrize("line", ["max_cli_sessions: 11", "max_cli_sessions: 0", "max_cli_sessions: 5\nbanners: x"])
