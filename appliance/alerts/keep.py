@@ -42,11 +42,15 @@ class Keep:
             self._place.replace(self._place.with_name(BAD))
             return State(), f"what was remembered is damaged and was put aside as {BAD}: {error}"
 
-    def save(self, state: State) -> bool:
-        """Have the disk hold it; whether it does. A disk that takes nothing ends no alert: sending goes on from memory."""
-        data = _encode(state)
-        if data == self._kept:
+    def save(self, state: State, *, last: bool = False) -> bool:
+        """Have the disk hold it; whether it does. A disk that takes nothing ends no alert: sending goes on from memory.
+
+        How late it is and up to where lines without an event were read is not worth a write, but for the `last` one.
+        """
+        told = _encode(msgspec.structs.replace(state, clock=0.0, wall=0.0, cursor=""))
+        if told == self._kept and not last:
             return True
+        data = _encode(state)
         new = self._place.with_suffix(".new")
         try:
             with new.open("wb") as target:
@@ -62,5 +66,5 @@ class Keep:
         except OSError as error:
             _log.error("what is to be told cannot be written down: %s", error.strerror or error)
             return False
-        self._kept = data
+        self._kept = told
         return True

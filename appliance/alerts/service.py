@@ -158,10 +158,10 @@ class Service:
         self.desk.came_of_it(delivery.result, delivery.answer, self._now())
         self._save()
 
-    def _save(self) -> None:
+    def _save(self, *, last: bool = False) -> None:
         state = self.desk.state
         state.boot, state.clock, state.wall = self._boot.name(), self._now(), self._wall()
-        self._keep.save(state)
+        self._keep.save(state, last=last)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look and tell until `stop`. A mail that is on its way then is cut off: what became of it is written down."""
@@ -170,6 +170,7 @@ class Service:
         await stop.wait()
         self._post.end()
         await asyncio.gather(looking, telling)
+        self._save(last=True)
 
     @staticmethod
     async def _again(what: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

@@ -83,11 +83,16 @@ def enabled(lab: Lab, *lines: str) -> str:
     return lab.cli("enable", lab.enable_secret, *lines).stdout
 
 
+def revision(lab: Lab) -> str:
+    """The running revision's number."""
+    kept = json.loads(enabled(lab, "show revisions | json"))["rows"]
+    return str(next(row["revision"] for row in kept if row["current"] == "*"))
+
+
 @pytest.fixture
 def victim(lab: Lab) -> Iterator[str]:
     """An account to lock, and the revision before it afterwards."""
-    kept = json.loads(enabled(lab, "show revisions | json"))["rows"]
-    number = next(row["revision"] for row in kept if row["current"] == "*")
+    number = revision(lab)
     enabled(lab, "configure terminal", f"users accounts {VICTIM} role auditor", "commit")
     try:
         yield VICTIM
@@ -119,12 +124,14 @@ def test_three_failed_log_ins_lock_an_account_and_a_mail_arrives(lab: Lab, sink:
     assert "mailed" in locked[0]
 
 
-def test_who_committed_what_is_told(lab: Lab, sink: MailSink) -> None:
-    enabled(lab, "configure terminal", "interface backend0", "description Mail", "commit comment a word for the ISSO")
-    enabled(lab, "configure terminal", "interface backend0", "description Mail servers", "commit")
-    until(lambda: any("committed a configuration: a word for the ISSO" in text for text in sink.texts))
-    text = next(text for text in sink.texts if "a word for the ISSO" in text)
-    assert f"{lab.ssh.user} from {HOST} committed" in text
+def test_who_committed_what_and_who_went_back_is_told(lab: Lab, sink: MailSink) -> None:
+    number = revision(lab)
+    enabled(lab, "configure terminal", "cli idle_minutes 9", "commit comment a word for the ISSO")
+    enabled(lab, "configure terminal", f"rollback {number}")
+    until(lambda: any(f"rolled back to revision {number}" in text for text in sink.texts))
+    told = "\n".join(sink.texts)
+    assert f"{lab.ssh.user} from {HOST} committed a configuration: a word for the ISSO" in told
+    assert f"{lab.ssh.user} from {HOST} rolled back to revision {number}" in told
 
 
 def test_a_service_that_stops_and_comes_back_is_told(lab: Lab, sink: MailSink) -> None:

@@ -221,6 +221,19 @@ def test_what_takes_long_is_asked_once_an_hour(bench: Bench) -> None:
     assert len(bench.world.asked) == turns + 1
 
 
+def test_time_that_passes_costs_no_write_and_what_must_not_be_forgotten_does(bench: Bench) -> None:
+    place = bench.folder / NAME
+    before = place.stat().st_ino
+    for _ in range(3):
+        bench.world.write("Accepted publickey for admin")
+        bench.turn()
+    assert place.stat().st_ino == before
+    bench.world.write(LOCKED)
+    bench.turn()
+    assert place.stat().st_ino != before
+    assert msgspec.json.decode(place.read_bytes())["cursor"] == "4"
+
+
 def test_a_damaged_memory_is_put_aside_and_said(bench: Bench, pki: DevicePki) -> None:
     (bench.folder / NAME).write_text("{")
     bench.restart()
