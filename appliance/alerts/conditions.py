@@ -1,7 +1,7 @@
 """From configd's facts of the machine to what holds now, and to what happened since they were told last (pure)."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from appliance.alerts.happening import SUBJECT_CHARACTERS, WORDS_CHARACTERS, Condition, Event, Looked, plain
 from appliance.alerts.settings import Settings
@@ -12,6 +12,7 @@ AUDIT_UNITS = ("rsyslog.service", "auditd.service")
 AUDIT_DISKS = ("/var/log", "/var/log/audit")
 RUNNING = ("active", "reloading", "refreshing")
 CERTIFICATE_DAYS = (1, 7, 14, 30)
+ENROLMENT_DAYS = (1, 7)  # the agent renews it by itself long before; what is left then is trouble
 DEVICE_LIST_FULL = 0.9
 DAY_SECONDS = 86_400
 CONFIGD = "sentry-configd.service"
@@ -19,7 +20,6 @@ CONFIGD = "sentry-configd.service"
 LASTING = frozenset(name for name, alert in ALERTS.items() if alert.lasts)
 _OF_THE_GATEWAY = frozenset({"backend_down", "gateway_out_of_service"})
 _OF_THE_AGENT = frozenset({"uem_link_down", "device_list_full"})
-_THOROUGH = frozenset({"certificate_ends", "fips_failed"})
 
 
 def silent(problem: str) -> Looked:
@@ -35,7 +35,9 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
     if not health.agent:
         judged -= _OF_THE_AGENT
     if not health.thorough:
-        judged -= _THOROUGH
+        judged -= {"certificate_ends", "fips_failed"}
+    if not health.agent:
+        judged -= {"certificate_ends"}  # the one of the enrolment is the agent's
     if health.synchronised is None:
         judged -= {"clock_not_synchronised"}
     conditions = (
@@ -44,7 +46,7 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         *_gateway(health),
         *_agent(health),
         *_clock_and_cryptography(health),
-        *_certificates(health.certificates, when),
+        *_certificates(health, when),
     )
     return Looked(conditions, judged, tuple(_counted(health, counters, when)))
 
@@ -94,13 +96,20 @@ def _clock_and_cryptography(health: Health) -> Iterator[Condition]:
         yield _condition("fips_failed", "fips", "OpenSSL does not answer in FIPS mode; `show fips` says more")
 
 
-def _certificates(ends: dict[str, str], when: float) -> Iterator[Condition]:
-    for name, end in sorted(ends.items()):
-        days = (datetime.fromisoformat(end).timestamp() - when) / DAY_SECONDS
-        level = "ended" if days <= 0 else next((str(one) for one in CERTIFICATE_DAYS if days <= one), "")
-        if level:
-            words = f"The certificate {name} " + ("has ended" if level == "ended" else f"ends within {level} days")
-            yield _condition("certificate_ends", name, f"{words}: {end}", level)
+def _certificates(health: Health, when: float) -> Iterator[Condition]:
+    for name, end in sorted(health.certificates.items()):
+        yield from _ends(name, datetime.fromisoformat(end), CERTIFICATE_DAYS, when)
+    enrolled = health.agent.get("enrolment_ends", 0)
+    if isinstance(enrolled, int) and enrolled:
+        yield from _ends("of the enrolment", datetime.fromtimestamp(enrolled, UTC), ENROLMENT_DAYS, when)
+
+
+def _ends(name: str, end: datetime, warned: Iterable[int], when: float) -> Iterator[Condition]:
+    days = (end.timestamp() - when) / DAY_SECONDS
+    level = "ended" if days <= 0 else next((str(one) for one in warned if days <= one), "")
+    if level:
+        words = f"The certificate {name} " + ("has ended" if level == "ended" else f"ends within {level} days")
+        yield _condition("certificate_ends", name, f"{words}: {end:%Y-%m-%d %H:%MZ}", level)
 
 
 def _counted(health: Health, counters: dict[str, int], when: float) -> Iterator[Event]:

@@ -88,6 +88,13 @@ def test_a_certificate_that_ends(seconds: int, level: str) -> None:
     assert [one.level for one in found] == ([level] if level else [])
 
 
+@pytest.mark.parametrize(("seconds", "level"), [(8 * DAY, ""), (7 * DAY, "7"), (-1, "ended")])
+def test_the_certificate_of_the_enrolment(seconds: int, level: str) -> None:
+    """The agent renews it by itself: only what is late is told."""
+    found = look(health_of(agent={"link": "up", "enrolment_ends": int(NOON) + seconds})).conditions
+    assert [(one.subject, one.level) for one in found] == ([("of the enrolment", level)] if level else [])
+
+
 def test_who_does_not_answer_is_not_judged() -> None:
     """So what stood goes on standing: a gateway that does not answer has not mended its backends."""
     found = look(health_of(gateway={}, agent={}, synchronised=None, thorough=False, fips=None))
