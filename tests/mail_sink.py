@@ -32,11 +32,11 @@ class MailSink:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 recipient taken"
 
-    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         """aiosmtpd: one call for each mail."""
         if self.refuses:
             return self.refuses
-        self.encrypted.append(session.ssl is not None)
+        self.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
         self.envelopes.append((envelope.mail_from, tuple(envelope.rcpt_tos)))
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
         return f"250 2.0.0 taken as number {len(self.mails)}"
