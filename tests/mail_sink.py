@@ -50,7 +50,7 @@ class MailSink:
     @property
     def texts(self) -> list[str]:
         """The mails' bodies."""
-        return [mail.get_content() for mail in self.mails]
+        return [mail.get_content().replace("\r\n", "\n") for mail in self.mails]
 
     @property
     def subjects(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 import msgspec
 
-
 SOCKET = "/run/sentry-alerts/alerts.sock"
 TEST_SECONDS = 130.0  # a mail has two minutes (`appliance.alerts.post`)
 
@@ -58,5 +57,3 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 
     sent: bool
     answer: str
-
-

@@ -15,7 +15,9 @@ from appliance.audit import TAG, Entry
 
 CONFIGD = "sentry-configd.service"
 KERNEL = "kernel"
-_LOCKED = re.compile(r"pam_faillock\([^)]*\): Consecutive login failures for user (.{1,256}) account temporarily locked")
+_LOCKED = re.compile(
+    r"pam_faillock\([^)]*\): Consecutive login failures for user (.{1,256}) account temporarily locked"
+)
 _REFUSED = re.compile(r"pam_unix\(([^):]*):auth\): authentication failure;.* rhost=(\S*)(?: +user=(.{1,256}))?")
 _AUDITD = re.compile(r"(?i)Audit daemon .*(low on disk|no space|disk full|disk error|suspend)")
 _KERNEL = re.compile(r"audit: .*(backlog limit exceeded|audit_lost=[1-9]|rate limit exceeded)")
@@ -122,7 +124,11 @@ def _by(entry: Entry) -> str:
 _CONFIGD: dict[str, Callable[[Entry], _Words]] = {
     "config.commit": _commit,
     "config.confirm": lambda entry: ("configuration_changed", _by(entry), f"{_by(entry)} confirmed a configuration"),
-    "config.rollback": lambda entry: ("configuration_returned", _by(entry), f"{_by(entry)} rolled back to {entry.path}"),
+    "config.rollback": lambda entry: (
+        "configuration_returned",
+        _by(entry),
+        f"{_by(entry)} rolled back to {entry.path}",
+    ),
     "config.returned": lambda entry: ("configuration_returned", "by itself", entry.detail),
     "config.recovered": lambda entry: ("configuration_returned", "after an interruption", entry.detail),
     "config.drift": lambda entry: ("configuration_drift", entry.detail, entry.detail),

@@ -1,11 +1,12 @@
 """What the watching finds, before anybody decides whether it is told."""
 
-import unicodedata
 from dataclasses import dataclass
 
 SUBJECT_CHARACTERS = 120  # a certificate's, a backend's or a person's name; longer ones are cut
 WORDS_CHARACTERS = 400  # one line in a mail
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # as `appliance.cli.output`: nothing that acts on a screen
+_UNSAFE = frozenset(
+    {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+)  # as `appliance.cli.output`: nothing that acts on a screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,4 @@ class Looked:
 def plain(text: str, characters: int) -> str:
     """`text` as at most so many characters of one line; what could act on a screen or end a header's line is a `?`."""
     kept = text[:characters]
-    if kept.isascii() and kept.isprintable():
-        return kept
-    return "".join("?" if unicodedata.category(one) in _UNSAFE else one for one in kept)
+    return kept if kept.isprintable() else "".join(one if one.isprintable() else "?" for one in kept)

@@ -26,7 +26,10 @@ def mail(letter: Letter, settings: Settings, when: float) -> EmailMessage:
 
 def trial(name: str, by: str, settings: Settings, when: float) -> EmailMessage:
     """The mail that `alert test` sends."""
-    lines = [f"{settings.host_name} sends this for {plain(by, SUBJECT_CHARACTERS)}, who tries whether alerts arrive.", ""]
+    lines = [
+        f"{settings.host_name} sends this for {plain(by, SUBJECT_CHARACTERS)}, who tries whether alerts arrive.",
+        "",
+    ]
     return _message("test of alerts", lines, name, settings, when)
 
 

@@ -1,5 +1,6 @@
 """The way to the mail server: SMTP over TLS, checked strictly, or no mail (RFC 5321, 3207, 4954, 8314)."""
 
+import email.policy
 import smtplib
 import socket
 import ssl
@@ -52,6 +53,7 @@ class Post:
     def __init__(self, *, seconds: float = WHOLE_SECONDS) -> None:
         self._seconds = seconds
         self._held: socket.socket | None = None
+        self._ended = False
 
     def send(self, mail: EmailMessage, settings: Settings) -> Delivery:
         """Send `mail` to all recipients; blocking. It is sent when the server took it for at least one of them: who is refused
@@ -73,7 +75,8 @@ class Post:
         return Delivery("sent", _shown("; ".join((given.answer, *(f"not taken: {one}" for one in given.refused)))))
 
     def end(self) -> None:
-        """End what is being sent, as the server's silence would."""
+        """End what is being sent, as the server's silence would, and send nothing more."""
+        self._ended = True
         held = self._held
         if held is not None:
             _cut(held)
@@ -95,6 +98,8 @@ class Post:
             smtp = smtplib.SMTP(local_hostname=name)
             smtp.sock = connected
             try:
+                if self._ended:  # while it was connected
+                    raise PostError("the alert service stops")
                 _greet(smtp, context, server)
                 yield smtp
                 with suppress(OSError, smtplib.SMTPException):  # how it says good-bye is its own
@@ -121,7 +126,7 @@ def _give(smtp: smtplib.SMTP, mail: EmailMessage, settings: Settings, server: Se
     if len(given.refused) == len(settings.recipients):
         raise PostError(f"no recipient is taken: {'; '.join(given.refused)}")
     given.offered = True
-    given.answer = _expect(smtp.data(mail.as_bytes()), "the mail")
+    given.answer = _expect(smtp.data(mail.as_bytes(policy=email.policy.SMTP)), "the mail")
 
 
 def _greet(smtp: smtplib.SMTP, context: ssl.SSLContext, server: Server) -> None:
@@ -169,7 +174,9 @@ def _log_in(smtp: smtplib.SMTP, server: Server) -> None:
     try:
         smtp.auth(mechanism, ways[mechanism])
     except smtplib.SMTPAuthenticationError as error:
-        raise PostError(f"the log-in as {server.account} is refused: {error.smtp_code} {_decoded(error.smtp_error)}") from error
+        raise PostError(
+            f"the log-in as {server.account} is refused: {error.smtp_code} {_decoded(error.smtp_error)}"
+        ) from error
 
 
 def _refusal(smtp: smtplib.SMTP, recipient: str) -> str:

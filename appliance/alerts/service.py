@@ -150,7 +150,7 @@ class Service:
         try:
             made = letter.mail(due, self._settings, self._wall())
             delivery = await asyncio.to_thread(self._post.send, made, self._settings)
-        except Exception as error:  # a mail that cannot be made or sent must not end what looks; it is tried again
+        except Exception as error:  # noqa: BLE001 - a mail that cannot be made or sent must not end what looks; it is tried again
             _log.exception("a mail could not be sent")
             delivery = Delivery("not_sent", f"an error inside the alert service ({type(error).__name__})")
         if delivery.result != "sent":

@@ -40,13 +40,18 @@ async def serving(path: Path, answer: Answer, *, allowed: frozenset[int] = froze
             open_now.discard(writer)
             writer.close()
 
-    path.unlink(missing_ok=True)
+    remove(path)  # what a killed predecessor left
     server = await asyncio.start_unix_server(accept, path, limit=LINE_BYTES)
     try:
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Have no socket lie there."""
+    path.unlink(missing_ok=True)
 
 
 async def _converse(
@@ -74,7 +79,9 @@ async def _answered(line: bytes, answer: Answer) -> bytes:
 
 def _uid(writer: asyncio.StreamWriter) -> int:
     connected: socket.socket = writer.get_extra_info("socket")
-    _pid, uid, _gid = _CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    _pid, uid, _gid = _CREDENTIALS.unpack(
+        connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
     return int(uid)
 
 

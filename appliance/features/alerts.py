@@ -110,7 +110,9 @@ FEATURE = Feature(
             ),
             "default": {},
         },
-        disk_percent=values.number("Disks (percent)", "From when on a disk is nearly full.", low=50, high=99, default=90),
+        disk_percent=values.number(
+            "Disks (percent)", "From when on a disk is nearly full.", low=50, high=99, default=90
+        ),
         audit_disk_percent=values.number(
             "Disks of the audit trail (percent)",
             "From when on /var/log and /var/log/audit are nearly full.",

@@ -33,7 +33,9 @@ def _alerts(facts: Facts) -> judge.Alerts:
 
 def _people(answers: Answers) -> frozenset[str]:
     if not answers.alert_recipients:
-        raise NotReviewed("the site's answer file does not say who the ISSO, the ISSM and the SCA are (alert_recipients)")
+        raise NotReviewed(
+            "the site's answer file does not say who the ISSO, the ISSM and the SCA are (alert_recipients)"
+        )
     return frozenset(answers.alert_recipients)
 
 

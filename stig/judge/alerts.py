@@ -28,8 +28,8 @@ def audit_failure(found: Alerts) -> Verdict:
             _told(found),
         ),
         reading=(
-            "Failures of auditing are critical: their mail goes at once, whatever the batch interval, and the hour's last mail is "
-            "kept for them. Whether recipients and rates suit the site is for a person."
+            "Failures of auditing are critical: their mail goes at once, whatever the batch interval, and the hour's last "
+            "mail is kept for them. Whether recipients and rates suit the site is for a person."
         ),
     )
 
@@ -62,8 +62,8 @@ def nobody_else(found: Alerts, wanted: frozenset[str]) -> Verdict:
             ),
         ),
         reading=(
-            "What is looked at is who gets alerts by mail. What the appliance answers on its ports when something is wrong, and who "
-            "reads its logs, is not measured here."
+            "What is looked at is who gets alerts by mail. What the appliance answers on its ports when something is wrong, "
+            "and who reads its logs, is not measured here."
         ),
     )
 

@@ -143,9 +143,7 @@ def test_a_service_that_stops_and_comes_back_is_told(lab: Lab, sink: MailSink) -
     until(lambda: any("OVER: service_down sentry-uem.service" in text for text in sink.texts))
 
 
-def test_what_happens_while_the_mail_server_is_away_arrives_once(
-    lab: Lab, certificate: tuple[str, str]
-) -> None:
+def test_what_happens_while_the_mail_server_is_away_arrives_once(lab: Lab, certificate: tuple[str, str]) -> None:
     """Over a restart of the service, too."""
     with serving(MailSink(), context_of(*certificate), port=PORT, host=HOST):
         fresh(lab)

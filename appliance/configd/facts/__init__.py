@@ -7,7 +7,14 @@ from appliance.configd.facts.context import Context, Topic
 
 ARGUMENT_CHARACTERS = 64
 
-TOPICS: dict[str, Topic] = {**host.TOPICS, **network.TOPICS, **crypto.TOPICS, **management.TOPICS, **sentry.TOPICS, **alerts.TOPICS}
+TOPICS: dict[str, Topic] = {
+    **host.TOPICS,
+    **network.TOPICS,
+    **crypto.TOPICS,
+    **management.TOPICS,
+    **sentry.TOPICS,
+    **alerts.TOPICS,
+}
 """Every topic by its name."""
 
 

@@ -312,7 +312,15 @@ ACCOUNTS = {
     "albert": {"role": "auditor"},
 }
 ROOT, PORTAL, ALERTS, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 1001, 1002, 1003, 1099
-NAMES = {ROOT: "root", PORTAL: "sentry-portal", ALERTS: "sentry-alerts", ALICE: "alice", OLGA: "olga", ALBERT: "albert", STRANGER: "mallory"}
+NAMES = {
+    ROOT: "root",
+    PORTAL: "sentry-portal",
+    ALERTS: "sentry-alerts",
+    ALICE: "alice",
+    OLGA: "olga",
+    ALBERT: "albert",
+    STRANGER: "mallory",
+}
 PASSWORDS = {"alice": "Alice-Secret-12345", "mallory": "Mallory-Secret-123"}
 
 

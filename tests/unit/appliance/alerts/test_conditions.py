@@ -75,12 +75,23 @@ def test_the_link_and_the_device_list() -> None:
 
 
 def test_the_clock_and_fips() -> None:
-    assert held(health_of(synchronised=False, fips=False)) == [("clock_not_synchronised", "clock"), ("fips_failed", "fips")]
+    assert held(health_of(synchronised=False, fips=False)) == [
+        ("clock_not_synchronised", "clock"),
+        ("fips_failed", "fips"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("seconds", "level"),
-    [(31 * DAY, ""), (30 * DAY, "30"), (14 * DAY + 1, "30"), (7 * DAY, "7"), (3_600, "1"), (0, "ended"), (-DAY, "ended")],
+    [
+        (31 * DAY, ""),
+        (30 * DAY, "30"),
+        (14 * DAY + 1, "30"),
+        (7 * DAY, "7"),
+        (3_600, "1"),
+        (0, "ended"),
+        (-DAY, "ended"),
+    ],
 )
 def test_a_certificate_that_ends(seconds: int, level: str) -> None:
     end = datetime.fromtimestamp(NOON + seconds, UTC).isoformat().replace("+00:00", "Z")

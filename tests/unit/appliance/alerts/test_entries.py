@@ -8,9 +8,7 @@ from appliance.alerts.happening import Event
 from appliance.audit import Entry
 
 LOCKED = "pam_faillock(sshd:auth): Consecutive login failures for user admin account temporarily locked"
-WRONG = (
-    "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=10.98.2.1  user=admin"
-)
+WRONG = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=10.98.2.1  user=admin"
 UNKNOWN = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=10.98.2.1 "
 
 

@@ -44,7 +44,7 @@ def settings(pki: DevicePki) -> Callable[..., Settings]:
     """Settings that lead to a sink on `port`."""
 
     def make(port: int, **rest: object) -> Settings:
-        server = msgspec.structs.replace(SERVER, port=port, trust=pki.path("company"), **rest)
+        server = msgspec.structs.replace(SERVER, **{"port": port, "trust": pki.path("company"), **rest})
         return settings_of(server=server)
 
     return make
@@ -94,9 +94,7 @@ def test_a_server_without_starttls_gets_nothing(settings: Callable[..., Settings
     assert "offers no STARTTLS" in done.answer
 
 
-def test_the_log_in_is_by_what_tls_protects(
-    pki: DevicePki, settings: Callable[..., Settings], tmp_path: Path
-) -> None:
+def test_the_log_in_is_by_what_tls_protects(pki: DevicePki, settings: Callable[..., Settings], tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("right password\n")
     with serving(MailSink(), context_of(*pki.pair("mail")), port=free_port(), log_in=True) as sink:

@@ -339,11 +339,8 @@ def test_it_runs_until_it_is_told_to_stop(bench: Bench) -> None:
 
     async def run() -> None:
         stop = asyncio.Event()
-        running = asyncio.create_task(bench.service.run(stop))
-        while bench.service.desk.state.cursor != "1":
-            await asyncio.sleep(0)
-        stop.set()
-        await running
+        bench.world.told = stop.set
+        await bench.service.run(stop)
 
     bench.world.write("Accepted publickey for admin")
     asyncio.run(run())

@@ -99,7 +99,10 @@ def test_disks_and_the_clock(daemon: Daemon, box: Box) -> None:
     assert found.synchronised is False
     box.prints["chronyc -c"] = "0A620201,10.98.2.1,3,0.1"
     assert look(daemon, box).synchronised is True
-    box.prints["systemctl show"] = UNITS.replace("ActiveState=failed\nUnitFileState=enabled\nConditionResult=yes", "ActiveState=inactive\nUnitFileState=enabled\nConditionResult=no")
+    box.prints["systemctl show"] = UNITS.replace(
+        "ActiveState=failed\nUnitFileState=enabled\nConditionResult=yes",
+        "ActiveState=inactive\nUnitFileState=enabled\nConditionResult=no",
+    )
     assert look(daemon, box).synchronised is None
 
 
@@ -134,7 +137,6 @@ def test_the_alert_service_may_ask_this_one_thing_and_leaves_no_line_of_audit(da
     peer, session = daemon.open(ALERTS)
     assert (session.user, session.role, session.privileged) == ("sentry-alerts", "auditor", False)
     before = len(daemon.ledger.entries)
-    daemon.told = {}
     found = daemon.say(peer, api.LookAtHealth(session=session.handle), api.Health)
     assert found.disks == {"/": 7, "/var/log": 91}
     assert len(daemon.ledger.entries) == before
@@ -157,7 +159,7 @@ def test_a_commit_does_not_end_its_session(daemon: Daemon) -> None:
 @pytest.mark.parametrize("role", sorted(roles.EVERYBODY))
 def test_nobody_else_may_ask_it(role: api.Role) -> None:
     for manner in ("cli", "portal", "automation"):
-        standing = roles.Standing(role=role, manner=manner, privileged=True)  # type: ignore[arg-type]
+        standing = roles.Standing(role=role, manner=manner, privileged=True)
         assert roles.refusal(api.LookAtHealth, standing) is not None
 
 
@@ -173,7 +175,14 @@ REPORT = alerts_api.Report(
     sent_last_hour=2,
     rows=(
         alerts_api.Row(
-            alert="account_locked", subject="admin", words="The account", first=0, last=60, count=2, over=False, how="waits"
+            alert="account_locked",
+            subject="admin",
+            words="The account",
+            first=0,
+            last=60,
+            count=2,
+            over=False,
+            how="waits",
         ),
     ),
     lost=1,

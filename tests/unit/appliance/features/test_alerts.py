@@ -122,7 +122,7 @@ def test_what_cannot_be_is_refused_with_what_can(
 
 
 def test_recipients_need_a_server(lab_with: LabWith) -> None:
-    with pytest.raises(InvalidError, match="there are alerts.recipients"):
+    with pytest.raises(InvalidError, match=r"there are alerts\.recipients"):
         lab_with(lambda tree: tree.pop("email"))
 
 
@@ -131,7 +131,9 @@ def test_mail_addresses(text: str) -> None:
     assert email.is_mail_address(text)
 
 
-@pytest.mark.parametrize("text", ["", "@", "a@", "@b.example", "a@b@c", ".a@lab.test", "a..b@lab.test", "a@lab_test", "<a@b.c>"])
+@pytest.mark.parametrize(
+    "text", ["", "@", "a@", "@b.example", "a@b@c", ".a@lab.test", "a..b@lab.test", "a@lab_test", "<a@b.c>"]
+)
 def test_no_mail_addresses(text: str) -> None:
     assert not email.is_mail_address(text)
 
