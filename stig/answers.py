@@ -14,11 +14,13 @@ Account = Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 
 class Answers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`max_cli_sessions` answers V-250982, `authorised_users` and `automation_accounts` V-251003, `banner` V-250987,
-    `management_networks` V-250983 (the networks an administrator may come from)."""
+    `management_networks` V-250983 (the networks an administrator may come from), `alert_recipients` V-251021
+    and V-251035 (the mail addresses of the ISSO, the ISSM and the SCA)."""
 
     max_cli_sessions: Annotated[int, msgspec.Meta(ge=1, le=10)]
     authorised_users: tuple[Account, ...]
     management_networks: tuple[str, ...]
+    alert_recipients: tuple[Annotated[str, msgspec.Meta(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...] = ()
     automation_accounts: tuple[Account, ...] = ()
     banner: Annotated[str, msgspec.Meta(min_length=1)] = SHORT_BANNER
 

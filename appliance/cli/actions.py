@@ -135,6 +135,11 @@ def renew_enrolment(shell: Shell, _values: Values) -> Output:
     return output.shown(shell.call(api.EnrolSentry, api.Facts))
 
 
+def alert_test(shell: Shell, _values: Values) -> Output:
+    """Send a test mail, and say what the mail server answered."""
+    return output.shown(shell.call(api.SendTestAlert, api.Facts))
+
+
 def device(shell: Shell, values: Values) -> None:
     """Register, allow, block or remove one device of one user."""
     fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}

@@ -64,6 +64,9 @@ _TOPICS = (
     ("processes", "processes", "The largest processes"),
     ("memory", "memory", "Memory in use"),
     ("tcp", "tcp", "Listening sockets"),
+    ("alerts", "alerts", "Alerts that wait and that were told"),
+    ("alerts delivery", "alerts-delivery", "Who gets alerts, and whether they arrive"),
+    ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
 )
 """`show` of what runs: words, configd's topic, help."""
@@ -90,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(
-        "service <service:gateway|agent|uem|portal> <action:start|stop|restart|status>",
+        "service <service:gateway|agent|uem|portal|alerts> <action:start|stop|restart|status>",
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
@@ -157,6 +160,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("debug sentry check-in", "Check in with the UEM now, in mode cloud", actions.check_in, PRIVILEGED),
     Command("clear sentry redirects", "Forget where backends have sent devices", actions.clear_redirects, PRIVILEGED),
     Command("clear sentry redirects <id> <user>", "Of one device and user", actions.clear_redirects, PRIVILEGED),
+    Command("alert test", "Send a test mail to all who get alerts", actions.alert_test, PRIVILEGED),
     Command("reload", "Restart the appliance", actions.power("reload"), PRIVILEGED),
     Command("poweroff", "Turn the appliance off", actions.power("poweroff"), PRIVILEGED),
     Command("write", "Commit the candidate", configure.commit, PRIVILEGED),
@@ -201,6 +205,8 @@ WORDS = {
     "service agent": "The keeper of the device list",
     "service uem": "The UEM in the box",
     "service portal": "The portal on 8443",
+    "service alerts": "What tells people what they must hear of",
+    "alert": "Try whether alerts arrive",
     "uem": "This gateway's certificate at its UEM",
     "device": "Register, allow, block, wipe or remove a device, say what is wrong with it or what policy it has",
     "device register": "This device belongs to this user and may pass",
@@ -226,7 +232,7 @@ WORDS = {
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
-for _service in ("gateway", "agent", "uem", "portal"):
+for _service in ("gateway", "agent", "uem", "portal", "alerts"):
     for _action, _text in (
         ("start", "Start it"),
         ("stop", "Stop it"),

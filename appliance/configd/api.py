@@ -214,7 +214,7 @@ Shown = Facts | Table | Text
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal"]
+    service: Literal["gateway", "agent", "uem", "portal", "alerts"]
     action: Literal["start", "stop", "restart", "status"]
 
 
@@ -290,6 +290,40 @@ class DevicePolicy(_SessionVerb, frozen=True, kw_only=True, tag="device.policy")
     policy: Word | None
 
 
+class LookAtHealth(_SessionVerb, frozen=True, kw_only=True, tag="state.health"):
+    """The alert service's look at the machine; nobody else may ask. Result: `Health`. `thorough`: with what takes long."""
+
+    thorough: bool = False
+
+
+class UnitHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit: its state as systemd says, whether it should run, how often it was started again after a fault."""
+
+    name: str
+    active: str
+    wanted: bool
+    restarts: int = 0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What alerts are made of. `gateway` and `agent` are what these say of themselves, empty when they do not answer; `disks` how
+    full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601)."""
+
+    units: tuple[UnitHealth, ...]
+    gateway: dict[str, str | int]
+    agent: dict[str, str | int]
+    device_cache_size: int
+    disks: dict[str, int]
+    synchronised: bool | None
+    thorough: bool
+    fips: bool | None
+    certificates: dict[str, str]
+
+
+class SendTestAlert(_SessionVerb, frozen=True, kw_only=True, tag="alerts.test"):
+    """Have a test mail sent to all who get alerts. Result: Facts, with what the mail server answered."""
+
+
 class Ping(_SessionVerb, frozen=True, kw_only=True, tag="net.ping"):
     """ICMP echo to a host name or address, a fixed number of times. Result: Text."""
 
@@ -350,6 +384,8 @@ Verb = (
     | FlagDevice
     | Explain
     | DevicePolicy
+    | LookAtHealth
+    | SendTestAlert
     | Ping
     | Lookup
     | SetPassword

@@ -24,6 +24,7 @@ from sentry_runtime import control
 from sentry_runtime.settings import Paths
 
 PORTAL_ACCOUNT = "sentry-portal"
+ALERTS_ACCOUNT = "sentry-alerts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def build(
 def _doors() -> Doors:
     return Doors(
         name_of=_name_of,
-        portal_uid=_portal_uid,
+        portal_uid=lambda: _uid_of(PORTAL_ACCOUNT),
+        alerts_uid=lambda: _uid_of(ALERTS_ACCOUNT),
         login=lambda user, source, password: passwords.pam_login(user, source, password, process.attempt),
     )
 
@@ -88,8 +90,8 @@ def _name_of(uid: int) -> str | None:
         return None
 
 
-def _portal_uid() -> int | None:
+def _uid_of(account: str) -> int | None:
     try:
-        return pwd.getpwnam(PORTAL_ACCOUNT).pw_uid
+        return pwd.getpwnam(account).pw_uid
     except KeyError:
         return None

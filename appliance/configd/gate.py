@@ -21,6 +21,7 @@ from appliance.failures import AT_ONE_DOOR
 
 ROOT = 0
 AUTOMATION = "root"
+ALERTS = "sentry-alerts"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
@@ -36,12 +37,13 @@ class Doors:
     """How the gate learns who somebody is; tests give their own.
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
-    `login` asks PAM about a user, their source and their password.
+    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's.
     """
 
     name_of: Callable[[int], str | None]
     portal_uid: Callable[[], int | None]
     login: Callable[[str, str, str], bool]
+    alerts_uid: Callable[[], int | None] = lambda: None
 
 
 class Answer(NamedTuple):
@@ -158,6 +160,8 @@ class Gate:
     def _open(self, peer: Peer, verb: api.OpenSession) -> api.Session:
         if peer.uid == ROOT:
             return self._opened(AUTOMATION, roles.ADMINISTRATOR, "automation", peer, verb.source)
+        if peer.uid == self._doors.alerts_uid():
+            return self._opened(ALERTS, roles.AUDITOR, "alerts", peer, verb.source)
         name = self._doors.name_of(peer.uid)
         role = accounts.roles(self._tree()).get(name or "")
         if name is None or role is None or peer.uid == self._doors.portal_uid():
@@ -194,7 +198,7 @@ class Gate:
         credentials = accounts.credentials(self._tree()).get(user, frozenset())
         bounds = self._bounds()
         held = self._sessions.open(user, role, manner, peer, source=source, bounds=bounds, credentials=credentials)
-        if manner != "automation":
+        if manner in ("cli", "portal"):
             try:
                 self._actions.note_login(held, self._now())
             except StoreError as error:  # a full disk must not keep out who would make room
@@ -267,8 +271,8 @@ class Gate:
         self._audit.write(Entry(time=time_, event=event, user=user, source=source, result=result, detail=detail))
 
     def _write(self, peer: Peer, verb: Any, held: Held | None, refusal: api.Refusal | None, *, role: str = "") -> None:
-        # A touch that is served says nothing: what the person did is the verb beside it.
-        if isinstance(verb, api.Touch) and refusal is None:
+        # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes.
+        if isinstance(verb, api.Touch | api.LookAtHealth) and refusal is None:
             return
         claimed = str(getattr(verb, "source", ""))
         self._audit.write(

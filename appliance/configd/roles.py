@@ -18,12 +18,14 @@ ADMINISTRATORS: Final = frozenset[api.Role]({ADMINISTRATOR})
 @dataclass(frozen=True, slots=True)
 class Rule:
     """The roles a verb is open to. `privileged`: only after `enable` (an automation session has it from the start).
-    `portal`: also for the portal, which asks for nothing else. `fresh`: the enable secret was given a moment ago."""
+    `portal`: also for the portal, which asks for nothing else. `fresh`: the enable secret was given a moment ago.
+    `alerts`: for the alert service alone, which asks for nothing else."""
 
     roles: frozenset[api.Role]
     privileged: bool = False
     portal: bool = False
     fresh: bool = False
+    alerts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ RULES: Final[dict[type, Rule]] = {
     api.FlagDevice: Rule(OPERATORS, privileged=True),
     api.Explain: Rule(EVERYBODY),
     api.DevicePolicy: Rule(OPERATORS, privileged=True),
+    api.LookAtHealth: Rule(EVERYBODY, alerts=True),
+    api.SendTestAlert: Rule(OPERATORS, privileged=True),
     api.Ping: Rule(OPERATORS),
     api.Lookup: Rule(OPERATORS),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),
@@ -71,7 +75,7 @@ RULES: Final[dict[type, Rule]] = {
 }
 """Every verb but the two that open a session; a test holds it against `api.Verb`."""
 
-PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall", "users", "revisions"})
+PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall", "users", "revisions", "alerts"})
 """`show` topics that tell who is here and what is let through: only after `enable`."""
 
 
@@ -96,6 +100,8 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
     if rule is None or standing.role not in roles:
         allowed = ", ".join(sorted(roles)) or "nobody"
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
+    if rule.alerts != (standing.manner == "alerts"):
+        return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
     if standing.manner == "portal" and not rule.portal:
         return api.Refusal(kind="permission", message="the portal shows and changes nothing; use the command line")
     if (rule.privileged or (verb is api.Show and about in PRIVILEGED_TOPICS)) and not standing.privileged:

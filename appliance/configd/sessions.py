@@ -21,7 +21,7 @@ NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
 NOTICES = 32
 SOURCE_CHARACTERS = 128
 
-Manner = Literal["cli", "portal", "automation"]
+Manner = Literal["cli", "portal", "automation", "alerts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class Sessions:
         credential (a changed password, a removed key). The `author` who changed its own has just shown who it is."""
         with self._lock:
             for held in self.all():
-                if held.manner == "automation":
+                if held.manner in ("automation", "alerts"):
                     continue
                 now = credentials.get(held.user, frozenset())
                 if roles.get(held.user) != held.role or (held is not author and not held.credentials <= now):

@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from appliance.alerts import api as alerts_api
 from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.diff import diff
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, lockout, passwords, roles, wipes
+from appliance.configd import accounts, api, facts, health, lockout, passwords, roles, wipes
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
@@ -22,7 +23,7 @@ NOTE_CHARACTERS = 200
 POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 PINGS = 4
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
-UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
+UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal", "alerts")}
 HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
 
@@ -70,6 +71,8 @@ class Actions:
             api.FlagDevice: self._flag,
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
+            api.LookAtHealth: self._health,
+            api.SendTestAlert: self._test_alert,
             api.Ping: self._ping,
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
@@ -277,6 +280,16 @@ class Actions:
             if error.kind == "invalid":
                 raise refused("invalid", str(error).removeprefix("invalid: ")) from error
             raise
+
+    def _health(self, verb: api.LookAtHealth, _held: Held) -> api.Health:
+        return health.health(self._context(), thorough=verb.thorough)
+
+    def _test_alert(self, _verb: api.SendTestAlert, held: Held) -> api.Facts:
+        asked = alerts_api.SendTest(by=held.user)
+        seconds = alerts_api.TEST_SECONDS
+        done = self._call(alerts_api.SOCKET, asked, alerts_api.Tested, seconds=seconds)
+        said = (("sent", "yes" if done.sent else "NO"), ("answer", done.answer))
+        return api.Facts(title="test of alerts", facts=said)
 
     def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
         argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]

@@ -5,11 +5,13 @@ before anything that listens; the data plane and the portal last.
 """
 
 from appliance.features import (
+    alerts,
     backends,
     banner,
     certificates,
     cli,
     dns,
+    email,
     firewall,
     gateway,
     hostname,
@@ -49,4 +51,6 @@ FEATURES: tuple[Feature, ...] = (
     uem.FEATURE,
     gateway.FEATURE,
     portal.FEATURE,
+    email.FEATURE,
+    alerts.FEATURE,
 )

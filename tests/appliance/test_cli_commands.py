@@ -16,6 +16,7 @@ TOPICS = (
     "ports", "fips", "service", "portal", "gateway", "agent", "backends", "uem", "sentry devices", "sentry policies",
     "sentry redirects",
     "sentry emm-source-verify", "sentry emm-ips", "memory", "tcp", "timeout", "confirmation",
+    "alerts delivery", "alerts ids",
 )  # fmt: skip
 NO_COMMANDS = (
     "/usr/lib/openssh/sftp-server", "/bin/sh", "bash -i", "scp -t /tmp", "show version; id", "show version && id",

@@ -79,9 +79,11 @@ SETTINGS = (
     "ssh max_sessions 6",
     "cli idle_minutes 30",
     "portal idle_minutes 20",
+    "alerts actions audit_records_lost syslog",
+    "alerts recipients somebody@lab.test",
     f"gateway observe until {TOMORROW:%Y-%m-%dT%H:%MZ}",
 )
-BY_SETTINGS = ("V-250982", "V-250996", "V-250984")
+BY_SETTINGS = ("V-250982", "V-250996", "V-250984", "V-250998", "V-251021", "V-251035")
 OBSERVED = ("V-251008", "V-251010")  # what is looked at can break them, and does not prove them
 FIREWALL, ACCOUNT = "V-250983", "V-251003"
 BROKEN = {*BY_SETTINGS, FIREWALL, ACCOUNT, *(rule for edit in EDITS for rule in edit.rules)}

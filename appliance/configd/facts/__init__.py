@@ -2,7 +2,7 @@
 
 from appliance.configd.api import Shown
 from appliance.configd.errors import refused
-from appliance.configd.facts import crypto, host, management, network, sentry, telemetry
+from appliance.configd.facts import alerts, crypto, host, management, network, sentry, telemetry
 from appliance.configd.facts.context import Context, Topic
 
 ARGUMENT_CHARACTERS = 64
@@ -14,6 +14,7 @@ TOPICS: dict[str, Topic] = {
     **management.TOPICS,
     **sentry.TOPICS,
     **telemetry.TOPICS,
+    **alerts.TOPICS,
 }
 """Every topic by its name."""
 

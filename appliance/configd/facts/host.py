@@ -13,6 +13,7 @@ SERVICES = (
     "sentry-uem.service",
     "sentry-configd.service",
     "sentry-portal.service",
+    "sentry-alerts.service",
     "ssh.service",
     "chrony.service",
     "nftables.service",
@@ -50,12 +51,18 @@ def hostname(context: Context, _argument: str) -> Facts:
 
 def clock(context: Context, _argument: str) -> Facts:
     """The time and whether it is kept by NTP."""
+    source = synchronised(context)
+    kept = "no" if source is None else f"yes, {source[0]} (stratum {source[1]})"
+    return Facts(title="clock", facts=(("time", stamp(context.now)), ("synchronised", kept)))
+
+
+def synchronised(context: Context) -> tuple[str, str] | None:
+    """The server that keeps the clock and its stratum, or None."""
     tracking = context.attempt(["chronyc", "-c", "tracking"])
     fields = tracking.output.strip().split(",")
     # chronyc(1), -c: reference id, name, stratum ...; an unsynchronised clock has the reference 00000000
     kept = tracking.status == 0 and len(fields) > 2 and fields[0] != "00000000"
-    source = f"yes, {fields[1]} (stratum {fields[2]})" if kept else "no"
-    return Facts(title="clock", facts=(("time", stamp(context.now)), ("synchronised", source)))
+    return (fields[1], fields[2]) if kept else None
 
 
 def uptime(context: Context, _argument: str) -> Facts:

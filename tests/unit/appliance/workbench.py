@@ -340,8 +340,16 @@ ACCOUNTS = {
     "olga": {"role": "operator"},
     "albert": {"role": "auditor"},
 }
-ROOT, PORTAL, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 1001, 1002, 1003, 1099
-NAMES = {ROOT: "root", PORTAL: "sentry-portal", ALICE: "alice", OLGA: "olga", ALBERT: "albert", STRANGER: "mallory"}
+ROOT, PORTAL, ALERTS, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 1001, 1002, 1003, 1099
+NAMES = {
+    ROOT: "root",
+    PORTAL: "sentry-portal",
+    ALERTS: "sentry-alerts",
+    ALICE: "alice",
+    OLGA: "olga",
+    ALBERT: "albert",
+    STRANGER: "mallory",
+}
 PASSWORDS = {"alice": "Alice-Secret-12345", "mallory": "Mallory-Secret-123"}
 
 
@@ -366,6 +374,7 @@ class Daemon(Bench):
             Doors(
                 name_of=NAMES.get,
                 portal_uid=lambda: PORTAL,
+                alerts_uid=lambda: ALERTS,
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,
@@ -377,7 +386,7 @@ class Daemon(Bench):
         self.watch = Watch(self.engine, self.gate, self.sessions, clock=self.ticks)
         return said
 
-    def _call(self, path: str, request: Any, result_type: Any = Any) -> Any:
+    def _call(self, path: str, request: Any, result_type: Any = Any, **_rest: Any) -> Any:
         self.asked.append((path, request))
         return self.told.get(type(request), 0 if result_type is int else None)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stig.judge import access, crypto, gatekeeping, passwords, sessions, upkeep
+from stig.judge import access, alerts, crypto, gatekeeping, passwords, sessions, upkeep
 from stig.parse import pam, rsyslog, words
 from stig.probe.tls import Answer
 from stig.verdict import Verdict
@@ -476,3 +476,35 @@ def test_a_verdict_without_evidence_cannot_be_made() -> None:
     """So no check passes on nothing."""
     with pytest.raises(ValueError, match="at least one point"):
         Verdict(())
+
+
+# --- V-250998, V-251021, V-251035 -----------------------------------------------------------------------------------
+
+PEOPLE = frozenset({"isso@lab.test", "issm@lab.test", "sca@lab.test"})
+TOLD = alerts.Alerts("10.98.2.1 port 2587 (starttls)", PEOPLE, dict.fromkeys(alerts.AUDIT_FAILURES, "mail"))
+QUIET = replace(TOLD, actions={**TOLD.actions, "audit_disk_full": "syslog"})
+
+
+@pytest.mark.parametrize(
+    ("found", "failure", "named", "nobody_else"),
+    [
+        (TOLD, GOOD, GOOD, GOOD),
+        (replace(TOLD, recipients=frozenset()), OPEN, OPEN, OPEN),
+        (replace(TOLD, recipients=PEOPLE - {"sca@lab.test"}), GOOD, OPEN, OPEN),
+        (replace(TOLD, recipients=PEOPLE | {"eve@lab.test"}), GOOD, GOOD, OPEN),
+        (replace(TOLD, server="none"), OPEN, OPEN, OPEN),
+        (QUIET, OPEN, OPEN, GOOD),
+        (replace(TOLD, actions={}), OPEN, OPEN, GOOD),
+    ],
+)
+def test_who_is_told_when_auditing_fails(found: alerts.Alerts, failure: str, named: str, nobody_else: str) -> None:
+    """Somebody by mail, those whom the site names, and nobody beside them."""
+    assert alerts.audit_failure(found).status == failure
+    assert alerts.named_people(found, PEOPLE).status == named
+    assert alerts.nobody_else(found, PEOPLE).status == nobody_else
+
+
+def test_a_site_that_names_nobody_has_not_answered() -> None:
+    """An empty answer is met by nothing."""
+    assert alerts.named_people(TOLD, frozenset()).status == OPEN
+    assert alerts.nobody_else(replace(TOLD, recipients=frozenset()), frozenset()).status == OPEN

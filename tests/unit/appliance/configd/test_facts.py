@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance.alerts.api import Report
 from appliance.configd import facts
 from appliance.configd.api import Facts, Shown, Table, Text
 from appliance.configd.errors import RefusedError
@@ -161,7 +162,7 @@ def test_a_kernel_flag_alone_is_not_fips(box: Box, context: Context) -> None:
 
 
 def test_an_unknown_topic_names_the_known_ones(context: Context) -> None:
-    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: agent, arp, backends"):
+    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: agent, alerts, alerts-delivery"):
         facts.show("passwords", "", context)
 
 
@@ -178,12 +179,28 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     box.files["/proc/uptime"] = "10.0 20.0\n"
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
-    if topic in ("device", "devices", "policies", "redirects", "revocation"):
+    asked = ("device", "devices", "policies", "redirects", "revocation", "alerts", "alerts-delivery", "alerts-ids")
+    if topic in asked:
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return
     shown = facts.show(topic, argument, context)
     assert msgspec.json.decode(msgspec.json.encode(shown), type=Shown) == shown
+
+
+REPORT = Report(
+    server="",
+    sender="",
+    recipients=(),
+    per_hour=10,
+    batch_minutes=5,
+    actions={},
+    sent_last_hour=0,
+    rows=(),
+    lost=0,
+    answer="",
+    problem="",
+)
 
 
 def _nobody(_path: str, _request: Any, _type: Any = Any) -> Any:
@@ -192,8 +209,8 @@ def _nobody(_path: str, _request: Any, _type: Any = Any) -> Any:
 
 def test_no_topic_shows_a_secret(box: Box, context: Context) -> None:
     box.files["/proc/uptime"] = "10.0 20.0\n"
-    lists = (list[Record], list[NamedPolicy], list[Redirected])
-    context = replace(context, call=lambda _path, _request, kind=Any: [] if kind in lists else {})
+    answers: dict[Any, Any] = {list[Record]: [], list[NamedPolicy]: [], list[Redirected]: [], Report: REPORT}
+    context = replace(context, call=lambda _path, _request, kind=Any: answers.get(kind, {}))
     for topic in facts.TOPICS:
         shown = str(facts.show(topic, "ABC" if topic == "device" else "", context))
         assert "secret:" not in shown, topic

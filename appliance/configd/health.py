@@ -1,0 +1,85 @@
+"""What the alert service is told of the machine: the same facts that `show` tells people, as numbers and words for a program."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from appliance.configd.api import Health, UnitHealth
+from appliance.configd.facts import Context, crypto, host
+from appliance.features.tls import AUTHORITY, certificate_path
+from appliance.pki import LEAVES
+from appliance.process import CommandError
+from sentry_runtime import control
+
+DISKS = ("/", "/var", "/var/log", "/var/log/audit")
+UNITS = (*host.SERVICES, "auditd.service")
+CHRONY = "chrony.service"
+
+
+def health(context: Context, *, thorough: bool) -> Health:
+    """All of it; `thorough` also what takes a process with the module's self-test for each: certificates and FIPS."""
+    units = tuple(_units(context))
+    keeps_time = any(unit.name == CHRONY and unit.wanted for unit in units)
+    return Health(
+        units=units,
+        gateway=_status(context, context.paths.gateway_control),
+        agent=_status(context, context.paths.agent_socket),
+        device_cache_size=int(context.setting("uem", "device_cache_size", default=0)),
+        disks=dict(_disks(context)),
+        synchronised=host.synchronised(context) is not None if keeps_time else None,
+        thorough=thorough,
+        fips=_fips(context) if thorough else None,
+        certificates=dict(_certificates(context)) if thorough else {},
+    )
+
+
+def _units(context: Context) -> Iterator[UnitHealth]:
+    """Wanted is what starts with the machine, unless a condition of its own keeps it from starting (the UEM in the box where
+    another is used, chrony in a container)."""
+    wanted = "--property=Id,ActiveState,UnitFileState,ConditionResult,NRestarts"
+    blocks = context.system.run(["systemctl", "show", wanted, "--", *UNITS]).strip().split("\n\n")
+    for block in blocks:
+        found = dict(line.partition("=")[::2] for line in block.splitlines())
+        active, restarts = found.get("ActiveState", ""), found.get("NRestarts", "")
+        unmet = active == "inactive" and found.get("ConditionResult") == "no"
+        yield UnitHealth(
+            name=found.get("Id", ""),
+            active=active,
+            wanted=found.get("UnitFileState") == "enabled" and not unmet,
+            restarts=int(restarts) if restarts.isdecimal() else 0,
+        )
+
+
+def _status(context: Context, path: str) -> dict[str, str | int]:
+    """What a process of the data plane says of itself; nothing when it does not answer: its unit says the rest."""
+    try:
+        said: dict[str, Any] = context.call(path, control.Status(), dict[str, Any])
+    except control.ControlError:
+        return {}
+    return {name: value for name, value in said.items() if isinstance(value, str | int)}
+
+
+def _disks(context: Context) -> Iterator[tuple[str, int]]:
+    """Each place and how full its disk is, in percent; a place that is not there has none."""
+    for line in context.attempt(["df", "--output=pcent,file", "--", *DISKS]).output.splitlines():
+        percent, _, place = line.strip().partition("% ")
+        if percent.isdecimal():
+            yield place.strip(), int(percent)
+
+
+def _fips(context: Context) -> bool:
+    try:
+        return crypto.fips(context, "").lines[0] == crypto.ENABLED
+    except CommandError:  # an openssl whose module fails its self-test says nothing else either
+        return False
+
+
+def _certificates(context: Context) -> Iterator[tuple[str, str]]:
+    """The appliance's own certificates and when they end, in ISO 8601."""
+    places = {"of its authority": AUTHORITY, **{leaf.name: certificate_path(leaf.name) for leaf in LEAVES}}
+    for name, place in places.items():
+        if context.system.read(place) is None:
+            continue
+        done = context.attempt(["openssl", "x509", "-in", place, "-noout", "-enddate", "-dateopt", "iso_8601"])
+        field, _, end = done.output.strip().partition("=")
+        if field == "notAfter":
+            yield name, end.strip().replace(" ", "T", 1)
