@@ -29,10 +29,16 @@ def privileged(lab: Lab, *lines: str, check: bool = True) -> str:
     return done.stdout + done.stderr
 
 
+def data(text: str) -> list[dict[str, str]]:
+    """The rows of an answer in JSON, whatever was said before it."""
+    rows: list[dict[str, str]] = json.loads(text[text.index("{") :])["rows"]
+    return rows
+
+
 @pytest.fixture
 def restored(lab: Lab) -> Iterator[None]:
     """Whatever a test commits, the revision from before runs again afterwards."""
-    number = json.loads(privileged(lab, "show revisions | json").strip())["rows"][0]["revision"]
+    number = data(privileged(lab, "show revisions | json"))[0]["revision"]
     yield
     privileged(lab, "configure terminal", f"rollback {number}", check=False)
 
@@ -122,7 +128,7 @@ def test_a_list_narrows_what_the_kernel_lets_in(lab: Lab, restored: None) -> Non
     (rule,) = [item["rule"] for item in chain if "rule" in item]
     assert rule["comment"] == "acl site 1"
     assert {"drop": None} in rule["expr"]
-    shown = json.loads(privileged(lab, "show acl | json"))["rows"]
+    shown = data(privileged(lab, "show acl | json"))
     assert shown[0]["entry"] == "site 1"
     assert int(shown[0]["packets"]) > 0
 
