@@ -5,6 +5,7 @@ before anything that listens; the data plane and the portal last.
 """
 
 from appliance.features import (
+    acl,
     alerts,
     backends,
     banner,
@@ -41,6 +42,7 @@ FEATURES: tuple[Feature, ...] = (
     banner.FEATURE,
     users.FEATURE,
     certificates.FEATURE,
+    acl.FEATURE,
     firewall.feature(flows),
     ssh.FEATURE,
     cli.FEATURE,

@@ -2,7 +2,19 @@
 
 from appliance.configd.api import Shown
 from appliance.configd.errors import refused
-from appliance.configd.facts import alerts, crypto, host, management, network, sentry, telemetry
+from appliance.configd.facts import (
+    alerts,
+    bundle,
+    crypto,
+    host,
+    machine,
+    management,
+    network,
+    overview,
+    sentry,
+    settings,
+    telemetry,
+)
 from appliance.configd.facts.context import Context, Topic
 
 ARGUMENT_CHARACTERS = 64
@@ -17,6 +29,8 @@ TOPICS: dict[str, Topic] = {
     **alerts.TOPICS,
 }
 """Every topic by its name."""
+TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}
+TOPICS["tech"] = bundle.topic(TOPICS)
 
 
 def show(topic: str, argument: str, context: Context) -> Shown:

@@ -162,7 +162,7 @@ def test_a_kernel_flag_alone_is_not_fips(box: Box, context: Context) -> None:
 
 
 def test_an_unknown_topic_names_the_known_ones(context: Context) -> None:
-    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: agent, alerts, alerts-delivery"):
+    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: acl, agent, alerts, alerts-delivery"):
         facts.show("passwords", "", context)
 
 

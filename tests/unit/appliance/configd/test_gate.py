@@ -215,6 +215,7 @@ def test_a_changed_password_ends_the_sessions_of_that_account_but_for_the_one_th
     daemon.say(peer, api.CloseSession(session=handle))
     peer, handle = privileged(daemon, ALICE, 1)
     other, second = daemon.open(ALICE, 4)
+    daemon.clock.now += 86_400  # no password is changed twice on one day
     give("alice", "Alice-Secret-98765")
     daemon.say(peer, api.Touch(session=handle))
     assert refusal(daemon.say, other, api.Touch(session=second.handle)).kind == "session"
@@ -430,13 +431,17 @@ OPERATORS = READERS | {
     api.SendTestAlert,
     api.Ping,
     api.Lookup,
+    api.Trace,
+    api.ClearNeighbours,
+    api.FindDevice,
 }
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
+UNPRIVILEGED |= {api.Trace}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 33
+    assert len(SESSION_VERBS) == 38
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -854,8 +859,8 @@ def test_a_return_that_fails_is_said_and_tried_again_a_minute_later(daemon: Daem
 def test_a_host_that_is_no_name_or_address_starts_nothing(daemon: Daemon, host: str) -> None:
     peer, session = daemon.open(ALICE)
     daemon.commands.log.clear()
-    for verb in (api.Ping(session=session.handle, host=host), api.Lookup(session=session.handle, host=host)):
-        assert refusal(daemon.say, peer, verb).kind == "invalid"
+    for verb in (api.Ping, api.Lookup, api.Trace):
+        assert refusal(daemon.say, peer, verb(session=session.handle, host=host)).kind == "invalid"
     assert daemon.commands.log == []
 
 
