@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from appliance import render
 from appliance.config.diff import digest
@@ -34,6 +34,8 @@ from appliance.vet import ApplyError, vet
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
 UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ConflictError(RuntimeError):
@@ -390,6 +392,30 @@ class Engine:
         ]
         units = dict.fromkeys(unit.name for feature in self.schema.features for unit in feature.units)
         return (*changed, *(f"{unit} failed" for unit in units if self.machine.unit(unit).active == "failed"))
+
+    def tend(self, paths: Iterable[str], work: Callable[[Tree, Machine], T]) -> T | None:
+        """Do what falls due without a commit, in a commit's manners: alone, with the tree that runs, and where it fails the files
+        at `paths` stand as before. None before the first commit.
+
+        Raises `ConflictError` while a commit is being applied, `ApplyError` where the work failed.
+        """
+        with self._alone():
+            if self.store.journal() is not None:
+                raise ConflictError("an interrupted commit must be undone first")
+            current = self.store.current()
+            if current is None:
+                return None
+            before = {path: self.machine.held(path) for path in paths}
+            try:
+                return work(current.tree, self.machine)
+            except Exception as error:  # whatever it was, what was shown before must be shown again; it is raised as ApplyError
+                left: list[str] = []
+                for path, held in before.items():
+                    with _noted(left, path):
+                        if self.machine.held(path) != held:
+                            self.machine.restore(path, held)
+                stands = f"could NOT be restored: {'; '.join(left)}" if left else "stands as before"
+                raise ApplyError(f"{error}; what was there {stands}") from error
 
     def return_to(self, number: int, user: str, comment: str, *, guard: Guard | None = no_step_back) -> Committed:
         """Commit revision `number` again, whatever waits for confirmation. Raises as `commit`, and `NoSuchRevisionError`."""

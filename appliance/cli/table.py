@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, configure
+from appliance.cli import actions, certificates, configure
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -16,6 +16,7 @@ PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
 
+SERVED = "gateway|portal|uem-push"
 CAUSES = "compromised|os_version|not_encrypted|out_of_contact|policy"
 
 EXEC = frozenset({Mode.EXEC, Mode.PRIVILEGED})
@@ -41,7 +42,7 @@ _TOPICS = (
     ("sessions", "sessions", "Who is logged in"),
     ("firewall", "firewall", "The flows that are let through"),
     ("ports", "ports", "Inbound ports and who listens"),
-    ("fips", "fips", "Whether cryptography runs in FIPS 140 mode"),
+    ("httpd protocol", "httpd-protocol", "The TLS versions that our ports take, asked just now"),
     ("service", "services", "The services and their state"),
     ("portal", "portal", "The portal"),
     ("gateway", "gateway", "How devices may come in, and the gateway's counters"),
@@ -70,6 +71,9 @@ COMMANDS: tuple[Command, ...] = (
         Command(f"show {words}", text, actions.show(topic, "gateway" if words == "log gateway" else ""), EXEC)
         for words, topic, text in _TOPICS
     ),
+    Command("show fips", "Whether cryptography runs in FIPS 140 mode", actions.show("fips", "self-test"), EXEC),
+    Command("show certificates", "What each service shows, and what is ready beside it", certificates.show, EXEC),
+    Command(f"show certificates <service:{SERVED}|client>", "One service's, with its request", certificates.show, EXEC),
     Command("show sentry explain <id> <user>", "What becomes of a device's request, and why", actions.explain, EXEC),
     Command("show sentry explain <id> <user> from <address>", "The same, from this address", actions.explain, EXEC),
     Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
@@ -154,6 +158,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("debug sentry check-in", "Check in with the UEM now, in mode cloud", actions.check_in, PRIVILEGED),
     Command("clear sentry redirects", "Forget where backends have sent devices", actions.clear_redirects, PRIVILEGED),
     Command("clear sentry redirects <id> <user>", "Of one device and user", actions.clear_redirects, PRIVILEGED),
+    Command(
+        f"certificate <service:{SERVED}|client> renew",
+        "Make the appliance's own certificate anew",
+        certificates.renew,
+        PRIVILEGED,
+    ),
     Command("reload", "Restart the appliance", actions.power("reload"), PRIVILEGED),
     Command("poweroff", "Turn the appliance off", actions.power("poweroff"), PRIVILEGED),
     Command("write", "Commit the candidate", configure.commit, PRIVILEGED),
@@ -172,6 +182,69 @@ COMMANDS: tuple[Command, ...] = (
     Command("username <user> password <secret>", "Set an account's password", configure.account_password, CONFIG),
     Command("enable secret", "Set the enable secret (asks for it)", configure.enable_secret, CONFIG),
     Command("enable secret <secret>", "Set the enable secret", configure.enable_secret, CONFIG),
+    Command(
+        f"certificate <service:{SERVED}> csr",
+        "Make a key and a request for the site's authority",
+        certificates.request,
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> self-signed",
+        "Show a certificate that signs itself",
+        certificates.made_here("self_signed"),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> own",
+        "Show one of the appliance's own authority",
+        certificates.made_here("own"),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> upload",
+        "Take the answer to a request (asks for it)",
+        certificates.upload(second=False),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> upload-pkcs12",
+        "Take a certificate with its key (asks for both)",
+        certificates.upload_pkcs12(second=False),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload",
+        "Take one that takes over when the first ends",
+        certificates.upload(second=True),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload from <moment>",
+        "The same, from this minute on",
+        certificates.upload(second=True),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload-pkcs12",
+        "Take one with its key that takes over when the first ends",
+        certificates.upload_pkcs12(second=True),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload-pkcs12 from <moment>",
+        "The same, from this minute on",
+        certificates.upload_pkcs12(second=True),
+        CONFIG,
+    ),
+    Command("httpd protocol TLSv1.2", "TLS 1.2 alone on 8443 and 9090", certificates.httpd_protocol("1.2", "1.2"), CONFIG),
+    Command("httpd protocol TLSv1.3", "TLS 1.3 alone", certificates.httpd_protocol("1.3", "1.3"), CONFIG),
+    Command("httpd protocol TLSv1.2 TLSv1.3", "Both", certificates.httpd_protocol("1.2", "1.3"), CONFIG),
+    Command(
+        "httpd-reset-default-ssl-ciphers",
+        "The cipher suites of 8443 and 9090 as they are by default",
+        certificates.reset_ciphers,
+        CONFIG,
+    ),
     Command("ip name-server <address>", "Add a DNS server", configure.alias(("dns", "servers")), CONFIG),
     Command("ip address <address>", "Add an address with its prefix length", configure.interface_address, INTERFACE),
     Command("ip address <address> <mask>", "The same, with a mask", configure.interface_address, INTERFACE),
@@ -188,6 +261,10 @@ WORDS = {
     "show sentry": "Devices, their policies, rules on them, and how the UEM is verified",
     "show sentry explain": "What becomes of a device's request, and why",
     "show sentry explain <id> <user> from": "The same, from an address that rules may name",
+    "show httpd": "The TLS of our ports",
+    "certificate": "The certificates that devices, administrators and the UEM see",
+    "httpd": "The TLS of the portal (8443) and of the UEM's pushes (9090)",
+    "httpd protocol": "Which TLS versions they speak",
     "terminal": "This terminal",
     "configure": "Change the configuration",
     "service": "Start, stop or restart a service, or say how it is",
@@ -231,6 +308,16 @@ for _service in ("gateway", "agent", "uem", "portal"):
         ("status", "Say how it is"),
     ):
         WORDS[f"service {_service} {_action}"] = _text
+for _service, _text in (
+    ("gateway", "What devices see on 443"),
+    ("portal", "What administrators see on 8443"),
+    ("uem-push", "What a UEM on another machine sees on 9090"),
+    ("client", "What this gateway shows the UEM"),
+):
+    WORDS[f"certificate {_service}"] = _text
+    WORDS[f"certificate {_service} second"] = "One that takes over by itself"
+    for _action in ("upload", "upload-pkcs12"):
+        WORDS[f"certificate {_service} second {_action} from"] = "From a minute on, where that is before the first ends"
 for _finding in ("flag", "clear"):
     for _cause, _text in (
         ("compromised", "Rooted, jailbroken or otherwise taken over"),
@@ -251,6 +338,7 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "user": (Argument("user"), "The user's name, as the device or the account has it"),
     "policy": (Argument("policy"), "The policy's name, from `show sentry policies`"),
     "note": (Argument("note", rest=True), "Why; up to the end of the line"),
+    "moment": (Argument("moment"), "A minute in UTC, such as 2026-01-31T18:00Z"),
     "comment": (Argument("comment", rest=True), "A comment; up to the end of the line"),
     "revision": (Argument("revision", whole_number(1, REVISIONS)), "The revision's number, from `show revisions`"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),

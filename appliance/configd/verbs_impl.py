@@ -9,6 +9,7 @@ from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.store import LastLogin
 from appliance.configd import accounts, api, facts, lockout, passwords, wipes
 from appliance.configd.candidates import Candidates
+from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
@@ -73,7 +74,17 @@ class Actions:
             api.Lookup: self._lookup,
             api.SetPassword: self._set_password,
             api.SetEnableSecret: self._set_enable_secret,
+            **self._certificates(),
             api.Power: self._power,
+        }
+
+    def _certificates(self) -> dict[type, Runner]:
+        verbs = Certificates(self._engine, self.candidates)
+        return {
+            api.RequestCertificate: verbs.request,
+            api.UploadCertificate: verbs.upload,
+            api.UploadPkcs12: verbs.upload_pkcs12,
+            api.RenewCertificate: verbs.renew,
         }
 
     # --- configuration -------------------------------------------------------------------------------------------

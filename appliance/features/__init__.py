@@ -18,6 +18,7 @@ from appliance.features import (
     portal,
     principals,
     ssh,
+    tls_profiles,
     uem,
     users,
 )
@@ -37,6 +38,7 @@ FEATURES: tuple[Feature, ...] = (
     banner.FEATURE,
     users.FEATURE,
     certificates.FEATURE,
+    tls_profiles.FEATURE,
     firewall.feature(flows),
     ssh.FEATURE,
     cli.FEATURE,

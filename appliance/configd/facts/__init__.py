@@ -2,12 +2,20 @@
 
 from appliance.configd.api import Shown
 from appliance.configd.errors import refused
-from appliance.configd.facts import crypto, host, management, network, sentry
+from appliance.configd.facts import certificates, crypto, host, management, network, sentry, tls
 from appliance.configd.facts.context import Context, Topic
 
 ARGUMENT_CHARACTERS = 64
 
-TOPICS: dict[str, Topic] = {**host.TOPICS, **network.TOPICS, **crypto.TOPICS, **management.TOPICS, **sentry.TOPICS}
+TOPICS: dict[str, Topic] = {
+    **host.TOPICS,
+    **network.TOPICS,
+    **crypto.TOPICS,
+    **certificates.TOPICS,
+    **tls.TOPICS,
+    **management.TOPICS,
+    **sentry.TOPICS,
+}
 """Every topic by its name."""
 
 
