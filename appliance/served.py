@@ -5,7 +5,7 @@ Pure: a configuration and a time give a choice, and the moment at which the choi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from appliance import chains
@@ -76,3 +76,9 @@ def next_change(tree: Tree, now: datetime) -> datetime | None:
     two = [service for service in SERVICES if len(uploaded(tree, service)) == 2]
     coming = [moment for service in two if (moment := takeover(tree, service)) > now]
     return min(coming, default=None)
+
+
+def ending(tree: Tree, now: datetime, within: timedelta) -> tuple[tuple[str, datetime], ...]:
+    """The services whose last uploaded certificate ends `within` so long, and when: nobody but the site can make the next."""
+    last = [(service, held[-1].chain[0].not_valid_after_utc) for service in SERVICES if (held := uploaded(tree, service))]
+    return tuple((service, ends) for service, ends in last if ends <= now + within)

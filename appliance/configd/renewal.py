@@ -6,7 +6,7 @@ It is looked at once an hour, and at the very moment at which a second certifica
 import logging
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from appliance import pki, served
 from appliance.apply import ConflictError, Engine, stamp
@@ -20,6 +20,8 @@ from appliance.vet import ApplyError
 
 EVERY_SECONDS = 3_600.0  # between looks; certificates are made anew days before they end
 AGAIN_SECONDS = 60.0  # after a failure
+WARN_WITHIN = timedelta(days=30)  # an authority may take weeks
+WARN_SECONDS = 86_400.0  # between warnings
 CONFIGD = "configd"
 
 FILES = (
@@ -75,7 +77,7 @@ class Renewal:
         self._sessions = sessions
         self._clock = clock
         self._wall_clock = wall_clock
-        self._look_at = clock()
+        self._look_at = self._warn_at = clock()
         self._seen = -1
         self._due: datetime | None = None
 
@@ -106,6 +108,17 @@ class Renewal:
             notice = f"new certificates at {stamp(self._wall_clock())}: {', '.join(made)}"
             self._sessions.tell_all(notice)
             self._gate.note("certificate.changed", CONFIGD, detail=notice)
+        if self._clock() >= self._warn_at:
+            self._warn_at = self._clock() + WARN_SECONDS
+            self._warn()
+
+    def _warn(self) -> None:
+        """Once a day, of what only the site can make anew."""
+        current = self._engine.store.current()
+        for service, ends in served.ending(current.tree if current else {}, self._now(), WARN_WITHIN):
+            notice = f"the certificate of {service} ends {ends:%Y-%m-%d %H:%M} UTC, and there is no later one"
+            self._sessions.tell_all(notice)
+            self._gate.note("certificate.ending", CONFIGD, result="warning", detail=notice)
 
     def _failed(self, error: Exception) -> None:
         refusal = as_refusal(error)

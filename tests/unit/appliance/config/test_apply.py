@@ -7,12 +7,12 @@ import pytest
 
 from appliance.apply import ConflictError, Order
 from appliance.config.store import MAX_REVISIONS
-from appliance.features.base import Feature, File, Problem, Unit
+from appliance.features.base import Feature, File, Problem, Tree, Unit
 from appliance.plan import InvalidError
 from appliance.render import RenderError
-from appliance.system import Boot
+from appliance.system import Boot, Held, Machine
 from appliance.vet import ApplyError
-from tests.unit.appliance.workbench import FEATURES, WEB, Bench, Crash
+from tests.unit.appliance.workbench import FEATURES, KEY, WEB, Bench, Crash
 
 FIRST: dict[str, Any] = {"name": "box"}
 SECOND: dict[str, Any] = {"name": "other", "web": {"port": 9443, "words": ["a"], "sites": {"one": {"root": "/srv"}}}}
@@ -469,3 +469,30 @@ def test_a_clock_set_back_gives_no_more_time_to_confirm(running: Bench) -> None:
     assert running.engine.overdue() is None
     running.clock.now += 86_400 + 300
     assert running.engine.overdue() is not None
+
+
+# --- between commits -------------------------------------------------------------------------------------------------
+
+
+def test_what_falls_due_without_a_commit_is_done_with_the_running_tree(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.engine.tend((WEB,), lambda _tree, _machine: "done") is None, "nothing runs yet"
+    bench.commit({"name": "box", "web": {"port": 8080}})
+    assert bench.engine.tend((WEB,), lambda tree, _machine: tree["web"]["port"]) == 8080
+
+
+def test_what_fails_between_commits_leaves_the_files_as_they_were(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.commit({"name": "box", "web": {"port": 8080}})
+    before = bench.files()
+
+    def spoil(_tree: Tree, machine: Machine) -> None:
+        machine.restore(WEB, None)
+        machine.restore(KEY, Held(text="new"))
+        raise RuntimeError("no luck")
+
+    with pytest.raises(ApplyError, match="no luck; what was there stands as before"):
+        bench.engine.tend((WEB, KEY), spoil)
+    assert bench.files() == before
+    with bench.engine._alone(), pytest.raises(ConflictError):
+        bench.engine.tend((WEB,), lambda _tree, _machine: None)

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.configd import api
 from appliance.configd.client import Refused
-from appliance.configd.renewal import AGAIN_SECONDS, EVERY_SECONDS, Renewal
+from appliance.configd.renewal import AGAIN_SECONDS, EVERY_SECONDS, WARN_SECONDS, Renewal
 from appliance.configd.sessions import Peer
 from appliance.features import FEATURES
 from appliance.features.tls import certificate_path, key_path
@@ -294,6 +294,29 @@ def test_a_service_that_does_not_take_it_has_the_old_one_back_and_it_is_tried_ag
     stand.ticks.now += AGAIN_SECONDS
     stand.renewal.tick()
     assert stand.shows(second.pem)
+
+
+def test_once_a_day_it_is_said_which_uploaded_certificate_is_about_to_end(stand: Stand) -> None:
+    """Of the last one of a service: a second that lasts is an answer."""
+
+    def warnings() -> list[str]:
+        return [one.detail for one in stand.daemon.ledger.entries if one.event == "certificate.ending"]
+
+    stand.upload(fresh(40))
+    stand.commit()
+    stand.renewal.tick()
+    assert warnings() == []
+    stand.wall.now += timedelta(days=11).total_seconds()
+    for seconds in (EVERY_SECONDS, WARN_SECONDS, EVERY_SECONDS):
+        stand.ticks.now += seconds
+        stand.renewal.tick()
+    assert len(warnings()) == 1
+    assert warnings()[0].startswith("the certificate of portal ends ")
+    stand.upload(fresh(400), second=True)
+    stand.commit()
+    stand.ticks.now += WARN_SECONDS
+    stand.renewal.tick()
+    assert len(warnings()) == 1
 
 
 def test_while_a_commit_is_applied_nothing_is_renewed(stand: Stand) -> None:
