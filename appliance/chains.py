@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -27,8 +27,15 @@ CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 DIGESTS = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n[A-Za-z0-9+/=\n]+-----END \1-----\n?")
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
-_NO_SIGNATURE = (InvalidSignature, *_UNREADABLE)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+_NO_SIGNATURE = (InvalidSignature, InternalError, *_UNREADABLE)  # an internal error is what OpenSSL's own refusals become
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
@@ -94,8 +101,8 @@ def _certificates(text: str) -> list[x509.Certificate]:
 def _certificate(block: str, place: int) -> x509.Certificate:
     try:
         found = x509.load_pem_x509_certificate(block.encode())
-        found.extensions  # noqa: B018 - parsed only when asked for, and asked for often later
-        found.subject, found.issuer, found.public_key()  # noqa: B018
+        # All of these are parsed only when they are asked for, which must not be later than here.
+        _parsed = (found.extensions, found.subject, found.issuer, found.public_key())
     except _UNREADABLE as error:
         raise ChainError(f"certificate {place}, which cannot be read ({error})", "X.509 certificates") from error
     return found
@@ -116,9 +123,9 @@ def _ordered(held: list[x509.Certificate]) -> Chain:
         if not above:
             said = f"a chain that ends at {subject(chain[-1])}, whose issuer {_name(chain[-1].issuer)} is not among them"
             raise ChainError(said, "every authority up to the root, and the root")
-        issuer = next((one for one in above if _signed(chain[-1], one)), above[0])
-        chain.append(issuer)
-        rest.remove(issuer)
+        signer = next((one for one in above if _signed(chain[-1], one)), above[0])
+        chain.append(signer)
+        rest.remove(signer)
     if rest:
         raise ChainError(f"certificates that are no part of the chain: {', '.join(map(subject, rest))}", "its chain")
     return tuple(chain)

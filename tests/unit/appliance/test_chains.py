@@ -72,6 +72,7 @@ def test_what_is_no_chain_is_refused_and_nothing_else_happens(noise: str) -> Non
         chains.read(noise)
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @given(st.integers(0, len(SERVER.pem) - 1), st.characters(min_codepoint=32, max_codepoint=126))
 def test_a_damaged_certificate_is_refused_or_has_a_flaw(place: int, letter: str) -> None:
     """One letter of the base64 is another one: unless it was the same, something is wrong with it."""
