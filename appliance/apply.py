@@ -32,6 +32,9 @@ from appliance.system import Boot, Machine
 from appliance.vet import ApplyError, vet
 
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
+TEND_SECONDS = (
+    30.0  # how long a commit waits for what configd does by itself: six keys and certificates, and who is told
+)
 UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
 _log = logging.getLogger(__name__)
 
@@ -96,6 +99,7 @@ class Engine:
         self._boot = boot or Boot()
         self._checkpoint = checkpoint
         self._lock = threading.Lock()
+        self._tending = False
 
     # --- the commit ----------------------------------------------------------------------------------------------
 
@@ -126,7 +130,9 @@ class Engine:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
+        # What configd does by itself is over in a moment; a commit may take a minute, and its author should know of it.
+        free = self._lock.acquire(timeout=TEND_SECONDS) if self._tending else self._lock.acquire(blocking=False)
+        if not free:
             raise ConflictError("another commit is being applied; try again when it is done")
         try:
             yield
@@ -406,9 +412,12 @@ class Engine:
             if current is None:
                 return None
             before = {path: self.machine.held(path) for path in paths}
+            self._tending = True
             try:
                 return work(current.tree, self.machine)
-            except Exception as error:  # whatever it was, what was shown before must be shown again; it is raised as ApplyError
+            except (
+                Exception
+            ) as error:  # whatever it was, what was shown before must be shown again; it is raised as ApplyError
                 left: list[str] = []
                 for path, held in before.items():
                     with _noted(left, path):
@@ -416,6 +425,8 @@ class Engine:
                             self.machine.restore(path, held)
                 stands = f"could NOT be restored: {'; '.join(left)}" if left else "stands as before"
                 raise ApplyError(f"{error}; what was there {stands}") from error
+            finally:
+                self._tending = False
 
     def return_to(self, number: int, user: str, comment: str, *, guard: Guard | None = no_step_back) -> Committed:
         """Commit revision `number` again, whatever waits for confirmation. Raises as `commit`, and `NoSuchRevisionError`."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 from cryptography import x509
@@ -35,7 +36,11 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-_NO_SIGNATURE = (InvalidSignature, InternalError, *_UNREADABLE)  # an internal error is what OpenSSL's own refusals become
+_NO_SIGNATURE = (
+    InvalidSignature,
+    InternalError,
+    *_UNREADABLE,
+)  # an internal error is what OpenSSL's own refusals become
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
@@ -121,7 +126,9 @@ def _ordered(held: list[x509.Certificate]) -> Chain:
     while not _issued_itself(chain[-1]):
         above = [one for one in rest if one.subject == chain[-1].issuer]
         if not above:
-            said = f"a chain that ends at {subject(chain[-1])}, whose issuer {_name(chain[-1].issuer)} is not among them"
+            said = (
+                f"a chain that ends at {subject(chain[-1])}, whose issuer {_name(chain[-1].issuer)} is not among them"
+            )
             raise ChainError(said, "every authority up to the root, and the root")
         signer = next((one for one in above if _signed(chain[-1], one)), above[0])
         chain.append(signer)
@@ -156,7 +163,7 @@ def flaws(chain: Chain, names: Iterable[str]) -> Iterator[Flaw]:
     yield from _name_flaws(chain[0], names)
     for depth, authority in enumerate(chain[1:]):
         yield from _authority_flaws(authority, depth)
-    for issued, issuer in zip(chain, chain[1:], strict=False):
+    for issued, issuer in pairwise(chain):
         yield from _signature_flaws(issued, issuer)
 
 

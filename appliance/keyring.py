@@ -75,7 +75,9 @@ def make_request(service: str, kind: str, subject: Mapping[str, str], names: tup
     written = "\n".join(f"{name} = {value}" for name, value in _distinguished(subject, names))
     text = _REQUEST.format(subject=written, names=", ".join(names))
     path = request_path(service)
-    system.run(["openssl", "req", "-new", "-config", "/dev/stdin", "-sha256", "-key", key, "-out", f"{path}.new"], stdin=text)
+    system.run(
+        ["openssl", "req", "-new", "-config", "/dev/stdin", "-sha256", "-key", key, "-out", f"{path}.new"], stdin=text
+    )
     system.run(["chmod", "0644", "--", f"{path}.new"])
     system.run(["mv", "-f", "-T", "--", f"{path}.new", path])
     return system.read(path) or ""

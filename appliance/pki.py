@@ -19,7 +19,6 @@ from appliance.features import interfaces, values
 from appliance.features.base import System, Tree
 from appliance.features.tls import AUTHORITY, FOLDER, certificate_path, key_path
 from appliance.process import CommandError
-from appliance.served import Uploaded
 
 AUTHORITY_KEY = f"{FOLDER}/ca.key"
 AUTHORITY_DAYS = 3_650
@@ -44,7 +43,9 @@ class Leaf:
 LEAVES = (
     Leaf("uem", "sentry-uem", "serverAuth", "sentry-uem.service"),
     Leaf("uem-client", "sentry-uem", "clientAuth", "sentry-uem.service"),
-    Leaf("uem-push", "sentry-agent", "serverAuth", "sentry-agent.service"),  # public where the UEM is on another machine
+    Leaf(
+        "uem-push", "sentry-agent", "serverAuth", "sentry-agent.service"
+    ),  # public where the UEM is on another machine
     Leaf("agent", "sentry-agent", "clientAuth", "sentry-agent.service"),
     Leaf("gateway", "sentry-gateway", "serverAuth", "sentry-gateway.service", public=True),
     Leaf("portal", "sentry-portal", "serverAuth", "sentry-portal.service", public=True),
@@ -94,9 +95,7 @@ def ensure(tree: Tree, system: System, *, clock: Clock = _now, anew: Collection[
     return (*(("ca",) if renewed else ()), *(leaf.name for leaf in made))
 
 
-def _bring(
-    leaf: Leaf, tree: Tree, system: System, due: datetime, now: datetime, issuer: str, *, again: bool
-) -> bool:
+def _bring(leaf: Leaf, tree: Tree, system: System, due: datetime, now: datetime, issuer: str, *, again: bool) -> bool:
     """Have the certificate of `leaf` be the right one; whether that took anything."""
     chosen = served.choice(tree, leaf.name, now)
     if chosen is not None:
@@ -251,7 +250,7 @@ def _make_leaf(leaf: Leaf, tree: Tree, system: System) -> None:
     _issue(certificate_path(leaf.name), key_path(leaf.name), leaf.group, request, options, system)
 
 
-def _put(leaf: Leaf, chosen: Uploaded, system: System) -> bool:
+def _put(leaf: Leaf, chosen: "served.Uploaded", system: System) -> bool:
     """Have an uploaded certificate and its key lie in their places; whether that took anything. Its request, if one was out for
     it, is answered."""
     chain = chosen.chain
@@ -261,7 +260,7 @@ def _put(leaf: Leaf, chosen: Uploaded, system: System) -> bool:
     path, text = certificate_path(leaf.name), chains.shown(chain)
     folder = f"{FOLDER}/{leaf.name}"
     system.run(["install", "-d", "-o", "root", "-g", "root", "-m", "0755", folder])
-    changed = secret_file.put(key_path(leaf.name), key, leaf.group, system)
+    changed = secret_file.put(key_path(leaf.name), f"{key.rstrip()}\n", leaf.group, system)
     if system.read(path) != text:
         new = f"{path}.new"
         system.run(["install", "-o", "root", "-g", "root", "-m", "0644", "--", "/dev/stdin", new], stdin=text)

@@ -80,5 +80,7 @@ def next_change(tree: Tree, now: datetime) -> datetime | None:
 
 def ending(tree: Tree, now: datetime, within: timedelta) -> tuple[tuple[str, datetime], ...]:
     """The services whose last uploaded certificate ends `within` so long, and when: nobody but the site can make the next."""
-    last = [(service, held[-1].chain[0].not_valid_after_utc) for service in SERVICES if (held := uploaded(tree, service))]
+    last = [
+        (service, held[-1].chain[0].not_valid_after_utc) for service in SERVICES if (held := uploaded(tree, service))
+    ]
     return tuple((service, ends) for service, ends in last if ends <= now + within)

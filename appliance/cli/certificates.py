@@ -31,7 +31,9 @@ def upload(*, second: bool) -> Action:
     """The command that takes a certificate whose key was made here: the first one, or the one that takes over."""
 
     def action(shell: Shell, values: Values) -> Output:
-        text = _lines(shell, "Enter the certificate and every authority above it, as PEM; a line with a single dot ends it.")
+        text = _lines(
+            shell, "Enter the certificate and every authority above it, as PEM; a line with a single dot ends it."
+        )
         verb: dict[str, Any] = {"certificate": text, "second": second, "moment": values.get("moment", "")}
         return output.shown(shell.call(api.UploadCertificate, api.Text, service=values["service"], **verb))
 

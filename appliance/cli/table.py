@@ -236,7 +236,9 @@ COMMANDS: tuple[Command, ...] = (
         certificates.upload_pkcs12(second=True),
         CONFIG,
     ),
-    Command("httpd protocol TLSv1.2", "TLS 1.2 alone on 8443 and 9090", certificates.httpd_protocol("1.2", "1.2"), CONFIG),
+    Command(
+        "httpd protocol TLSv1.2", "TLS 1.2 alone on 8443 and 9090", certificates.httpd_protocol("1.2", "1.2"), CONFIG
+    ),
     Command("httpd protocol TLSv1.3", "TLS 1.3 alone", certificates.httpd_protocol("1.3", "1.3"), CONFIG),
     Command("httpd protocol TLSv1.2 TLSv1.3", "Both", certificates.httpd_protocol("1.2", "1.3"), CONFIG),
     Command(

@@ -43,9 +43,7 @@ def _wall_clock() -> datetime:
 class Certificates:
     """The verbs. `clock` says what time it is."""
 
-    def __init__(
-        self, engine: Engine, candidates: Candidates, *, clock: Callable[[], datetime] = _wall_clock
-    ) -> None:
+    def __init__(self, engine: Engine, candidates: Candidates, *, clock: Callable[[], datetime] = _wall_clock) -> None:
         self._engine = engine
         self._candidates = candidates
         self._clock = clock
@@ -84,14 +82,18 @@ class Certificates:
         key, certificates = self._opened(path, verb)
         chain = self._checked(path, certificates, held, second=verb.second)
         if chains.name_of_private(key) != chains.key_name(chain[0].public_key()):
-            raise InvalidError([Problem(path, "the key of another certificate", f"the key of {chains.subject(chain[0])}")])
+            raise InvalidError(
+                [Problem(path, "the key of another certificate", f"the key of {chains.subject(chain[0])}")]
+            )
         return self._put(verb, held, chain, key=key)
 
     def renew(self, verb: api.RenewCertificate, _held: Held) -> api.Text:
         """Make a certificate of the appliance's own anew, now."""
         name = OWN[verb.service]
         if served.choice(self._candidates.running(), name, self._clock()) is not None:
-            raise refused("invalid", f"the certificate of {verb.service} was uploaded; the authority that made it makes the next")
+            raise refused(
+                "invalid", f"the certificate of {verb.service} was uploaded; the authority that made it makes the next"
+            )
         made = renewal.bring(self._engine, clock=self._clock, anew=(name,))
         return api.Text(title="renewed", lines=(f"New certificates: {', '.join(made) or 'none'}.",))
 

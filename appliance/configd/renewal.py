@@ -80,23 +80,26 @@ class Renewal:
         self._look_at = self._warn_at = clock()
         self._seen = -1
         self._due: datetime | None = None
+        self._before = self._now()
 
     def tick(self) -> None:
         """Whatever is due. Raises what reading the store raises."""
+        now, before = self._now(), self._before
+        self._before = now
         running = self._engine.store.running()
         if running is None:
             return
-        if running.revision != self._seen:  # a commit has done its own part
+        if running.revision != self._seen:  # a commit has done its own part, but maybe just before the moment came
             current = self._engine.store.current()
-            self._seen, self._due = running.revision, served.next_change(current.tree if current else {}, self._now())
-        over = self._due is not None and self._now() >= self._due
+            self._seen, self._due = running.revision, served.next_change(current.tree if current else {}, before)
+        over = self._due is not None and now >= self._due
         if over or self._clock() >= self._look_at:
             self._look()
 
     def _look(self) -> None:
         try:
             made = bring(self._engine, clock=self._now)
-        except ConflictError:  # whoever is at it does this too; else the next tick comes in a second
+        except ConflictError:  # the next tick comes in a second
             return
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being done, it is said and tried again
             self._look_at = self._clock() + AGAIN_SECONDS

@@ -159,9 +159,7 @@ def _backend(name: str, server: Mapping[str, Any], outgoing: tls.Profile) -> Bac
     client = None
     if server["tls"]:
         spoken = outgoing._replace(**server.get("tls_versions", {}))
-        client = ClientTls(
-            trust=trust_path(name) if "ca_certificates" in server else SYSTEM_TRUST, **spoken._asdict()
-        )
+        client = ClientTls(trust=trust_path(name) if "ca_certificates" in server else SYSTEM_TRUST, **spoken._asdict())
     server_name = server.get("server_name", server["host"]) if server["tls"] else None
     return Backend(
         name=name,

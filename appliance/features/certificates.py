@@ -15,6 +15,7 @@ from appliance.features.base import Feature, Problem, System, Tree
 from appliance.features.values import Rules
 
 Clock = Callable[[], datetime]
+KEY_TYPES = ("p256", "p384", "rsa3072", "rsa4096")  # `keyring.KINDS` says how openssl makes them
 EXTRA_NAMES = 32  # a certificate for more names than that has a wildcard
 KEY_CHARACTERS = 16_384  # of RSA 8192 in PEM it is 6,500
 KEY = "one private key in PEM form (-----BEGIN PRIVATE KEY-----), EC or RSA, without a password"
@@ -81,7 +82,9 @@ def _verify_push(tree: Tree) -> Iterator[Problem]:
         return
     for setting, found in (("certificate", "a certificate"), ("issuer", push["issuer"])):
         if setting in push and found != "own":
-            allowed = f"the appliance's own, since the UEM's mode is {mode}: another one's UEM pushes in mode core alone"
+            allowed = (
+                f"the appliance's own, since the UEM's mode is {mode}: another one's UEM pushes in mode core alone"
+            )
             yield Problem(f"{PATH}.uem_push.{setting}", found, allowed)
 
 
@@ -109,7 +112,7 @@ def on_machine(tree: Tree, system: System) -> Iterable[Problem]:
             yield from _verify_key(path, one, system)
 
 
-def _verify_key(path: str, one: served.Uploaded, system: System) -> Iterator[Problem]:
+def _verify_key(path: str, one: "served.Uploaded", system: System) -> Iterator[Problem]:
     if not one.key:
         if keyring.key_for(one.chain, system) is None:
             yield Problem(
@@ -147,7 +150,7 @@ CHAIN_KIND: Rules = {
 }
 KEY_KIND: Rules = {
     "type": "string",
-    "coerce": values.text_lines,
+    "coerce": values.stripped,  # and no more: a reference to a secret passes here, too
     "maxlength": KEY_CHARACTERS,
     "check_with": values.check(_is_key, KEY),
     "meta": {"allowed": KEY, "secret": True},
@@ -175,7 +178,7 @@ def _server(label: str, text: str) -> Rules:
             default="own",
         ),
         key_type=values.described(
-            {"type": "string", "allowed": list(keyring.KINDS)},
+            {"type": "string", "allowed": list(KEY_TYPES)},
             "Key type",
             "Of the keys that are made here, for requests too.",
             default="p256",

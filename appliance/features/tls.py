@@ -11,7 +11,7 @@ FOLDER = "/var/lib/sentry/tls"
 AUTHORITY = f"{FOLDER}/ca.pem"
 
 Connection = Literal["incoming", "outgoing", "uem", "management"]
-"""The four kinds of connections that have a profile: devices', to backends, to the UEM, and administrators' and the UEM's to us."""
+"""The kinds of connections that have a profile: devices', to backends, to the UEM, and administrators' and the UEM's to us."""
 
 # TLS 1.2 only is what V-251013 says; `minimum` and `maximum` are there for sites that are not bound to it.
 RANGE = {

@@ -88,7 +88,9 @@ FEATURE = Feature(
         "TLS",
         "What is spoken on each kind of connection. TLS 1.2 and nothing else is what V-251013 wants.",
         incoming=_profile("Incoming", "Devices' connections to the gateway."),
-        outgoing=_profile("Outgoing", "The gateway's connections to backends, except those with `tls_versions` of their own."),
+        outgoing=_profile(
+            "Outgoing", "The gateway's connections to backends, except those with `tls_versions` of their own."
+        ),
         uem=_profile("UEM", "The connections to the UEM, and to the one in the box."),
         management=_profile("Management", "Connections to the portal (8443) and of the UEM to us (9090)."),
     ),

@@ -122,9 +122,7 @@ def _link(tree: Tree) -> UemLink:
     elsewhere = is_elsewhere(tree)
     trust = AUTHORITIES if elsewhere else AUTHORITY
     spoken, pushed = (tls.profile(tree, one)._asdict() for one in ("uem", "management"))
-    push_tls = ServerTls(
-        certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust, **pushed
-    )
+    push_tls = ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust, **pushed)
     enrolled = "enrolment_url" in uem
     return UemLink(
         mode=uem["mode"],

@@ -87,7 +87,5 @@ def test_the_certificates_shown_are_of_approved_authorities(facts: Facts, answer
     if answers.approved_authorities is None:
         raise NotReviewed("needs approved_authorities in the site's answer file: the authorities it approves of")
     address = facts.machine.target.address
-    found = {
-        (what, port): tls.issued_by(address, port, answers.approved_authorities) for what, port in LISTENERS
-    }
+    found = {(what, port): tls.issued_by(address, port, answers.approved_authorities) for what, port in LISTENERS}
     prove(judge.authorities(found))

@@ -246,7 +246,9 @@ def test_fips_is_the_state_of_each_running_service(lab: Lab) -> None:
     """The module has tested itself, and every service of ours says so of its own OpenSSL."""
     lines = lab.cli("show fips").stdout.splitlines()
     assert lines[0] == "FIPS 140 mode is enabled"
-    assert any(re.fullmatch(r"self-test: passed, \d+ tests with that of its integrity, run just now", one) for one in lines)
+    assert any(
+        re.fullmatch(r"self-test: passed, \d+ tests with that of its integrity, run just now", one) for one in lines
+    )
     for name in ("gateway", "agent", "uem", "portal"):
         (line,) = [one for one in lines if one.startswith(f"sentry-{name}: ")]
         assert re.fullmatch(rf"sentry-{name}: FIPS 140 mode is enabled; process \d+ has loaded the module", line), line

@@ -45,7 +45,13 @@ def _service(context: Context, service: str) -> Iterator[tuple[str, ...]]:
     ours = {one.which: one.chain[0] for one in ready}
     if shown:
         which = next((which for which, one in ours.items() if one == shown), "")
-        yield _row(context, service, f"active{f' ({which})' if len(ours) > 1 else ''}", _maker(shown, uploaded=bool(which)), shown)
+        yield _row(
+            context,
+            service,
+            f"active{f' ({which})' if len(ours) > 1 else ''}",
+            _maker(shown, uploaded=bool(which)),
+            shown,
+        )
     for which, one in ours.items():
         if one != shown:
             yield _row(context, service, _waiting(context, service, which), "uploaded", one)

@@ -15,8 +15,8 @@ VALIDATED: Mapping[str, str] = {}
 """Version of the FIPS provider -> its CMVP certificate. Empty: Debian's build of the provider has no certificate, and a
 version number alone says nothing of a build. A site that installs a validated `fips.so` gets an entry with its image."""
 NOT_VALIDATED = (
-    "validation: module not validated (Debian builds OpenSSL's FIPS provider itself; that build is on no list of the CMVP, whatever "
-    "certificates OpenSSL's own builds have)"
+    "validation: module not validated (Debian builds OpenSSL's FIPS provider itself; that build is on no list of the CMVP, "
+    "whatever certificates OpenSSL's own builds have)"
 )
 SELF_TEST = "/usr/lib/sentry/bin/sentry-fips"
 SPEAKING = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal")

@@ -1,5 +1,6 @@
 """Which TLS versions the appliance's own ports take, found by asking them: one version offered, and what is answered."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
@@ -18,18 +19,16 @@ _HANDSHAKE, _SERVER_HELLO = 22, 2
 def takes(address: str, port: int, version: str) -> bool | None:
     """Whether a server goes on with a handshake that offers this version alone; None where nobody answers.
 
-    Seen from the first record it sends: it is a ServerHello or an alert. Whether the handshake succeeds is another matter; on 9090
-    it does not without the UEM's certificate.
+    Seen from the first record it sends: it is a ServerHello or an alert. Whether the handshake succeeds is another matter; on
+    9090 it does not without the UEM's certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = context.maximum_version = _VERSIONS[version]
     answer, question = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(answer, question)
-    try:
+    with contextlib.suppress(ssl.SSLWantReadError):
         client.do_handshake()
-    except ssl.SSLWantReadError:
-        pass
     try:
         with socket.create_connection((address, port), timeout=SECONDS) as connection:
             connection.sendall(question.read())

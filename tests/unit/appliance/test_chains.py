@@ -39,7 +39,7 @@ def test_a_whole_chain_has_no_flaw_and_its_root_is_not_shown() -> None:
     assert list(chains.dated(chain, NOW)) == []
 
 
-@pytest.mark.parametrize("order", permutations(WHOLE), ids=lambda order: "-".join(map(chains.subject, (one.certificate for one in order))))
+@pytest.mark.parametrize("order", list(permutations(WHOLE)))
 def test_any_order_is_mended(order: tuple[Signed, ...]) -> None:
     assert chains.pem(chains.read(text(*order))) == text(*WHOLE)
 
@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[tuple[Signed, ...], str]] = {
     "the server alone": ((SERVER,), "whose issuer CN=middle,O=Lab is not among them"),
     "authorities alone": ((MIDDLE, ROOT), "which is an authority's; allowed: a server's certificate"),
     "a root alone": ((ROOT,), "a self-signed certificate alone"),
-    "two servers": ((SERVER, server(MIDDLE, names=("b.test",)), MIDDLE, ROOT), "2 certificates that have signed none of the others"),
+    "two servers": ((SERVER, server(MIDDLE, names=("b.test",)), MIDDLE, ROOT), "2 certificates that have signed none"),
     "a stranger": ((SERVER, MIDDLE, ROOT, OTHER), "no part of the chain: CN=other,O=Lab"),
     "an RSA key of 1024 bits": ((server(MIDDLE, key="rsa1024"), MIDDLE, ROOT), "an RSA key of 1024 bits; allowed: EC on P-256"),
     "an RSA key of 2048 bits": ((server(MIDDLE, key="rsa2048"), MIDDLE, ROOT), "RSA of at least 3072 bits"),
@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[tuple[Signed, ...], str]] = {
     "a weak authority": ((server(RSA_MIDDLE), RSA_MIDDLE, ROOT), "CN=weak middle,O=Lab with an RSA key of 1024 bits"),
     "for clients": ((server(MIDDLE, usage=(CLIENT_AUTH,)), MIDDLE, ROOT), "without the extended key usage serverAuth"),
     "for nothing said": ((server(MIDDLE, usage=()), MIDDLE, ROOT), "without the extended key usage serverAuth"),
-    "a key that may not sign": ((server(MIDDLE, digital_signature=False), MIDDLE, ROOT), "without the key usage digitalSignature"),
+    "a key that may not sign": ((server(MIDDLE, digital_signature=False), MIDDLE, ROOT), "usage digitalSignature"),
     "another name": ((server(MIDDLE, names=("www.lab.test",)), MIDDLE, ROOT), f"the alternative name {HOST}"),
     "no name": ((server(MIDDLE, names=()), MIDDLE, ROOT), "for no name at all"),
     "another authority's signature": ((SIGNED_BY_OTHER, MIDDLE, ROOT), "whose signature is not that of CN=middle,O=Lab"),
@@ -188,4 +188,8 @@ def test_a_wildcard_is_one_whole_label(held: str, name: str, holds: bool) -> Non
 def test_keys_are_known_by_their_public_half() -> None:
     assert chains.name_of_private(SERVER.key_pem) == chains.key_name(SERVER.certificate.public_key())
     assert chains.name_of_private("no key") == chains.name_of_request("no request") == ""
-    assert [chains.key_kind(new_key(kind).public_key()) for kind in ("p256", "p384", "rsa3072")] == ["p256", "p384", "rsa3072"]
+    assert [chains.key_kind(new_key(kind).public_key()) for kind in ("p256", "p384", "rsa3072")] == [
+        "p256",
+        "p384",
+        "rsa3072",
+    ]

@@ -16,7 +16,9 @@ REPO = Path(__file__).parents[3]
 CHECKED = {
     f"V-{number}" for number in (250982, 250983, 250984, 250986, 250987, *range(250989, 250994), 250995, 250996)
 } | {f"V-{number}" for number in (250999, 251003, 251006, 251008, 251010, 251013)}
-CHECKED |= {f"V-{number}" for number in (250997, 251001, 251005, 251011, 251012, 251014, 251026, 251027, *range(251036, 251039))}
+CHECKED |= {
+    f"V-{number}" for number in (250997, 251001, 251005, 251011, 251012, 251014, 251026, 251027, *range(251036, 251039))
+}
 
 
 def test_all_58_rules_are_there(catalogue: Catalogue) -> None:

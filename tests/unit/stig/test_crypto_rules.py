@@ -120,7 +120,9 @@ def serving(folder: Path, held: Signed, suites: str) -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.parametrize(("suites", "taken"), [("ECDHE+AESGCM", False), ("ECDHE+CHACHA20", True), ("ECDHE+AES:!AESGCM", True)])
+@pytest.mark.parametrize(
+    ("suites", "taken"), [("ECDHE+AESGCM", False), ("ECDHE+CHACHA20", True), ("ECDHE+AES:!AESGCM", True)]
+)
 def test_suites_that_are_not_approved_are_seen(tmp_path: Path, suites: str, taken: bool) -> None:  # noqa: FBT001 - a table
     with serving(tmp_path, HELD, suites) as port:
         assert tls.ask_weak("127.0.0.1", port).accepted is taken

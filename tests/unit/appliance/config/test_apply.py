@@ -1,5 +1,7 @@
 """The commit: all of it happens, or none of it."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -496,3 +498,22 @@ def test_what_fails_between_commits_leaves_the_files_as_they_were(tmp_path: Path
     assert bench.files() == before
     with bench.engine._alone(), pytest.raises(ConflictError):
         bench.engine.tend((WEB,), lambda _tree, _machine: None)
+
+
+def test_a_commit_waits_for_what_is_done_between_commits(tmp_path: Path) -> None:
+    """Nobody has to try again because the clock had something to do."""
+    bench = Bench(tmp_path)
+    bench.commit({"name": "box"})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(_tree: Tree, _machine: Machine) -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    with ThreadPoolExecutor(2) as threads:
+        tending = threads.submit(bench.engine.tend, (), work)
+        assert begun.wait(20)
+        committing = threads.submit(bench.commit, {"name": "other"})
+        assert not committing.done()
+        go_on.set()
+        assert (tending.result(20), committing.result(20).revision) == (True, 2)

@@ -24,12 +24,14 @@ from tests.unit.appliance.workbench import Clock, Daemon
 
 ROOT_UID = 0
 HOST = "gw1.example.test"
+KEY = (Path(__file__).parents[1] / "features" / "material" / "ecdsa.pub").read_text().strip()
 SITE: dict[str, Any] = {
     "hostname": HOST,
     "interfaces": {"mgmt0": {"zones": ["management", "device", "backend"], "addresses": ["192.0.2.2/24"]}},
     "ntp": {"servers": ["192.0.2.1", "192.0.2.3"]},
     "firewall": {"management_networks": ["192.0.2.0/24"]},
     "backends": {"servers": {"mail": {"host": "192.0.2.10"}}},
+    "users": {"accounts": {"alice": {"role": "administrator", "ssh_keys": [KEY]}}},
     "uem": {"mode": "embedded"},
 }
 TODAY = datetime.now(UTC).replace(microsecond=0)
@@ -40,7 +42,11 @@ PORTAL = "sentry-portal.service"
 
 def fresh(days: float = 90, **more: Any) -> Signed:
     """A server's certificate that holds now."""
-    given: dict[str, Any] = {"names": (HOST,), "starts": TODAY - timedelta(days=1), "ends": TODAY + timedelta(days=days)}
+    given: dict[str, Any] = {
+        "names": (HOST,),
+        "starts": TODAY - timedelta(days=1),
+        "ends": TODAY + timedelta(days=days),
+    }
     return server(MIDDLE, **(given | more))
 
 
@@ -107,10 +113,10 @@ class Stand:
 
     def shown(self) -> str:
         """The first certificate that the portal shows."""
-        return (self.machine.read(certificate_path("portal")) or "").split("-----END")[0]
+        return (self.machine.read(certificate_path("portal")) or "").partition("-----END")[0]
 
     def shows(self, pem: str) -> bool:
-        return self.shown() == pem.split("-----END")[0]
+        return self.shown() == pem.partition("-----END")[0]
 
 
 @pytest.fixture
@@ -222,7 +228,10 @@ def test_a_site_configuration_with_another_certificates_key_is_refused(stand: St
 
 def test_only_administrators_touch_certificates(stand: Stand) -> None:
     peer = Peer(uid=1099, pid=1, connection=2)
-    for verb in (api.RequestCertificate(session=stand.handle, service="portal"), api.RenewCertificate(session="x", service="client")):
+    for verb in (
+        api.RequestCertificate(session=stand.handle, service="portal"),
+        api.RenewCertificate(session="x", service="client"),
+    ):
         with pytest.raises(Refused):
             stand.daemon.say(peer, verb)
 
@@ -287,7 +296,10 @@ def test_a_service_that_does_not_take_it_has_the_old_one_back_and_it_is_tried_ag
     stand.renewal.tick()
     assert stand.shows(first.pem)
     assert stand.machine.read(key_path("portal")) == first.key_pem
-    assert (stand.daemon.ledger.entries[-1].result, "cannot use it" in stand.daemon.ledger.entries[-1].detail) == ("apply", True)
+    assert (stand.daemon.ledger.entries[-1].result, "cannot use it" in stand.daemon.ledger.entries[-1].detail) == (
+        "apply",
+        True,
+    )
     stand.machine.failing = ""
     stand.renewal.tick()
     assert stand.shows(first.pem), "not at once"
@@ -319,6 +331,18 @@ def test_once_a_day_it_is_said_which_uploaded_certificate_is_about_to_end(stand:
     assert len(warnings()) == 1
 
 
+def test_a_moment_between_two_ticks_is_not_missed(stand: Stand) -> None:
+    """Whatever came in between: a commit, or the hourly look."""
+    first, second = fresh(1), fresh(200)
+    stand.renewal.tick()
+    stand.upload(first)
+    stand.upload(second, second=True)
+    stand.commit()
+    stand.wall.now += timedelta(days=1).total_seconds()
+    stand.renewal.tick()
+    assert stand.shows(second.pem)
+
+
 def test_while_a_commit_is_applied_nothing_is_renewed(stand: Stand) -> None:
     stand.wall.now += timedelta(days=380).total_seconds()
     before = stand.shown()
@@ -341,7 +365,9 @@ def test_a_certificate_of_the_appliances_own_is_made_anew_on_demand(stand: Stand
     assert stand.machine.shown("agent", "-serial") != before
 
 
-def test_openssl_that_fails_says_why_and_leaves_no_key_in_the_error(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openssl_that_fails_says_why_and_leaves_no_key_in_the_error(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(argv: list[str], *, stdin: str | None = None) -> str:
         raise CommandError(argv, 1, "-----BEGIN PRIVATE KEY-----")
 

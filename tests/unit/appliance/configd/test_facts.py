@@ -198,7 +198,11 @@ MAPS = "7f00-7f01 r-xp 00000000 fe:01 1 /usr/lib/x86_64-linux-gnu/ossl-modules/f
 
 
 def test_fips_tests_the_module_and_asks_every_running_service(box: Box, context: Context) -> None:
-    box.prints |= {"openssl list": PROVIDERS, "/usr/lib/sentry/bin/sentry-fips self-test": SELF_TEST, "systemctl show": STATUS}
+    box.prints |= {
+        "openssl list": PROVIDERS,
+        "/usr/lib/sentry/bin/sentry-fips self-test": SELF_TEST,
+        "systemctl show": STATUS,
+    }
     box.files |= {"/proc/41/maps": MAPS, "/proc/43/maps": ""}
     told = lines(facts.show("fips", "self-test", context))
     assert "self-test: passed, 3 tests with that of its integrity, run just now" in told
@@ -304,9 +308,15 @@ def served(folder: Path, low: ssl.TLSVersion, high: ssl.TLSVersion, *, client: b
 
 
 @pytest.mark.parametrize("client", [False, True], ids=["anybody", "with a certificate"])
-@pytest.mark.parametrize(("low", "high", "taken"), [("1.2", "1.2", ["1.2"]), ("1.3", "1.3", ["1.3"]), ("1.2", "1.3", ["1.2", "1.3"])])
+@pytest.mark.parametrize(
+    ("low", "high", "taken"), [("1.2", "1.2", ["1.2"]), ("1.3", "1.3", ["1.3"]), ("1.2", "1.3", ["1.2", "1.3"])]
+)
 def test_the_versions_a_port_takes_are_seen_in_its_answer(
-    tmp_path: Path, low: str, high: str, taken: list[str], client: bool  # noqa: FBT001 - a table
+    tmp_path: Path,
+    low: str,
+    high: str,
+    taken: list[str],
+    client: bool,  # noqa: FBT001 - a table
 ) -> None:
     """Also where the handshake cannot succeed, for want of the UEM's certificate."""
     versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -24,7 +24,12 @@ def with_tls(lab_with: LabWith, **profiles: Any) -> Tree:
 
 def test_each_profile_ends_up_at_its_own_connections(lab_with: LabWith) -> None:
     """And at no other; the UEM in the box pushes with what our own port speaks."""
-    ranges = {"incoming": ("1.2", "1.3"), "outgoing": ("1.3", "1.3"), "uem": ("1.2", "1.2"), "management": ("1.2", "1.3")}
+    ranges = {
+        "incoming": ("1.2", "1.3"),
+        "outgoing": ("1.3", "1.3"),
+        "uem": ("1.2", "1.2"),
+        "management": ("1.2", "1.3"),
+    }
     suites = {"incoming": SUITES[:1], "outgoing": SUITES[:2], "uem": SUITES[:3], "management": SUITES[2:3]}
     profiles = {
         name: {"minimum": low, "maximum": high, "ciphers": list(suites[name])} for name, (low, high) in ranges.items()

@@ -268,18 +268,26 @@ async def test_a_new_certificate_is_shown_to_new_connections_and_the_old_ones_st
     context = stand.server_tls
     new = make_certificate(tmp_path)
     tls = Tls(certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"))
-    async with stand.browser() as browser:
-        async with browser.get(f"{stand.url}/login") as before:
-            held = before.connection
-            assert held is not None
-            await before.read()
+    async with (
+        stand.browser() as browser
+    ):  # which believes the old certificate alone, and would refuse a new connection
+        assert await status(browser, stand) == 200
         take_certificate(context, msgspec.structs.replace(tls, key=str(new / "key.pem")))  # of two pairs
         assert await shown(stand) == (certificate / "cert.pem").read_text()
-        take_certificate(context, msgspec.structs.replace(tls, certificate=str(new / "cert.pem"), key=str(new / "key.pem")))
+        newer = msgspec.structs.replace(tls, certificate=str(new / "cert.pem"), key=str(new / "key.pem"))
+        take_certificate(context, newer)
         assert await shown(stand) == (new / "cert.pem").read_text()
-        async with browser.get(f"{stand.url}/login") as after:
-            assert after.connection is not None
-            assert after.status == 200
+        assert await status(browser, stand) == 200
+    async with stand.browser() as other:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await status(other, stand)
+
+
+async def status(browser: aiohttp.ClientSession, stand: Any) -> int:
+    """Of the log-in page."""
+    async with browser.get(f"{stand.url}/login") as answer:
+        await answer.read()
+        return answer.status
 
 
 async def shown(stand: Any) -> str:
