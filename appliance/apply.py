@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from appliance import render
 from appliance.config.diff import digest
@@ -32,8 +32,13 @@ from appliance.system import Boot, Machine
 from appliance.vet import ApplyError, vet
 
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
+TEND_SECONDS = (
+    30.0  # how long a commit waits for what configd does by itself: six keys and certificates, and who is told
+)
 UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ConflictError(RuntimeError):
@@ -94,6 +99,7 @@ class Engine:
         self._boot = boot or Boot()
         self._checkpoint = checkpoint
         self._lock = threading.Lock()
+        self._tending = False
 
     # --- the commit ----------------------------------------------------------------------------------------------
 
@@ -124,7 +130,9 @@ class Engine:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
+        # What configd does by itself is over in a moment; a commit may take a minute, and its author should know of it.
+        free = self._lock.acquire(timeout=TEND_SECONDS) if self._tending else self._lock.acquire(blocking=False)
+        if not free:
             raise ConflictError("another commit is being applied; try again when it is done")
         try:
             yield
@@ -408,6 +416,35 @@ class Engine:
         ]
         units = dict.fromkeys(unit.name for feature in self.schema.features for unit in feature.units)
         return (*changed, *(f"{unit} failed" for unit in units if self.machine.unit(unit).active == "failed"))
+
+    def tend(self, paths: Iterable[str], work: Callable[[Tree, Machine], T]) -> T | None:
+        """Do what falls due without a commit, in a commit's manners: alone, with the tree that runs, and where it fails the files
+        at `paths` stand as before. None before the first commit.
+
+        Raises `ConflictError` while a commit is being applied, `ApplyError` where the work failed.
+        """
+        with self._alone():
+            if self.store.journal() is not None:
+                raise ConflictError("an interrupted commit must be undone first")
+            current = self.store.current()
+            if current is None:
+                return None
+            before = {path: self.machine.held(path) for path in paths}
+            self._tending = True
+            try:
+                return work(current.tree, self.machine)
+            except (
+                Exception
+            ) as error:  # whatever it was, what was shown before must be shown again; it is raised as ApplyError
+                left: list[str] = []
+                for path, held in before.items():
+                    with _noted(left, path):
+                        if self.machine.held(path) != held:
+                            self.machine.restore(path, held)
+                stands = f"could NOT be restored: {'; '.join(left)}" if left else "stands as before"
+                raise ApplyError(f"{error}; what was there {stands}") from error
+            finally:
+                self._tending = False
 
     def return_to(self, number: int, user: str, comment: str, *, guard: Guard | None = no_step_back) -> Committed:
         """Commit revision `number` again, whatever waits for confirmation. Raises as `commit`, and `NoSuchRevisionError`."""

@@ -1,4 +1,5 @@
-"""The appliance's own certificate authority and the certificates it gives to the appliance's services.
+"""The certificates that the appliance's services show: those of its own authority or signed by themselves, which are made here,
+and those that were uploaded, which are put in place here.
 
 Everything is done by the `openssl` command, so that the machine's one OpenSSL (and its FIPS provider) does all of it. Keys
 are made where they stay: they never leave the machine, and no key is ever in an argument list. What is found on the disk
@@ -6,12 +7,15 @@ is looked at each time, so that a crash between two renames, a lost file or a ch
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from appliance.features import interfaces
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from appliance import chains, keyring, secret_file, served
+from appliance.features import interfaces, values
 from appliance.features.base import System, Tree
 from appliance.features.tls import AUTHORITY, FOLDER, certificate_path, key_path
 from appliance.process import CommandError
@@ -39,7 +43,9 @@ class Leaf:
 LEAVES = (
     Leaf("uem", "sentry-uem", "serverAuth", "sentry-uem.service"),
     Leaf("uem-client", "sentry-uem", "clientAuth", "sentry-uem.service"),
-    Leaf("uem-push", "sentry-agent", "serverAuth", "sentry-agent.service"),
+    Leaf(
+        "uem-push", "sentry-agent", "serverAuth", "sentry-agent.service"
+    ),  # public where the UEM is on another machine
     Leaf("agent", "sentry-agent", "clientAuth", "sentry-agent.service"),
     Leaf("gateway", "sentry-gateway", "serverAuth", "sentry-gateway.service", public=True),
     Leaf("portal", "sentry-portal", "serverAuth", "sentry-portal.service", public=True),
@@ -57,60 +63,104 @@ class Certificate:
     issuer_key: str
     public_key: str
 
+    @property
+    def key_kind(self) -> str:
+        """The kind of its key in the words of the setting `key_type`."""
+        return chains.key_kind(load_pem_public_key(self.public_key.encode()))  # type: ignore[arg-type]  # EC or RSA, or "another kind"
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def ensure(tree: Tree, system: System, *, clock: Clock = _now) -> bool:
-    """Make what is missing, about to end, for other names, without its key or of another authority.
+def ensure(tree: Tree, system: System, *, clock: Clock = _now, anew: Collection[str] = ()) -> tuple[str, ...]:
+    """Make what is missing, about to end, for other names, without its key, of another authority or of another kind, and what
+    is named in `anew`; put what was uploaded in place.
 
-    Idempotent; says whether anything was made. Services whose certificate is new are reloaded or restarted if they run.
-    Raises `CommandError` when openssl or a file operation fails.
+    Idempotent; returns the names of the services that have another certificate now, with the authority's own (`ca`) where that
+    is new. These are reloaded or restarted if they run. Raises `CommandError` when openssl or a file operation fails, `KeyError`
+    where an uploaded certificate's key is nowhere.
     """
     lifetime = timedelta(days=tree["certificates"]["lifetime_days"])
     system.run(["install", "-d", "-o", "root", "-g", "root", "-m", "0755", FOLDER])
     # An authority must outlive what it issues.
-    renewed = not _good(AUTHORITY, AUTHORITY_KEY, frozenset(), system, clock() + lifetime, clock())
+    renewed = _good(AUTHORITY, AUTHORITY_KEY, frozenset(), system, clock() + lifetime, clock()) is None
     if renewed:
         _make_authority(tree, system)
     issuer = _certificate(AUTHORITY, system).subject_key
     due = clock() + timedelta(days=tree["certificates"]["renew_days"])
-    made = [leaf for leaf in LEAVES if not _leaf_good(leaf, tree, system, due, clock(), issuer)]
-    for leaf in made:
-        _make_leaf(leaf, tree, system)
+    made = [leaf for leaf in LEAVES if _bring(leaf, tree, system, due, clock(), issuer, again=leaf.name in anew)]
     for unit in sorted({leaf.unit for leaf in made}):
         system.run(["systemctl", "try-reload-or-restart", "--", unit])
-    return renewed or bool(made)
+    return (*(("ca",) if renewed else ()), *(leaf.name for leaf in made))
+
+
+def _bring(leaf: Leaf, tree: Tree, system: System, due: datetime, now: datetime, issuer: str, *, again: bool) -> bool:
+    """Have the certificate of `leaf` be the right one; whether that took anything."""
+    chosen = served.choice(tree, leaf.name, now)
+    if chosen is not None:
+        return _put(leaf, chosen, system)
+    if not again and _leaf_good(leaf, tree, system, due, now, issuer):
+        return False
+    _make_leaf(leaf, tree, system)
+    return True
 
 
 def names(leaf: Leaf, tree: Tree) -> tuple[str, ...]:
     """The subject alternative names (RFC 5280 4.2.1.6) of `leaf`, as openssl's configuration writes them."""
-    if not leaf.public:
-        return ("DNS:localhost", "IP:127.0.0.1")
-    full = str(tree["hostname"])
-    short = full.partition(".")[0]
-    return (f"DNS:{full}", f"DNS:{short}", *(f"IP:{address}" for address in interfaces.addresses(tree)))
+    more = tuple(map(_written, served.settings(tree, leaf.name).get("extra_names", ())))
+    if leaf.public or _is_pushed_to(leaf, tree):
+        full = str(tree["hostname"])
+        short = full.partition(".")[0]
+        addresses = (f"IP:{address}" for address in interfaces.addresses(tree))
+        return tuple(dict.fromkeys((f"DNS:{full}", f"DNS:{short}", *addresses, *more)))
+    return ("DNS:localhost", "IP:127.0.0.1")
+
+
+def requested_names(tree: Tree, service: str) -> tuple[str, ...]:
+    """The names a request of `service` asks for. No authority but our own signs a short name or a private address unasked."""
+    more = map(_written, served.settings(tree, service).get("extra_names", ()))
+    return tuple(dict.fromkeys((f"DNS:{tree['hostname']}", *more)))
+
+
+def _written(name: str) -> str:
+    return f"DNS:{name}" if values.address_of(name) is None else f"IP:{name}"
+
+
+def _is_pushed_to(leaf: Leaf, tree: Tree) -> bool:
+    return leaf.name == "uem-push" and tree.get("uem", {}).get("mode") == "core"
 
 
 def _leaf_good(leaf: Leaf, tree: Tree, system: System, due: datetime, now: datetime, issuer: str) -> bool:
     wanted = frozenset(_comparable(name) for name in names(leaf, tree))
-    return _good(certificate_path(leaf.name), key_path(leaf.name), wanted, system, due, now, issuer)
+    path, key = certificate_path(leaf.name), key_path(leaf.name)
+    found = _good(path, key, wanted, system, due, now)
+    if found is None or found.key_kind != _key_type(leaf, tree):
+        return False
+    return found.issuer_key == (found.subject_key if _signs_itself(leaf, tree) else issuer)
+
+
+def _signs_itself(leaf: Leaf, tree: Tree) -> bool:
+    return bool(served.settings(tree, leaf.name).get("issuer") == "self_signed")
+
+
+def _key_type(leaf: Leaf, tree: Tree) -> str:
+    return str(served.settings(tree, leaf.name).get("key_type", "p256"))
 
 
 def _good(
-    path: str, key: str, wanted: frozenset[str], system: System, due: datetime, now: datetime, issuer: str = ""
-) -> bool:
-    """Whether certificate and key are there, belong together, last beyond `due` and are for `wanted` names."""
+    path: str, key: str, wanted: frozenset[str], system: System, due: datetime, now: datetime
+) -> Certificate | None:
+    """The certificate, if it and its key are there, belong together, last beyond `due` and are for `wanted` names."""
     if system.read(path) is None or system.read(key) is None:
-        return False
+        return None
     try:
         found = _certificate(path, system)
         public_key = system.run(["openssl", "pkey", "-in", key, "-pubout"])
     except CommandError:  # openssl cannot read one of them, so it is as good as missing
-        return False
+        return None
     dated = found.starts <= now + CLOCK_SLACK and found.ends > due
-    return dated and found.names == wanted and found.public_key == public_key and issuer in ("", found.issuer_key)
+    return found if dated and found.names == wanted and found.public_key == public_key else None
 
 
 # --- looking -----------------------------------------------------------------------------------------------------
@@ -169,20 +219,24 @@ CN = {common_name}
 subjectKeyIdentifier = hash
 {extensions}
 """
-_NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-sha256"]
+
+
+def _new_key(kind: str) -> list[str]:
+    algorithm, parameter = keyring.KINDS[kind]
+    return ["-newkey", algorithm.lower(), "-pkeyopt", parameter, "-noenc", "-sha256"]
 
 
 def _make_authority(tree: Tree, system: System) -> None:
     extensions = ("basicConstraints = critical, CA:TRUE, pathlen:0", "keyUsage = critical, keyCertSign, cRLSign")
     # The host name tells two appliances' authorities apart in a list; nothing depends on it.
     request = _request(f"Appliance CA of {tree['hostname']}", extensions)
-    _issue(AUTHORITY, AUTHORITY_KEY, "root", request, ["-days", str(AUTHORITY_DAYS)], system)
+    _issue(AUTHORITY, AUTHORITY_KEY, "root", request, [*_new_key("p256"), "-days", str(AUTHORITY_DAYS)], system)
 
 
 def _make_leaf(leaf: Leaf, tree: Tree, system: System) -> None:
     folder = f"{FOLDER}/{leaf.name}"
     system.run(["install", "-d", "-o", "root", "-g", "root", "-m", "0755", folder])
-    common_name = str(tree["hostname"]) if leaf.public else leaf.name
+    common_name = str(tree["hostname"]) if leaf.public or _is_pushed_to(leaf, tree) else leaf.name
     extensions = (
         "authorityKeyIdentifier = keyid:always",
         "basicConstraints = critical, CA:FALSE",
@@ -190,9 +244,31 @@ def _make_leaf(leaf: Leaf, tree: Tree, system: System) -> None:
         f"extendedKeyUsage = {leaf.purpose}",
         f"subjectAltName = {', '.join(names(leaf, tree))}",
     )
-    signer = ["-CA", AUTHORITY, "-CAkey", AUTHORITY_KEY, "-days", str(tree["certificates"]["lifetime_days"])]
+    signer = [] if _signs_itself(leaf, tree) else ["-CA", AUTHORITY, "-CAkey", AUTHORITY_KEY]
+    options = [*_new_key(_key_type(leaf, tree)), *signer, "-days", str(tree["certificates"]["lifetime_days"])]
     request = _request(common_name, extensions)
-    _issue(certificate_path(leaf.name), key_path(leaf.name), leaf.group, request, signer, system)
+    _issue(certificate_path(leaf.name), key_path(leaf.name), leaf.group, request, options, system)
+
+
+def _put(leaf: Leaf, chosen: "served.Uploaded", system: System) -> bool:
+    """Have an uploaded certificate and its key lie in their places; whether that took anything. Its request, if one was out for
+    it, is answered."""
+    chain = chosen.chain
+    key = system.secret(chosen.key) if chosen.key else keyring.key_for(chain, system)
+    if key is None:
+        raise KeyError(f"the key of {chains.subject(chain[0])} is not on this appliance")
+    path, text = certificate_path(leaf.name), chains.shown(chain)
+    folder = f"{FOLDER}/{leaf.name}"
+    system.run(["install", "-d", "-o", "root", "-g", "root", "-m", "0755", folder])
+    changed = secret_file.put(key_path(leaf.name), f"{key.rstrip()}\n", leaf.group, system)
+    if system.read(path) != text:
+        new = f"{path}.new"
+        system.run(["install", "-o", "root", "-g", "root", "-m", "0644", "--", "/dev/stdin", new], stdin=text)
+        system.run(["mv", "-f", "-T", "--", new, path])
+        changed = True
+    if chains.name_of_request(keyring.pending(leaf.name, system)) == chains.key_name(chain[0].public_key()):
+        system.run(["rm", "-f", "--", keyring.request_path(leaf.name)])
+    return changed
 
 
 def _request(common_name: str, extensions: Iterable[str]) -> str:
@@ -207,7 +283,7 @@ def _issue(certificate: str, key: str, group: str, request: str, options: list[s
     """
     new_key, new_certificate = f"{key}.new", f"{certificate}.new"
     system.run(["rm", "-f", "--", new_key, new_certificate])
-    command = ["openssl", "req", "-x509", "-config", "/dev/stdin", *_NEW_KEY, *options]
+    command = ["openssl", "req", "-x509", "-config", "/dev/stdin", *options]
     system.run([*command, "-keyout", new_key, "-out", new_certificate], stdin=request)
     system.run(["chown", f"root:{group}", "--", new_key])
     system.run(["chmod", "0600" if group == "root" else "0640", "--", new_key])

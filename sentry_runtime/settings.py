@@ -8,7 +8,7 @@ import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -19,6 +19,17 @@ from sentry_runtime.uem.security import SecurityPolicy
 SETTINGS_PATH = Path("/etc/sentry/runtime.json")
 
 TlsVersion = Literal["1.2", "1.3"]
+Suite = Literal[
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+]
+"""The cipher suites of TLS 1.2: those of SP 800-52 that have forward secrecy and AEAD, all of the FIPS provider. Those of
+TLS 1.3 are AES-GCM by the machine's openssl.cnf, and Python has no way to choose among them."""
+Suites = Annotated[tuple[Suite, ...], msgspec.Meta(min_length=1)]
+SUITES: tuple[Suite, ...] = get_args(Suite)
+"""All of them, the strongest first."""
 FailMode = Literal["allow", "block"]
 Verify = Literal["strict", "log"]
 Scheduling = Literal["round_robin", "priority"]
@@ -60,6 +71,7 @@ class ServerTls(_Tree, frozen=True, kw_only=True):
     key: str
     minimum: TlsVersion = "1.2"
     maximum: TlsVersion = "1.2"
+    suites: Suites = SUITES
     client_ca: str | None = None
 
 
@@ -69,6 +81,7 @@ class ClientTls(_Tree, frozen=True, kw_only=True):
     trust: str
     minimum: TlsVersion = "1.2"
     maximum: TlsVersion = "1.2"
+    suites: Suites = SUITES
     certificate: str | None = None
     key: str | None = None
 

@@ -1,4 +1,4 @@
-"""TLS contexts from the settings. What the contexts allow beyond that (ciphers, curves, FIPS) is OpenSSL's configuration."""
+"""TLS contexts from the settings. What the contexts allow beyond that (curves, suites of TLS 1.3, FIPS) is OpenSSL's configuration."""
 
 import ssl
 
@@ -52,6 +52,7 @@ def _bound(context: ssl.SSLContext, tls: ServerTls | ClientTls) -> None:
         raise SettingsError(f"TLS versions from {tls.minimum} to {tls.maximum}: the lowest is above the highest")
     context.minimum_version = _VERSIONS[tls.minimum]
     context.maximum_version = _VERSIONS[tls.maximum]
+    context.set_ciphers(":".join(tls.suites))
 
 
 def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:

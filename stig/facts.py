@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "runtime": ("cat", "/etc/sentry/runtime.json"),
     "portal": ("cat", "/etc/sentry/portal.json"),
     "pwscore": ("pwscore",),
+    "keys": ("find", "/var/lib/sentry/tls", "-name", "*key*", "-type", "f", "-printf", "%m %u %p\\n"),
     "fqdn": ("hostname", "-f"),
 }
 

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, configure, ios, wizard
+from appliance.cli import actions, certificates, configure, ios, wizard
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -17,6 +17,7 @@ REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
 VLANS = 4_094  # IEEE 802.1Q
 
+SERVED = "gateway|portal|uem-push"
 CAUSES = "compromised|os_version|not_encrypted|out_of_contact|policy"
 
 EXEC = frozenset({Mode.EXEC, Mode.PRIVILEGED})
@@ -55,7 +56,7 @@ TOPICS = (
     ("sessions", "sessions", "Who is logged in"),
     ("firewall", "firewall", "The flows that are let through"),
     ("ports", "ports", "Inbound ports and who listens"),
-    ("fips", "fips", "Whether cryptography runs in FIPS 140 mode"),
+    ("httpd protocol", "httpd-protocol", "The TLS versions that our ports take, asked just now"),
     ("service", "services", "The services and their state"),
     ("portal", "portal", "The portal"),
     ("gateway", "gateway", "How devices may come in, and the gateway's counters"),
@@ -90,6 +91,9 @@ COMMANDS: tuple[Command, ...] = (
         Command(f"show {words}", text, actions.show(topic, "gateway" if words == "log gateway" else ""), EXEC)
         for words, topic, text in TOPICS
     ),
+    Command("show fips", "Whether cryptography runs in FIPS 140 mode", actions.show("fips", "self-test"), EXEC),
+    Command("show certificates", "What each service shows, and what is ready beside it", certificates.show, EXEC),
+    Command(f"show certificates <service:{SERVED}|client>", "One service's, with its request", certificates.show, EXEC),
     Command("show sentry explain <id> <user>", "What becomes of a device's request, and why", actions.explain, EXEC),
     Command("show sentry explain <id> <user> from <address>", "The same, from this address", actions.explain, EXEC),
     Command(
@@ -191,6 +195,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("clear sentry redirects", "Forget where backends have sent devices", actions.clear_redirects, PRIVILEGED),
     Command("clear sentry redirects <id> <user>", "Of one device and user", actions.clear_redirects, PRIVILEGED),
     Command("alert test", "Send a test mail to all who get alerts", actions.alert_test, PRIVILEGED),
+    Command(
+        f"certificate <service:{SERVED}|client> renew",
+        "Make the appliance's own certificate anew",
+        certificates.renew,
+        PRIVILEGED,
+    ),
     Command("reload", "Restart the appliance", actions.power("reload"), PRIVILEGED),
     Command("poweroff", "Turn the appliance off", actions.power("poweroff"), PRIVILEGED),
     Command("write", "Commit the candidate", configure.commit, PRIVILEGED),
@@ -210,6 +220,71 @@ COMMANDS: tuple[Command, ...] = (
     Command("enable secret", "Set the enable secret (asks for it)", configure.enable_secret, CONFIG),
     Command("enable secret <secret>", "Set the enable secret", configure.enable_secret, CONFIG),
     *ios.COMMANDS,
+    Command(
+        f"certificate <service:{SERVED}> csr",
+        "Make a key and a request for the site's authority",
+        certificates.request,
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> self-signed",
+        "Show a certificate that signs itself",
+        certificates.made_here("self_signed"),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> own",
+        "Show one of the appliance's own authority",
+        certificates.made_here("own"),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> upload",
+        "Take the answer to a request (asks for it)",
+        certificates.upload(second=False),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> upload-pkcs12",
+        "Take a certificate with its key (asks for both)",
+        certificates.upload_pkcs12(second=False),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload",
+        "Take one that takes over when the first ends",
+        certificates.upload(second=True),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload from <moment>",
+        "The same, from this minute on",
+        certificates.upload(second=True),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload-pkcs12",
+        "Take one with its key that takes over when the first ends",
+        certificates.upload_pkcs12(second=True),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> second upload-pkcs12 from <moment>",
+        "The same, from this minute on",
+        certificates.upload_pkcs12(second=True),
+        CONFIG,
+    ),
+    Command(
+        "httpd protocol TLSv1.2", "TLS 1.2 alone on 8443 and 9090", certificates.httpd_protocol("1.2", "1.2"), CONFIG
+    ),
+    Command("httpd protocol TLSv1.3", "TLS 1.3 alone", certificates.httpd_protocol("1.3", "1.3"), CONFIG),
+    Command("httpd protocol TLSv1.2 TLSv1.3", "Both", certificates.httpd_protocol("1.2", "1.3"), CONFIG),
+    Command(
+        "httpd-reset-default-ssl-ciphers",
+        "The cipher suites of 8443 and 9090 as they are by default",
+        certificates.reset_ciphers,
+        CONFIG,
+    ),
     Command("ip address <address>", "Add an address with its prefix length", configure.interface_address, INTERFACE),
     Command("ip address <address> <mask>", "The same, with a mask", configure.interface_address, INTERFACE),
     Command("help", "How to edit a line and get help", actions.help_keys, ALL),
@@ -226,6 +301,10 @@ WORDS = {
     "show sentry explain": "What becomes of a device's request, and why",
     "show sentry explain <id> <user> from": "The same, from an address that rules may name",
     "show sentry explain <id> <user> command": "The same, for another command than Sync",
+    "show httpd": "The TLS of our ports",
+    "certificate": "The certificates that devices, administrators and the UEM see",
+    "httpd": "The TLS of the portal (8443) and of the UEM's pushes (9090)",
+    "httpd protocol": "Which TLS versions they speak",
     "terminal": "This terminal",
     "configure": "Change the configuration",
     "service": "Start, stop or restart a service, or say how it is",
@@ -270,6 +349,16 @@ for _service in ("gateway", "agent", "uem", "portal", "alerts"):
         ("status", "Say how it is"),
     ):
         WORDS[f"service {_service} {_action}"] = _text
+for _service, _text in (
+    ("gateway", "What devices see on 443"),
+    ("portal", "What administrators see on 8443"),
+    ("uem-push", "What a UEM on another machine sees on 9090"),
+    ("client", "What this gateway shows the UEM"),
+):
+    WORDS[f"certificate {_service}"] = _text
+    WORDS[f"certificate {_service} second"] = "One that takes over by itself"
+    for _action in ("upload", "upload-pkcs12"):
+        WORDS[f"certificate {_service} second {_action} from"] = "From a minute on, where that is before the first ends"
 for _finding in ("flag", "clear"):
     for _cause, _text in (
         ("compromised", "Rooted, jailbroken or otherwise taken over"),
@@ -290,6 +379,7 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "user": (Argument("user"), "The user's name, as the device or the account has it"),
     "policy": (Argument("policy"), "The policy's name, from `show sentry policies`"),
     "note": (Argument("note", rest=True), "Why; up to the end of the line"),
+    "moment": (Argument("moment"), "A minute in UTC, such as 2026-01-31T18:00Z"),
     "comment": (Argument("comment", rest=True), "A comment; up to the end of the line"),
     "revision": (Argument("revision", whole_number(1, REVISIONS)), "The revision's number, from `show revisions`"),
     "filter": (Argument("filter"), "A part of the path, such as gateway"),

@@ -27,6 +27,7 @@ import msgspec
 from appliance.config import migrations
 from appliance.config.diff import digest
 from appliance.configd.api import Revision
+from appliance.features.tls_profiles import moved
 from appliance.system import Held, sync_folder
 
 FORMAT = 1
@@ -185,9 +186,10 @@ class Store:
             raise NoSuchRevisionError(f"revision {number} is not kept; kept are: {kept}")
         try:
             with gzip.open(place) as source:
-                return msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
+                kept = msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
         except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
             raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
+        return msgspec.structs.replace(kept, tree=moved(kept.tree))
 
     def _brought(self, place: Path, tree: dict[str, Any], schema: int) -> dict[str, Any]:
         try:

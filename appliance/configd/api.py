@@ -372,6 +372,42 @@ class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_
     secret: Secret
 
 
+Served = Literal["gateway", "portal", "uem-push"]
+"""The services whose certificate may be the site's: 443, 8443, and 9090 for a UEM on another machine."""
+
+
+class RequestCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate.request"):
+    """Make a key, which stays here, and a request (PKCS #10) to have it certified, with the candidate's names. Result: Text."""
+
+    service: Served
+
+
+class UploadCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate.upload"):
+    """Put a certificate with the authorities above it (PEM), whose key was made here, into the candidate: as the first one, or
+    as the second, which takes over when the first ends or at `moment` (2026-01-31T18:00Z). Result: Text."""
+
+    service: Served
+    certificate: str
+    second: bool = False
+    moment: str = ""
+
+
+class UploadPkcs12(_SessionVerb, frozen=True, kw_only=True, tag="certificate.upload_pkcs12"):
+    """The same for a PKCS12 file (base64), which holds the key too. Result: Text."""
+
+    service: Served
+    pkcs12: str
+    password: str
+    second: bool = False
+    moment: str = ""
+
+
+class RenewCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate.renew"):
+    """Make a certificate of the appliance's own anew now; `client` is the one shown to the UEM. Result: Text."""
+
+    service: Literal["gateway", "portal", "uem-push", "client"]
+
+
 class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
     """Restart or turn off the machine. Result: None."""
 
@@ -417,6 +453,10 @@ Verb = (
     | FindDevice
     | SetPassword
     | SetEnableSecret
+    | RequestCertificate
+    | UploadCertificate
+    | UploadPkcs12
+    | RenewCertificate
     | Power
 )
 

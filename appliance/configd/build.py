@@ -14,6 +14,7 @@ from appliance.config.store import Store
 from appliance.configd import passwords
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
+from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
@@ -71,7 +72,8 @@ def build(
 
     actions = Actions(engine, sessions, context=context, paths=paths)
     gate = Gate(actions, sessions, audit or SyslogAudit(), doors or _doors(), reveal=vault.reveal)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions))
+    renewal = Renewal(engine, gate, sessions)
+    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=renewal.tick))
 
 
 def _doors() -> Doors:

@@ -11,6 +11,7 @@ from appliance.config.diff import diff
 from appliance.config.store import LastLogin
 from appliance.configd import accounts, api, clock, facts, health, history, lockout, passwords, roles, tools, wipes
 from appliance.configd.candidates import Candidates
+from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
@@ -80,7 +81,17 @@ class Actions:
             api.FindDevice: self._find_device,
             api.SetPassword: self._set_password,
             api.SetEnableSecret: self._set_enable_secret,
+            **self._certificates(),
             api.Power: self._power,
+        }
+
+    def _certificates(self) -> dict[type, Runner]:
+        verbs = Certificates(self._engine, self.candidates)
+        return {
+            api.RequestCertificate: verbs.request,
+            api.UploadCertificate: verbs.upload,
+            api.UploadPkcs12: verbs.upload_pkcs12,
+            api.RenewCertificate: verbs.renew,
         }
 
     # --- configuration -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What configd does by itself: it brings back what nobody confirmed, and ends idle sessions."""
+"""What configd does by itself: it brings back what nobody confirmed, ends idle sessions, and has certificates renewed."""
 
 import logging
 import time
@@ -21,12 +21,19 @@ class Watch:
     """`tick` is called once a second; `clock` is monotonic."""
 
     def __init__(
-        self, engine: Engine, gate: Gate, sessions: Sessions, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        gate: Gate,
+        sessions: Sessions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._gate = gate
         self._sessions = sessions
         self._clock = clock
+        self._renew = renew
         self._not_before = 0.0
 
     def tick(self) -> None:
@@ -34,6 +41,7 @@ class Watch:
         try:
             self._gate.tick()
             self._return()
+            self._renew()
         except (StoreError, OSError) as error:
             _log.error("the store cannot be read: %s", error)
 

@@ -23,6 +23,7 @@ from appliance.features import (
     snmp,
     ssh,
     syslog,
+    tls_profiles,
     uem,
     users,
 )
@@ -42,6 +43,7 @@ FEATURES: tuple[Feature, ...] = (
     banner.FEATURE,
     users.FEATURE,
     certificates.FEATURE,
+    tls_profiles.FEATURE,
     acl.FEATURE,
     firewall.feature(flows),
     ssh.FEATURE,

@@ -53,7 +53,8 @@ def verify(tree: Tree) -> Iterable[Problem]:
             )
         if not server["tls"] and server["verify"] != "strict":
             yield Problem(f"{path}.verify", f"{server['verify']} together with tls false", "strict, or tls true")
-        yield from tls.verify(f"{path}.tls_versions", server["tls_versions"])
+        if "tls_versions" in server:
+            yield from tls.verify(f"{path}.tls_versions", server["tls_versions"])
     yield from _verify_pools(tree["backends"])
     yield from _verify_domains(tree["backends"]["domains"], tree["principals"]["domains"])
     yield from _verify_redirects(tree["backends"])
@@ -134,7 +135,8 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
 
 def settings(tree: Tree) -> tuple[Backend, ...]:
     """The backends as the data plane's settings name them."""
-    return tuple(_backend(name, server) for name, server in sorted(tree["backends"]["servers"].items()))
+    outgoing = tls.profile(tree, "outgoing")
+    return tuple(_backend(name, server, outgoing) for name, server in sorted(tree["backends"]["servers"].items()))
 
 
 def routing(tree: Tree) -> Routing:
@@ -153,14 +155,11 @@ def routing(tree: Tree) -> Routing:
     )
 
 
-def _backend(name: str, server: Mapping[str, Any]) -> Backend:
+def _backend(name: str, server: Mapping[str, Any], outgoing: tls.Profile) -> Backend:
     client = None
     if server["tls"]:
-        client = ClientTls(
-            trust=trust_path(name) if "ca_certificates" in server else SYSTEM_TRUST,
-            minimum=server["tls_versions"]["minimum"],
-            maximum=server["tls_versions"]["maximum"],
-        )
+        spoken = outgoing._replace(**server.get("tls_versions", {}))
+        client = ClientTls(trust=trust_path(name) if "ca_certificates" in server else SYSTEM_TRUST, **spoken._asdict())
     server_name = server.get("server_name", server["host"]) if server["tls"] else None
     return Backend(
         name=name,
@@ -179,7 +178,9 @@ SERVER = values.group(
     host=values.described(values.HOST_KIND, "Host", "Its address or name; what the gateway dials.", required=True),
     port=values.described(values.PORT_KIND, "Port", "Where it listens.", default=443),
     tls=values.switch("TLS", "Off: plain HTTP, for a backend on the same protected network only.", default=True),
-    tls_versions={**tls.VERSIONS, "default": {}},
+    tls_versions=values.group(
+        "TLS versions", "Of this server alone, which cannot do what `tls.outgoing` says.", **tls.RANGE
+    ),
     server_name=values.described(
         values.HOST_KIND, "Server name", "The name in its certificate, if that is not `host`."
     ),

@@ -49,7 +49,6 @@ def verify(tree: Tree) -> Iterable[Problem]:
     for place, zone in enumerate(tree["gateway"]["zones"]):
         if not interfaces.in_zone(tree, zone):
             yield Problem(f"gateway.zones.{place}", f"{zone}, which no interface carries", "zones of the interfaces")
-    yield from tls.verify("gateway.tls", tree["gateway"]["tls"])
     yield from listeners.verify(tree)
     yield from device_certificates.verify(tree)
     yield from decision.verify(tree)
@@ -58,15 +57,14 @@ def verify(tree: Tree) -> Iterable[Problem]:
 
 def settings(tree: Tree) -> Settings:
     """The data plane's settings. Decoded from what will be written, so that a value of a wrong type is seen here."""
-    gateway = tree["gateway"]
+    gateway, incoming = tree["gateway"], tls.profile(tree, "incoming")
     whole = Settings(
         gateway=Gateway(
             listeners=listeners.listeners(tree),
             tls=ServerTls(
                 certificate=certificate_path("gateway"),
                 key=key_path("gateway"),
-                minimum=gateway["tls"]["minimum"],
-                maximum=gateway["tls"]["maximum"],
+                **incoming._asdict(),
             ),
             backends=backends.settings(tree),
             workers=gateway["workers"],
@@ -223,7 +221,6 @@ FEATURE = Feature(
             "The newest version of ActiveSync that phones are offered.",
             default="16.1",
         ),
-        tls={**tls.VERSIONS, "default": {}},
         require_client_tls=listeners.REQUIRE_CLIENT_TLS,
         **listeners.PLAIN,
         listeners=listeners.LISTENERS,

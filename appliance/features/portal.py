@@ -17,13 +17,12 @@ NETWORKS = 64
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
-    """One port for one service, and TLS versions in order."""
+    """One port for one service."""
     portal = tree["portal"]
     gateway = dict.fromkeys(listeners.ports(tree), "the gateway")
     others = {ssh.PORT: "SSH", **gateway, uem.PORT: "the UEM", uem.PUSH_PORT: "the UEM's push"}
     if portal["port"] in others:
         yield Problem("portal.port", f"{portal['port']}, where {others[portal['port']]} listens", "a port of its own")
-    yield from tls.verify("portal.tls", portal["tls"])
     yield from _verify_networks(tree)
 
 
@@ -38,8 +37,7 @@ def settings(tree: Tree) -> Settings:
         tls=Tls(
             certificate=certificate_path("portal"),
             key=key_path("portal"),
-            minimum=portal["tls"]["minimum"],
-            maximum=portal["tls"]["maximum"],
+            **tls.profile(tree, "management")._asdict(),
         ),
         idle_minutes=portal["idle_minutes"],
         login_attempts_per_minute=portal["login_attempts_per_minute"],
@@ -95,7 +93,6 @@ FEATURE = Feature(
         login_attempts_per_minute=values.number(
             "Log-in attempts per minute", "Of one source and of one account.", low=1, high=60, default=10
         ),
-        tls={**tls.VERSIONS, "default": {}},
     ),
     verify=verify,
     render=render,

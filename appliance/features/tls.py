@@ -1,23 +1,39 @@
-"""TLS as features share it: the group of settings for the versions spoken, and where keys and certificates lie."""
+"""TLS as features share it: how a connection's profile is asked for, and where keys and certificates lie."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from appliance.features import values
-from appliance.features.base import Problem
+from appliance.features.base import Problem, Tree
+from sentry_runtime.settings import Suite, TlsVersion
 
 FOLDER = "/var/lib/sentry/tls"
 AUTHORITY = f"{FOLDER}/ca.pem"
 
+Connection = Literal["incoming", "outgoing", "uem", "management"]
+"""The kinds of connections that have a profile: devices', to backends, to the UEM, and administrators' and the UEM's to us."""
+
 # TLS 1.2 only is what V-251013 says; `minimum` and `maximum` are there for sites that are not bound to it.
-VERSIONS = values.group(
-    "TLS",
-    "The TLS versions spoken.",
-    minimum=values.described(values.TLS_VERSION_KIND, "Oldest", "Oldest TLS version.", default="1.2"),
-    maximum=values.described(
+RANGE = {
+    "minimum": values.described(values.TLS_VERSION_KIND, "Oldest", "Oldest TLS version.", default="1.2"),
+    "maximum": values.described(
         values.TLS_VERSION_KIND, "Newest", "Newest TLS version. V-251013 wants 1.2 and no other.", default="1.2"
     ),
-)
+}
+
+
+class Profile(NamedTuple):
+    """What is spoken on one kind of connection."""
+
+    minimum: TlsVersion
+    maximum: TlsVersion
+    suites: tuple[Suite, ...]
+
+
+def profile(tree: Tree, connection: Connection) -> Profile:
+    """The profile of a kind of connection (`appliance.features.tls_profiles` has the settings)."""
+    held = tree["tls"][connection]
+    return Profile(held["minimum"], held["maximum"], tuple(held["ciphers"]))
 
 
 def certificate_path(service: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from appliance import uem_secret
-from appliance.features import dns, interfaces, policy, security, values, vendors
+from appliance.features import dns, interfaces, policy, security, tls, values, vendors
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
 from sentry_runtime.certificates.names import SUBJECT_CHARS, written
@@ -121,14 +121,15 @@ def _link(tree: Tree) -> UemLink:
     uem, core = tree["uem"], is_core(tree)
     elsewhere = is_elsewhere(tree)
     trust = AUTHORITIES if elsewhere else AUTHORITY
-    push_tls = ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust)
+    spoken, pushed = (tls.profile(tree, one)._asdict() for one in ("uem", "management"))
+    push_tls = ServerTls(certificate=certificate_path("uem-push"), key=key_path("uem-push"), client_ca=trust, **pushed)
     enrolled = "enrolment_url" in uem
     return UemLink(
         mode=uem["mode"],
         url=uem["url"] if elsewhere else f"https://{ADDRESS}:{PORT}",
-        tls=ClientTls(trust=trust)
+        tls=ClientTls(trust=trust, **spoken)
         if enrolled
-        else ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent")),
+        else ClientTls(trust=trust, certificate=certificate_path("agent"), key=key_path("agent"), **spoken),
         enrolment=EnrolmentLink(url=uem["enrolment_url"], sentry=uem["sentry_name"]) if enrolled else None,
         push_addresses=interfaces.listen_addresses(tree, [uem["zone"]]) if core else (ADDRESS,),
         push_port=PUSH_PORT,
@@ -179,10 +180,12 @@ def server(tree: Tree) -> UemServer | None:
     """The embedded UEM's part of the settings, where there is one."""
     if tree["uem"]["mode"] != "embedded":
         return None
+    # It pushes to our own port, so it speaks what that port does.
+    spoken, pushes = (tls.profile(tree, one)._asdict() for one in ("uem", "management"))
     return UemServer(
         address=ADDRESS,
         port=PORT,
-        tls=ServerTls(certificate=certificate_path("uem"), key=key_path("uem"), client_ca=AUTHORITY),
+        tls=ServerTls(certificate=certificate_path("uem"), key=key_path("uem"), client_ca=AUTHORITY, **spoken),
         auto_block_unregistered=tree["uem"]["auto_block_unregistered"],
         devices_per_mailbox=tree["uem"]["devices_per_mailbox"],
         policies={name: policy.made(held) for name, held in sorted(tree["uem"]["policies"].items())},
@@ -194,7 +197,9 @@ def server(tree: Tree) -> UemServer | None:
         unregistered_grace_seconds=tree["uem"]["unregistered_grace_days"] * DAY_SECONDS,
         licence=tree["uem"]["licence"],
         sentrys=(SentryPeer(name="box", subject=subject("agent"), push_url=f"https://{ADDRESS}:{PUSH_PORT}"),),
-        push_tls=ClientTls(trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client")),
+        push_tls=ClientTls(
+            trust=AUTHORITY, certificate=certificate_path("uem-client"), key=key_path("uem-client"), **pushes
+        ),
     )
 
 

@@ -38,8 +38,6 @@ def verify(tree: Tree) -> Iterator[Problem]:
             yield Problem(f"uem.{mode}", "nothing", f"settings: the mode is {mode}")
         if mode != uem["mode"] and mode in uem:
             yield Problem(f"uem.{mode}", "settings", f"none, since the mode is {uem['mode']}")
-        if mode in uem:
-            yield from tls.verify(f"uem.{mode}.tls_versions", uem[mode]["tls_versions"])
 
 
 def link(tree: Tree) -> UemLink:
@@ -52,8 +50,7 @@ def link(tree: Tree) -> UemLink:
         url=_url(held["host"], held["port"]),
         tls=ClientTls(
             trust=TRUST if "ca_certificates" in held else backends.SYSTEM_TRUST,
-            minimum=held["tls_versions"]["minimum"],
-            maximum=held["tls_versions"]["maximum"],
+            **tls.profile(tree, "uem")._asdict(),
         ),
         adapter=_ADAPTERS[mode](held, auto_block=uem["auto_block_unregistered"]),
         timeout_seconds=uem["timeout_seconds"],
@@ -144,7 +141,6 @@ def _common() -> dict[str, Rules]:
             high=3_600,
             default=POLL_SECONDS,
         ),
-        "tls_versions": {**tls.VERSIONS, "default": {}},
         "ca_certificates": values.described(
             values.PEM_KIND, "CA certificates", "PEM of the authorities believed for it. Without it: the system's."
         ),

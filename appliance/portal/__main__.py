@@ -16,11 +16,12 @@ from appliance.portal.app import Portal
 from appliance.portal.serving import serving
 from appliance.portal.settings import SETTINGS_PATH, Settings, SettingsError, Tls, load
 from appliance.systemd import Notifier
+from sentry_runtime import fips
 
 EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
-CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
 IP_FREEBIND = 15  # linux/in.h; Python has no name for it
 
+_log = logging.getLogger(__name__)
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -47,13 +48,29 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     """The listener's TLS. Raises `SettingsError` naming the files that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = _VERSIONS[tls.minimum], _VERSIONS[tls.maximum]
-    context.set_ciphers(CIPHERS)
+    context.set_ciphers(":".join(tls.suites))
+    _load(context, tls)
+    return context
+
+
+def _load(context: ssl.SSLContext, tls: Tls) -> None:
     try:
         # An encrypted key would make OpenSSL ask on the terminal: an empty password makes it an error instead.
         context.load_cert_chain(tls.certificate, tls.key, password="")
     except OSError as error:
         raise SettingsError(f"certificate {tls.certificate} with key {tls.key}: {error.strerror or error}") from error
-    return context
+
+
+def take_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+    """Show new connections the certificate that lies there now; those that stand notice nothing. One that cannot be used
+    changes nothing and is said in the log."""
+    try:
+        server_context(tls)  # tried apart, because half of a pair would stay in the context that serves
+        _load(context, tls)
+    except SettingsError as error:
+        _log.error("the certificate stays as it was: %s", error)
+        return
+    _log.info("the certificate was read anew")
 
 
 def _bound(address: str, port: int) -> socket.socket:
@@ -72,11 +89,13 @@ async def _serve(settings: Settings, banner: str, context: ssl.SSLContext) -> No
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, take_certificate, context, settings.tls)
     portal = Portal(settings, banner, AsyncClient(settings.configd_socket))
     sockets = [_bound(address, settings.port) for address in settings.addresses]
     async with serving(portal.application(), sockets, context):
         notifier = Notifier()
         notifier.send("READY=1")
+        notifier.send(f"STATUS={fips.state()}")
         watchdog = asyncio.create_task(notifier.keep_alive())
         await stop.wait()
         notifier.send("STOPPING=1")

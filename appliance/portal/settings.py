@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-SETTINGS_PATH = Path("/etc/sentry/portal.json")
+from sentry_runtime.settings import SUITES, Suites, TlsVersion
 
-TlsVersion = Literal["1.2", "1.3"]
+SETTINGS_PATH = Path("/etc/sentry/portal.json")
 
 
 class SettingsError(ValueError):
@@ -26,6 +26,7 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     key: str
     minimum: TlsVersion = "1.2"
     maximum: TlsVersion = "1.3"
+    suites: Suites = SUITES
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentry_runtime import control
+from sentry_runtime import control, fips
 from sentry_runtime.agent import origin, to_uem
 from sentry_runtime.agent.checkins import CheckIns
 from sentry_runtime.agent.circuit import Circuit
@@ -238,6 +238,7 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
         server = ControlServer(settings.paths.agent_socket, Desk(parts, access).handle)
         await server.start()
         notifier.send("READY=1")
+        notifier.send(f"STATUS={fips.state()}")
         audit("agent_started", count=parts.devices.count)
         background = [
             asyncio.create_task(parts.keeper.run()),

@@ -21,8 +21,6 @@ from sentry_runtime.settings import Backend, Gateway, Listener, SettingsError
 BACKLOG = 1_024  # a fleet that reconnects after an outage; the kernel's own bound (somaxconn) is 4,096
 HANDSHAKE_SECONDS = 10.0  # a phone on a poor link needs two or three
 IP_FREEBIND = 15  # linux/in.h; Python has no name for it
-# Forward secrecy and AEAD only, and nothing the FIPS provider lacks. TLS 1.3 suites are OpenSSL's default list.
-CIPHERS = "ECDHE+AESGCM"
 
 
 def open_sockets(gateway: Gateway) -> list[socket.socket]:
@@ -105,7 +103,6 @@ def _trust(backend: Backend) -> Trust | None:
 
 
 def _restricted(context: ssl.SSLContext) -> ssl.SSLContext:
-    context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options &= (

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from sentry_runtime import control
+from sentry_runtime import control, fips
 from sentry_runtime.devices.store import Reader
 from sentry_runtime.gateway import explain, front, listener, worker
 from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
@@ -197,7 +197,7 @@ class Supervisor:
         self.drain()
 
     def _tell_systemd(self) -> None:
-        force = f"settings {self._now.digest[:12]} in force"
+        force = f"{fips.state()}; settings {self._now.digest[:12]} in force"
         error = " ".join(self._reload_error.split())  # one line, whatever the error quotes
         self._notifier.send(f"STATUS={force}; the last reload changed nothing: {error}" if error else f"STATUS={force}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from sentry_runtime import fips
 from sentry_runtime.control_server import ControlServer, bound
 from sentry_runtime.eas.principal import Names
 from sentry_runtime.process import CannotStartError
@@ -104,6 +105,7 @@ async def run(
         await server.start()
         stack.push_async_callback(server.stop)
         notifier.send("READY=1")
+        notifier.send(f"STATUS={fips.state()}")
         audit("uem_started")
         parts = (
             sentrys.run(),

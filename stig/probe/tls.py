@@ -1,13 +1,15 @@
 """Which TLS versions a server takes, seen from its answer to hand-made ClientHellos.
 
-The local TLS library is left out on purpose: one that refuses old versions by its own policy would make every server look
+The local TLS library is left out of that on purpose: one that refuses old versions by its own policy would make every server look
 good. RFC 5246 7.4.1, RFC 8446 4.1 (a TLS 1.3 hello without key shares is answered by a HelloRetryRequest, 4.1.4).
 """
 
 import os
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from stig.errors import FactError
@@ -25,6 +27,8 @@ _SUITES: dict[Version, tuple[int, ...]] = {
     "1.2": (0xC02F, 0xC030, 0xC02B, 0xC02C, 0x009E, 0x009F, 0xC027, 0xC028, 0x009C, 0x009D, *_OLD_SUITES),
     "1.3": (0x1301, 0x1302, 0x1303),
 }
+# What no FIPS module has, or what gives no forward secrecy or no AEAD: ChaCha20, CBC with SHA-1 and SHA-256, RSA key transport, 3DES.
+_WEAK = (0xCCA8, 0xCCA9, 0xC023, 0xC027, 0xC009, 0xC00A, 0xC013, 0xC014, 0x009C, 0x009D, 0x003C, 0x002F, 0x0035, 0x000A)
 _GROUPS = (0x0017, 0x0018, 0x0019, 0x001D)  # P-256, P-384, P-521, X25519
 _SIGNATURES = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
 _ALERT, _HANDSHAKE, _SERVER_HELLO = 0x15, 0x16, 2
@@ -46,11 +50,12 @@ class Answer:
     said: str
 
 
-def ask(host: str, port: int, version: Version) -> Answer:
-    """Offer exactly one version; `FactError` when the server cannot be reached or says nothing that TLS knows."""
+def ask(host: str, port: int, version: Version, suites: tuple[int, ...] = ()) -> Answer:
+    """Offer exactly one version, with the usual suites or these; `FactError` when the server cannot be reached or says nothing
+    that TLS knows."""
     try:
         with socket.create_connection((host, port), timeout=SECONDS) as connection:
-            connection.sendall(hello(version))
+            connection.sendall(hello(version, suites))
             kind, body = _record(connection)
     except ConnectionResetError:
         return Answer(version, accepted=False, said="connection reset")
@@ -74,10 +79,35 @@ def understood(version: Version, kind: int, body: bytes) -> Answer:
     raise FactError(f"the answer to TLS {version} is no TLS record (type {kind})")
 
 
-def hello(version: Version) -> bytes:
+def ask_weak(host: str, port: int) -> Answer:
+    """Offer TLS 1.2 with nothing but suites that are not approved or give no forward secrecy. Raises as `ask`."""
+    return ask(host, port, "1.2", _WEAK)
+
+
+def issued_by(host: str, port: int, authorities: Path) -> Answer:
+    """Whether the certificate shown there was issued below one of these authorities (PEM), by the local OpenSSL's judgement.
+    For which names it is, is not looked at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cafile=authorities)
+    try:
+        with (
+            socket.create_connection((host, port), timeout=SECONDS) as connection,
+            context.wrap_socket(connection) as secured,
+        ):
+            held = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        return Answer("1.2", accepted=False, said=error.verify_message)
+    except OSError as error:
+        raise FactError(f"{host}:{port}: {error.strerror or error}") from error
+    issuer = ", ".join(f"{key}={value}" for part in held.get("issuer", ()) for key, value in part)
+    return Answer("1.2", accepted=True, said=f"issued by {issuer}")
+
+
+def hello(version: Version, suites: tuple[int, ...] = ()) -> bytes:
     """One record with a ClientHello that offers `version` and nothing else."""
     legacy = min(_WIRE[version], _WIRE["1.2"])
-    suites = _numbers(_SUITES[version])
+    offered = _numbers(suites or _SUITES[version])
     extensions = _extension(10, _vector(_numbers(_GROUPS))) + _extension(11, b"\x01\x00")
     if version in ("1.2", "1.3"):
         extensions += _extension(13, _vector(_numbers(_SIGNATURES)))
@@ -86,7 +116,7 @@ def hello(version: Version) -> bytes:
     else:
         extensions += _extension(23, b"") + _extension(0xFF01, b"\x00")
     body = struct.pack("!H", legacy) + os.urandom(32) + b"\x20" + os.urandom(32)
-    body += _vector(suites) + b"\x01\x00" + _vector(extensions)
+    body += _vector(offered) + b"\x01\x00" + _vector(extensions)
     handshake = b"\x01" + struct.pack("!I", len(body))[1:] + body
     return struct.pack("!BHH", _HANDSHAKE, min(legacy, _WIRE["1.0"]), len(handshake)) + handshake
 

@@ -46,6 +46,7 @@ class Edit:
     then: tuple[str, ...] = ()
 
 
+BY_FIPS = ("V-250995", "V-250997", "V-251001", "V-251011", "V-251012", "V-251014", "V-251036", "V-251037", "V-251038")
 EDITS = (
     Edit(("V-250986",), "/etc/security/faillock.conf", "s/^deny = .*/deny = 10/"),
     Edit(
@@ -54,11 +55,11 @@ EDITS = (
         r"s/^minlen = .*/minlen = 8/; s/^\([udlo]\)credit = .*/\1credit = 0/",
     ),
     Edit(("V-250987",), "/etc/issue.net", "s/.*/Welcome/"),
-    Edit(("V-250995",), "/etc/ssl/openssl.cnf", "s/^openssl_conf/# openssl_conf/"),
+    Edit(BY_FIPS, "/etc/ssl/openssl.cnf", "s/^openssl_conf/# openssl_conf/"),
     Edit(
-        ("V-251013",),
+        ("V-251013", "V-251026", "V-251027"),
         "/etc/sentry/portal.json",
-        's/"maximum": "1.2"/"maximum": "1.3"/',
+        r's/"\(minimum\|maximum\)": "1.2"/"\1": "1.3"/',
         ("systemctl", "restart", "sentry-portal.service"),
     ),
     Edit(

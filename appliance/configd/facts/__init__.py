@@ -5,6 +5,7 @@ from appliance.configd.errors import refused
 from appliance.configd.facts import (
     alerts,
     bundle,
+    certificates,
     crypto,
     host,
     machine,
@@ -14,6 +15,7 @@ from appliance.configd.facts import (
     sentry,
     settings,
     telemetry,
+    tls,
 )
 from appliance.configd.facts.context import Context, Topic
 
@@ -23,6 +25,8 @@ TOPICS: dict[str, Topic] = {
     **host.TOPICS,
     **network.TOPICS,
     **crypto.TOPICS,
+    **certificates.TOPICS,
+    **tls.TOPICS,
     **management.TOPICS,
     **sentry.TOPICS,
     **telemetry.TOPICS,

@@ -27,6 +27,7 @@ class Box:
         self.owners: dict[str, str] = {}
         self.told: list[str] = []
         self.calls: list[list[str]] = []
+        self.secrets: dict[str, str] = {}
 
     def place(self, path: str) -> Path:
         """Where `path` of the appliance lies here."""
@@ -38,8 +39,8 @@ class Box:
         return place.read_text() if place.exists() else None
 
     def secret(self, reference: str) -> str:
-        """No certificate needs one."""
-        raise AssertionError(reference)
+        """Only the key of an uploaded certificate is one."""
+        return self.secrets[reference]
 
     def run(self, argv: list[str], *, stdin: str | None = None) -> str:
         """The real command on this machine's paths."""
@@ -51,9 +52,22 @@ class Box:
             self.owners[argv[-1].removesuffix(".new")] = argv[1]
             return ""
         if argv[0] == "install":
-            self.place(argv[-1]).mkdir(parents=True, exist_ok=True, mode=0o755)
+            self._install(argv, stdin)
             return ""
+        if argv[0] == "stat":
+            return f"{self.place(argv[-1]).stat().st_mode & 0o777:o} {self.owners[argv[-1]]}\n"
         return process.run([word.replace(FOLDER, str(self.place(FOLDER))) for word in argv], stdin=stdin)
+
+    def _install(self, argv: list[str], stdin: str | None) -> None:
+        mode = int(argv[argv.index("-m") + 1], 8)
+        if "-d" in argv:
+            for path in argv[argv.index("-m") + 2 :]:
+                self.place(path).mkdir(parents=True, exist_ok=True, mode=mode)
+            return
+        place = self.place(argv[-1])
+        place.write_text(stdin or "")
+        place.chmod(mode)
+        self.owners[argv[-1].removesuffix(".new")] = f"{argv[argv.index('-o') + 1]}:{argv[argv.index('-g') + 1]}"
 
     def shown(self, service: str, *asked: str) -> str:
         """What openssl prints of a service's certificate."""

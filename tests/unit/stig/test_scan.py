@@ -119,7 +119,12 @@ def test_a_machine_nobody_can_reach_gives_errors_only(
     machine: FakeMachine, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     """58 results: an error for each automated rule, not reviewed for the others, none that says pass or open."""
-    answers = Answers(max_cli_sessions=5, authorised_users=("admin",), management_networks=("10.0.0.0/8",))
+    answers = Answers(
+        max_cli_sessions=5,
+        authorised_users=("admin",),
+        management_networks=("10.0.0.0/8",),
+        approved_authorities=tmp_path / "none.pem",
+    )
     found = scan(machine, catalogue, answers, clock=lambda: NOON, say=lambda _line: None)
     automated = sum(rule.not_reviewed is None for rule in catalogue.rules)
     assert found.counts == {

@@ -224,7 +224,9 @@ def test_a_secret_on_the_line_is_refused_and_not_repeated(cli: Run, line: str) -
 
 
 def test_wrong_settings_are_listed_when_they_are_committed(cli: Run) -> None:
-    done = cli(stdin=f"enable\n{SECRET}\nconf t\nusers accounts bob role operator\nportal tls minimum 1.3\ncommit\n")
+    done = cli(
+        stdin=f"enable\n{SECRET}\nconf t\nusers accounts bob role operator\ntls management minimum 1.3\ncommit\n"
+    )
     assert done.stderr.splitlines()[0] == "% Line 6: 2 settings are wrong"
     assert (
         "  users.accounts.bob: found neither password_hash nor ssh_keys; allowed: at least one of the two"

@@ -1,5 +1,7 @@
 """The commit: all of it happens, or none of it."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +9,12 @@ import pytest
 
 from appliance.apply import ConflictError, Order
 from appliance.config.store import MAX_REVISIONS
-from appliance.features.base import Feature, File, Problem, Unit
+from appliance.features.base import Feature, File, Problem, Tree, Unit
 from appliance.plan import InvalidError
 from appliance.render import RenderError
+from appliance.system import Boot, Held, Machine
 from appliance.vet import ApplyError
-from tests.unit.appliance.workbench import FEATURES, WEB, Bench, Crash
+from tests.unit.appliance.workbench import FEATURES, KEY, WEB, Bench, Crash
 
 FIRST: dict[str, Any] = {"name": "box"}
 SECOND: dict[str, Any] = {"name": "other", "web": {"port": 9443, "words": ["a"], "sites": {"one": {"root": "/srv"}}}}
@@ -486,3 +489,47 @@ def test_the_error_of_a_failed_commit_names_the_settings_but_not_without_end(run
         ApplyError, match=r"in the commit: web\.port, web\.sites\.a\.level, .* and 9 more; the old revision"
     ):
         running.commit({"name": "box", "web": {"port": 1, "sites": sites}})
+# --- between commits -------------------------------------------------------------------------------------------------
+
+
+def test_what_falls_due_without_a_commit_is_done_with_the_running_tree(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.engine.tend((WEB,), lambda _tree, _machine: "done") is None, "nothing runs yet"
+    bench.commit({"name": "box", "web": {"port": 8080}})
+    assert bench.engine.tend((WEB,), lambda tree, _machine: tree["web"]["port"]) == 8080
+
+
+def test_what_fails_between_commits_leaves_the_files_as_they_were(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.commit({"name": "box", "web": {"port": 8080}})
+    before = bench.files()
+
+    def spoil(_tree: Tree, machine: Machine) -> None:
+        machine.restore(WEB, None)
+        machine.restore(KEY, Held(text="new"))
+        raise RuntimeError("no luck")
+
+    with pytest.raises(ApplyError, match="no luck; what was there stands as before"):
+        bench.engine.tend((WEB, KEY), spoil)
+    assert bench.files() == before
+    with bench.engine._alone(), pytest.raises(ConflictError):
+        bench.engine.tend((WEB,), lambda _tree, _machine: None)
+
+
+def test_a_commit_waits_for_what_is_done_between_commits(tmp_path: Path) -> None:
+    """Nobody has to try again because the clock had something to do."""
+    bench = Bench(tmp_path)
+    bench.commit({"name": "box"})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(_tree: Tree, _machine: Machine) -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    with ThreadPoolExecutor(2) as threads:
+        tending = threads.submit(bench.engine.tend, (), work)
+        assert begun.wait(20)
+        committing = threads.submit(bench.commit, {"name": "other"})
+        assert not committing.done()
+        go_on.set()
+        assert (tending.result(20), committing.result(20).revision) == (True, 2)

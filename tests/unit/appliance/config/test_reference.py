@@ -29,6 +29,11 @@ def test_secrets_are_marked() -> None:
     lines = [line for line in page(FEATURES).splitlines() if "*secret*" in line and line.startswith("|")]
     assert [line.split("`")[1] for line in lines] == [
         "users.accounts.NAME.password_hash",
+        *(
+            f"certificates.servers.{service}.{second}key"
+            for service in ("gateway", "portal", "uem_push")
+            for second in ("", "second.")
+        ),
         "cli.enable_secret_hash",
         "uem.epmm.password",
         "uem.intune.client_secret",

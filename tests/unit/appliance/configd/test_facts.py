@@ -1,18 +1,31 @@
 """What `show` says, from what the machine says."""
 
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from appliance.alerts.api import Report
 from appliance.configd import facts
 from appliance.configd.api import Facts, Shown, Table, Text
 from appliance.configd.errors import RefusedError
+from appliance.configd.facts import tls
+from appliance.configd.facts.certificates import COLUMNS
 from appliance.configd.facts.context import LINES, Context
 from appliance.features.base import Feature
+from appliance.features.tls import AUTHORITY, certificate_path
+from appliance.keyring import request_path
 from appliance.process import CommandError, Finished
 from sentry_runtime.control import (
     ControlError,
@@ -32,6 +45,7 @@ from sentry_runtime.control import (
 from sentry_runtime.devices.record import DeviceKey, Record, State, Wipe, WipeKind, WipeMark
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import TEMPORARY, Policy, digest
+from tests.site_pki import NOW, authority, named, server
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, Daemon
 
 PROVIDERS = """Providers:
@@ -128,7 +142,8 @@ def test_fips_is_enabled_when_the_provider_is_active_and_md5_is_refused(box: Box
     assert fips(context) == (
         "FIPS 140 mode is enabled",
         "module: OpenSSL FIPS Provider, version 3.5.7, status active",
-        "validation: module not validated",
+        "validation: module not validated (Debian builds OpenSSL's FIPS provider itself; that build is on no list of the CMVP, "
+        "whatever certificates OpenSSL's own builds have)",
         "default properties: MD5 is refused, SHA-256 works",
         "other active providers: base",
         "kernel flag (crypto.fips_enabled): 1",
@@ -156,6 +171,164 @@ def test_fips_is_disabled_when_anything_of_it_is_missing(
 def test_a_kernel_flag_alone_is_not_fips(box: Box, context: Context) -> None:
     box.files["/proc/sys/crypto/fips_enabled"] = "1\n"
     assert fips(context)[0] == "FIPS 140 mode is disabled"
+
+
+SELF_TEST = """\
+HMAC : (Module_Integrity) : Pass
+SHA2 : (KAT_Digest) : Pass
+AES_GCM : (KAT_Cipher) : Pass
+"""
+STATUS = """\
+Id=sentry-gateway.service
+MainPID=41
+StatusText=FIPS 140 mode is enabled; settings 0123456789ab in force
+
+Id=sentry-portal.service
+MainPID=42
+StatusText=FIPS 140 mode is disabled (MD5 works)
+
+Id=sentry-uem.service
+MainPID=0
+StatusText=
+
+Id=ssh.service
+MainPID=43
+StatusText=
+"""
+MAPS = "7f00-7f01 r-xp 00000000 fe:01 1 /usr/lib/x86_64-linux-gnu/ossl-modules/fips.so\n"
+
+
+def test_fips_tests_the_module_and_asks_every_running_service(box: Box, context: Context) -> None:
+    box.prints |= {
+        "openssl list": PROVIDERS,
+        "/usr/lib/sentry/bin/sentry-fips self-test": SELF_TEST,
+        "systemctl show": STATUS,
+    }
+    box.files |= {"/proc/41/maps": MAPS, "/proc/43/maps": ""}
+    told = lines(facts.show("fips", "self-test", context))
+    assert "self-test: passed, 3 tests with that of its integrity, run just now" in told
+    assert told[-3:] == (
+        "sentry-gateway: FIPS 140 mode is enabled; process 41 has loaded the module",
+        "sentry-portal: FIPS 140 mode is disabled (MD5 works); process 42 has NOT loaded the module",
+        "ssh: process 43 has NOT loaded the module",
+    )
+
+
+@pytest.mark.parametrize(
+    ("printed", "says"),
+    [
+        (SELF_TEST.replace("(KAT_Digest) : Pass", "(KAT_Digest) : Fail"), "FAILED: SHA2 (KAT_Digest)"),
+        ("", "FAILED: it said nothing"),
+    ],
+)
+def test_a_self_test_that_fails_or_says_nothing_is_a_failure(
+    box: Box, context: Context, printed: str, says: str
+) -> None:
+    box.prints |= {"openssl list": PROVIDERS, "/usr/lib/sentry/bin/sentry-fips self-test": printed}
+    assert f"self-test: {says}" in lines(facts.show("fips", "self-test", context))
+    box.refuses.add("/usr/lib/sentry/bin/sentry-fips self-test")
+    assert "self-test: FAILED: refused" in lines(facts.show("fips", "self-test", context))
+
+
+# --- certificates ------------------------------------------------------------------------------------------------
+
+ROOT = authority("root")
+FIRST = server(ROOT, ends=NOW + timedelta(days=10))
+SECOND = server(ROOT, ends=NOW + timedelta(days=90))
+
+
+def test_all_certificates_are_shown_with_what_is_ready_beside_them(box: Box, context: Context) -> None:
+    context = replace(context, now=NOW.timestamp())
+    box.files |= {AUTHORITY: ROOT.pem, certificate_path("portal"): FIRST.pem, certificate_path("agent"): "half"}
+    servers = {
+        "portal": {
+            "certificate": FIRST.pem + ROOT.pem,
+            "second": {"certificate": SECOND.pem + ROOT.pem, "from": "2026-06-02T00:00Z"},
+        }
+    }
+    assert context.running is not None
+    kept = msgspec.structs.replace(context.running, tree={"certificates": {"servers": servers}})
+    context = replace(context, running=kept)
+    told = [dict(zip(COLUMNS, row, strict=True)) for row in rows(facts.show("certificates", "", context))]
+    assert [(one["certificate"], one["use"], one["made by"]) for one in told] == [
+        ("ca", "own authority", "appliance"),
+        ("portal", "active (first)", "uploaded"),
+        ("portal", "second, takes over 2026-06-02 00:00 UTC", "uploaded"),
+    ]
+    assert (told[1]["days left"], told[1]["ends"], told[1]["names"]) == ("10", "2026-06-11 12:00", "gateway.lab.test")
+    assert told[1]["SHA-256"] == FIRST.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+    late = replace(context, now=(NOW + timedelta(days=20)).timestamp())
+    assert rows(facts.show("certificates", "", late))[1][COLUMNS.index("days left")] == "ended"
+
+
+def test_one_services_certificate_is_shown_with_its_request(box: Box, context: Context) -> None:
+    box.files |= {certificate_path("portal"): FIRST.pem, request_path("portal"): REQUEST}
+    told = pairs(facts.show("certificates", "portal", context))
+    assert told["request (PKCS #10)"].startswith("-----BEGIN CERTIFICATE REQUEST-----")
+    assert [row[1] for row in rows(facts.show("certificates", "", context))] == ["active", "requested"]
+    with pytest.raises(RefusedError, match="allowed: client, uem"):
+        facts.show("certificates", "/etc/shadow", context)
+
+
+def _request() -> str:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(named("gateway.lab.test"))
+    return builder.sign(FIRST.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+REQUEST = _request()
+
+
+# --- TLS ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(folder: Path, low: ssl.TLSVersion, high: ssl.TLSVersion, *, client: bool = False) -> Iterator[int]:
+    """A real TLS server on loopback; with `client` it wants a certificate of whoever connects."""
+    (folder / "both.pem").write_text(FIRST.pem + FIRST.key_pem)
+    (folder / "root.pem").write_text(ROOT.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version, context.maximum_version = low, high
+    context.load_cert_chain(folder / "both.pem")
+    if client:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(folder / "root.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _peer = listener.accept()
+                    with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+                        secured.recv(1)
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("client", [False, True], ids=["anybody", "with a certificate"])
+@pytest.mark.parametrize(
+    ("low", "high", "taken"), [("1.2", "1.2", ["1.2"]), ("1.3", "1.3", ["1.3"]), ("1.2", "1.3", ["1.2", "1.3"])]
+)
+def test_the_versions_a_port_takes_are_seen_in_its_answer(
+    tmp_path: Path,
+    low: str,
+    high: str,
+    taken: list[str],
+    client: bool,  # noqa: FBT001 - a table
+) -> None:
+    """Also where the handshake cannot succeed, for want of the UEM's certificate."""
+    versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+    with served(tmp_path, versions[low], versions[high], client=client) as port:
+        assert [version for version in versions if tls.takes("127.0.0.1", port, version)] == taken
+
+
+def test_a_port_nobody_listens_on_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+    assert tls.takes("127.0.0.1", port, "1.2") is None
 
 
 # --- all topics --------------------------------------------------------------------------------------------------

@@ -441,7 +441,7 @@ UNPRIVILEGED |= {api.Trace}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 38
+    assert len(SESSION_VERBS) == 41
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:

@@ -91,7 +91,7 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("firewall.device_networks", ["anywhere"], "'anywhere'", "a network such as"),
     ("portal.port", 65_536, "65536", "from 1 to 65535"),
     ("portal.idle_minutes", 90, "90", "from 1 to 60"),
-    ("portal.tls.minimum", "1.1", "'1.1'", "1.2, 1.3"),
+    ("tls.management.minimum", "1.1", "'1.1'", "1.2, 1.3"),
     ("gateway.zones", ["device", "device"], "['device', 'device']", "every item once"),
     ("gateway.limits.head_bytes", 1_000_000, "1000000", "from 4096 to 65536"),
     ("gateway.limits.head_kilobytes", 8, "unknown setting", "head_bytes"),
@@ -238,7 +238,7 @@ ACROSS: tuple[tuple[str, Any, str, str], ...] = (
     ("dns.static_hosts", {"gateway.lab.test": "192.0.2.9"}, "dns.static_hosts.gateway.lab.test", "own name"),
     ("portal.port", 443, "portal.port", "where the gateway listens"),
     ("gateway.port", 22, "gateway.port", "where SSH listens"),
-    ("gateway.tls", {"minimum": 1.3, "maximum": 1.2}, "gateway.tls.minimum", "1.3"),
+    ("tls.incoming", {"minimum": 1.3, "maximum": 1.2}, "tls.incoming.minimum", "1.3"),
     ("backends.servers.mail.tls", False, "backends.servers.mail.tls", "false together with"),
     (
         "backends.servers",

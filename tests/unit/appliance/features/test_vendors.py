@@ -74,9 +74,9 @@ def test_every_setting_of_a_vendor_reaches_the_agent(
 ) -> None:
     """None is without effect."""
     authority = (MATERIAL / "authority.pem").read_text()
-    versions = {"minimum": "1.2", "maximum": "1.3"}
-    common = {"contact_days": 9, "poll_seconds": 90, "tls_versions": versions, "ca_certificates": authority}
+    common = {"contact_days": 9, "poll_seconds": 90, "ca_certificates": authority}
     core = with_epmm(**common, host="2001:db8::7", port=8443, device_space=3, user_field="mailbox")
+    core["tls"]["uem"]["maximum"] = "1.3"
     link = runtime(core, tmp_path).agent.uem
     assert (link.url, link.tls.trust, link.tls.maximum) == ("https://[2001:db8::7]:8443", vendors.TRUST, "1.3")
     assert link.adapter == Epmm(
@@ -149,11 +149,6 @@ def test_no_secret_is_in_any_file(with_epmm: Callable[..., Tree], with_intune: C
         ({"mode": "intune", "intune": {**INTUNE, "client": "me"}}, "uem.intune.client", "client"),
         ({"mode": "intune", "intune": {**INTUNE, "tenant": "a/b"}}, "uem.intune.tenant", "tenant"),
         ({"mode": "intune", "intune": {**INTUNE, "client_secret": "a\nb"}}, "uem.intune.client_secret", "one line"),
-        (
-            {"mode": "epmm", "epmm": {**EPMM, "tls_versions": {"minimum": 1.3, "maximum": 1.2}}},
-            "uem.epmm.tls_versions.minimum",
-            "at most",
-        ),
     ],
 )
 def test_what_does_not_fit_is_refused(settings: dict[str, Any], path: str, words: str, lab_with: LabWith) -> None:

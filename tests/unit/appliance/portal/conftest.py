@@ -87,6 +87,7 @@ class Stand:
     configd: ScriptedConfigd
     application: web.Application
     tls: ssl.SSLContext
+    server_tls: ssl.SSLContext
     seconds: float = 0.0
 
     def browser(self) -> aiohttp.ClientSession:
@@ -98,7 +99,11 @@ class Stand:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for localhost (cert.pem, key.pem in the folder)."""
-    folder = tmp_path_factory.mktemp("portal-tls")
+    return make_certificate(tmp_path_factory.mktemp("portal-tls"))
+
+
+def make_certificate(folder: Path) -> Path:
+    """One in this folder."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
@@ -118,7 +123,8 @@ async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]
     portal = Portal(settings, BANNER, configd, clock=lambda: held.seconds)  # type: ignore[arg-type]  # speaks the same verbs
     application = portal.application()
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
-    held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
+    context = server_context(tls)
+    held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust, context)
     listener = socket.create_server(("127.0.0.1", unused_tcp_port))
-    async with serving(application, [listener], server_context(tls)):
+    async with serving(application, [listener], context):
         yield held
