@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
+from appliance.config import steps as made
 from appliance.features.base import Problem
 
 KEY = "version"
@@ -18,7 +19,7 @@ FIRST = 1
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
-STEPS: tuple[Step, ...] = ()
+STEPS: tuple[Step, ...] = (made.with_tls_profiles,)
 """`STEPS[n]` leads from version n + 1 to n + 2."""
 
 VERSION = FIRST + len(STEPS)

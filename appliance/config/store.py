@@ -27,7 +27,6 @@ import msgspec
 from appliance.config import migrations
 from appliance.config.diff import digest
 from appliance.configd.api import Revision
-from appliance.features.tls_profiles import moved
 from appliance.system import Held, sync_folder
 
 FORMAT = 1
@@ -189,7 +188,7 @@ class Store:
                 kept = msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
         except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
             raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
-        return msgspec.structs.replace(kept, tree=moved(kept.tree))
+        return kept
 
     def _brought(self, place: Path, tree: dict[str, Any], schema: int) -> dict[str, Any]:
         try:

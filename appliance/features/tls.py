@@ -21,6 +21,9 @@ RANGE = {
     ),
 }
 
+VERSIONS = values.group("TLS", "The TLS versions spoken.", **RANGE)
+"""For what has no profile of its own: mail and log servers."""
+
 
 class Profile(NamedTuple):
     """What is spoken on one kind of connection."""

@@ -5,8 +5,7 @@ UEM in the box), `management` at the portal (8443) and where a UEM pushes (9090)
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
-from typing import Any, get_args
+from typing import get_args
 
 from appliance.features import certificates, tls, values
 from appliance.features.base import Feature, Problem, Tree
@@ -17,7 +16,6 @@ from sentry_runtime.settings import SUITES
 CONNECTIONS: tuple[Connection, ...] = get_args(Connection)
 SHOWN_BY: Mapping[str, Connection] = {"gateway": "incoming", "portal": "management", "uem_push": "management"}
 """Which profile the certificate of a service is shown with."""
-OLD_DEFAULT = {"minimum": "1.2", "maximum": "1.2"}
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -36,36 +34,6 @@ def _verify_suites(service: str, connection: Connection, tree: Tree) -> Iterator
         if held.minimum == "1.2" and not any(f"-{kind}-" in suite for suite in held.suites):
             allowed = f"one with {kind} among them: the certificate of {service.replace('_', '-')} has such a key"
             yield Problem(f"tls.{connection}.ciphers", ", ".join(held.suites), allowed)
-
-
-def moved(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of before there were profiles, in today's words; one of today is given back as it is.
-
-    `gateway.tls` was what is `tls.incoming` now, `portal.tls` is `tls.management`, a vendor's `tls_versions` is `tls.uem`. A
-    backend keeps its `tls_versions` where they are not what every backend had.
-    """
-    made = deepcopy(dict(tree))
-    old: dict[str, Any] = {}
-    for feature, connection in (("gateway", "incoming"), ("portal", "management")):
-        if isinstance(made.get(feature), dict) and "tls" in made[feature]:
-            old[connection] = made[feature].pop("tls")
-    for vendor in _groups(made.get("uem"), ("epmm", "intune")):
-        if "tls_versions" in vendor:
-            old["uem"] = vendor.pop("tls_versions")
-    backends = made.get("backends")
-    servers = backends.get("servers") if isinstance(backends, dict) else None
-    for server in _groups(servers, tuple(servers) if isinstance(servers, dict) else ()):
-        if server.get("tls_versions") == OLD_DEFAULT:
-            del server["tls_versions"]
-    if old:
-        made["tls"] = {**old, **made.get("tls", {})}
-    return made
-
-
-def _groups(held: Any, names: Iterable[str]) -> list[dict[str, Any]]:
-    if not isinstance(held, dict):
-        return []
-    return [held[name] for name in names if isinstance(held.get(name), dict)]
 
 
 def _profile(label: str, text: str) -> Rules:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from appliance.config.schema import Schema
+from appliance.config.steps import with_tls_profiles
 from appliance.features import gateway, portal
 from appliance.features.base import Tree
-from appliance.features.tls_profiles import moved
 from appliance.plan import InvalidError
 from sentry_runtime.settings import SUITES
 from tests.site_pki import authority, server
@@ -116,15 +116,15 @@ def test_the_words_of_before_become_todays(lab_with: LabWith, schema: Schema) ->
     old["gateway"]["tls"] = {"minimum": "1.2", "maximum": "1.3"}
     old["portal"]["tls"] = {"minimum": "1.3", "maximum": "1.3"}
     old["backends"]["servers"]["mail"]["tls_versions"] = {"minimum": "1.2", "maximum": "1.2"}
-    made = moved(old)
+    made = with_tls_profiles(old)
     assert made["tls"] == {
         "incoming": {"minimum": "1.2", "maximum": "1.3"},
         "management": {"minimum": "1.3", "maximum": "1.3"},
     }
     assert schema.fill(made)["backends"] == today["backends"]
     assert {**made, "tls": today["tls"]} == today
-    assert moved(made) == made
-    assert moved(today) == today
+    assert with_tls_profiles(made) == made
+    assert with_tls_profiles(today) == today
     assert old["gateway"]["tls"], "what was given is as it was"
 
 
@@ -133,8 +133,8 @@ def test_words_of_before_that_say_something_of_their_own_are_kept() -> None:
         "uem": {"mode": "epmm", "epmm": {"tls_versions": {"minimum": "1.3", "maximum": "1.3"}}},
         "backends": {"servers": {"m": {"tls_versions": {"minimum": "1.2", "maximum": "1.3"}}}},
     }
-    made = moved(old)
+    made = with_tls_profiles(old)
     assert made["tls"] == {"uem": {"minimum": "1.3", "maximum": "1.3"}}
     assert made["backends"] == old["backends"]
-    assert moved({}) == {}
-    assert moved({"gateway": 5, "backends": [], "uem": None}) == {"gateway": 5, "backends": [], "uem": None}
+    assert with_tls_profiles({}) == {}
+    assert with_tls_profiles({"gateway": 5, "backends": [], "uem": None}) == {"gateway": 5, "backends": [], "uem": None}
