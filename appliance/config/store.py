@@ -185,10 +185,9 @@ class Store:
             raise NoSuchRevisionError(f"revision {number} is not kept; kept are: {kept}")
         try:
             with gzip.open(place) as source:
-                kept = msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
+                return msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
         except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
             raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
-        return kept
 
     def _brought(self, place: Path, tree: dict[str, Any], schema: int) -> dict[str, Any]:
         try:

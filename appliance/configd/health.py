@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from appliance.configd.api import Health, UnitHealth
+from appliance.configd.clock import followed
 from appliance.configd.facts import Context, crypto, host
 from appliance.features.tls import AUTHORITY, certificate_path
 from appliance.pki import LEAVES
@@ -25,7 +26,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         agent=_status(context, context.paths.agent_socket),
         device_cache_size=int(context.setting("uem", "device_cache_size", default=0)),
         disks=dict(_disks(context)),
-        synchronised=host.synchronised(context) is not None if keeps_time else None,
+        synchronised=followed(context.attempt) is not None if keeps_time else None,
         thorough=thorough,
         fips=_fips(context) if thorough else None,
         certificates=dict(_certificates(context)) if thorough else {},

@@ -12,7 +12,7 @@ from appliance.config.store import MAX_REVISIONS
 from appliance.features.base import Feature, File, Problem, Tree, Unit
 from appliance.plan import InvalidError
 from appliance.render import RenderError
-from appliance.system import Boot, Held, Machine
+from appliance.system import Held, Machine
 from appliance.vet import ApplyError
 from tests.unit.appliance.workbench import FEATURES, KEY, WEB, Bench, Crash
 
@@ -489,6 +489,8 @@ def test_the_error_of_a_failed_commit_names_the_settings_but_not_without_end(run
         ApplyError, match=r"in the commit: web\.port, web\.sites\.a\.level, .* and 9 more; the old revision"
     ):
         running.commit({"name": "box", "web": {"port": 1, "sites": sites}})
+
+
 # --- between commits -------------------------------------------------------------------------------------------------
 
 
