@@ -61,7 +61,8 @@ def test_keys_and_programs_arguments_cannot_be_read_and_nothing_written(
     target: Target, user: SnmpUser, tmp_path: Path
 ) -> None:
     for place in (USERS, PROCESS_ARGUMENTS):
-        assert "No Such" in asked(tmp_path, target, user, "snmpwalk", place)
+        said = asked(tmp_path, target, user, "snmpwalk", place)
+        assert "No Such" in said or "No more variables left in this MIB View" in said
     refused = asked(tmp_path, target, user, "snmpset", f"{SYSTEM}.4.0", "s", "mallory")
     assert "noAccess" in refused or "notWritable" in refused or "authorizationError" in refused
 
@@ -111,7 +112,7 @@ def receiver(lab: Lab, user: SnmpUser, folder: Path) -> Iterator[Path]:
     )
     host = lab.addresses.management.rsplit(".", 1)[0] + ".1"
     environment = [f"SNMP_PERSISTENT_DIR={folder}", "MIBS="]
-    argv = ["snmptrapd", "-f", "-On", "-Lf", str(written), "-C", "-c", str(settings), f"udp:{host}:{TRAP_PORT}"]
+    argv = ["snmptrapd", "-f", "-n", "-On", "-Lf", str(written), "-C", "-c", str(settings), f"udp:{host}:{TRAP_PORT}"]
     with subprocess.Popen(["env", *environment, *argv]) as process:
         try:
             yield written

@@ -24,6 +24,11 @@ COLUMNS = (
     "server", "address", "protocol", "facility types", "level", "admin state",
     "state", "waiting", "on disk", "lost", "last problem",
 )  # fmt: skip
+# What rsyslog says on the way to a reason and after one: what it lacks and does not need, that it tries, that it gave up.
+_CONSEQUENCE = re.compile(
+    r"^\S+ (Warning: (Certificate|Key) file|action '|SSL_ERROR_|nsd_ossl: (TLS Connection|Information)|nsd_ossl:TLS session)"
+)
+_SOURCE = re.compile(r" *\[v\d[^]]*\]$")
 _COUNTERS = re.compile(r"^[^{]*: (\{.*\}|BEGIN|END)$")
 
 
@@ -95,11 +100,23 @@ def state(server: Server, held: Queue | None, *, connected: bool) -> str:
     return "catching up" if held.on_disk else "connected"
 
 
-def problem(server: Server, said: Iterable[str]) -> str:
-    """The last thing rsyslog had to say about `server`; empty where it had nothing."""
-    named = (f"'{server.name}'", server.address, f"/{server.name}/")
-    mine = [line for line in said if any(name in line for name in named)]
-    return mine[-1][:PROBLEM_CHARACTERS] if mine else ""
+def problem(server: Server, listed: Iterable[Server], said: Iterable[str]) -> str:
+    """The last reason rsyslog gave for not reaching `server`; empty where it gave none.
+
+    Some of its lines name no server: they are about the one that was named last.
+    """
+    about, last = "", ""
+    for line in said:
+        about = next((one.name for one in listed if _is_named(one, line)), about)
+        if about == server.name and not _CONSEQUENCE.search(line):
+            last = line
+    return _SOURCE.sub("", last)[:PROBLEM_CHARACTERS]
+
+
+def _is_named(server: Server, line: str) -> bool:
+    return any(
+        name in line for name in (f"'{server.name}'", f"'{server.address}'", f" {server.address}:{server.port} ")
+    )
 
 
 def connections(listing: str) -> frozenset[int]:
@@ -117,12 +134,13 @@ def log_servers(context: Context, _argument: str) -> Table:
         connections(context.attempt(["ss", "-Htnp", "state", "established"]).output) if listed else frozenset()
     )
     rows = tuple(
-        _row(server, queue(server.name, found), said, connected=server.port in established) for server in listed
+        _row(server, queue(server.name, found), problem(server, listed, said), connected=server.port in established)
+        for server in listed
     )
     return Table(title="log servers", columns=COLUMNS, rows=rows)
 
 
-def _row(server: Server, held: Queue | None, said: Iterable[str], *, connected: bool) -> tuple[str, ...]:
+def _row(server: Server, held: Queue | None, why: str, *, connected: bool) -> tuple[str, ...]:
     now = state(server, held, connected=connected)
     shown = held or Queue()
     return (
@@ -136,7 +154,7 @@ def _row(server: Server, held: Queue | None, said: Iterable[str], *, connected: 
         str(shown.waiting),
         str(shown.on_disk),
         str(shown.lost),
-        problem(server, said) if now not in ("connected", "disabled", "sent unseen") else "",
+        why if now not in ("connected", "disabled", "sent unseen") else "",
     )
 
 

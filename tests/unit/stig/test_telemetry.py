@@ -64,6 +64,15 @@ def test_the_versions_of_a_way_with_tls_are_read(versions: str, found: tuple[str
     assert rsyslog.secured(CONFIGURATION) == ()
 
 
+def test_what_rsyslog_itself_resolves_is_read(recorded: Callable[[str], str]) -> None:
+    """The rules of the trail stand in a file of their own, which rsyslog shows where it reads it."""
+    text = recorded("rsyslog_forwarding")
+    assert {one.ruleset for one in rsyslog.forwards(text)} == {"to_siem", "sentryAudit", "sentryAuditRecords", ""}
+    assert rsyslog.secured(text) == (rsyslog.Secured("10.98.2.1:6514", "1.2", "1.2"),)
+    assert telemetry.gateway(offload(text=text)).status == GOOD
+    assert telemetry.administrators(offload(text=text)).status == GOOD
+
+
 JUDGES = (telemetry.administrators, telemetry.gateway, telemetry.real_time)
 
 

@@ -31,6 +31,25 @@ DATE = "Thu Nov 26 22:00:00 2026: "
 CONNECTED = '0 0 198.51.100.2:45678 192.0.2.9:6514 users:(("rsyslogd",pid=7,fd=9))\n'
 
 
+REFUSED = """\
+2026-11-26T21:00:00Z Warning: Key file is not set [v8.2504.0 try x ]
+2026-11-26T21:00:00Z cannot connect to 192.0.2.9:6514 (took 0.0 seconds): Connection refused [v8.2504.0 try x ]
+2026-11-26T21:00:00Z action 'siem' suspended (module 'builtin:omfwd'), retry 0. There should be messages before [v8.2504.0]
+"""
+WRONG_NAME = """\
+2026-11-26T21:00:05Z nsd_ossl: TLS Connection initiated with remote syslog server '192.0.2.9'. [v8.2504.0]
+2026-11-26T21:00:05Z nsd_ossl: Information, no shared curve between syslog client '192.0.2.9' and server [v8.2504.0]
+2026-11-26T21:00:05Z net_ossl:TLS session terminated with remote syslog server: peer name not authorized, not permitted to talk to \
+name: /CN=mallory.lab.test;  [v8.2504.0 try x ]
+"""
+WRONG_AUTHORITY = """\
+2026-11-26T21:00:06Z Certificate error at depth: 0   issuer  = /CN=Stranger  err 20:unable to get - peer '192.0.2.10' [v8.2504.0]
+2026-11-26T21:00:06Z SSL_ERROR_SSL Error in 'osslHandshakeCheck Client': 'error:00000001' [v8.2504.0]
+2026-11-26T21:00:06Z net_ossl:remote '192.0.2.10' OpenSSL Error Stack: error:0A000086:SSL routines::certificate verify failed [v8.2504.0]
+2026-11-26T21:00:06Z nsd_ossl:TLS session terminated with .192.0.2.10.:Handshake failed [v8.2504.0]
+"""
+
+
 def record(name: str, origin: str = "core.queue", **counters: int) -> str:
     """A line of impstats."""
     said = {key.replace("_", "."): value for key, value in counters.items()}
@@ -112,11 +131,22 @@ def test_a_server_that_is_away_has_a_queue_and_a_reason(context: Context, box: B
         syslog.STATISTICS: whole(
             record("siem queue", size=40, discarded_full=3), record("siem queue[DA]", size=60, discarded_full=4)
         ),
-        syslog.PROBLEMS: "old\n2026-11-26T21:00:00Z action 'siem' suspended: refused\n2026-11-26T21:00:01Z another's\n",
+        syslog.PROBLEMS: REFUSED,
     }
     (row,) = servers(context, siem=SIEM)
     assert (row["state"], row["waiting"], row["on disk"], row["lost"]) == ("away", "100", "60", "7")
-    assert row["last problem"] == "2026-11-26T21:00:00Z action 'siem' suspended: refused"
+    assert (
+        row["last problem"]
+        == "2026-11-26T21:00:00Z cannot connect to 192.0.2.9:6514 (took 0.0 seconds): Connection refused"
+    )
+
+
+def test_a_reason_that_names_nobody_is_about_whom_was_named_last(context: Context, box: Box) -> None:
+    """As rsyslog says it of a certificate with another name, and of another server's authority."""
+    box.prints = {syslog.PROBLEMS: REFUSED + WRONG_NAME + WRONG_AUTHORITY}
+    first, second = servers(context, other={**SIEM, "address": "192.0.2.10"}, siem=SIEM)
+    assert "certificate verify failed" in first["last problem"]
+    assert "not permitted to talk to name: /CN=mallory.lab.test" in second["last problem"]
 
 
 @pytest.mark.parametrize(

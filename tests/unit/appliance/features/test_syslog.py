@@ -53,7 +53,7 @@ def test_tls_knows_the_server_by_its_name_and_speaks_1_2(with_servers: Callable[
     assert (found["target"], found["port"], found["protocol"]) == ("192.0.2.9", "6514", "tcp")
     assert (found["streamdriver"], found["streamdrivermode"]) == ("ossl", "1")
     assert (found["streamdriverauthmode"], found["streamdriverpermittedpeers"]) == ("x509/name", "siem.example.com")
-    assert (found["streamdriver.permitexpiredcerts"], found["streamdriver.checkextendedkeypurpose"]) == ("off", "on")
+    assert found["streamdriver.permitexpiredcerts"] == "off"
     assert found["gnutlsprioritystring"] == r"MinProtocol=TLSv1.2\nMaxProtocol=TLSv1.2"
     assert syslog.render(tree)[found["streamdriver.cafile"]].text == AUTHORITY
 
