@@ -150,10 +150,10 @@ class Store:
             raise NoSuchRevisionError(f"revision {number} is not kept; kept are: {kept}")
         try:
             with gzip.open(place) as source:
-                kept = msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
+                found = msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
         except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
             raise StoreError(f"{place}: cannot be read as a revision: {error}") from error
-        return msgspec.structs.replace(kept, tree=moved(kept.tree))
+        return msgspec.structs.replace(found, tree=moved(found.tree))
 
     def next_number(self) -> int:
         """The number the next revision will have."""
