@@ -66,7 +66,7 @@ class Certificate:
     @property
     def key_kind(self) -> str:
         """The kind of its key in the words of the setting `key_type`."""
-        return chains.key_kind(load_pem_public_key(self.public_key.encode()))  # type: ignore[arg-type]  # EC or RSA, or "another kind"
+        return chains.key_kind(load_pem_public_key(self.public_key.encode()))
 
 
 def _now() -> datetime:

@@ -15,7 +15,7 @@ from appliance.features.values import minute_of
 Which = Literal["first", "second"]
 
 SERVICES = {"gateway": "gateway", "portal": "portal", "uem-push": "uem_push"}
-"""The services whose certificate can be another one than the appliance's own, by the names of their folders: the settings' names."""
+"""The services whose certificate can be another one than the appliance's own: folder -> setting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Whether this very process has its cryptography from the FIPS provider alone: asked of the OpenSSL it has loaded.
 
-Nothing of it can be told from outside for certain: another openssl.cnf in the environment, or a library of its own, would show here
-and in no file of the machine.
+Nothing of it can be told from outside for certain: another openssl.cnf in the environment, or a library of its own, would show
+here and in no file of the machine.
 """
 
 import _hashlib

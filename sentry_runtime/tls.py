@@ -1,4 +1,4 @@
-"""TLS contexts from the settings. What the contexts allow beyond that (curves, suites of TLS 1.3, FIPS) is OpenSSL's configuration."""
+"""TLS contexts from the settings. What they allow beyond that (curves, suites of TLS 1.3, FIPS) is OpenSSL's configuration."""
 
 import ssl
 

@@ -43,8 +43,8 @@ def new_key(kind: str = "p256") -> PrivateKey:
     """`p256`, `p384`, `p224` or `rsa<bits>`."""
     if kind.startswith("rsa"):
         return rsa.generate_private_key(65_537, int(kind.removeprefix("rsa")))
-    curve = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p224": ec.SECP224R1}[kind]
-    return ec.generate_private_key(curve())
+    curves: dict[str, ec.EllipticCurve] = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p224": ec.SECP224R1()}
+    return ec.generate_private_key(curves[kind])
 
 
 def named(common_name: str) -> x509.Name:

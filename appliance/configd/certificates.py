@@ -14,7 +14,8 @@ from typing import Any
 
 from appliance import chains, keyring, pki, served
 from appliance.apply import Engine
-from appliance.configd import api, renewal
+from appliance.configd import api
+from appliance.configd.bringing import bring
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held
@@ -94,7 +95,7 @@ class Certificates:
             raise refused(
                 "invalid", f"the certificate of {verb.service} was uploaded; the authority that made it makes the next"
             )
-        made = renewal.bring(self._engine, clock=self._clock, anew=(name,))
+        made = bring(self._engine, clock=self._clock, anew=(name,))
         return api.Text(title="renewed", lines=(f"New certificates: {', '.join(made) or 'none'}.",))
 
     # --- what was given ------------------------------------------------------------------------------------------

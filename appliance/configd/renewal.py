@@ -5,18 +5,15 @@ It is looked at once an hour, and at the very moment at which a second certifica
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from appliance import pki, served
+from appliance import served
 from appliance.apply import ConflictError, Engine, stamp
+from appliance.configd.bringing import bring
 from appliance.configd.errors import as_refusal
 from appliance.configd.gate import Gate
 from appliance.configd.sessions import Sessions
-from appliance.features.base import Tree
-from appliance.features.tls import AUTHORITY, certificate_path, key_path
-from appliance.system import Machine
-from appliance.vet import ApplyError
 
 EVERY_SECONDS = 3_600.0  # between looks; certificates are made anew days before they end
 AGAIN_SECONDS = 60.0  # after a failure
@@ -24,40 +21,7 @@ WARN_WITHIN = timedelta(days=30)  # an authority may take weeks
 WARN_SECONDS = 86_400.0  # between warnings
 CONFIGD = "configd"
 
-FILES = (
-    AUTHORITY,
-    pki.AUTHORITY_KEY,
-    *(path for leaf in pki.LEAVES for path in (certificate_path(leaf.name), key_path(leaf.name))),
-)
-"""What may change, and stands as before where the change fails."""
-
 _log = logging.getLogger(__name__)
-
-
-def bring(engine: Engine, *, clock: Callable[[], datetime], anew: Collection[str] = ()) -> tuple[str, ...]:
-    """Have every service show what it is to show now; returns whose certificate is another one.
-
-    A service that does not run after it was told of its new certificate has the old one back. Raises `ConflictError` or
-    `ApplyError`.
-    """
-
-    def work(tree: Tree, machine: Machine) -> tuple[str, ...]:
-        before = {leaf.unit: machine.unit(leaf.unit).active for leaf in pki.LEAVES}
-        made = pki.ensure(tree, machine, clock=clock, anew=anew)
-        units = sorted({leaf.unit for leaf in pki.LEAVES if leaf.name in made and before[leaf.unit] == "active"})
-        for unit in units:
-            state = machine.unit(unit)
-            if state.failed:
-                raise ApplyError(f"{unit} is {state.active} with its new certificate: {machine.last_words(unit)}")
-        return made
-
-    try:
-        return engine.tend(FILES, work) or ()
-    except ApplyError:
-        for unit in sorted({leaf.unit for leaf in pki.LEAVES}):  # the files are the old ones again
-            if engine.machine.unit(unit).failed:
-                engine.machine.act(unit, "restart")
-        raise
 
 
 class Renewal:

@@ -1,7 +1,7 @@
 """What is spoken by TLS: one profile for each of the four kinds of connections, which an auditor looks at one by one (V-251013).
 
-Where a profile ends up: `incoming` at the gateway's listeners, `outgoing` at its backends, `uem` on the link to the UEM (and in the
-UEM in the box), `management` at the portal (8443) and where a UEM pushes (9090).
+Where a profile ends up: `incoming` at the gateway's listeners, `outgoing` at its backends, `uem` on the link to the UEM (and
+in the UEM in the box), `management` at the portal (8443) and where a UEM pushes (9090).
 """
 
 from collections.abc import Iterable, Iterator, Mapping

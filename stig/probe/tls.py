@@ -10,7 +10,7 @@ import ssl
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from stig.errors import FactError
 
@@ -27,7 +27,7 @@ _SUITES: dict[Version, tuple[int, ...]] = {
     "1.2": (0xC02F, 0xC030, 0xC02B, 0xC02C, 0x009E, 0x009F, 0xC027, 0xC028, 0x009C, 0x009D, *_OLD_SUITES),
     "1.3": (0x1301, 0x1302, 0x1303),
 }
-# What no FIPS module has, or what gives no forward secrecy or no AEAD: ChaCha20, CBC with SHA-1 and SHA-256, RSA key transport, 3DES.
+# What no FIPS module has, or what gives no forward secrecy or no AEAD: ChaCha20, CBC, RSA key transport, 3DES.
 _WEAK = (0xCCA8, 0xCCA9, 0xC023, 0xC027, 0xC009, 0xC00A, 0xC013, 0xC014, 0x009C, 0x009D, 0x003C, 0x002F, 0x0035, 0x000A)
 _GROUPS = (0x0017, 0x0018, 0x0019, 0x001D)  # P-256, P-384, P-521, X25519
 _SIGNATURES = (0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
@@ -95,7 +95,7 @@ def issued_by(host: str, port: int, authorities: Path) -> Answer:
             socket.create_connection((host, port), timeout=SECONDS) as connection,
             context.wrap_socket(connection) as secured,
         ):
-            held = secured.getpeercert() or {}
+            held: dict[str, Any] = dict(secured.getpeercert() or {})
     except ssl.SSLCertVerificationError as error:
         return Answer("1.2", accepted=False, said=error.verify_message)
     except OSError as error:

@@ -38,10 +38,9 @@ def portal_with(**settings: Any) -> dict[str, Any]:
     return made | {"certificates": {**made["certificates"], "servers": servers}, "uem": {"mode": "embedded"}}
 
 
-def two(second: Signed = SECOND, **more: Any) -> dict[str, Any]:
-    return portal_with(
-        certificate=text(FIRST), key="secret:1", second={"certificate": text(second), "key": "secret:2", **more}
-    )
+def two(second: Signed = SECOND, moment: str = "") -> dict[str, Any]:
+    made = {"certificate": text(second), "key": "secret:2", **({"from": moment} if moment else {})}
+    return portal_with(certificate=text(FIRST), key="secret:1", second=made)
 
 
 def which(tree: Tree, now: datetime) -> str:
@@ -59,10 +58,10 @@ def test_without_an_upload_it_is_the_appliances_own() -> None:
     ("tree", "takeover"),
     [
         (two(), NOW + timedelta(days=10)),
-        (two(**{"from": FROM}), EARLIER),
-        (two(**{"from": FAR}), NOW + timedelta(days=10)),
+        (two(moment=FROM), EARLIER),
+        (two(moment=FAR), NOW + timedelta(days=10)),
         (two(LATER), NOW + timedelta(days=12)),
-        (two(LATER, **{"from": FROM}), NOW + timedelta(days=12)),
+        (two(LATER, FROM), NOW + timedelta(days=12)),
     ],
     ids=["when the first ends", "at its minute", "not later than the first", "not before it holds", "nor then"],
 )
@@ -78,7 +77,7 @@ def test_the_second_takes_over_at_its_moment(tree: Tree, takeover: datetime) -> 
 @given(st.timedeltas(timedelta(days=-200), timedelta(days=400)), st.booleans())
 def test_there_is_one_change_and_it_is_foretold(since: timedelta, stated: bool) -> None:  # noqa: FBT001 - drawn
     """Whoever looks at the foretold moment and no earlier misses nothing."""
-    held, now = two(**({"from": FROM} if stated else {})), NOW + since
+    held, now = two(moment=FROM if stated else ""), NOW + since
     coming = served.next_change(held, now)
     assert (coming is None) == (which(held, now) == "second")
     assert coming is None or (which(held, coming - timedelta(seconds=1)), which(held, coming)) == ("first", "second")

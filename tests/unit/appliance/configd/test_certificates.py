@@ -82,7 +82,7 @@ class Stand:
         self.daemon = Daemon(folder, with_certificates_alone())
         self.machine = Machine(self.daemon.root)
         self.daemon.machine._run = self.machine.run
-        self.daemon.machine.listening = lambda: frozenset()  # type: ignore[method-assign]
+        self.daemon.machine.listening = frozenset  # type: ignore[method-assign]
         self.daemon.commit(SITE)
         self.machine.told.clear()
         self.wall = Clock(TODAY.timestamp())

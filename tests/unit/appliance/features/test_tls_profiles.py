@@ -39,7 +39,7 @@ def test_each_profile_ends_up_at_its_own_connections(lab_with: LabWith) -> None:
     assert found.uem_server is not None
     assert found.agent.uem.push_tls is not None
     (mail,) = found.gateway.backends
-    places = {
+    places: dict[str, list[Any]] = {
         "incoming": [found.gateway.tls],
         "outgoing": [mail.tls],
         "uem": [found.agent.uem.tls, found.uem_server.tls],
