@@ -176,12 +176,22 @@ def _sudoers(tree: Path) -> Iterator[str]:
             yield f"etc/sudoers: {line}"
 
 
+def _members(tree: Path) -> Iterator[str]:
+    """systemd-sysusers would make, at the next start, whoever a line puts into a group."""
+    for path in (tree / "etc/sysusers.d").glob("*.conf"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if words[:1] == ["m"] and not words[1].startswith("sentry-"):
+                yield f"{_name(path, tree)}: {line}"
+
+
 RULES = (
     Rule("SSH host key", _globs("etc/ssh/ssh_host_*")),
     Rule("key that lets somebody in", _globs("**/authorized_keys", "**/authorized_keys2", "etc/ssh/authorized_keys.d/*")),
     Rule("private key", _private_keys),
     Rule("password", _passwords),
     Rule("account of a person", _people),
+    Rule("account to be made", _members),
     Rule("second root", _second_root),
     Rule("shell", _shells),
     Rule("right to become root", _sudoers),

@@ -63,7 +63,7 @@ VAR_KEPT = (
     "var/lib/systemd/deb-systemd-helper-masked",
     "var/lib/ucf",
 )
-_VAR_EMPTY = ("var/cache/apt", "var/lib/apt/lists", "var/lib/sentry", "var/log", "var/tmp", "var/spool/rsyslog")
+_VAR_EMPTY = ("var/cache/apt", "var/lib/apt/lists", "var/lib/sentry", "var/log/journal", "var/spool/rsyslog", "var/tmp")
 
 # dpkg's record is the image's and not the machine's: an update brings its own with its packages.
 RECORD = "usr/lib/sysimage/dpkg"
@@ -148,10 +148,15 @@ def _accounts(tree: Path, builder: str) -> None:
         for step in steps:
             text = step(text)
         path.write_text(text, encoding="utf-8")  # in place: owner and mode are those it must have
-    sudoers = tree / "etc/sudoers"
-    if sudoers.is_file():
-        lines = sudoers.read_text(encoding="utf-8").splitlines(keepends=True)
-        sudoers.write_text("".join(line for line in lines if not re.match(rf"{re.escape(builder)}\s", line)))
+    _without_lines(tree / "etc/sudoers", rf"{re.escape(builder)}\s")
+    # systemd-sysusers makes whoever is to be the member of a group.
+    _without_lines(tree / "etc/sysusers.d/sentry.conf", rf"m\s+{re.escape(builder)}\s")
+
+
+def _without_lines(path: Path, pattern: str) -> None:
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if not re.match(pattern, line)), encoding="utf-8")
 
 
 def _machine(tree: Path, version: str) -> None:
