@@ -1,8 +1,8 @@
 """A build: a table of steps, each of which leaves what the next ones need, and at the end a folder that is there whole or not at all."""
 
-import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,10 +112,10 @@ def _tree(made: Build, work: Steps) -> None:
     with work.step("tree", "a Debian 13 root tree with a kernel"):
         wanted = guest.image_tree()
         tar = rootfs.build(wanted, made.places.layout.trees)
-    with work.step("provision", "playbooks/provision.yml over SSH on the tree, booted as a guest"):
-        context = guest.provisioned(tar, wanted.digest, made.places.layout, made.places.work)
-        tree = context.__enter__()
-    try:
+    with ExitStack() as stack:
+        with work.step("provision", "playbooks/provision.yml over SSH on the tree, booted as a guest"):
+            provisioned = guest.provisioned(tar, wanted.digest, made.places.layout, made.places.work)
+            tree = stack.enter_context(provisioned)
         with work.step("seal", "taking out what the builder left"):
             seal(tree, Sealed(guest.BUILDER, made.asked.version))
             made.packages = dpkg.installed((tree / RECORD / "status").read_text(encoding="utf-8"))
@@ -128,8 +128,6 @@ def _tree(made: Build, work: Steps) -> None:
         with work.step("boot", "the kernel, the initramfs and the root hash"):
             kernel = tree / "boot" / f"vmlinuz-{made.kernel}"
             made.boot = stages.boot(kernel, initrd, made.root, made.places.work, made.tools)
-    finally:
-        context.__exit__(None, None, None)
 
 
 def _disks(made: Build) -> None:
@@ -199,4 +197,4 @@ STEPS: tuple[tuple[str, str, Callable[[Build], None]], ...] = (
 
 def summary(final: Path) -> dict[str, Any]:
     """What a build made, for programs: the folder and its files."""
-    return json.loads(json.dumps({"folder": str(final), "files": sorted(path.name for path in final.iterdir())}))
+    return {"folder": str(final), "files": sorted(path.name for path in final.iterdir())}

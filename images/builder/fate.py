@@ -1,0 +1,43 @@
+"""How a build ends early: in order, whoever wants it to end. It has a guest and a folder to put away."""
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class EndedError(BaseException):
+    """Somebody wants the build to end. Not an `Exception`, as KeyboardInterrupt is none: nothing but the program's end handles it."""
+
+
+@contextmanager
+def in_order(process: int | None) -> Iterator[None]:
+    """Inside, a hang-up or SIGTERM raises `EndedError` in the main thread; so does the end of `process`, if one is given."""
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    if process is not None:
+        handle = os.pidfd_open(process)
+        threading.Thread(target=_watch, args=(handle,), daemon=True, name="watch").start()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(handle: int) -> None:
+    """Ask for our own end when that process has ended."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll()
+    os.close(handle)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end(number: int, frame: object) -> None:
+    del frame
+    # Once is enough: what puts things away is not to be interrupted.
+    for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
+    raise EndedError(signal.Signals(number).name)
