@@ -84,9 +84,10 @@ class Inside:
         return self.root / path.lstrip("/")
 
     def _nspawn(self, options: Sequence[str]) -> list[str]:
-        # Should this process be killed, the tool ends too, and its mounts with it.
+        # Should this process be killed, everything ends at once that it had started here: all of it is in one namespace of processes.
         return [
-            "setpriv", "--pdeathsig", "TERM", "--",
+            "setpriv", "--pdeathsig", "KILL", "--",
+            "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
             "systemd-nspawn",
             *(() if cgroup.has_systemd() else ("--keep-unit",)),
             "--quiet",

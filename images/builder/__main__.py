@@ -51,8 +51,8 @@ def main(argv: Sequence[str]) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _failed(f"{error.filename or layout.build}: no space is left; nothing of this build stays", given.log)
-    except (KeyboardInterrupt, EndedError) as end:
-        _failed(f"interrupted ({end or 'Ctrl-C'}); no guest runs, and nothing of this build stays", given.log)
+    except EndedError as end:
+        _failed(f"interrupted ({end}); no guest runs, and nothing of this build stays", given.log)
         return INTERRUPTED
     print(json.dumps(made))
     return 0

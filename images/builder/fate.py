@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class EndedError(BaseException):
     """Somebody wants the build to end. Not an `Exception`, as KeyboardInterrupt is none: nothing but the program's end handles it."""
@@ -14,8 +16,8 @@ class EndedError(BaseException):
 
 @contextmanager
 def in_order(process: int | None) -> Iterator[None]:
-    """Inside, a hang-up or SIGTERM raises `EndedError` in the main thread; so does the end of `process`, if one is given."""
-    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """Inside, Ctrl-C, a hang-up and SIGTERM raise `EndedError` in the main thread; so does the end of `process`, if one is given."""
+    before = {number: signal.signal(number, _end) for number in _SIGNALS}
     if process is not None:
         handle = os.pidfd_open(process)
         threading.Thread(target=_watch, args=(handle,), daemon=True, name="watch").start()
@@ -38,6 +40,6 @@ def _watch(handle: int) -> None:
 def _end(number: int, frame: object) -> None:
     del frame
     # Once is enough: what puts things away is not to be interrupted.
-    for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise EndedError(signal.Signals(number).name)
