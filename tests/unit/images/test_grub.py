@@ -50,10 +50,10 @@ class Machine:
         return script.stdout.splitlines()[-1]
 
     def good(self) -> None:
-        """What marks the running slot good."""
+        """What an appliance says of the slot that it runs from, once it is well."""
         values = self.read()
         slot = values["ORDER"].split()[0]
-        self.write(**values, **{}) if not slot else self.write(**{**values, f"{slot}_TRY": "0", f"{slot}_OK": "1"})
+        self.write(**{**values, f"{slot}_TRY": "0", f"{slot}_OK": "1"})
 
 
 def as_bash(menu: str) -> str:
