@@ -3,8 +3,9 @@ another goes; the parts of a sealed image come."""
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from images.disk import layout
@@ -103,8 +104,15 @@ def _remove(tree: Path, pattern: str) -> None:
         for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
             _delete(path)
         return
-    for path in tree.glob(pattern):
+    for path in _found(tree, pattern):
         _delete(path)
+
+
+def _found(tree: Path, pattern: str) -> Iterator[Path]:
+    """What the pattern matches, links that lead nowhere too: Path.glob passes those over."""
+    place, _, name = pattern.rpartition("/")
+    for folder in list(tree.glob(place)) if place else [tree]:
+        yield from (path for path in sorted(folder.iterdir()) if fnmatchcase(path.name, name))
 
 
 def _delete(path: Path) -> None:
