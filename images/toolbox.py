@@ -1,8 +1,8 @@
 """Where the programs come from that make disks: a Debian 13 tree of their own, so that an image does not depend on the machine
 that made it, nor this machine on a dozen packages.
 
-They see their inputs read-only, may write to their outputs only, have no network, and mount nothing on this machine: what systemd-nspawn mounts
-is in a mount namespace, which ends with it, however it ends.
+They see their inputs read-only, may write to their outputs only, have no network, and mount nothing on this machine: what
+systemd-nspawn mounts is in a mount namespace, which ends with it, however it ends.
 """
 
 import os
@@ -84,7 +84,7 @@ class Inside:
         return self.root / path.lstrip("/")
 
     def _nspawn(self, options: Sequence[str]) -> list[str]:
-        # Should this process be killed, everything ends at once that it had started here: all of it is in one namespace of processes.
+        # Should this process be killed, all ends at once that it had started here: it is in one namespace of processes.
         return [
             "setpriv", "--pdeathsig", "KILL", "--",
             "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--",

@@ -103,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m images.builder", description=__doc__)
     parser.add_argument("--target", required=True, help=f"{', '.join(TARGETS)}, or all")
     parser.add_argument("--version", help="the version that the files are named by (default: that of pyproject.toml)")
-    parser.add_argument("--key", type=Path, help="a private key (PEM) to sign SHA256SUMS with (default: a throw-away one)")
+    parser.add_argument(
+        "--key", type=Path, help="a private key (PEM) to sign SHA256SUMS with (default: a throw-away one)"
+    )
     parser.add_argument("--scan", type=Path, help="results.json of a scan of this very image, for its release notes")
     parser.add_argument("--log", type=Path, help="where the progress goes (default: standard error)")
     parser.add_argument("--with-process", type=int, metavar="PID", help="end, in order, when this process ends")

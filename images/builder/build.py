@@ -1,4 +1,4 @@
-"""A build: a table of steps, each of which leaves what the next ones need, and at the end a folder that is there whole or not at all."""
+"""A build: steps, each of which leaves what the next ones need, and at the end a folder that is there whole or not at all."""
 
 import shutil
 from collections.abc import Callable
@@ -148,7 +148,7 @@ def disk(made: Build, target: Target) -> Path:
 
 
 def _read_back(made: Build) -> None:
-    """Read the finished disks: the files of the first, of which the others have the same bytes; what is verified is what would start."""
+    """Read each finished disk: its root is verified by the hash that would start it, and holds nothing that it must not."""
     tools, root, _ = made.ready()
     for name, raw in made.raws.items():
         found = reading.read(raw, made.places.work / "read", tools)

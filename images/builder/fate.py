@@ -11,12 +11,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class EndedError(BaseException):
-    """Somebody wants the build to end. Not an `Exception`, as KeyboardInterrupt is none: nothing but the program's end handles it."""
+    """Somebody wants the build to end. As KeyboardInterrupt, no `Exception`: nothing but the program's end handles it."""
 
 
 @contextmanager
 def in_order(process: int | None) -> Iterator[None]:
-    """Inside, Ctrl-C, a hang-up and SIGTERM raise `EndedError` in the main thread; so does the end of `process`, if one is given."""
+    """Inside, Ctrl-C, a hang-up, SIGTERM and the end of `process`, if one is given, raise `EndedError` in the main thread."""
     before = {number: signal.signal(number, _end) for number in _SIGNALS}
     if process is not None:
         handle = os.pidfd_open(process)

@@ -67,7 +67,9 @@ def provisioned(tar: Path, digest: str, layout: Layout, work: Path) -> Iterator[
         guests.stop(left, layout)
     key = _key(work)
     public = key.with_suffix(".pub").read_text(encoding="utf-8")
-    guest = guests.boot(Spec(GUEST, tar, digest, (LINK,), lambda root: prepare(root, public), dies_with_us=True), layout)
+    guest = guests.boot(
+        Spec(GUEST, tar, digest, (LINK,), lambda root: prepare(root, public), dies_with_us=True), layout
+    )
     try:
         wait_for(lambda: guests.answers(LINK.guest_address, 22), f"sshd at {LINK.guest_address}:22")
         _provision(guest, key, work)

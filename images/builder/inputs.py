@@ -24,7 +24,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A build: its targets, version, signing key (None: a throw-away one) and the results of this image's scan, if there are any."""
+    """A build: its targets, version, signing key (None: a throw-away one), and the results of this image's scan, if any."""
 
     targets: tuple[Target, ...]
     version: str
@@ -67,4 +67,6 @@ def check_machine(build: Path) -> None:
     build.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(build).free / (1 << 30)
     if free < NEEDED_GIB:
-        raise BuildError(f"{build}: {free:.1f} GiB are free, and a build needs {NEEDED_GIB}; `make clean` removes old builds")
+        raise BuildError(
+            f"{build}: {free:.1f} GiB are free, and a build needs {NEEDED_GIB}; `make clean` removes old builds"
+        )

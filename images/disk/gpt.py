@@ -52,7 +52,7 @@ class Table:
 
 
 def write(table: Table, file: BinaryIO) -> None:
-    """Write both copies of the table, and the protective MBR, into an opened disk. Raises `DiskError` for a layout that is none."""
+    """Write both copies of the table, and the protective MBR, into an opened disk; a `DiskError` for what is no layout."""
     check(table)
     sectors = table.size // SECTOR
     packed = b"".join(map(_pack, table.entries)).ljust(ENTRIES * ENTRY_BYTES, b"\0")

@@ -1,7 +1,7 @@
 """The disk's layout as tables: what an image brings, what its first start adds, and where that is mounted.
 
-    ESP | boot_a | root_a | boot_b | root_b |          in the image
-                                            | log | audit | scratch | home | var        made at the first start, var to the end
+    in the image                              made at the first start, the last one to the disk's end
+    ESP | boot_a | root_a | boot_b | root_b | log | audit | scratch | home | var
 
 A slot is a boot and a root partition; slot b is empty until the first update. Only `var` grows, so it is last: a disk that is made
 larger later gives it the room at the next start.
@@ -51,7 +51,8 @@ def identity(*words: str) -> UUID:
 
 
 # The Discoverable Partitions Specification's types would have systemd mount things by itself; with types of our own, only what
-# stands here is mounted. What the first start makes must differ from what the image brings, or systemd-repart takes one for the other.
+# stands here is mounted. What the first start makes must differ from what the image brings, or systemd-repart takes one for
+# the other.
 ESP_TYPE = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")  # the firmware looks for this one
 BOOT_TYPE, ROOT_TYPE = identity("type", "boot"), identity("type", "root")
 

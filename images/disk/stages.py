@@ -1,7 +1,7 @@
 """From a sealed tree to what lies in the partitions: the initramfs, the root with its hash tree, the boot partition, the ESP.
 
-Every file is made with the programs of a tree (`images.toolbox`) and is the same for the same input: times are SOURCE_DATE_EPOCH's, ids and salts
-come from the version, and files are added in the order of their names.
+Every file is made with the programs of a tree (`images.toolbox`) and is the same for the same input: times are
+SOURCE_DATE_EPOCH's, ids and salts come from the version, and files are added in the order of their names.
 """
 
 import hashlib

@@ -1,1 +1,1 @@
-"""The files a disk is shipped in, each written as those accept it who import it: bytes in, bytes out, the same for the same disk."""
+"""The files a disk is shipped in, each as importers accept it, and the same bytes for the same disk."""

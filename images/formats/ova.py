@@ -9,20 +9,20 @@ import io
 import tarfile
 from pathlib import Path
 
-from images.formats.sparse import CHUNK, DiskError
+from images.formats.sparse import DiskError
 
 MOST_BYTES = 8 << 30  # a USTAR member's size has eleven octal digits
 
 
 def write(target: Path, name: str, ovf: bytes, disk: Path, moment: int) -> None:
-    """`name`.ovf, its manifest and the disk, all with the time `moment`; raises `DiskError` when the disk is too large for USTAR."""
+    """`name`.ovf, its manifest and the disk, all with the time `moment`; a `DiskError` for a disk too large for USTAR."""
     size = disk.stat().st_size
     if size >= MOST_BYTES:
         raise DiskError(f"{disk.name}: has {size} bytes, and a USTAR member at most {MOST_BYTES - 1}")
     with disk.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     listed = manifest({f"{name}.ovf": hashlib.sha256(ovf).hexdigest(), disk.name: digest})
-    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT, copybufsize=CHUNK) as tar, disk.open("rb") as file:
+    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar, disk.open("rb") as file:
         tar.addfile(_member(f"{name}.ovf", len(ovf), moment), io.BytesIO(ovf))
         tar.addfile(_member(f"{name}.mf", len(listed), moment), io.BytesIO(listed))
         tar.addfile(_member(disk.name, size, moment), file)

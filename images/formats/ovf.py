@@ -96,7 +96,9 @@ def _system(machine: Machine) -> str:
         {"ovf:id": machine.name},
         _text("Info", "The appliance"),
         _text("Name", machine.name),
-        _element("OperatingSystemSection", guest, _text("Info", "The guest"), _text("Description", "Debian 13 (64-bit)")),
+        _element(
+            "OperatingSystemSection", guest, _text("Info", "The guest"), _text("Description", "Debian 13 (64-bit)")
+        ),
         _hardware(machine),
         _product(machine),
     )
@@ -129,9 +131,7 @@ def _hardware(machine: Machine) -> str:
         for key, value in (("firmware", "efi"), ("bootOptions.efiSecureBootEnabled", "true"))
     ]
     transport = {"ovf:transport": "com.vmware.guestInfo"}
-    return _element(
-        "VirtualHardwareSection", transport, _text("Info", "The hardware"), system, *items, *settings
-    )
+    return _element("VirtualHardwareSection", transport, _text("Info", "The hardware"), system, *items, *settings)
 
 
 def _item(number: int, **fields: str) -> str:

@@ -25,7 +25,9 @@ _NO_OFFSET = 0xFFFF_FFFF_FFFF_FFFF  # a fixed disk has no further head
 _CREATOR = b"qem2"
 _CREATOR_VERSION = 0x0005_0003
 _CREATOR_SYSTEM = b"Wi2k"
-_FIELDS = struct.Struct(">8sIIQI4sI4sQQHBBII16sB")  # big-endian; all but the last is at the place where the format has it
+_FIELDS = struct.Struct(
+    ">8sIIQI4sI4sQQHBBII16sB"
+)  # big-endian; all but the last is at the place where the format has it
 _CHECKSUM_AT = 64
 
 
@@ -66,7 +68,7 @@ def geometry(total: int) -> Geometry:
 
 
 def footer(size: int, identity: UUID, moment: int) -> bytes:
-    """The footer of a disk of `size` bytes; `moment` in seconds since 1970, not before 2000. Raises `DiskError` for another size."""
+    """The footer of a disk of `size` bytes, whole MiB or a `DiskError`; `moment` in seconds since 1970, not before 2000."""
     whole_mebibytes(size, "a VHD's disk")
     shape = geometry(size // SECTOR)
     packed = _FIELDS.pack(

@@ -1,4 +1,4 @@
-"""The account files of a tree as text: an account less, a shell less, no date that tells when it was built (passwd(5), shadow(5))."""
+"""The account files of a tree as text: an account less, a shell less, no date that tells when (passwd(5), shadow(5))."""
 
 from collections.abc import Callable, Sequence
 

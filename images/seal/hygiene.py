@@ -37,7 +37,9 @@ SET_ID = frozenset(
 WRITABLE = frozenset({"tmp", "var/tmp", "run/lock", "dev/shm", "dev/mqueue"})  # and sticky
 # Sockets that systemd listens on by itself; the programs' own are in the units that the scan reads on the running machine.
 SOCKETS = frozenset({"dbus.socket", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"})
-TIMERS = frozenset({"logrotate.timer", "systemd-tmpfiles-clean.timer", "fstrim.timer", "e2scrub_all.timer", "dpkg-db-backup.timer"})
+TIMERS = frozenset(
+    {"logrotate.timer", "systemd-tmpfiles-clean.timer", "fstrim.timer", "e2scrub_all.timer", "dpkg-db-backup.timer"}
+)
 SECRET_BYTES = 65_536  # a key is small; larger files are programs and data
 
 # Where an image may name a private key without holding one: programs that look for the words, and examples of packages.
@@ -91,9 +93,9 @@ def _globs(*patterns: str) -> Look:
 def _private_keys(tree: Path) -> Iterator[str]:
     for path in _files(tree):
         name = _name(path, tree)
-        if path.stat().st_size <= SECRET_BYTES and not name.startswith(_KEYS_NAMED):
-            if _PRIVATE_KEY.search(path.read_bytes()):
-                yield name
+        small = path.stat().st_size <= SECRET_BYTES
+        if small and not name.startswith(_KEYS_NAMED) and _PRIVATE_KEY.search(path.read_bytes()):
+            yield name
 
 
 def _passwords(tree: Path) -> Iterator[str]:
@@ -187,7 +189,9 @@ def _members(tree: Path) -> Iterator[str]:
 
 RULES = (
     Rule("SSH host key", _globs("etc/ssh/ssh_host_*")),
-    Rule("key that lets somebody in", _globs("**/authorized_keys", "**/authorized_keys2", "etc/ssh/authorized_keys.d/*")),
+    Rule(
+        "key that lets somebody in", _globs("**/authorized_keys", "**/authorized_keys2", "etc/ssh/authorized_keys.d/*")
+    ),
     Rule("private key", _private_keys),
     Rule("password", _passwords),
     Rule("account of a person", _people),
@@ -196,7 +200,10 @@ RULES = (
     Rule("shell", _shells),
     Rule("right to become root", _sudoers),
     Rule("machine id", _machine_id),
-    Rule("machine's own state", _globs("var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "etc/ssl/fipsmodule.cnf")),
+    Rule(
+        "machine's own state",
+        _globs("var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "etc/ssl/fipsmodule.cnf"),
+    ),
     Rule("log", _below("var/log")),
     Rule("history or leftover", _below("root", "home", "tmp", "var/tmp", "run")),
     Rule("cache of apt", _below("var/cache/apt", "var/lib/apt/lists")),

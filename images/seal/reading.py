@@ -1,4 +1,4 @@
-"""A finished disk, read back: its table, the root's hash tree verified block by block, and its files taken out to be looked at."""
+"""A finished disk, read back: its table, the root verified block by block, and its files taken out to be looked at."""
 
 import re
 import shutil
@@ -24,8 +24,11 @@ class Read:
 
 
 def read(raw: Path, work: Path, tools: Tools) -> Read:
-    """Take slot a out of the raw disk into `work`, which is emptied before. Raises `DiskError`, or what a tool says, when the disk
-    is damaged: the root hash is the boot partition's, so what is verified is what would start."""
+    """Take slot a out of the raw disk into `work`, which is emptied before.
+
+    The root hash is the boot partition's, so what is verified is what would start. Raises `DiskError`, or what a tool says, when
+    the disk is damaged.
+    """
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     names: dict[Content | None, Path] = {"root": work / "root.img", "boot": work / "boot.img"}

@@ -186,7 +186,15 @@ def _record(tree: Path) -> None:
     if not (link / "status").is_file():
         raise SealError(f"{tree}: has no record of its packages in var/lib/dpkg")
     place.parent.mkdir(parents=True, exist_ok=True)
-    for lock in ("lock", "lock-frontend", "triggers/Lock", "status-old", "available-old", "diversions-old", "statoverride-old"):
+    for lock in (
+        "lock",
+        "lock-frontend",
+        "triggers/Lock",
+        "status-old",
+        "available-old",
+        "diversions-old",
+        "statoverride-old",
+    ):
         (link / lock).unlink(missing_ok=True)
     shutil.move(link, place)
     link.symlink_to(f"/{RECORD}")

@@ -31,7 +31,7 @@ DIFFERS = {"SHA256SUMS.throw-away-key.sig", "SHA256SUMS.throw-away-key.pem"}
 def playbook(*words: str) -> None:
     """playbooks/build.yml as an operator runs it."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    argv = [program, "playbooks/build.yml", *(part for word in words for part in ("-e", word))]
+    argv: list[str | Path] = [program, "playbooks/build.yml", *(part for word in words for part in ("-e", word))]
     run(argv, cwd=REPO, seconds=BUILD_SECONDS)
 
 
@@ -65,7 +65,10 @@ def test_all_formats_hold_the_same_slot(built: Path, tmp_path: Path) -> None:
     """What differs is the ESP with its menu and the disk's size; the slot is the same bytes."""
     run(["tar", "--extract", f"--file={built}/sentry-{VERSION}.ova", f"--directory={tmp_path}"])
     raws = {"aws": unpacked(built / f"sentry-{VERSION}.raw.zst", tmp_path)}
-    for name, source in (("qcow2", built / f"sentry-{VERSION}.qcow2"), ("ova", tmp_path / f"sentry-{VERSION}-disk1.vmdk")):
+    for name, source in (
+        ("qcow2", built / f"sentry-{VERSION}.qcow2"),
+        ("ova", tmp_path / f"sentry-{VERSION}-disk1.vmdk"),
+    ):
         raws[name] = tmp_path / f"{name}.raw"
         run(["qemu-img", "convert", "-O", "raw", source, raws[name]])
     azure = unpacked(built / f"sentry-{VERSION}.vhd.zst", tmp_path)

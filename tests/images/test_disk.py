@@ -74,9 +74,7 @@ def test_what_is_read_back_is_the_tree(disk: tuple[Path, Root], tools: Inside, t
     assert list((found.tree / "tmp").iterdir()) == []
 
 
-def test_the_same_tree_gives_the_same_bytes(
-    disk: tuple[Path, Root], tree: Path, tools: Inside, tmp_path: Path
-) -> None:
+def test_the_same_tree_gives_the_same_bytes(disk: tuple[Path, Root], tree: Path, tools: Inside, tmp_path: Path) -> None:
     """Though its files have other dates by then."""
     (tree / "usr/bin/tool").touch()
     again, _ = make(tree, tmp_path / "two", tools)

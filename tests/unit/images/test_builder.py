@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,17 +129,21 @@ def test_a_tree_must_have_one_kernel(tmp_path: Path) -> None:
         stages.kernel_version(tmp_path)
 
 
-def test_a_signal_ends_a_build_in_order() -> None:
-    with pytest.raises(EndedError, match="SIGTERM"), in_order(None):
-        os.kill(os.getpid(), signal.SIGTERM)
+def ended_by(signalling: Callable[[], None], process: int | None) -> None:
+    """What is at work when somebody wants it to end."""
+    with in_order(process):
+        signalling()
         time.sleep(SECONDS)
 
 
+def test_a_signal_ends_a_build_in_order() -> None:
+    with pytest.raises(EndedError, match="SIGTERM"):
+        ended_by(lambda: os.kill(os.getpid(), signal.SIGTERM), None)
+
+
 def test_a_build_ends_in_order_when_whoever_wants_it_is_gone() -> None:
-    with subprocess.Popen(["sleep", "600"]) as wanting:
-        with pytest.raises(EndedError, match="SIGTERM"), in_order(wanting.pid):
-            wanting.kill()
-            time.sleep(SECONDS)
+    with subprocess.Popen(["sleep", "600"]) as wanting, pytest.raises(EndedError, match="SIGTERM"):
+        ended_by(wanting.kill, wanting.pid)
 
 
 def test_afterwards_signals_are_handled_as_before() -> None:
@@ -151,7 +156,13 @@ def test_afterwards_signals_are_handled_as_before() -> None:
 def playbook(*words: str) -> subprocess.CompletedProcess[str]:
     """playbooks/build.yml with these words."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    argv = [program, "-i", "localhost,", "playbooks/build.yml", *(part for word in words for part in ("-e", word))]
+    argv: list[str | Path] = [
+        program,
+        "-i",
+        "localhost,",
+        "playbooks/build.yml",
+        *(part for word in words for part in ("-e", word)),
+    ]
     return subprocess.run(argv, cwd=REPO, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 

@@ -52,9 +52,9 @@ def test_sfdisk_reads_the_same(tmp_path: Path) -> None:
     assert said["label"] == "gpt"
     assert UUID(said["id"]) == DISK
     assert (said["firstlba"], said["lastlba"]) == (34, 12 * 2048 - 34)
-    assert [(UUID(p["type"]), UUID(p["uuid"]), p["name"], p["start"] * 512, p["size"] * 512) for p in said["partitions"]] == [
-        (one.kind, one.identity, one.name, one.offset, one.size) for one in wanted.entries
-    ]
+    assert [
+        (UUID(p["type"]), UUID(p["uuid"]), p["name"], p["start"] * 512, p["size"] * 512) for p in said["partitions"]
+    ] == [(one.kind, one.identity, one.name, one.offset, one.size) for one in wanted.entries]
     verified = run(["sfdisk", "--verify", path])
     assert "No errors detected" in verified.stdout
 

@@ -73,8 +73,12 @@ def test_repart_is_told_the_tables_order_and_sizes() -> None:
 
 def test_what_outlives_a_start_is_nothing_that_a_daemon_would_run() -> None:
     """Units, timers, scripts and configuration are made anew from what was committed."""
-    assert KEPT == tuple(sorted(KEPT))
-    assert not [name for name in KEPT if name.startswith("/") or ".." in name or name.split("/")[0] in ("systemd", "pam.d", "cron.d")]
+    assert tuple(sorted(KEPT)) == KEPT
+    assert not [
+        name
+        for name in KEPT
+        if name.startswith("/") or ".." in name or name.split("/")[0] in ("systemd", "pam.d", "cron.d")
+    ]
 
 
 def test_every_targets_disk_has_room_for_the_image_and_its_state() -> None:

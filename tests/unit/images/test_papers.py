@@ -53,7 +53,10 @@ def test_installed_packages_are_read_with_their_sources() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "no installed package"), ("Package: a\nStatus: install ok installed\nArchitecture: all\n", "paragraph 1.*Version")],
+    [
+        ("", "no installed package"),
+        ("Package: a\nStatus: install ok installed\nArchitecture: all\n", "paragraph 1.*Version"),
+    ],
 )
 def test_a_record_that_is_none_is_refused(text: str, said: str) -> None:
     with pytest.raises(PackageError, match=said):
@@ -62,7 +65,9 @@ def test_a_record_that_is_none_is_refused(text: str, said: str) -> None:
 
 def test_the_machines_own_record_can_be_read() -> None:
     """A real one, of a Debian with hundreds of packages: what dpkg-query says itself."""
-    wanted = run(["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version} ${source:Package}\\n"])
+    wanted = run(
+        ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version} ${source:Package}\\n"]
+    )
     lines = [line.split()[1:] for line in wanted.stdout.splitlines() if line.startswith("installed ")]
     found = dpkg.installed(Path("/var/lib/dpkg/status").read_text(encoding="utf-8"))
     assert sorted([one.name, one.version, one.source] for one in found) == sorted(lines)
@@ -128,7 +133,9 @@ def test_the_sums_are_what_sha256sum_checks(output: Path, key: Path) -> None:
     assert run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=output).stdout == "a.ova: OK\nb.qcow2: OK\n"
 
 
-def test_a_signature_by_the_given_key_verifies_and_a_changed_sum_does_not(output: Path, key: Path, tmp_path: Path) -> None:
+def test_a_signature_by_the_given_key_verifies_and_a_changed_sum_does_not(
+    output: Path, key: Path, tmp_path: Path
+) -> None:
     written = sums.sign(output, key)
     assert [path.name for path in written] == ["SHA256SUMS", "SHA256SUMS.sig"]
     public = tmp_path / "public.pem"

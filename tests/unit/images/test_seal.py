@@ -33,7 +33,10 @@ LEFT = {
     "etc/passwd-": "old\n",
     "etc/resolv.conf": "nameserver 192.0.2.1\n",
     "etc/sentry/runtime.json": "{}",
-    "etc/shadow": "root:*:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\nsentry-agent:!*:20400::::::\nbuilder:*:20400:0:99999:7:::\n",
+    "etc/shadow": (
+        "root:*:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\nsentry-agent:!*:20400::::::\n"
+        "builder:*:20400:0:99999:7:::\n"
+    ),
     "etc/shadow-": "old\n",
     "etc/ssh/authorized_keys.d/builder": "ecdsa-sha2-nistp384 AAAA builder\n",
     "etc/ssh/ssh_host_ecdsa_key": KEY,
