@@ -42,8 +42,8 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(argv)
     layout = Layout()
     try:
+        wanted = asked(given.target, given.version, given.key, given.scan)
         with in_order(given.with_process), _alone(layout), _progress(given.log):
-            wanted = asked(given.target, given.version, given.key, given.scan)
             made = summary(build(wanted, layout))
     except EXPECTED as error:
         return _failed(str(error), given.log)

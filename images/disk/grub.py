@@ -1,8 +1,8 @@
 """What GRUB reads: a menu that nobody sees, which picks a slot, counts its tries, and never waits for a person.
 
 ORDER, A_OK, A_TRY, B_OK, B_TRY are RAUC's words for its GRUB backend. A slot is tried while it is said to be good and its tries
-are fewer than three; every start counts, and what runs well sets its own back to none. With no slot left, both are given their tries again:
-an appliance that starts badly is worth more than one that does not start.
+are fewer than three; every start counts, and what runs well sets its own back to none. With no slot left, both are given their
+tries again: an appliance that starts badly is worth more than one that does not start.
 GRUB's script has no arithmetic: each count is a row of a table, which is why this text is generated.
 """
 

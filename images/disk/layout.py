@@ -1,10 +1,10 @@
 """The disk's layout as tables: what an image brings, what its first start adds, and where that is mounted.
 
-    in the image                              made at the first start, the last one to the disk's end
-    ESP | boot_a | root_a | boot_b | root_b | log | audit | scratch | home | var
+    ESP | boot_a | root_a | boot_b | root_b |        in the image
+    log | audit | scratch | home | var               made at the first start, the last one to the disk's end
 
-A slot is a boot and a root partition; slot b is empty until the first update. Only `var` grows, so it is last: a disk that is made
-larger later gives it the room at the next start.
+A slot is a boot and a root partition; slot b is empty until the first update. Only `var` grows, so it is last: a disk that is
+made larger later gives it the room at the next start.
 """
 
 from dataclasses import dataclass
