@@ -24,20 +24,20 @@ class Target:
     formats: tuple[Format, ...]
 
 
-# The serial console comes last: /dev/console is the last one named, and clouds show only that.
+# The serial console comes last: /dev/console is the last one named, and clouds show only that. Log-in is on both.
+_CONSOLES = ("console=tty0", "console=ttyS0,115200n8")
+
 TARGETS = {
     "vm": Target(
-        "vm", "QEMU/KVM, Proxmox, vSphere, VirtualBox", "nocloud", SYSTEM_GIB,
-        ("console=ttyS0,115200n8", "console=tty0"), ("qcow2", "ova"),
+        "vm", "QEMU/KVM, Proxmox, vSphere, VirtualBox", "nocloud", SYSTEM_GIB, _CONSOLES, ("qcow2", "ova"),
     ),
     "aws": Target(
         "aws", "Amazon EC2", "ec2", SNUG,
         # A volume that is slow for a moment must not become an I/O error (AWS, "NVMe block device I/O timeout").
-        ("console=tty0", "console=ttyS0,115200n8", "nvme_core.io_timeout=4294967295"), ("raw.zst",),
+        (*_CONSOLES, "nvme_core.io_timeout=4294967295"), ("raw.zst",),
     ),
     "azure": Target(
-        "azure", "Azure, generation 2", "azure", SYSTEM_GIB,
-        ("console=tty0", "console=ttyS0,115200n8", "earlyprintk=ttyS0,115200"), ("vhd.zst",),
+        "azure", "Azure, generation 2", "azure", SYSTEM_GIB, (*_CONSOLES, "earlyprintk=ttyS0,115200"), ("vhd.zst",),
     ),
 }  # fmt: skip
 

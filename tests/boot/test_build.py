@@ -19,27 +19,12 @@ from images.formats import vhd
 from images.papers.dpkg import manifest
 from images.paths import REPO, Layout
 from images.run import run
+from tests.images_built import BUILD_SECONDS, VERSION, playbook
 
 pytestmark = pytest.mark.slow
 
-VERSION = "0.0.1-test"
-BUILD_SECONDS = 3_600.0
 # A signature has a random part; everything else is the same for the same input.
 DIFFERS = {"SHA256SUMS.throw-away-key.sig", "SHA256SUMS.throw-away-key.pem"}
-
-
-def playbook(*words: str) -> None:
-    """playbooks/build.yml as an operator runs it."""
-    program = Path(sys.executable).with_name("ansible-playbook")
-    argv: list[str | Path] = [program, "playbooks/build.yml", *(part for word in words for part in ("-e", word))]
-    run(argv, cwd=REPO, seconds=BUILD_SECONDS)
-
-
-@pytest.fixture(scope="module")
-def built(layout: Layout) -> Path:
-    """What ships, for all targets."""
-    playbook("target=all", f"version={VERSION}")
-    return layout.build / "images" / VERSION
 
 
 def digests(folder: Path) -> dict[str, str]:
