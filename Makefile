@@ -36,7 +36,7 @@ test: ## run the tests against the appliance, which is booted for them if it doe
 	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 test-all: ## run the tests, those too that are too slow for CI
-	@set -e; $(TEST_SETUP)
+	@set -e; $(TEST_SETUP); .ci/setup tests images
 	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest $(PYTEST_ARGS)
 
 test-images: ## build the images twice, compare them, and boot one (slow: no KVM is needed)
