@@ -13,14 +13,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help appliance test test-all check fuzz bench scan down lock clean setup
+.PHONY: help appliance test test-all test-images check fuzz bench scan down lock clean setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTHON := .venv/bin/python
 LAB := $(SUDO) $(PYTHON) -m images.lab
 
 help: ## list these commands
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name about; do printf '  make %-10s %s\n' "$$name" "$$about"; done
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name about; do printf '  make %-11s %s\n' "$$name" "$$about"; done
 
 setup:
 	@.ci/setup
@@ -36,8 +36,12 @@ test: ## run the tests against the appliance, which is booted for them if it doe
 	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 test-all: ## run the tests, those too that are too slow for CI
-	@set -e; $(TEST_SETUP)
+	@set -e; $(TEST_SETUP); .ci/setup tests images
 	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-images: ## build the images twice, compare them, and boot one (slow: no KVM is needed)
+	@.ci/setup tests images
+	@$(SUDO) $(PYTHON) -m pytest tests/boot
 
 check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell
 	@.ci/check

@@ -27,7 +27,6 @@ LOOK = "a look at this moment, with an argument"
 STEPS = "a dialogue; Ansible commits the whole tree at once"
 
 # Why something is not here.
-OTHER = "comes with its own part of the product"
 NOT_OURS = "not a matter of this product"
 SEALED = "the system is what was built and tested: nothing is installed into it, an update replaces it as a whole"
 NO_PROGRAM = "no way leads from the command line to another program or machine"
@@ -70,7 +69,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="static hosts", commands=("show statichost",)),
             Row(what="time servers", commands=("show ntp",)),
             Row(what="log", commands=("show log", "show log gateway")),
-            Row(what="where logs go", commands=("show logging",), until=OTHER),
+            Row(what="where logs go", commands=("show syslog",)),
             Row(what="processes", commands=("show processes",)),
             Row(what="memory", commands=("show memory",)),
             Row(what="services", commands=("show service",)),
@@ -80,7 +79,8 @@ PARTS: tuple[Part, ...] = (
             Row(what="access control lists", commands=("show acl",)),
             Row(what="networks of SSH, portal and gateway", commands=("show portalacl",)),
             Row(what="FIPS 140 mode, in any case of letters", commands=("show fips",)),
-            Row(what="TLS versions of the management ports", commands=("show tls",), until=OTHER),
+            Row(what="certificates and when they end", commands=("show certificates",)),
+            Row(what="TLS versions of the management ports", commands=("show httpd protocol",)),
             Row(what="everything for support", commands=("show tech",)),
             Row(what="running configuration", commands=("show running-config", "show startup-config")),
             Row(
@@ -121,7 +121,10 @@ PARTS: tuple[Part, ...] = (
             ),
             Row(what="forget revocation lists", commands=("clear revocation",), by_hand=MOMENT),
             Row(what="check in with the UEM now", commands=("debug sentry check-in",), by_hand=MOMENT),
-            Row(what="watchdog with packet capture", until=OTHER),
+            Row(
+                what="watchdog with packet capture",
+                until="a hung worker is replaced and said so; a capture comes with the portal",
+            ),
             Row(what="wipe, block, allow a device", commands=("device …",), by_hand=DANGER),
         ),
     ),
@@ -143,7 +146,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="set-up wizard, again and again", commands=("setup",), by_hand=STEPS),
             Row(
                 what="start, stop, restart services",
-                commands=("service gateway|agent|uem|portal start|stop|restart|status",),
+                commands=("service gateway|agent|uem|portal|alerts start|stop|restart|status",),
                 by_hand=MOMENT,
             ),
             Row(
@@ -197,12 +200,12 @@ PARTS: tuple[Part, ...] = (
                 what="kernel parameters",
                 until="fixed with the system (`show kparam`): a free one is a way around the hardening",
             ),
-            Row(what="syslog", settings=("syslog",), until=OTHER),
-            Row(what="SNMP", settings=("snmp",), until=OTHER),
+            Row(what="syslog", settings=("syslog",)),
+            Row(what="SNMP", settings=("snmp",)),
             Row(what="session timeout", settings=("cli.idle_minutes",)),
-            Row(what="FIPS 140 mode", settings=("fips",), until=OTHER),
-            Row(what="TLS versions and ciphers of the management ports", settings=("portal.tls",)),
-            Row(what="certificates of clients and of the portal", commands=("certificate …",), until=OTHER),
+            Row(what="FIPS 140 mode", until="always on: there is no other mode to fall into"),
+            Row(what="TLS versions and ciphers of the management ports", settings=("tls.management",)),
+            Row(what="certificates of clients and of the portal", commands=("certificate …",), by_hand=STEPS),
             Row(what="turn HSTS off", until="the portal is never without it"),
             Row(what="licence, common-criteria mode", until="there is one mode, and it is the hardened one"),
             Row(what="automatic upgrades", until="updates are images; they come with their own part of the product"),
@@ -239,17 +242,20 @@ PARTS: tuple[Part, ...] = (
             Row(what="idle time of the portal", settings=("portal.idle_minutes",)),
             Row(what="portal: port, log-ins a minute", settings=("portal.port", "portal.login_attempts_per_minute")),
             Row(what="log-in text", settings=("banner.text",)),
-            Row(what="syslog servers, facilities and levels", settings=("syslog",), until=OTHER),
-            Row(what="SNMP users and trap receivers", settings=("snmp",), until=OTHER),
-            Row(what="mail server for alerts", settings=("email",), until=OTHER),
-            Row(what="alerts: whom, how often, which", settings=("alerts",), until=OTHER),
+            Row(what="syslog servers, facilities and levels", settings=("syslog.servers",)),
+            Row(what="SNMP users and trap receivers", settings=("snmp",)),
+            Row(what="mail server for alerts", settings=("email",), commands=("alert test",), by_hand=MOMENT),
+            Row(what="alerts: whom, how often, which", settings=("alerts",)),
             Row(what="new devices while the UEM is away", settings=("uem.fail_mode",)),
-            Row(what="TLS profiles: incoming, outgoing, UEM, management", settings=("tls",), until=OTHER),
-            Row(what="TLS towards devices", settings=("gateway.tls",)),
+            Row(what="TLS profiles: incoming, outgoing, UEM, management", settings=("tls",)),
+            Row(what="TLS towards devices", settings=("tls.incoming",)),
             Row(what="TLS towards backends, and whose certificates count", settings=("backends.servers",)),
             Row(what="TLS towards the UEM, and whose certificates count", settings=("uem.authorities",)),
             Row(what="TLS towards an access service", until="this product has no access service"),
-            Row(what="upload of logs", settings=("syslog",), until=OTHER),
+            Row(
+                what="upload of logs",
+                until="logs are sent as they come (`syslog.servers`); a copy afterwards proves nothing",
+            ),
             Row(
                 what="purge of data",
                 until="logs turn by size and the device list has its bounds; nothing waits to be purged",
@@ -269,19 +275,21 @@ PARTS: tuple[Part, ...] = (
                 what="password is not the user's name, and in no dictionary",
                 settings=("users.password_policy",),
             ),
-            Row(what="sign-in by certificate", until=OTHER),
+            Row(
+                what="sign-in by certificate", until="comes with the portal, with a proof that configd verifies itself"
+            ),
             Row(
                 what="certificates: own, requests, uploads",
                 settings=("certificates",),
                 commands=("certificate …",),
-                until=OTHER,
+                by_hand=STEPS,
             ),
             Row(what="networks and hosts", settings=("acl.networks",)),
             Row(what="network services", settings=("acl.services",)),
             Row(what="access control lists", settings=("acl.lists", "acl.default_action")),
             Row(what="portal ACL", settings=("portal.networks",)),
             Row(what="networks of devices", settings=("firewall.device_networks",)),
-            Row(what="TLS of the portal, HSTS, host check", settings=("portal.tls",)),
+            Row(what="TLS of the portal; HSTS and the host check are always on", settings=("tls.management",)),
             Row(what="SAML", until="log-in is by password and second secret, or by key"),
         ),
     ),
@@ -300,8 +308,8 @@ PARTS: tuple[Part, ...] = (
                 commands=("show running-config",),
             ),
             Row(what="software updates", until="updates are images; they come with their own part of the product"),
-            Row(what="log levels and export of logs", settings=("syslog",), until=OTHER),
-            Row(what="packet capture", until=OTHER),
+            Row(what="log levels and export of logs", settings=("syslog.servers",)),
+            Row(what="packet capture", until="comes with the portal"),
             Row(what="service diagnosis", commands=("show sentry connectivity", "show service")),
         ),
     ),
@@ -354,8 +362,11 @@ def commands_of(name: str) -> tuple[str, ...]:
 @cache
 def topics() -> dict[str, str]:
     """The topic behind each `show`."""
-    return {f"show {words}": topic for words, topic, _help in table.TOPICS} | CONFIGURATION
+    return {f"show {words}": topic for words, topic, _help in table.TOPICS} | SHOWN_BY_HAND | CONFIGURATION
 
+
+SHOWN_BY_HAND = {"show fips": "fips", "show certificates": "certificates"}
+"""Topics whose commands do more than show them."""
 
 CONFIGURATION = dict.fromkeys(("show running-config", "show startup-config"), "configuration")
 """What `appliance_facts` has besides topics."""

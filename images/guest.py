@@ -39,13 +39,15 @@ class GuestError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a guest is made of. `prepare` is called with the extracted root before the boot."""
+    """What a guest is made of. `prepare` is called with the extracted root before the boot. One that `dies_with_us` is shut down
+    when the process ends that booted it, however it ends."""
 
     name: str
     tar: Path
     tree: str
     links: tuple[Link, ...]
     prepare: Callable[[Path], None]
+    dies_with_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,8 @@ def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
     if not cgroup.has_systemd():
         # Without systemd on this machine there is nobody who could make a unit for the guest.
         argv.insert(1, "--keep-unit")
+    if spec.dies_with_us:
+        argv = ["setpriv", "--pdeathsig", "TERM", "--", *argv]
     with log.open("wb") as file, cgroup.apart(_group(root)):
         return subprocess.Popen(
             argv,

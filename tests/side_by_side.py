@@ -13,6 +13,8 @@ LAB_ROOMS = frozenset({"images", "stig", "appliance", "portal", "e2e"})
 """The rooms of which every test needs the appliance."""
 
 LAB = "the appliance"
+IMAGES = "boot"
+"""The room of whole images; one build at a time."""
 
 
 class Portions(LoadScopeScheduling):  # type: ignore[misc]  # xdist says nothing of its types
@@ -29,4 +31,7 @@ class Portions(LoadScopeScheduling):  # type: ignore[misc]  # xdist says nothing
 def portion(nodeid: str) -> str:
     """What a test goes together with."""
     module = nodeid.partition("::")[0]
-    return LAB if PurePosixPath(module).parts[1] in LAB_ROOMS else module
+    room = PurePosixPath(module).parts[1]
+    if room in LAB_ROOMS:
+        return LAB
+    return room if room == IMAGES else module

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from tests import ports
-from tests.side_by_side import LAB, portion
+from tests.side_by_side import IMAGES, LAB, portion
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ from tests.side_by_side import LAB, portion
         ("tests/unit/gateway/test_head.py::test_it[a::b]", "tests/unit/gateway/test_head.py"),
         ("tests/unit/stig/test_scan.py::test_it", "tests/unit/stig/test_scan.py"),
         ("tests/gateway/test_sogo.py::test_it", "tests/gateway/test_sogo.py"),
+        ("tests/boot/test_boot.py::test_it", IMAGES),
         ("tests/images/test_lab.py::test_it", LAB),
         ("tests/appliance/features/test_vetting.py::test_it", LAB),
         ("tests/portal/test_browser.py::test_it", LAB),

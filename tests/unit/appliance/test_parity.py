@@ -91,12 +91,12 @@ def test_every_setting_of_the_schema_is_in_some_row() -> None:
 
 
 def test_what_comes_with_other_parts_is_found_as_soon_as_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = Row(what="x", commands=("certificate …",), settings=("nothing.here",), until="later")
-    assert parity.missing(row) == ("nothing.here", "certificate …")
+    row = Row(what="x", commands=("attest …",), settings=("nothing.here",), until="later")
+    assert parity.missing(row) == ("nothing.here", "attest …")
     assert parity.cli_cell(row) == parity.ansible_cell(row) == "later"
-    monkeypatch.setattr(parity, "syntaxes", lambda: ("certificate request <name>",))
+    monkeypatch.setattr(parity, "syntaxes", lambda: ("attest machine <name>",))
     assert parity.missing(row) == ("nothing.here",)
-    assert parity.cli_cell(row) == "`certificate …`"
+    assert parity.cli_cell(row) == "`attest …`"
 
 
 def test_no_words_of_other_routers_are_left_out_of_the_grammar() -> None:

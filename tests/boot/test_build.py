@@ -1,0 +1,128 @@
+"""The images as an operator builds them: playbooks/build.yml for all targets, twice; slow."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from images import guest as guests
+from images.builder.guest import GUEST
+from images.disk import gpt
+from images.formats import vhd
+from images.papers.dpkg import manifest
+from images.paths import REPO, Layout
+from images.run import run
+from tests.images_built import BUILD_SECONDS, VERSION, playbook
+
+pytestmark = pytest.mark.slow
+
+# A signature has a random part; everything else is the same for the same input.
+DIFFERS = {"SHA256SUMS.throw-away-key.sig", "SHA256SUMS.throw-away-key.pem"}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def unpacked(packed: Path, folder: Path) -> Path:
+    place = folder / packed.name.removesuffix(".zst")
+    run(["zstd", "--quiet", "--decompress", "--sparse", packed, "-o", place])
+    return place
+
+
+def test_everything_that_ships_is_there_and_its_sums_are_true(built: Path) -> None:
+    stem = f"sentry-{VERSION}"
+    assert {path.name for path in built.iterdir()} == {
+        f"{stem}.qcow2", f"{stem}.ova", f"{stem}.raw.zst", f"{stem}.aws.json", f"{stem}.vhd.zst", f"{stem}.cdx.json",
+        f"{stem}.packages", f"{stem}.md", "SHA256SUMS", *DIFFERS,
+    }  # fmt: skip
+    run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=built)
+
+
+def test_all_formats_hold_the_same_slot(built: Path, tmp_path: Path) -> None:
+    """What differs is the ESP with its menu and the disk's size; the slot is the same bytes."""
+    run(["tar", "--extract", f"--file={built}/sentry-{VERSION}.ova", f"--directory={tmp_path}"])
+    raws = {"aws": unpacked(built / f"sentry-{VERSION}.raw.zst", tmp_path)}
+    for name, source in (
+        ("qcow2", built / f"sentry-{VERSION}.qcow2"),
+        ("ova", tmp_path / f"sentry-{VERSION}-disk1.vmdk"),
+    ):
+        raws[name] = tmp_path / f"{name}.raw"
+        run(["qemu-img", "convert", "-O", "raw", source, raws[name]])
+    azure = unpacked(built / f"sentry-{VERSION}.vhd.zst", tmp_path)
+    with azure.open("r+b") as file:
+        file.seek(-512, os.SEEK_END)
+        footer = vhd.read(file.read())
+        file.truncate(footer.size)
+    raws["azure"] = azure
+    slots = {name: slot(raw) for name, raw in raws.items()}
+    assert len(slots) == 4
+    assert len(set(slots.values())) == 1
+
+
+def slot(raw: Path) -> tuple[str, str]:
+    """Digests of slot a's partitions."""
+    found = []
+    with raw.open("rb") as file:
+        table = gpt.read(file, raw.stat().st_size)
+        for name in ("boot_a", "root_a"):
+            entry = table.entry(name)
+            file.seek(entry.offset)
+            found.append(hashlib.sha256(file.read(entry.size)).hexdigest())
+    return found[0], found[1]
+
+
+def test_the_papers_name_the_kernel_and_the_gateways_wheel(built: Path) -> None:
+    bill = json.loads((built / f"sentry-{VERSION}.cdx.json").read_text())
+    names = {part["name"] for part in bill["components"]}
+    assert {"httptools", "openssl-provider-fips", "linux-image-cloud-amd64"} <= names
+    listed = (built / f"sentry-{VERSION}.packages").read_text().splitlines()
+    assert listed[0] == manifest(()).strip()
+    assert len(listed) == len(bill["components"])  # the head's line, and one wheel
+
+
+def test_built_again_it_is_the_same_bytes(built: Path) -> None:
+    before = digests(built)
+    playbook("target=all", f"version={VERSION}")
+    after = digests(built)
+    assert set(before) == set(after)
+    assert [name for name in before if before[name] != after[name] and name not in DIFFERS] == []
+
+
+@pytest.fixture
+def building(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
+    """A build whose guest has just been booted."""
+    argv = [sys.executable, "-m", "images.builder", "--target", "vm", "--version", "0.0.2-test"]
+    with subprocess.Popen(argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + BUILD_SECONDS
+        while guests.find(GUEST, layout) is None:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield process
+        process.kill()
+
+
+def test_an_interrupted_build_leaves_no_guest_and_no_folder(building: subprocess.Popen[bytes], layout: Layout) -> None:
+    building.send_signal(signal.SIGINT)
+    assert building.wait(120) == 130
+    assert guests.find(GUEST, layout) is None
+    assert not (layout.build / "images/work").exists()
+    assert not (layout.build / "images/0.0.2-test").exists()
+    assert f"{layout.build}/" not in Path("/proc/self/mounts").read_text()
+
+
+def test_a_killed_build_leaves_no_guest_running(building: subprocess.Popen[bytes], layout: Layout) -> None:
+    """kill -9: the guest shuts down by itself, and the next build clears the rest away."""
+    guest = guests.find(GUEST, layout)
+    assert guest is not None
+    building.kill()
+    guests.wait_for(lambda: not Path(f"/proc/{guest.leader}").exists(), "the guest to end", 120)
+    assert f"{layout.build}/" not in Path("/proc/self/mounts").read_text()
