@@ -25,9 +25,10 @@ SERVERS = 4  # a pair, and one that is being moved to and from; each may fill it
 PORT = 6_514  # syslog over TLS (RFC 5425 4.1)
 # A line of the trail has about 600 bytes: the default holds ten minutes of 700 requests a second, or a day of one of 5.
 QUEUE_MIB, QUEUE_LOW, QUEUE_HIGH = 512, 16, 4_096
-MEMORY_LINES = 10_000  # what a power cut may take from a queue, though not from the files here; 6 MB
-# From here on lines go to disk: a server that is away is noticed at the first line, so almost nothing waits in memory.
-DISK_FROM_LINES, DISK_UNTIL_LINES = 2_000, 500
+MEMORY_LINES = 10_000  # a burst that the disk takes a second for; 6 MB
+# From here on lines go to disk, and until it holds so few again: what a power cut may take from a queue, though not from the
+# files here. A server that is there keeps it shorter, so the disk is left alone.
+DISK_FROM_LINES, DISK_UNTIL_LINES = 500, 100
 CHECKPOINT_LINES = 100  # after a kill so many lines may come twice; none is lost
 FILE_MIB = 8  # one file of a queue; it goes when it was sent
 RETRY_SECONDS, RETRY_LONGEST_SECONDS = 5, 60  # a server that is back has its lines within a minute
