@@ -20,6 +20,7 @@ from tests.unit.appliance.cli.desk import SITE
 NOT_FOR_PEOPLE = {
     api.Login: "the portal's",
     api.ReplaceConfig: "automation's: a whole site configuration",
+    api.LookAtHealth: "the alert service's",
 }
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers

@@ -38,4 +38,5 @@ def test_secrets_are_marked() -> None:
         "uem.epmm.password",
         "uem.intune.client_secret",
         "gateway.fleet_secret",
+        "email.password",
     ]
