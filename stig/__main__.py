@@ -126,10 +126,14 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="DISA's own file of one of the STIGs, whose texts the reports are to have; may be given for each",
     )
-    one.add_argument("--earlier", type=Path, help="results.json of an earlier scan; the page says what has changed since")
+    one.add_argument(
+        "--earlier", type=Path, help="results.json of an earlier scan; the page says what has changed since"
+    )
     two = commands.add_parser("summary", help="print the counts of a scan by category")
     two.add_argument("results", type=Path, help="a results.json")
-    three = commands.add_parser("benchmark", help="write our rules of the operating system as a manual STIG, which viewers import")
+    three = commands.add_parser(
+        "benchmark", help="write our rules of the operating system as a manual STIG, which viewers import"
+    )
     three.add_argument("file", type=Path, help="where to")
     commands.add_parser("reference", help="print our rules of the operating system as a page (docs/platform-rules.md)")
     return parser

@@ -66,7 +66,9 @@ def _with_texts(path: Path, root: etree._Element, chapter: Chapter) -> Chapter:
     there = {_bare(rule.get("id", "")): rule for rule in root.iterfind("{*}Group/{*}Rule")}
     missing = [rule.rule_id for rule in chapter.rules if rule.rule_id not in there]
     if missing:
-        raise InputError(f"{path}: has no rule {', '.join(missing)}; allowed: a benchmark with all rules of {chapter.benchmark.id}")
+        raise InputError(
+            f"{path}: has no rule {', '.join(missing)}; allowed: a benchmark with all rules of {chapter.benchmark.id}"
+        )
     rules = tuple(_worded(rule, there[rule.rule_id]) for rule in chapter.rules)
     return msgspec.structs.replace(chapter, rules=rules, texts=path.name)
 

@@ -23,8 +23,8 @@ STATED = (
     "/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d", "/etc/ssh/sshd_config.d/10-crypto.conf",
     "/etc/ssh/sshd_config.d/50-sentry.conf", "/etc/sudoers", "/etc/sudoers.d", "/etc/security/opasswd",
     "/etc/audit", "/etc/audit/auditd.conf", "/etc/audit/audit.rules", "/etc/audit/rules.d", "/etc/audit/rules.d/60-sentry.rules",
-    "/usr/sbin/auditctl", "/usr/sbin/auditd", "/usr/sbin/augenrules", "/usr/sbin/aureport", "/usr/sbin/ausearch", "/usr/sbin/rsyslogd",
-    "/usr/bin/journalctl", "/var/log", "/var/log/syslog", "/var/log/audit",
+    "/usr/sbin/auditctl", "/usr/sbin/auditd", "/usr/sbin/augenrules", "/usr/sbin/aureport", "/usr/sbin/ausearch",
+    "/usr/sbin/rsyslogd", "/usr/bin/journalctl", "/var/log", "/var/log/syslog", "/var/log/audit",
 )  # fmt: skip
 
 # What is asked, as fixed argument lists. {admin}, {client} and {address} are filled from the target; nothing else is.

@@ -158,7 +158,11 @@ def _platform(folder: Path) -> Chapter:
     answered = {name for rule in rules for name in rule.srgs}
     for one in asked:
         if (one.id in answered) == (one.not_applicable is not None):
-            said = "is answered by a rule and said not to apply" if one.not_applicable else "has neither a rule nor a reason"
+            said = (
+                "is answered by a rule and said not to apply"
+                if one.not_applicable
+                else "has neither a rule nor a reason"
+            )
             raise InputError(f"{folder / REQUIREMENTS}: {one.id} {said}; allowed: exactly one of the two")
     return Chapter(stig=written.stig, benchmark=written.benchmark, rules=rules, requirements=asked)
 

@@ -15,7 +15,11 @@ def test_a_rule_of_the_operating_system(proof: Proof, facts: Facts, prove: Prove
     prove(proof.verdict(facts))
 
 
-@pytest.mark.parametrize("proof", [pytest.param(one, id=one.rule, marks=pytest.mark.stig(one.rule)) for one in SITE_PROOFS])
-def test_a_rule_that_the_site_says_something_about(proof: SiteProof, facts: Facts, answers: Answers, prove: Prove) -> None:
+@pytest.mark.parametrize(
+    "proof", [pytest.param(one, id=one.rule, marks=pytest.mark.stig(one.rule)) for one in SITE_PROOFS]
+)
+def test_a_rule_that_the_site_says_something_about(
+    proof: SiteProof, facts: Facts, answers: Answers, prove: Prove
+) -> None:
     """By the facts and by what only the site can say."""
     prove(proof.verdict(facts, answers))

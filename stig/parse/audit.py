@@ -30,37 +30,48 @@ def rules(lines: Iterable[str]) -> tuple[AuditRule, ...]:
 
 def option(lines: Iterable[str], letter: str) -> str | None:
     """The value of an option of the whole (`-e 2`); the last counts."""
-    found = [words[1] for line in lines if len(words := line.split("#", 1)[0].split()) == 2 and words[0] == f"-{letter}"]
+    found = [
+        words[1] for line in lines if len(words := line.split("#", 1)[0].split()) == 2 and words[0] == f"-{letter}"
+    ]
     return found[-1] if found else None
 
 
 def _rule(line: str) -> AuditRule | None:
+    words = _words(line)
+    if words is None:
+        return None
+    one: dict[str, list[str]] = {"calls": [], "filters": []}
+    for flag, value in zip(words[::2], words[1::2], strict=False):
+        name, _, wanted = value.partition("=")
+        if flag == "-S":
+            one["calls"] += value.split(",")
+        elif (flag, name) in _FIELDS or flag in _FLAGS:
+            field = _FIELDS.get((flag, name)) or _FLAGS[flag]
+            one[field] = [wanted if flag == "-F" else value]
+        elif flag == "-C" or (flag == "-F" and name != "key"):
+            one["filters"].append(UNSET[0] if value in UNSET else value)
+    return AuditRule(
+        "".join(one.get("arch", [])),
+        frozenset(one["calls"] or {ALL}),
+        "".join(one.get("path", [])),
+        frozenset("".join(one.get("access", ["rwxa"]))),
+        frozenset(one["filters"]),
+        line.strip(),
+    )
+
+
+_FLAGS = {"-w": "path", "-p": "access"}
+_FIELDS = {("-F", "arch"): "arch", ("-F", "path"): "path", ("-F", "dir"): "path", ("-F", "perm"): "access"}
+
+
+def _words(line: str) -> list[str] | None:
+    """The words of a rule that records; None for anything else."""
     text = line.strip()
-    if text.startswith("#") or not text.startswith(("-w", "-a", "-A")):
+    if not text.startswith(("-w", "-a", "-A")):
         return None
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise FactError(f"audit rule {text!r}: {error}") from error
-    if words[0] != "-w" and set(words[1].split(",")) != {"always", "exit"}:
-        return None
-    arch, path, access = "", "", "rwxa"
-    calls: set[str] = set()
-    filters: set[str] = set()
-    for flag, value in zip(words[::2], words[1::2], strict=False):
-        name, _, wanted = value.partition("=")
-        if flag == "-w":
-            path = value
-        elif flag == "-p":
-            access = value
-        elif flag == "-S":
-            calls |= set(value.split(","))
-        elif flag == "-F" and name == "arch":
-            arch = wanted
-        elif flag == "-F" and name in ("path", "dir"):
-            path = wanted
-        elif flag == "-F" and name == "perm":
-            access = wanted
-        elif flag == "-C" or (flag == "-F" and name != "key"):
-            filters.add(UNSET[0] if value in UNSET else value)
-    return AuditRule(arch, frozenset(calls or {ALL}), path, frozenset(access), frozenset(filters), text)
+    records = words[0] == "-w" or set(words[1].split(",")) == {"always", "exit"}
+    return words if records else None

@@ -1,4 +1,4 @@
-"""sudo's policy as `cvtsudoers -f sudoers` writes it: includes followed, aliases expanded, one thing on a line (cvtsudoers(1))."""
+"""sudo's policy as `cvtsudoers -f sudoers` writes it: includes followed, one thing on a line (cvtsudoers(1))."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +19,14 @@ class Sudoers:
 def sudoers(lines: Iterable[str]) -> Sudoers:
     """The policy in these lines; the last of an option counts."""
     # sudo's own values (sudoers(5)) of what the rules ask about.
-    defaults = {"targetpw": "no", "rootpw": "no", "runaspw": "no", "authenticate": "yes", "timestamp_timeout": "5", "use_pty": "no"}
+    defaults = {
+        "targetpw": "no",
+        "rootpw": "no",
+        "runaspw": "no",
+        "authenticate": "yes",
+        "timestamp_timeout": "5",
+        "use_pty": "no",
+    }
     grants: list[tuple[str, str]] = []
     for text in _joined(lines):
         if text.startswith("Defaults"):

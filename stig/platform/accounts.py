@@ -70,7 +70,9 @@ def unique(names: Iterable[tuple[int, str]], what: str, command: str) -> Verdict
     rows = tuple(names)
     count = Counter(number for number, _ in rows)
     twice = [f"{name} ({number})" for number, name in rows if count[number] > 1]
-    return Verdict((Point(f"{command}: {what} that are not the only ones with their number", listed(twice), "none", not twice),))
+    return Verdict(
+        (Point(f"{command}: {what} that are not the only ones with their number", listed(twice), "none", not twice),)
+    )
 
 
 def _group_rows(facts: Facts) -> tuple[tuple[int, str], ...]:
@@ -97,7 +99,7 @@ def no_empty(known: Iterable[Password]) -> Verdict:
 
 def services(known: Iterable[User]) -> Verdict:
     """An account of the system has no shell; root keeps its own, and is locked."""
-    wrong = [f"{one.name} ({one.shell})" for one in known if 0 < one.uid and not one.is_person and one.logs_in]
+    wrong = [f"{one.name} ({one.shell})" for one in known if one.uid > 0 and not one.is_person and one.logs_in]
     return Verdict((Point("getent passwd: accounts of the system with a shell", listed(wrong), "none", not wrong),))
 
 
@@ -105,7 +107,9 @@ def groups_there(known: Iterable[User], numbers: Iterable[int]) -> Verdict:
     """Everybody's group exists."""
     there = frozenset(numbers)
     wrong = [f"{one.name} ({one.gid})" for one in known if one.gid not in there]
-    return Verdict((Point("getent passwd, getent group: accounts whose group is not there", listed(wrong), "none", not wrong),))
+    return Verdict(
+        (Point("getent passwd, getent group: accounts whose group is not there", listed(wrong), "none", not wrong),)
+    )
 
 
 # --- how long a password lives --------------------------------------------------------------------------------------
@@ -114,7 +118,12 @@ def groups_there(known: Iterable[User], numbers: Iterable[int]) -> Verdict:
 def ages(known: Iterable[Password], column: str, low: int, high: int, expected: str) -> Verdict:
     """Each account that has a password keeps it so long. `column` is the field of `Password`."""
     points = tuple(
-        Point(f"passwd -S {one.name}: {column}", f"{getattr(one, column)} days", expected, low <= getattr(one, column) <= high)
+        Point(
+            f"passwd -S {one.name}: {column}",
+            f"{getattr(one, column)} days",
+            expected,
+            low <= getattr(one, column) <= high,
+        )
         for one in known
         if one.state == "P"
     )
@@ -183,24 +192,46 @@ def session_limit(lines: Iterable[str]) -> Verdict:
     """PAM refuses whoever has so many sessions already."""
     rows = [line.split("#", 1)[0].split() for line in lines]
     found = [row for row in rows if len(row) == 4 and row[2] in ("maxlogins", "maxsyslogins")]
-    right = [row for row in found if row[0] == "*" and row[1] in ("hard", "-") and row[3].isdigit() and int(row[3]) <= SESSIONS]
+    right = [
+        row
+        for row in found
+        if row[0] == "*" and row[1] in ("hard", "-") and row[3].isdigit() and int(row[3]) <= SESSIONS
+    ]
     told = listed(" ".join(row) for row in found)
-    return Verdict((Point("grep -rhs in limits.conf and limits.d: maxlogins", told, f"* hard maxlogins {SESSIONS} or less", bool(right)),))
+    return Verdict(
+        (
+            Point(
+                "grep -rhs in limits.conf and limits.d: maxlogins",
+                told,
+                f"* hard maxlogins {SESSIONS} or less",
+                bool(right),
+            ),
+        )
+    )
 
 
 def idle_shell(lines: Iterable[str]) -> Verdict:
     """A shell that waits for its user longer than this ends, and the user cannot say otherwise."""
     text = [line.strip() for line in lines]
-    set_to = [one.partition("=")[2] for one in text if one.startswith(("TMOUT=", "export TMOUT=", "declare -xr TMOUT=", "readonly TMOUT="))]
+    set_to = [
+        one.partition("=")[2]
+        for one in text
+        if one.startswith(("TMOUT=", "export TMOUT=", "declare -xr TMOUT=", "readonly TMOUT="))
+    ]
     numbers = [one for one in set_to if one.isdigit()]
     fixed = any(one.startswith(("readonly TMOUT", "declare -xr TMOUT")) for one in text)
-    want = Want(f"from 1 to {IDLE_SECONDS}", lambda found: found is not None and found.isdigit() and 0 < int(found) <= IDLE_SECONDS)
+    want = Want(
+        f"from 1 to {IDLE_SECONDS}",
+        lambda found: found is not None and found.isdigit() and 0 < int(found) <= IDLE_SECONDS,
+    )
     last = numbers[-1] if numbers else None
     command = "grep -rhs in /etc/profile, /etc/profile.d and /etc/bash.bashrc"
     return Verdict(
         (
             Point(f"{command}: TMOUT", last or "not set", want.words, want.holds(last), "configured"),
-            Point(f"{command}: readonly TMOUT", "readonly" if fixed else "can be changed", "readonly", fixed, "configured"),
+            Point(
+                f"{command}: readonly TMOUT", "readonly" if fixed else "can be changed", "readonly", fixed, "configured"
+            ),
         )
     )
 
@@ -213,7 +244,9 @@ DEFAULTS = (
     Setting("SENTRY-OS-0123", "rootpw", exactly("no")),
     Setting("SENTRY-OS-0123", "runaspw", exactly("no")),
     Setting("SENTRY-OS-0124", "use_pty", exactly("yes")),
-    Setting("SENTRY-OS-0125", "logfile", Want("a file below /var/log", lambda found: (found or "").startswith("/var/log/"))),
+    Setting(
+        "SENTRY-OS-0125", "logfile", Want("a file below /var/log", lambda found: (found or "").startswith("/var/log/"))
+    ),
 )
 ADMINISTRATORS = ("sudo", "admin", "wheel", "adm", "disk", "shadow")
 """Groups whose members are root, or nearly: by sudo's own file on other systems, or by what their files let them read."""
@@ -256,11 +289,13 @@ def asked_again(known: Sudoers, states: Iterable[Password], answers: Answers) ->
                 f"only automation accounts without a password ({', '.join(answers.automation_accounts) or 'none'})",
                 not wrong,
             ),
-            Point("cvtsudoers -f sudoers: Defaults !authenticate", "set" if general else "not set", "not set", not general),
+            Point(
+                "cvtsudoers -f sudoers: Defaults !authenticate", "set" if general else "not set", "not set", not general
+            ),
         ),
         reading=(
-            "An account for automation logs in by a key and has no password it could be asked for; the site names it in its answer "
-            "file, which is its decision to have one. Nobody else may be spared the question."
+            "An account for automation logs in by a key and has no password it could be asked for; the site names it in its "
+            "answer file, which is its decision to have one. Nobody else may be spared the question."
         ),
     )
 
@@ -279,12 +314,18 @@ def nobodys(facts: Facts, answers: Answers) -> Verdict:
 
 def banner(shown: str, answers: Answers) -> Verdict:
     """The console shows the text the site must show before it asks who is there."""
-    wanted, found = " ".join(answers.banner.split()), " ".join(shown.replace("\\\\", "\\").split())  # agetty(8) halves them
+    wanted, found = (
+        " ".join(answers.banner.split()),
+        " ".join(shown.replace("\\\\", "\\").split()),
+    )  # agetty(8) halves them
     return Verdict((Point("cat /etc/issue", found or "nothing", wanted, wanted in found),))
 
 
 PROOFS = (
-    Proof("SENTRY-OS-0101", lambda facts: unique(((one.uid, one.name) for one in users(facts)), "accounts", "getent passwd")),
+    Proof(
+        "SENTRY-OS-0101",
+        lambda facts: unique(((one.uid, one.name) for one in users(facts)), "accounts", "getent passwd"),
+    ),
     Proof("SENTRY-OS-0102", root_locked),
     Proof("SENTRY-OS-0103", lambda facts: no_empty(passwords(facts))),
     Proof("SENTRY-OS-0105", lambda facts: one_root(users(facts))),
@@ -292,7 +333,10 @@ PROOFS = (
     Proof("SENTRY-OS-0107", lambda facts: groups_there(users(facts), (number for number, _ in _group_rows(facts)))),
     Proof("SENTRY-OS-0108", lambda facts: unique(_group_rows(facts), "groups", "getent group")),
     Proof("SENTRY-OS-0110", _inactive),
-    Proof("SENTRY-OS-0112", lambda facts: _aged("PASS_MAX_DAYS", "most", 1, PASSWORD_DAYS, f"at most {PASSWORD_DAYS} days", facts)),
+    Proof(
+        "SENTRY-OS-0112",
+        lambda facts: _aged("PASS_MAX_DAYS", "most", 1, PASSWORD_DAYS, f"at most {PASSWORD_DAYS} days", facts),
+    ),
     Proof("SENTRY-OS-0113", lambda facts: _aged("PASS_MIN_DAYS", "least", 1, 9_999, "at least one day", facts)),
     Proof("SENTRY-OS-0114", lambda facts: hashed(facts.lines("hashes"), passwords(facts))),
     *table(LOGIN, login),

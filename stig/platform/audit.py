@@ -5,6 +5,7 @@ The kernel's audit belongs to the host of a container: there the rules that woul
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from stig.facts import Facts
 from stig.parse.audit import ALL, AuditRule, option, rules
@@ -46,7 +47,13 @@ class Watched:
 
     def _holds(self, one: AuditRule) -> bool:
         inside = self.path == one.path or self.path.startswith(f"{one.path.rstrip('/')}/")
-        return bool(one.path) and inside and frozenset(self.access) <= one.access and ALL in one.calls and one.filters <= PEOPLE
+        return (
+            bool(one.path)
+            and inside
+            and frozenset(self.access) <= one.access
+            and ALL in one.calls
+            and one.filters <= PEOPLE
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +153,17 @@ CALLS = (
     Called("SENTRY-OS-0570", ("mount", "umount2")),
 )
 
+RECORDED: tuple[Watched | Called, ...] = (*FILES, *COMMANDS, *CALLS)
+
 
 def recorded(asked: Watched | Called, written: Iterable[AuditRule], loaded: Iterable[AuditRule] | None) -> Verdict:
     """A rule writes it down: among those that are loaded at boot and, unless they are unknown (None), those the kernel has."""
-    return Verdict((*_points(asked, WRITTEN, written, "configured"), *(() if loaded is None else _points(asked, LOADED, loaded, "effective"))))
+    return Verdict(
+        (
+            *_points(asked, WRITTEN, written, "configured"),
+            *(() if loaded is None else _points(asked, LOADED, loaded, "effective")),
+        )
+    )
 
 
 def _points(asked: Watched | Called, command: str, known: Iterable[AuditRule], nature: Nature) -> tuple[Point, ...]:
@@ -186,7 +200,9 @@ WHOLE = (
 
 def whole(row: Whole, written: str | None, running: str | None, *, shared: bool) -> Verdict:
     """So in the rules, and so in the kernel."""
-    file = Point(f"{WRITTEN}: -{row.letter}", written or "not set", row.want.words, row.want.holds(written), "configured")
+    file = Point(
+        f"{WRITTEN}: -{row.letter}", written or "not set", row.want.words, row.want.holds(written), "configured"
+    )
     kernel = Point(f"auditctl -s: {row.status}", running or "not set", row.want.words, row.want.holds(running))
     return Verdict((file,) if shared else (file, kernel))
 
@@ -242,19 +258,30 @@ def sent_on(lines: Iterable[str]) -> Verdict:
     active = {path.rpartition("/")[2] for path, _, text in rows if text.replace(" ", "") == "active=yes"}
     told = sorted(active & {"syslog.conf", "au-remote.conf"})
     command = "grep -rs ^active /etc/audit/plugins.d"
-    return Verdict((Point(command, ", ".join(told) or "no plugin", "syslog.conf or au-remote.conf", bool(told), "configured"),))
+    return Verdict(
+        (Point(command, ", ".join(told) or "no plugin", "syslog.conf or au-remote.conf", bool(told), "configured"),)
+    )
 
 
 def own_file_system(facts: Facts) -> Verdict:
     """A week of records has a place of its own, which nothing else can fill."""
     needs_a_kernel(facts, "its file systems are")
     there = any(line.split()[1] == "/var/log/audit" for line in facts.lines("mounts"))
-    return Verdict((Point("cat /proc/self/mounts: /var/log/audit", "a file system of its own" if there else "a folder among others", "a file system of its own", there),))
+    return Verdict(
+        (
+            Point(
+                "cat /proc/self/mounts: /var/log/audit",
+                "a file system of its own" if there else "a folder among others",
+                "a file system of its own",
+                there,
+            ),
+        )
+    )
 
 
 PROOFS = (
-    *(Proof(row.rule, lambda facts, row=row: _recorded(row, facts)) for row in (*FILES, *COMMANDS, *CALLS)),
-    *(Proof(row.rule, lambda facts, row=row: _whole(row, facts)) for row in WHOLE),
+    *(Proof(row.rule, partial(_recorded, row)) for row in RECORDED),
+    *(Proof(row.rule, partial(_whole, row)) for row in WHOLE),
     *table(DAEMON, daemon),
     Proof("SENTRY-OS-0422", lambda facts: sent_on(found_lines(facts, "audit_plugins"))),
     Proof("SENTRY-OS-0423", own_file_system),

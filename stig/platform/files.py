@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from stig.errors import FactError
 from stig.facts import LIBRARIES, PROGRAMS, Facts
@@ -39,7 +40,7 @@ class Listed:
 
 
 def parsed(lines: Iterable[str]) -> tuple[Listed, ...]:
-    """The files of such a listing, in the order of their paths. A name with a line feed in it makes it unreadable: `FactError`."""
+    """The files of such a listing, in the order of their paths. `FactError` for a line that is none (a name with a line feed)."""
     found = []
     for line in lines:
         match = _LINE.fullmatch(line)
@@ -113,9 +114,7 @@ KEPT = (
 def kept(row: Kept, loose: Iterable[Listed], groups: frozenset[str]) -> Verdict:
     """None of what is not plainly root's is wrong in this respect. `groups` are the system's."""
     wrong = [
-        str(one)
-        for one in loose
-        if one.kind == row.kind and one.path.startswith(row.below) and row.wrong(one, groups)
+        str(one) for one in loose if one.kind == row.kind and one.path.startswith(row.below) and row.wrong(one, groups)
     ]
     what = "files" if row.kind == "f" else "directories"
     return Verdict((Point(f"find {' '.join(row.below)}: {what} not {row.expected}", listed(wrong), "none", not wrong),))
@@ -148,13 +147,27 @@ def _is_lending(one: Listed) -> bool:
 
 
 ODD = (
-    Odd("SENTRY-OS-0613", "directories everybody writes to without a sticky bit", lambda one: one.kind == "d" and bool(one.mode & WRITABLE_BY_ALL) and not one.mode & STICKY),
-    Odd("SENTRY-OS-0614", "directories everybody writes to that are not the system's", lambda one: one.kind == "d" and bool(one.mode & WRITABLE_BY_ALL) and one.owner != "root"),
-    Odd("SENTRY-OS-0615", "files everybody writes to", lambda one: one.kind == "f" and bool(one.mode & WRITABLE_BY_ALL)),
+    Odd(
+        "SENTRY-OS-0613",
+        "directories everybody writes to without a sticky bit",
+        lambda one: one.kind == "d" and bool(one.mode & WRITABLE_BY_ALL) and not one.mode & STICKY,
+    ),
+    Odd(
+        "SENTRY-OS-0614",
+        "directories everybody writes to that are not the system's",
+        lambda one: one.kind == "d" and bool(one.mode & WRITABLE_BY_ALL) and one.owner != "root",
+    ),
+    Odd(
+        "SENTRY-OS-0615", "files everybody writes to", lambda one: one.kind == "f" and bool(one.mode & WRITABLE_BY_ALL)
+    ),
     Odd("SENTRY-OS-0616", "files of a user who is not there", lambda one: one.owner.isdigit()),
     Odd("SENTRY-OS-0617", "files of a group that is not there", lambda one: one.group.isdigit()),
     Odd("SENTRY-OS-0618", f"programs that lend rights, but for {', '.join(LENDING)}", _is_lending),
-    Odd("SENTRY-OS-0619", "files that name hosts whose users are trusted", lambda one: re.search(r"/(\.[rs]hosts|s?hosts\.equiv)$", one.path) is not None),
+    Odd(
+        "SENTRY-OS-0619",
+        "files that name hosts whose users are trusted",
+        lambda one: re.search(r"/(\.[rs]hosts|s?hosts\.equiv)$", one.path) is not None,
+    ),
 )
 
 
@@ -190,10 +203,15 @@ def _of_kind(kind: str) -> Callable[[Listed], bool]:
     return lambda one: one.kind == kind
 
 
+def _is_of_the_audit(one: Listed) -> bool:
+    return one.path.startswith("/etc/audit/") and one.path.endswith((".conf", ".rules"))
+
+
+HASHES = ("root", "shadow")
 _TOOLS = ("auditctl", "auditd", "augenrules", "aureport", "ausearch", "rsyslogd")
 NAMED = (
     Named("SENTRY-OS-0621", "stated", _is("/etc/passwd", "/etc/passwd-", "/etc/group", "/etc/group-"), 0o644),
-    Named("SENTRY-OS-0622", "stated", _is("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"), 0o640, ("root", "shadow")),
+    Named("SENTRY-OS-0622", "stated", _is("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"), 0o640, HASHES),
     Named("SENTRY-OS-0623", "stated", _is("/etc/sudoers"), 0o440),
     Named("SENTRY-OS-0624", "stated", _is("/etc/security/opasswd"), 0o600),
     Named("SENTRY-OS-0625", "stated", _is("/usr/bin/journalctl"), 0o740),
@@ -201,7 +219,7 @@ NAMED = (
     Named("SENTRY-OS-0627", "stated", _is("/var/log/syslog"), 0o640, ("adm",)),
     Named("SENTRY-OS-0628", "journal", _of_kind("d"), 0o2750, ("systemd-journal",)),
     Named("SENTRY-OS-0629", "journal", _of_kind("f"), 0o640, ("systemd-journal",)),
-    Named("SENTRY-OS-0431", "stated", lambda one: one.path.startswith("/etc/audit/") and one.path.endswith((".conf", ".rules")), 0o640),
+    Named("SENTRY-OS-0431", "stated", _is_of_the_audit, 0o640),
     Named("SENTRY-OS-0432", "audit_logs", _of_kind("d"), 0o750, ("root", "adm")),
     Named("SENTRY-OS-0434", "stated", _is(*(f"/usr/sbin/{name}" for name in _TOOLS)), 0o755),
 )  # fmt: skip
@@ -209,10 +227,16 @@ NAMED = (
 
 def named(row: Named, files: Iterable[Listed]) -> Verdict:
     """Each of them is root's and no more open than the rule says."""
-    return Verdict(mode_points("find (mode, owner, group)", [one for one in files if row.of(one)], row.mode, "root", *row.groups))
+    return Verdict(
+        mode_points("find (mode, owner, group)", [one for one in files if row.of(one)], row.mode, "root", *row.groups)
+    )
 
 
-LOGINS = ("/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog")  # which programs of users read; the rule of DISA leaves them out
+LOGINS = (
+    "/var/log/wtmp",
+    "/var/log/btmp",
+    "/var/log/lastlog",
+)  # which programs of users read; the rule of DISA leaves them out
 
 
 def logs(files: Iterable[Listed]) -> Verdict:
@@ -225,11 +249,20 @@ def audit_logs(files: Iterable[Listed], group: str) -> Verdict:
     """The records of the kernel's audit are read by root, and by the group that auditd was told."""
     there = [one for one in files if one.kind == "f"]
     mode = 0o600 if group == "root" else 0o640
-    wrong = [str(one) for one in there if one.mode & 0o7777 & ~mode or one.owner != "root" or one.group not in ("root", group)]
+    wrong = [
+        str(one)
+        for one in there
+        if one.mode & 0o7777 & ~mode or one.owner != "root" or one.group not in ("root", group)
+    ]
     return Verdict(
         (
             Point("auditd.conf: log_group", group, "root or adm", group in ("root", "adm"), "configured"),
-            Point(f"find /var/log/audit -type f: files more open than {mode:04o} root:{group}", listed(wrong), "none", not wrong),
+            Point(
+                f"find /var/log/audit -type f: files more open than {mode:04o} root:{group}",
+                listed(wrong),
+                "none",
+                not wrong,
+            ),
         )
     )
 
@@ -246,12 +279,18 @@ def homes(files: Iterable[Listed], accounts: Mapping[str, str]) -> Verdict:
         )
         for path, user in sorted(accounts.items())
     ]
-    return Verdict(tuple(points) or (Point("getent passwd", "nobody has a folder", "no folder that others may enter", met=True),))
+    return Verdict(
+        tuple(points) or (Point("getent passwd", "nobody has a folder", "no folder that others may enter", met=True),)
+    )
 
 
 def _homes(facts: Facts) -> Verdict:
     rows = [row.split(":") for row in facts.lines("accounts")]
-    people = {row[5]: row[0] for row in rows if (row[2] == "0" or SYSTEM_IDS <= int(row[2]) < 65_534) and row[5].startswith(("/home/", "/root"))}
+    people = {
+        row[5]: row[0]
+        for row in rows
+        if (row[2] == "0" or SYSTEM_IDS <= int(row[2]) < 65_534) and row[5].startswith(("/home/", "/root"))
+    }
     return homes(parsed(found_lines(facts, "homes")), people)
 
 
@@ -260,10 +299,18 @@ def _audit_logs(facts: Facts) -> Verdict:
     return audit_logs(parsed(found_lines(facts, "audit_logs")), settings.get("log_group", "root"))
 
 
+def _odd(row: Odd, facts: Facts) -> Verdict:
+    return odd(row, parsed(found_lines(facts, "odd")))
+
+
+def _named(row: Named, facts: Facts) -> Verdict:
+    return named(row, parsed(found_lines(facts, row.fact)))
+
+
 PROOFS = (
-    *(Proof(row.rule, lambda facts, row=row: _kept(row, facts)) for row in KEPT),
-    *(Proof(row.rule, lambda facts, row=row: odd(row, parsed(found_lines(facts, "odd")))) for row in ODD),
-    *(Proof(row.rule, lambda facts, row=row: named(row, parsed(found_lines(facts, row.fact)))) for row in NAMED),
+    *(Proof(row.rule, partial(_kept, row)) for row in KEPT),
+    *(Proof(row.rule, partial(_odd, row)) for row in ODD),
+    *(Proof(row.rule, partial(_named, row)) for row in NAMED),
     Proof("SENTRY-OS-0630", lambda facts: logs(parsed(found_lines(facts, "logs")))),
     Proof("SENTRY-OS-0433", _audit_logs),
     Proof("SENTRY-OS-0109", _homes),

@@ -1,13 +1,13 @@
 """The kernel's parameters, the modules it must not load, core dumps, and what a keyboard can do to the machine."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from stig.facts import Facts
 from stig.parse import words
 from stig.platform.proof import (
     Proof,
     Setting,
-    by_rule,
     contained,
     exactly,
     found_lines,
@@ -19,7 +19,10 @@ from stig.platform.proof import (
 )
 from stig.verdict import Nature, Point, Verdict
 
-OWN = ("net.ipv4.", "net.ipv6.")  # a container with a network of its own has these for itself, and no others (sysctl(2))
+OWN = (
+    "net.ipv4.",
+    "net.ipv6.",
+)  # a container with a network of its own has these for itself, and no others (sysctl(2))
 
 OFF, ON = exactly("0"), exactly("1")
 PARAMETERS = (
@@ -73,7 +76,9 @@ MODULES = {
 REFUSED = ("/bin/false", "/bin/true", "/usr/bin/false", "/usr/bin/true")
 
 
-def parameters(rows: tuple[Setting, ...], running: Mapping[str, str], written: Mapping[str, str], *, shared: bool) -> Verdict:
+def parameters(
+    rows: tuple[Setting, ...], running: Mapping[str, str], written: Mapping[str, str], *, shared: bool
+) -> Verdict:
     """What runs and what the next boot will set; of a kernel that is shared (`shared`) only the latter is the machine's own."""
     points = judged(rows, "systemd-analyze cat-config sysctl.d", written, "configured")
     own = [row for row in rows if not shared or row.name.startswith(OWN)]
@@ -83,15 +88,28 @@ def parameters(rows: tuple[Setting, ...], running: Mapping[str, str], written: M
 def modules(names: Iterable[str], written: Iterable[str], loaded: Iterable[str], *, shared: bool) -> Verdict:
     """None of the modules can be loaded on request, and none is loaded."""
     rows = [line.split() for line in written]
-    refused = {one[1].replace("_", "-") for one in rows if one[:1] == ["install"] and tuple(one[2:3]) and one[2] in REFUSED}
+    refused = {
+        one[1].replace("_", "-") for one in rows if one[:1] == ["install"] and tuple(one[2:3]) and one[2] in REFUSED
+    }
     there = {line.split()[0].replace("_", "-") for line in loaded}
     points: list[Point] = []
     for name in names:
         known = name in refused
         wanted = f"install {name} {REFUSED[0]}"
-        points.append(Point(f"grep -rhs in modprobe.d: {name}", wanted if known else "loads on request", wanted, known, "configured"))
+        points.append(
+            Point(
+                f"grep -rhs in modprobe.d: {name}", wanted if known else "loads on request", wanted, known, "configured"
+            )
+        )
         if not shared:
-            points.append(Point(f"/proc/modules: {name}", "loaded" if name in there else "not loaded", "not loaded", name not in there))
+            points.append(
+                Point(
+                    f"/proc/modules: {name}",
+                    "loaded" if name in there else "not loaded",
+                    "not loaded",
+                    name not in there,
+                )
+            )
     return Verdict(tuple(points))
 
 
@@ -134,13 +152,24 @@ def core_limit(facts: Facts) -> Verdict:
     general = any(row[0] == "*" and row[1] in ("hard", "-") and row[3] == "0" for row in core)
     lifted = [" ".join(row) for row in core if row[3] != "0"]
     found = listed(" ".join(row) for row in core)
-    return Verdict((Point("grep -rhs in limits.conf and limits.d: core", found, "* hard core 0, and no other", general and not lifted),))
+    return Verdict(
+        (
+            Point(
+                "grep -rhs in limits.conf and limits.d: core",
+                found,
+                "* hard core 0, and no other",
+                general and not lifted,
+            ),
+        )
+    )
 
 
 def no_execute(facts: Facts) -> Verdict:
     """The processor can keep data from being run, and says so."""
     flags = facts.text("processor").partition(":")[2].split()
-    return Verdict((Point("grep flags /proc/cpuinfo: nx", "there" if "nx" in flags else "missing", "there", "nx" in flags),))
+    return Verdict(
+        (Point("grep flags /proc/cpuinfo: nx", "there" if "nx" in flags else "missing", "there", "nx" in flags),)
+    )
 
 
 ARGUMENTS = {
@@ -171,15 +200,17 @@ def boot_password(facts: Facts) -> Verdict:
     named = any(row.startswith("set superusers") for row in rows)
     hashed = any(row.startswith("password_pbkdf2") for row in rows)
     found = listed(row.split()[0] if row.startswith("password") else row for row in rows)
-    return Verdict((Point("grub.cfg: superusers and password", found, "set superusers, and password_pbkdf2", named and hashed),))
+    return Verdict(
+        (Point("grub.cfg: superusers and password", found, "set superusers, and password_pbkdf2", named and hashed),)
+    )
 
 
 PROOFS = (
     *table(PARAMETERS, _parameters),
-    *(Proof(rule, lambda facts, names=names: _modules(names, facts)) for rule, names in MODULES.items()),
-    *(Proof(rule, lambda facts, rows=rows: manager(rows, facts)) for rule, rows in by_rule(MANAGER).items()),
+    *(Proof(rule, partial(_modules, names)) for rule, names in MODULES.items()),
+    *table(MANAGER, manager),
     Proof("SENTRY-OS-0732", core_limit),
     Proof("SENTRY-OS-0734", no_execute),
-    *(Proof(rule, lambda facts, wanted=wanted: arguments(wanted, facts)) for rule, wanted in ARGUMENTS.items()),
+    *(Proof(rule, partial(arguments, wanted)) for rule, wanted in ARGUMENTS.items()),
     Proof("SENTRY-OS-1205", boot_password),
 )

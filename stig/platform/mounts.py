@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from stig.facts import Facts
 from stig.platform.proof import Proof, needs_a_kernel
 from stig.verdict import Point, Verdict
 
-OF_ITS_OWN = ("/home", "/tmp", "/var", "/var/log", "/var/log/audit", "/var/tmp")
+OF_ITS_OWN = ("/home", "/tmp", "/var", "/var/log", "/var/log/audit", "/var/tmp")  # noqa: S108 - looked at, not written to
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Mounted:
 
 NOTHING = ("nodev", "nosuid", "noexec")
 MOUNTED = (
-    Mounted("SENTRY-OS-0641", "/tmp", NOTHING, everywhere=True),
-    Mounted("SENTRY-OS-0642", "/dev/shm", NOTHING),
-    Mounted("SENTRY-OS-0643", "/var/tmp", NOTHING),
+    Mounted("SENTRY-OS-0641", "/tmp", NOTHING, everywhere=True),  # noqa: S108 - looked at
+    Mounted("SENTRY-OS-0642", "/dev/shm", NOTHING),  # noqa: S108
+    Mounted("SENTRY-OS-0643", "/var/tmp", NOTHING),  # noqa: S108
     Mounted("SENTRY-OS-0644", "/var/log", NOTHING),
     Mounted("SENTRY-OS-0645", "/var/log/audit", NOTHING),
     Mounted("SENTRY-OS-0646", "/home", ("nodev", "nosuid")),
@@ -43,14 +44,21 @@ def mounted(row: Mounted, known: dict[str, frozenset[str]]) -> Verdict:
     found = known.get(row.path)
     missing = [one for one in row.options if found is not None and one not in found]
     told = "not a file system of its own" if found is None else ",".join(sorted(found))
-    return Verdict((Point(f"cat /proc/self/mounts: {row.path}", told, ",".join(row.options), found is not None and not missing),))
+    return Verdict(
+        (Point(f"cat /proc/self/mounts: {row.path}", told, ",".join(row.options), found is not None and not missing),)
+    )
 
 
 def of_its_own(paths: Iterable[str], known: dict[str, frozenset[str]]) -> Verdict:
     """What grows has a place of its own, and can fill no other."""
     return Verdict(
         tuple(
-            Point(f"cat /proc/self/mounts: {path}", "there" if path in known else "a folder among others", "a file system of its own", path in known)
+            Point(
+                f"cat /proc/self/mounts: {path}",
+                "there" if path in known else "a folder among others",
+                "a file system of its own",
+                path in known,
+            )
             for path in paths
         )
     )
@@ -68,6 +76,6 @@ def _of_its_own(facts: Facts) -> Verdict:
 
 
 PROOFS = (
-    *(Proof(row.rule, lambda facts, row=row: _mounted(row, facts)) for row in MOUNTED),
+    *(Proof(row.rule, partial(_mounted, row)) for row in MOUNTED),
     Proof("SENTRY-OS-0648", _of_its_own),
 )

@@ -24,8 +24,14 @@ def policies(tree: dict[str, Any]) -> Verdict:
     chains = [item["chain"] for item in tree["nftables"] if "chain" in item]
     points = []
     for hook in HOOKS:
-        found = [chain.get("policy", "accept") for chain in chains if chain.get("hook") == hook and chain.get("type") == "filter"]
-        points.append(Point(f"nft -j list ruleset: policy of {hook}", ", ".join(found) or "no chain", "drop", "drop" in found))
+        found = [
+            chain.get("policy", "accept")
+            for chain in chains
+            if chain.get("hook") == hook and chain.get("type") == "filter"
+        ]
+        points.append(
+            Point(f"nft -j list ruleset: policy of {hook}", ", ".join(found) or "no chain", "drop", "drop" in found)
+        )
     return Verdict(tuple(points))
 
 
@@ -43,8 +49,18 @@ def limited(tree: dict[str, Any], starts: str | None, penalties: str | None) -> 
                 "none",
                 not unlimited,
             ),
-            Point("sshd -T: maxstartups", starts or "not set", f"at most {STARTS} at once that have not logged on", first.isdigit() and 0 < int(first) <= STARTS),
-            Point("sshd -T: persourcepenalties", penalties or "not set", "who fails has to wait", (penalties or "no") != "no"),
+            Point(
+                "sshd -T: maxstartups",
+                starts or "not set",
+                f"at most {STARTS} at once that have not logged on",
+                first.isdigit() and 0 < int(first) <= STARTS,
+            ),
+            Point(
+                "sshd -T: persourcepenalties",
+                penalties or "not set",
+                "who fails has to wait",
+                (penalties or "no") != "no",
+            ),
         )
     )
 
@@ -66,7 +82,16 @@ def listening(rows: Iterable[str]) -> Verdict:
         if not known and not _is_own(address):
             strangers.append(f"{fields[0]} {fields[4]}")
     allowed = ", ".join(f"{kind} {port}" for kind, port in sorted(PORTS))
-    return Verdict((Point("ss -Htuln: ports that are not the appliance's", listed(strangers), f"none beside {allowed}", not strangers),))
+    return Verdict(
+        (
+            Point(
+                "ss -Htuln: ports that are not the appliance's",
+                listed(strangers),
+                f"none beside {allowed}",
+                not strangers,
+            ),
+        )
+    )
 
 
 def _is_own(address: str) -> bool:
@@ -91,7 +116,9 @@ def resolvers(lines: Iterable[str]) -> Verdict:
     """Two servers for names, so that one may fail."""
     found = [words_of[1] for line in lines if len(words_of := line.split()) == 2 and words_of[0] == "nameserver"]
     want = f"at least {RESOLVERS} servers"
-    return Verdict((Point("cat /etc/resolv.conf: nameserver", listed(found), want, len(set(found)) >= RESOLVERS, "configured"),))
+    return Verdict(
+        (Point("cat /etc/resolv.conf: nameserver", listed(found), want, len(set(found)) >= RESOLVERS, "configured"),)
+    )
 
 
 def _limited(facts: Facts) -> Verdict:

@@ -55,15 +55,27 @@ def failures(rows: tuple[Setting, ...], facts: Facts) -> Verdict:
     stacks = _stacks(facts, LOGINS, "auth")
     values = FAILURE_DEFAULTS | words.assignments(facts.text("faillock").splitlines())
     names = {row.name for row in rows}
-    argued = [f"{service}: {word}" for service, stack in stacks.items() for one in stack if one.name == "pam_faillock" for word in one.arguments if word.split("=")[0] in names]
-    argument = Point("/etc/pam.d: arguments of pam_faillock that beat the file", ", ".join(argued) or "none", "none", not argued)
+    argued = [
+        f"{service}: {word}"
+        for service, stack in stacks.items()
+        for one in stack
+        if one.name == "pam_faillock"
+        for word in one.arguments
+        if word.split("=")[0] in names
+    ]
+    argument = Point(
+        "/etc/pam.d: arguments of pam_faillock that beat the file", ", ".join(argued) or "none", "none", not argued
+    )
     return Verdict((*judged(rows, "cat /etc/security/faillock.conf", values), argument))
 
 
 def no_empty_passwords(stacks: Mapping[str, tuple[Module, ...]]) -> Verdict:
     """No stack lets an account in that has no password."""
     found = sorted(
-        f"{service}: {one.name}" for service, stack in stacks.items() for one in stack if {"nullok", "nullok_secure"} & set(one.arguments)
+        f"{service}: {one.name}"
+        for service, stack in stacks.items()
+        for one in stack
+        if {"nullok", "nullok_secure"} & set(one.arguments)
     )
     return Verdict((Point("/etc/pam.d: modules with nullok", ", ".join(found) or "none", "none", not found),))
 
@@ -73,10 +85,14 @@ def asked(stacks: Mapping[str, tuple[Module, ...]], module: str, *, before: str 
     points = []
     for service, stack in sorted(stacks.items()):
         names = [one.name for one in stack]
-        binding = [place for place, one in enumerate(stack) if one.name == module and one.control in ("required", "requisite")]
+        binding = [
+            place for place, one in enumerate(stack) if one.name == module and one.control in ("required", "requisite")
+        ]
         right = bool(binding) and before in names and binding[0] < names.index(before)
         found = ", ".join(f"{one.control} {one.name}" for one in stack) or "empty"
-        points.append(Point(f"/etc/pam.d/{service}: password", found, f"required or requisite {module} before {before}", right))
+        points.append(
+            Point(f"/etc/pam.d/{service}: password", found, f"required or requisite {module} before {before}", right)
+        )
     return Verdict(tuple(points))
 
 
@@ -89,7 +105,12 @@ def arguments(stacks: Mapping[str, tuple[Module, ...]], module: str, wanted: Map
             if one.name == module:
                 given |= {word.partition("=")[0]: word.partition("=")[2] or "yes" for word in one.arguments}
         points.extend(
-            Point(f"/etc/pam.d/{service}: {module} {name}", given.get(name, "not given"), want.words, want.holds(given.get(name)))
+            Point(
+                f"/etc/pam.d/{service}: {module} {name}",
+                given.get(name, "not given"),
+                want.words,
+                want.holds(given.get(name)),
+            )
             for name, want in wanted.items()
         )
     return Verdict(tuple(points))
@@ -104,9 +125,22 @@ def delay(stacks: Mapping[str, tuple[Module, ...]], defaults: Mapping[str, str])
         own = defaults.get("FAIL_DELAY", "0")
         seconds = 0.0
         if words_of is not None:
-            seconds = int(told) / MICROSECONDS if told is not None and told.isdigit() else float(own) if own.isdigit() else 0.0
+            seconds = (
+                int(told) / MICROSECONDS
+                if told is not None and told.isdigit()
+                else float(own)
+                if own.isdigit()
+                else 0.0
+            )
         found = "no pam_faildelay" if words_of is None else f"{seconds:g} s"
-        points.append(Point(f"/etc/pam.d/{service}: pam_faildelay, and FAIL_DELAY in login.defs", found, f"at least {DELAY_SECONDS} s", seconds >= DELAY_SECONDS))
+        points.append(
+            Point(
+                f"/etc/pam.d/{service}: pam_faildelay, and FAIL_DELAY in login.defs",
+                found,
+                f"at least {DELAY_SECONDS} s",
+                seconds >= DELAY_SECONDS,
+            )
+        )
     return Verdict(tuple(points))
 
 
@@ -117,7 +151,16 @@ def su_closed(stack: tuple[Module, ...]) -> Verdict:
     before = next((place for place, (_, name) in enumerate(names) if name in ("pam_deny", "pam_wheel")), len(names))
     asks = any(name == "pam_unix" and place < before for place, (_, name) in enumerate(names))
     found = ", ".join(f"{control} {name}" for control, name in names) or "empty"
-    return Verdict((Point("/etc/pam.d/su: auth", found, "requisite pam_deny or required pam_wheel before any password", refused and not asks),))
+    return Verdict(
+        (
+            Point(
+                "/etc/pam.d/su: auth",
+                found,
+                "requisite pam_deny or required pam_wheel before any password",
+                refused and not asks,
+            ),
+        )
+    )
 
 
 def _stacks(facts: Facts, services: tuple[str, ...], kind: str) -> dict[str, tuple[Module, ...]]:
@@ -135,11 +178,19 @@ PROOFS = (
     *table(QUALITY, quality),
     Proof(
         "SENTRY-OS-0212",
-        lambda facts: arguments(_stacks(facts, CHANGES, "password"), "pam_pwhistory", {"remember": within(REMEMBERED), "use_authtok": exactly("yes")}),
+        lambda facts: arguments(
+            _stacks(facts, CHANGES, "password"),
+            "pam_pwhistory",
+            {"remember": within(REMEMBERED), "use_authtok": exactly("yes")},
+        ),
     ),
     Proof(
         "SENTRY-OS-0213",
-        lambda facts: arguments(_stacks(facts, CHANGES, "password"), "pam_unix", {"sha512": exactly("yes"), "rounds": within(ROUNDS), "shadow": exactly("yes")}),
+        lambda facts: arguments(
+            _stacks(facts, CHANGES, "password"),
+            "pam_unix",
+            {"sha512": exactly("yes"), "rounds": within(ROUNDS), "shadow": exactly("yes")},
+        ),
     ),
     *table(FAILURES, failures),
     Proof("SENTRY-OS-0224", lambda facts: no_empty_passwords(_every_stack(facts))),

@@ -9,9 +9,7 @@ from stig.facts import Facts
 from stig.recorder import NotReviewed
 from stig.verdict import Nature, Point, Verdict
 
-CONTAINED = (
-    "This machine is a container: {what} its host's. Only an image that boots its own kernel can show it, as a virtual machine does."
-)
+CONTAINED = "This machine is a container: {what} its host's. Only a machine that boots a kernel of its own can show it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,9 @@ class Setting:
     want: Want
 
 
-def judged(settings: Iterable[Setting], command: str, values: Mapping[str, str], nature: Nature = "effective") -> tuple[Point, ...]:
+def judged(
+    settings: Iterable[Setting], command: str, values: Mapping[str, str], nature: Nature = "effective"
+) -> tuple[Point, ...]:
     """A point for each setting, by what `command` showed."""
     return tuple(
         Point(
@@ -126,7 +126,9 @@ def found_lines(facts: Facts, name: str) -> tuple[str, ...]:
     """The lines of a command whose exit status 1 is an answer too: `grep` that found nothing, `find` and `stat` of what is not
     there. Any other complaint is a `FactError`."""
     done = facts.answer(name)
-    complaints = [line for line in done.errors.splitlines() if line.strip() and not line.endswith("No such file or directory")]
+    complaints = [
+        line for line in done.errors.splitlines() if line.strip() and not line.endswith("No such file or directory")
+    ]
     if done.status not in (0, 1) or complaints:
         said = complaints[0] if complaints else f"exit status {done.status}"
         raise FactError(f"{facts.command(name)}: {said}")

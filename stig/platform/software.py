@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from stig.errors import FactError
 from stig.facts import Facts
@@ -42,7 +43,9 @@ PRESENT = {
 def absent(names: Iterable[str], installed: frozenset[str]) -> Verdict:
     """None of these packages is installed."""
     there = [name for name in names if name in installed]
-    return Verdict((Point(f"dpkg --get-selections: {', '.join(names)}", listed(there), "none is installed", not there),))
+    return Verdict(
+        (Point(f"dpkg --get-selections: {', '.join(names)}", listed(there), "none is installed", not there),)
+    )
 
 
 def present(names: Iterable[str], installed: frozenset[str]) -> Verdict:
@@ -74,7 +77,8 @@ CLOSED = {
     "SENTRY-OS-0951": ("autofs.service",),
     "SENTRY-OS-0952": ("bluetooth.service",),
     "SENTRY-OS-0953": ("cron.service", "atd.service", "anacron.timer"),
-    "SENTRY-OS-0954": ("avahi-daemon.service", "avahi-daemon.socket", "cups.service", "rpcbind.service", "rpcbind.socket", "systemd-resolved.service", "systemd-timesyncd.service"),
+    "SENTRY-OS-0954": ("avahi-daemon.service", "avahi-daemon.socket", "cups.service", "rpcbind.service", "rpcbind.socket",
+                       "systemd-resolved.service", "systemd-timesyncd.service"),
 }  # fmt: skip
 
 
@@ -124,14 +128,21 @@ def closed(names: Iterable[str], known: Units) -> Verdict:
     for name in names:
         said, state = known.files.get(name, "not there"), known.states.get(name, "inactive")
         met = said in ("masked", "not there") and state != "active"
-        points.append(Point(f"systemctl list-unit-files, list-units: {name}", f"{said}, {state}", "masked or not there, not active", met))
+        points.append(
+            Point(
+                f"systemctl list-unit-files, list-units: {name}",
+                f"{said}, {state}",
+                "masked or not there, not active",
+                met,
+            )
+        )
     return Verdict(tuple(points))
 
 
 # --- where it comes from --------------------------------------------------------------------------------------------
 
-# Debian's release and the last day of its security support (wiki.debian.org/DebianReleases: full support ends three years after the
-# release of 2025-08-09, long-term support two years later).
+# Debian's release and the last day of its security support (wiki.debian.org/LTS: three years by the security team after the
+# release of 2025-08-09, and about two more as LTS).
 SUPPORTED = {("debian", "13"): date(2030, 6, 30)}
 UNSIGNED = (
     "APT::Get::AllowUnauthenticated",
@@ -162,7 +173,14 @@ def release(rows: Iterable[str], today: date) -> Verdict:
     until = SUPPORTED.get((name, number))
     expected = f"a release with security support, such as {' '.join(next(iter(SUPPORTED)))}"
     return Verdict(
-        (Point("cat /etc/os-release", f"{name} {number}", expected if until is None else f"{expected} (until {until})", until is not None and today <= until),)
+        (
+            Point(
+                "cat /etc/os-release",
+                f"{name} {number}",
+                expected if until is None else f"{expected} (until {until})",
+                until is not None and today <= until,
+            ),
+        )
     )
 
 
@@ -181,15 +199,32 @@ def today(facts: Facts) -> date:
         raise FactError(f"{facts.command('date')}: {error}") from error
 
 
+def _absent(names: tuple[str, ...], facts: Facts) -> Verdict:
+    return absent(names, installed(facts))
+
+
+def _present(names: tuple[str, ...], facts: Facts) -> Verdict:
+    return present(names, installed(facts))
+
+
+def _running(name: str, facts: Facts) -> Verdict:
+    return running(name, units(facts))
+
+
+def _of_the_kernel(name: str, facts: Facts) -> Verdict:
+    return of_the_kernel(name, units(facts), shared=contained(facts))
+
+
+def _closed(names: tuple[str, ...], facts: Facts) -> Verdict:
+    return closed(names, units(facts))
+
+
 PROOFS = (
-    *(Proof(rule, lambda facts, names=names: absent(names, installed(facts))) for rule, names in ABSENT.items()),
-    *(Proof(rule, lambda facts, names=names: present(names, installed(facts))) for rule, names in PRESENT.items()),
-    *(Proof(rule, lambda facts, name=name: running(name, units(facts))) for rule, name in RUNNING.items()),
-    *(
-        Proof(rule, lambda facts, name=name: of_the_kernel(name, units(facts), shared=contained(facts)))
-        for rule, name in OF_THE_KERNEL.items()
-    ),
-    *(Proof(rule, lambda facts, names=names: closed(names, units(facts))) for rule, names in CLOSED.items()),
+    *(Proof(rule, partial(_absent, names)) for rule, names in ABSENT.items()),
+    *(Proof(rule, partial(_present, names)) for rule, names in PRESENT.items()),
+    *(Proof(rule, partial(_running, name)) for rule, name in RUNNING.items()),
+    *(Proof(rule, partial(_of_the_kernel, name)) for rule, name in OF_THE_KERNEL.items()),
+    *(Proof(rule, partial(_closed, names)) for rule, names in CLOSED.items()),
     Proof("SENTRY-OS-0931", lambda facts: unsigned(facts.lines("apt"))),
     Proof("SENTRY-OS-0932", lambda facts: superfluous(facts.lines("superfluous"))),
     Proof("SENTRY-OS-0933", lambda facts: release(facts.lines("release"), today(facts))),

@@ -16,7 +16,12 @@ GIGABYTE, HOUR = 1_073_741_824, 3_600
 
 def _rekeys(found: str | None) -> bool:
     numbers = (found or "").split()
-    return len(numbers) == 2 and all(one.isdigit() for one in numbers) and 0 < int(numbers[0]) <= GIGABYTE and 0 < int(numbers[1]) <= HOUR
+    return (
+        len(numbers) == 2
+        and all(one.isdigit() for one in numbers)
+        and 0 < int(numbers[0]) <= GIGABYTE
+        and 0 < int(numbers[1]) <= HOUR
+    )
 
 
 SERVER = (
@@ -80,7 +85,10 @@ def keys(facts: Facts) -> Verdict:
 def groups(facts: Facts) -> Verdict:
     """Only members of named groups get in at all."""
     named = [line.split(None, 1)[1] for line in facts.lines("sshd") if line.lower().startswith("allowgroups ")]
-    want = Want("groups of the appliance (sentry-...), and no pattern", lambda found: bool(named) and all(one.startswith("sentry-") for one in named))
+    want = Want(
+        "groups of the appliance (sentry-...), and no pattern",
+        lambda _found: bool(named) and all(one.startswith("sentry-") for one in named),
+    )
     values = {"allowgroups": ", ".join(named)} if named else {}
     return Verdict(judged([Setting("SENTRY-OS-0328", "allowgroups", want)], "sshd -T", values))
 

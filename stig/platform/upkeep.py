@@ -31,7 +31,15 @@ def polled(lines: Iterable[str]) -> Verdict:
     for row in (line.split() for line in lines):
         if row and row[0] in ("server", "pool", "peer"):
             told = row[row.index("maxpoll") + 1] if "maxpoll" in row[:-1] else str(DEFAULT_POLL)
-            points.append(Point(f"chronyd -p: {row[0]} {row[1]}: maxpoll", told, f"{MOST_POLL} or less", told.lstrip("-").isdigit() and int(told) <= MOST_POLL, "configured"))
+            points.append(
+                Point(
+                    f"chronyd -p: {row[0]} {row[1]}: maxpoll",
+                    told,
+                    f"{MOST_POLL} or less",
+                    told.lstrip("-").isdigit() and int(told) <= MOST_POLL,
+                    "configured",
+                )
+            )
     return Verdict(tuple(points) or (Point("chronyd -p", "no server", "a server", met=False),))
 
 
@@ -51,9 +59,20 @@ def in_utc(zone: str) -> Verdict:
 def log_ons_written(text: str) -> Verdict:
     """Who came in from elsewhere stands in a log of the machine's own."""
     clean = rsyslog.uncommented(text)
-    selectors = [line.split()[0] for line in clean.splitlines() if "omfile" in line or re.search(r"\s-?/var/log/", line)]
+    selectors = [
+        line.split()[0] for line in clean.splitlines() if "omfile" in line or re.search(r"\s-?/var/log/", line)
+    ]
     kept = [name for name in FACILITIES if any(_selects(selector, name) for selector in selectors)]
-    return Verdict((Point("rsyslogd -N1 -o: files that take auth and authpriv", listed(kept), ", ".join(FACILITIES), set(kept) == set(FACILITIES)),))
+    return Verdict(
+        (
+            Point(
+                "rsyslogd -N1 -o: files that take auth and authpriv",
+                listed(kept),
+                ", ".join(FACILITIES),
+                set(kept) == set(FACILITIES),
+            ),
+        )
+    )
 
 
 def _selects(selector: str, facility: str) -> bool:
@@ -69,7 +88,18 @@ def _selects(selector: str, facility: str) -> bool:
 def kept(values: Mapping[str, str]) -> Verdict:
     """The journal survives a restart, and rsyslog gets a copy."""
     rows = (("Storage", ("persistent",)), ("ForwardToSyslog", ("yes", "true", "1")))
-    return Verdict(tuple(Point(f"systemd-analyze cat-config systemd/journald.conf: {name}", values.get(name, "not set"), allowed[0], values.get(name) in allowed, "configured") for name, allowed in rows))
+    return Verdict(
+        tuple(
+            Point(
+                f"systemd-analyze cat-config systemd/journald.conf: {name}",
+                values.get(name, "not set"),
+                allowed[0],
+                values.get(name) in allowed,
+                "configured",
+            )
+            for name, allowed in rows
+        )
+    )
 
 
 def _sent_on(facts: Facts) -> Verdict:
@@ -87,13 +117,18 @@ def approved(providers: Mapping[str, Mapping[str, str]], md5: int, sha256: int) 
     active = {name for name, fields in providers.items() if fields.get("status") == "active"}
     return Verdict(
         (
-            Point("openssl list -providers", listed(sorted(active)), "fips, and base for files of keys", "fips" in active and active <= APPROVED_PROVIDERS),
+            Point(
+                "openssl list -providers",
+                listed(sorted(active)),
+                "fips, and base for files of keys",
+                "fips" in active and active <= APPROVED_PROVIDERS,
+            ),
             Point("openssl dgst -md5 /dev/null", f"exit status {md5}", "refused", md5 != 0),
             Point("openssl dgst -sha256 /dev/null", f"exit status {sha256}", "exit status 0", sha256 == 0),
         ),
         reading=(
-            "Linux's own FIPS mode (fips=1) is not asked for: what protects data here is OpenSSL's. Which module it is, and whether it is "
-            "a validated one, stands at the head of every report."
+            "Linux's own FIPS mode (fips=1) is not asked for: what protects data here is OpenSSL's. Which module it is, and "
+            "whether it is a validated one, stands at the head of every report."
         ),
     )
 
@@ -102,7 +137,9 @@ def suites(text: str) -> Verdict:
     """No program that leaves the choice to the system speaks anything else."""
     found = [name for name in text.strip().split(":") if name]
     wrong = [name for name in found if name not in SUITES]
-    return Verdict((Point("openssl ciphers -s: suites that are not approved", listed(wrong), "none", bool(found) and not wrong),))
+    return Verdict(
+        (Point("openssl ciphers -s: suites that are not approved", listed(wrong), "none", bool(found) and not wrong),)
+    )
 
 
 # --- whether anybody has changed the system -------------------------------------------------------------------------
@@ -118,7 +155,16 @@ def compared(known: Units) -> Verdict:
     """It is compared by itself, at least every 30 days."""
     enabled = known.files.get("dailyaidecheck.timer", "not there")
     active = known.states.get("dailyaidecheck.timer", "not there")
-    return Verdict((Point("systemctl: dailyaidecheck.timer", f"{enabled}, {active}", "enabled, active", (enabled, active) == ("enabled", "active")),))
+    return Verdict(
+        (
+            Point(
+                "systemctl: dailyaidecheck.timer",
+                f"{enabled}, {active}",
+                "enabled, active",
+                (enabled, active) == ("enabled", "active"),
+            ),
+        )
+    )
 
 
 def told(lines: Iterable[str]) -> Verdict:
@@ -146,7 +192,12 @@ PROOFS = (
     Proof("SENTRY-OS-1004", lambda facts: log_ons_written(facts.text("rsyslog"))),
     Proof("SENTRY-OS-1005", lambda facts: kept(words.assignments(facts.lines("journald")))),
     Proof("SENTRY-OS-1006", _sent_on),
-    Proof("SENTRY-OS-1101", lambda facts: approved(words.providers(facts.text("providers")), facts.answer("md5").status, facts.answer("sha256").status)),
+    Proof(
+        "SENTRY-OS-1101",
+        lambda facts: approved(
+            words.providers(facts.text("providers")), facts.answer("md5").status, facts.answer("sha256").status
+        ),
+    ),
     Proof("SENTRY-OS-1102", lambda facts: suites(facts.text("suites"))),
     Proof("SENTRY-OS-1011", lambda facts: database(parsed(found_lines(facts, "integrity")))),
     Proof("SENTRY-OS-1012", lambda facts: compared(units(facts))),

@@ -30,7 +30,8 @@ _EMPTY = (
 def render(chapter: Chapter) -> bytes:
     """The whole file."""
     benchmark = chapter.benchmark
-    root = etree.Element(_x("Benchmark"), {"id": benchmark.id}, nsmap={None: XCCDF, "dc": DC})
+    root = etree.fromstring(f'<Benchmark xmlns="{XCCDF}" xmlns:dc="{DC}"/>')
+    root.set("id", benchmark.id)
     root.set("{http://www.w3.org/XML/1998/namespace}lang", "en")
     etree.SubElement(root, _x("status"), {"date": _date(benchmark)}).text = "accepted"
     _text(root, "title", benchmark.title)
@@ -81,7 +82,12 @@ def _group(root: etree._Element, benchmark: Benchmark, rule: Rule) -> None:
     _text(element, "title", rule.requirement)
     _text(element, "description", _discussion(rule))
     target = (("title", benchmark.title), ("publisher", benchmark.publisher))
-    _about(etree.SubElement(element, _x("reference")), *target, ("type", "DPMS Target"), ("identifier", benchmark.target_key))
+    _about(
+        etree.SubElement(element, _x("reference")),
+        *target,
+        ("type", "DPMS Target"),
+        ("identifier", benchmark.target_key),
+    )
     for cci in rule.ccis:
         etree.SubElement(element, _x("ident"), {"system": texts.CCI_SYSTEM}).text = cci
     _text(element, "fixtext", rule.fix).set("fixref", f"F-{rule.id}_fix")

@@ -1,4 +1,4 @@
-"""Our rules of the operating system as a page for people, and which requirement of the SRG each answers (docs/platform-rules.md)."""
+"""Our rules of the operating system as a page for people, and which requirements of the SRG they answer."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,9 @@ from stig.rules import CATEGORY, Chapter, Rule
 _INTRODUCTION = """\
 # The rules of the operating system
 
-Made by `python -m stig reference`; a test holds it to the catalogue (`stig/catalogue/platform.yaml` and `gpos.yaml`). The rules are this
-project's own, made from DISA's General Purpose Operating System SRG. `python -m stig benchmark FILE` writes them as a manual STIG.
+Made by `python -m stig reference`; a test holds it to the catalogue (`stig/catalogue/platform.yaml` and `gpos.yaml`). The rules
+are this project's own, made from DISA's General Purpose Operating System SRG. `python -m stig benchmark FILE` writes them as a
+manual STIG.
 """
 
 

@@ -49,7 +49,12 @@ def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
     metadata = etree.SubElement(root, _x("metadata"))
     publisher = " and ".join(dict.fromkeys(chapter.benchmark.publisher for chapter in chapters))
     source = " and ".join(dict.fromkeys(chapter.benchmark.source for chapter in chapters))
-    for kind, text in (("creator", publisher), ("publisher", publisher), ("contributor", scan.tool), ("source", source)):
+    for kind, text in (
+        ("creator", publisher),
+        ("publisher", publisher),
+        ("contributor", scan.tool),
+        ("source", source),
+    ):
         etree.SubElement(metadata, f"{{{DC}}}{kind}").text = text
     for chapter in chapters:
         for rule in chapter.rules:
@@ -61,9 +66,7 @@ def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
 
 def documents(scan: Scan, catalogue: Catalogue) -> dict[str, bytes]:
     """All of them, by the names of their files."""
-    each = {
-        f"xccdf-results-{chapter.stig.lower()}.xml": render(scan, [chapter]) for chapter in catalogue.chapters
-    }
+    each = {f"xccdf-results-{chapter.stig.lower()}.xml": render(scan, [chapter]) for chapter in catalogue.chapters}
     return {"xccdf-results.xml": render(scan, catalogue.chapters), **each}
 
 
