@@ -1,4 +1,4 @@
-"""`python -m stig scan | summary`: scan an appliance, and say what a scan found."""
+"""`python -m stig scan | summary | benchmark | reference`: scan an appliance, say what a scan found, and what the rules are."""
 
 import argparse
 import sys
@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stig import answers, benchmark, difference, results, rules, summary
+from stig import answers, benchmark, difference, results, rules, summary, written
 from stig.errors import InputError, StigError
 from stig.machine import SshMachine
 from stig.recorder import utc_now
-from stig.reports import files
+from stig.reports import files, manual, reference
 from stig.results import Scan
 from stig.scan import scan
 from stig.target import MANAGEMENT, Login, Target, check, described
@@ -27,6 +27,12 @@ def main(argv: Sequence[str]) -> int:
             found = results.read(asked.results)
             print("\n".join(summary.lines(found)))
             return 0
+        if asked.command == "benchmark":
+            _say(f"wrote {files.put(manual.render(written.load().chapter('GPOS')), asked.file)}")
+            return 0
+        if asked.command == "reference":
+            sys.stdout.write(reference.render(written.load().chapter("GPOS")))
+            return 0
         return _scan(asked)
     except StigError as error:
         print(f"stig {asked.command}: {error}", file=sys.stderr)
@@ -34,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _scan(asked: argparse.Namespace) -> int:
-    catalogue = rules.load()
+    catalogue = written.load()
     for path in asked.benchmark:
         catalogue = benchmark.apply(path, catalogue)
     target = check(_target(asked))
@@ -125,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     two = commands.add_parser("summary", help="print the counts of a scan by category")
     two.add_argument("results", type=Path, help="a results.json")
+    three = commands.add_parser(
+        "benchmark", help="write our rules of the operating system as a manual STIG, which viewers import"
+    )
+    three.add_argument("file", type=Path, help="where to")
+    commands.add_parser("reference", help="print our rules of the operating system as a page (docs/platform-rules.md)")
     return parser
 
 

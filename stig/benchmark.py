@@ -23,14 +23,14 @@ def apply(path: Path, catalogue: Catalogue) -> Catalogue:
     """The catalogue with the texts of the STIG that this file is of. Raises `InputError`, which says what was expected."""
     root = _parsed(path)
     name, version, release = _identity(root)
-    for number, chapter in enumerate(catalogue.chapters):
+    theirs = [chapter for chapter in catalogue.chapters if chapter.stig != "GPOS"]
+    for chapter in theirs:
         if _is(chapter.benchmark, name, version, release):
-            chapters = list(catalogue.chapters)
-            chapters[number] = _with_texts(path, root, chapter)
-            return Catalogue(tuple(chapters))
+            worded = _with_texts(path, root, chapter)
+            return Catalogue(tuple(worded if one is chapter else one for one in catalogue.chapters))
     known = "; ".join(
         f"{chapter.benchmark.id}, version {chapter.benchmark.version}, {chapter.benchmark.release}"
-        for chapter in catalogue.chapters
+        for chapter in theirs
     )
     raise InputError(f"{path}: found {name}, version {version}, {release or 'without a release'}; allowed: {known}")
 

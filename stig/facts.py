@@ -1,6 +1,7 @@
 """The closed list of read-only commands the scanner runs on a machine, and their answers, each fetched once."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,6 +12,20 @@ from stig.machine import Machine
 from stig.run import Finished
 
 Shape = TypeVar("Shape")
+
+# The programs and libraries of the system (Debian has one tree of them, and links to it), and those of the appliance.
+PROGRAMS, LIBRARIES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"), ("/usr/lib", "/usr/local/lib")
+# Where nothing is stored: file systems of the kernel, and what lives only as long as somebody's session.
+_NOT_STORED = tuple(word for path in ("/proc", "/sys", "/dev", "/run/user") for word in ("-path", path, "-prune", "-o"))
+_LISTED = ("-printf", "%m %u %g %y %p\\n")  # mode, owner, group, kind (f, d, l) and path
+STATED = (
+    "/etc/passwd", "/etc/passwd-", "/etc/group", "/etc/group-", "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-",
+    "/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d", "/etc/ssh/sshd_config.d/10-crypto.conf",
+    "/etc/ssh/sshd_config.d/50-sentry.conf", "/etc/sudoers", "/etc/sudoers.d", "/etc/security/opasswd",
+    "/etc/audit", "/etc/audit/auditd.conf", "/etc/audit/audit.rules", "/etc/audit/rules.d", "/etc/audit/rules.d/60-sentry.rules",
+    "/usr/sbin/auditctl", "/usr/sbin/auditd", "/usr/sbin/augenrules", "/usr/sbin/aureport", "/usr/sbin/ausearch",
+    "/usr/sbin/rsyslogd", "/usr/bin/journalctl", "/var/log", "/var/log/syslog", "/var/log/audit",
+)  # fmt: skip
 
 # What is asked, as fixed argument lists. {admin}, {client} and {address} are filled from the target; nothing else is.
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -39,7 +54,62 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "pwscore": ("pwscore",),
     "keys": ("find", "/var/lib/sentry/tls", "-name", "*key*", "-type", "f", "-printf", "%m %u %p\\n"),
     "fqdn": ("hostname", "-f"),
-}
+    # the operating system
+    "sysctl": ("sysctl", "-a"),
+    "sysctl_files": ("systemd-analyze", "cat-config", "--no-pager", "sysctl.d"),
+    "manager": ("systemctl", "show", "--no-pager"),
+    "unit_files": ("systemctl", "list-unit-files", "--no-legend", "--plain", "--no-pager"),
+    "units": ("systemctl", "list-units", "--all", "--no-legend", "--plain", "--no-pager"),
+    "packages": ("dpkg", "--get-selections"),
+    "superfluous": ("apt-get", "--simulate", "autoremove"),
+    "apt": ("apt-config", "dump"),
+    "release": ("cat", "/etc/os-release"),
+    "date": ("date", "--utc", "+%F"),
+    "zone": ("date", "+%Z"),
+    "suites": ("openssl", "ciphers", "-s"),
+    "journald": ("systemd-analyze", "cat-config", "--no-pager", "systemd/journald.conf"),
+    "kernel_arguments": ("cat", "/proc/cmdline"),
+    "processor": ("grep", "-m", "1", "^flags", "/proc/cpuinfo"),
+    "mounts": ("cat", "/proc/self/mounts"),
+    "modules": ("cat", "/proc/modules"),
+    "module_files": ("grep", "-rhs", "", "/etc/modprobe.d", "/usr/lib/modprobe.d"),
+    "apparmor": ("cat", "/sys/module/apparmor/parameters/enabled"),
+    "boot_loader": ("grep", "-s", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg"),
+    "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
+    "resolvers": ("cat", "/etc/resolv.conf"),
+    "listening": ("ss", "-Htuln"),
+    "login_defs": ("cat", "/etc/login.defs"),
+    "limits": ("grep", "-rhs", "", "/etc/security/limits.conf", "/etc/security/limits.d"),
+    "pwquality": ("grep", "-rhs", "", "/etc/security/pwquality.conf.d", "/etc/security/pwquality.conf"),
+    "new_accounts": ("useradd", "-D"),
+    "groups": ("getent", "group"),
+    # The account and the method of its hash; the hash itself stays where it is.
+    "hashes": ("sed", "-nE", r"s/^([^:]+):[!*]*(\$[^$]+\$(rounds=[0-9]+)?).*/\1 \2/p", "/etc/shadow"),
+    "homes": ("find", "/home", "/root", "-maxdepth", "1", "-type", "d", *_LISTED),
+    "profile": ("grep", "-rhs", "", "/etc/profile", "/etc/profile.d", "/etc/bash.bashrc"),
+    "sudoers": ("cvtsudoers", "-f", "sudoers", "/etc/sudoers"),
+    "issue": ("cat", "/etc/issue"),
+    "ssh_client": ("ssh", "-G", "localhost"),
+    "host_keys": ("find", "/etc/ssh", "-maxdepth", "1", "-name", "ssh_host_*", *_LISTED),
+    "audit_rules": ("grep", "-rhs", "", "/etc/audit/rules.d"),
+    "audit_loaded": ("auditctl", "-l"),
+    "audit_status": ("auditctl", "-s"),
+    "auditd": ("cat", "/etc/audit/auditd.conf"),
+    "audit_plugins": ("grep", "-rs", "^active", "/etc/audit/plugins.d"),
+    "audit_logs": ("find", "/var/log/audit", *_LISTED),
+    "logs": ("find", "/var/log", "-type", "f", *_LISTED),
+    "journal": ("find", "/var/log/journal", "/run/log/journal", *_LISTED),
+    "stated": ("find", *STATED, "-maxdepth", "0", *_LISTED),
+    # Only what is not as it should be: of the system's programs and libraries, and anywhere.
+    "loose": ("find", *PROGRAMS, *LIBRARIES, "(", "-type", "f", "-o", "-type", "d", ")",
+              "(", "-perm", "/022", "-o", "!", "-user", "root", "-o", "!", "-group", "root", ")", *_LISTED),
+    "odd": ("find", "/", *_NOT_STORED, "(", "-type", "f", "-perm", "/6000", "-o", "-type", "f", "-perm", "-0002",
+            "-o", "-type", "d", "-perm", "-0002", "-o", "-nouser", "-o", "-nogroup",
+            "-o", "-name", ".?hosts", "-o", "-name", "?hosts.equiv", "-o", "-name", "hosts.equiv", ")", *_LISTED),
+    "integrity_settings": ("grep", "-rhs", "", "/etc/default/aide", "/etc/aide"),
+    "integrity": ("find", "/var/lib/aide", "-name", "aide.db*", *_LISTED),
+}  # fmt: skip
+_PLACE = re.compile(r"\{(admin|client|address)\}")
 
 
 @dataclass(slots=True)
@@ -52,9 +122,11 @@ class Facts:
 
     def argv(self, name: str) -> tuple[str, ...]:
         """The command behind a fact, as it is run."""
+        if not any(_PLACE.search(word) for word in COMMANDS[name]):
+            return COMMANDS[name]
         target = self.machine.target
         words = {"admin": target.admin.user, "address": target.address, "client": target.client}
-        return tuple(word.format(**words) if "{" in word else word for word in COMMANDS[name])
+        return tuple(_PLACE.sub(lambda place: words[place[1]], word) for word in COMMANDS[name])
 
     def command(self, name: str) -> str:
         """The command behind a fact, as evidence shows it."""

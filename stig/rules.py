@@ -1,4 +1,4 @@
-"""The catalogue: the rules as typed data, read from `catalogue/*.yaml`."""
+"""The catalogue: every rule of every chapter in one shape, read from `catalogue/*.yaml` (`stig.written` knows their forms)."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,39 +12,22 @@ FOLDER = Path(__file__).parent / "catalogue"
 Severity = Literal["high", "medium", "low"]
 Category = Literal["I", "II", "III"]
 Kind = Literal["test", "inherent", "manual", "answer"]
-Stig = Literal["NDM", "ALG"]
+Stig = Literal["NDM", "ALG", "GPOS"]
+"""By the SRG a chapter is made from: network devices and gateways (DISA's STIGs of the product), operating systems (ours)."""
 
 CATEGORY: dict[Severity, Category] = {"high": "I", "medium": "II", "low": "III"}
 CATEGORIES: tuple[Category, ...] = ("I", "II", "III")
 
-VulnId = Annotated[str, msgspec.Meta(pattern=r"^V-\d{6}$")]
-RuleId = Annotated[str, msgspec.Meta(pattern=r"^SV-\d{6}r\d+_rule$")]
 Cci = Annotated[str, msgspec.Meta(pattern=r"^CCI-\d{6}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Frozen, named fields only, nothing unknown."""
 
 
-class Releases(_Data, frozen=True, kw_only=True):
-    """A rule's id in each release of its STIG; consumers match a checklist by the id of the release they hold."""
-
-    V1R1: RuleId
-    V2R1: RuleId
-    V3R1: RuleId
-
-
-class Ccis(_Data, frozen=True, kw_only=True):
-    """The control correlation identifiers a rule carries in each release."""
-
-    V1R1: tuple[Cci, ...]
-    V2R1: tuple[Cci, ...]
-    V3R1: tuple[Cci, ...]
-
-
-class Benchmark(_Data, frozen=True, kw_only=True):
-    """The facts of one STIG release by which viewers recognise a checklist."""
+class Benchmark(Data, frozen=True, kw_only=True):
+    """The facts of one benchmark's release by which viewers recognise a checklist. `publisher` and `source` say whose it is."""
 
     id: Text
     title: Text
@@ -52,25 +35,31 @@ class Benchmark(_Data, frozen=True, kw_only=True):
     release: Annotated[str, msgspec.Meta(pattern=r"^Release: \d+ Benchmark Date: \d{2} \w{3} \d{4}$")]
     target_key: Text
     filename: Text
+    publisher: Text = "DISA"
+    source: Text = "STIG.DOD.MIL"
 
 
-class Rule(_Data, frozen=True, kw_only=True):
-    """One rule. The texts are ours; `not_reviewed` says why no check decides it, None where one does."""
+class Rule(Data, frozen=True, kw_only=True):
+    """One rule in the release the reports are written for.
 
-    id: VulnId
-    version_id: Annotated[str, msgspec.Meta(pattern=r"^MOIS-(ND|AL)-\d{6}$")]
-    rule_ids: Releases
-    srg: Annotated[str, msgspec.Meta(pattern=r"^SRG-(APP|NET)-\d{6}-(NDM|ALG)-\d{6}$")]
+    `srgs` are the requirements it answers, the one it stands under first. The texts are ours; `not_reviewed` says why no check
+    decides it, None where one does. `mended_in` is the file of this project that mends an open one, "" where none is named.
+    """
+
+    id: Text
+    version_id: Text
+    rule_id: Text
+    srgs: tuple[Text, ...]
     severity: Severity
-    cci: Ccis
+    ccis: tuple[Cci, ...]
     nist: tuple[Text, ...]
-    where: tuple[Literal["system_manager", "clish", "uem", "platform", "inherent"], ...]
     requirement: Text
     check: Text
     fix: Text
     notes: str = ""
     kind: Kind
     not_reviewed: Text | None = None
+    mended_in: str = ""
 
     @property
     def category(self) -> Category:
@@ -78,22 +67,32 @@ class Rule(_Data, frozen=True, kw_only=True):
         return CATEGORY[self.severity]
 
     @property
-    def rule_id(self) -> str:
-        """The id in the release the reports are written for (V3R1)."""
-        return self.rule_ids.V3R1
-
-    @property
-    def ccis(self) -> tuple[str, ...]:
-        """The CCIs in the release the reports are written for (V3R1)."""
-        return self.cci.V3R1
+    def srg(self) -> str:
+        """The requirement it stands under."""
+        return self.srgs[0]
 
 
-class Chapter(_Data, frozen=True, kw_only=True):
-    """One STIG with its rules."""
+class Requirement(Data, frozen=True, kw_only=True):
+    """One requirement of an SRG: what it is about, in a few words of ours, and DISA's mapping of it.
+
+    `not_applicable` is why no rule of ours answers it; None where one does.
+    """
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^SRG-OS-\d{6}-GPOS-\d{5}$")]
+    severity: Severity
+    cci: tuple[Cci, ...]
+    nist: tuple[Text, ...]
+    about: Text
+    not_applicable: Text | None = None
+
+
+class Chapter(Data, frozen=True, kw_only=True):
+    """One benchmark with its rules, and the requirements it answers where it is ours."""
 
     stig: Stig
     benchmark: Benchmark
     rules: tuple[Rule, ...]
+    requirements: tuple[Requirement, ...] = ()
     texts: str = ""
     """The benchmark file whose texts these are (`stig.benchmark`); "" where they are our own."""
 
@@ -122,27 +121,6 @@ class Catalogue(msgspec.Struct, frozen=True):
                 return chapter
         raise InputError(f"rule {vuln_id} is not in the catalogue")
 
-
-def load(folder: Path = FOLDER) -> Catalogue:
-    """Read `ndm.yaml` and `alg.yaml`; an `InputError` names the file, the place in it and what was expected there."""
-    chapters = tuple(_chapter(folder / name) for name in ("ndm.yaml", "alg.yaml"))
-    seen: set[str] = set()
-    for rule in Catalogue(chapters).rules:
-        for name in (rule.id, rule.version_id, *msgspec.structs.astuple(rule.rule_ids)[2:]):
-            if name in seen:
-                raise InputError(f"{folder}: {name} appears twice; every rule has identifiers of its own")
-            seen.add(name)
-    return Catalogue(chapters)
-
-
-def _chapter(path: Path) -> Chapter:
-    try:
-        chapter = msgspec.yaml.decode(path.read_bytes(), type=Chapter)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise InputError(f"{path}: {error}") from error
-    for rule in chapter.rules:
-        if rule.kind in ("manual", "answer", "inherent") and rule.not_reviewed is None:
-            raise InputError(f"{path}: {rule.id} is of kind {rule.kind} and must say why it is not reviewed")
-    return chapter
+    def chapter(self, stig: Stig) -> Chapter:
+        """The chapter of this SRG."""
+        return next(chapter for chapter in self.chapters if chapter.stig == stig)

@@ -19,8 +19,8 @@ from stig.rules import Catalogue, Rule, Stig
 
 CHECKS = Path(__file__).parent / "checks"
 BASIS = (  # what every report says first
-    "Assessed by equivalence: the rules were written for another vendor's gateway; each was assessed on this appliance by what "
-    "it demands, not by that product's menus."
+    "Assessed by equivalence: the rules of the NDM and ALG STIGs were written for another vendor's gateway; each was assessed on "
+    "this appliance by what it demands, not by that product's menus. The rules of the operating system are this project's own."
 )
 
 

@@ -92,7 +92,7 @@ def _info(chapter: Chapter, identity: str) -> tuple[tuple[str, str | None], ...]
         ("title", benchmark.title),
         ("uuid", identity),
         ("notice", "terms-of-use"),
-        ("source", "STIG.DOD.MIL"),
+        ("source", benchmark.source),
     )
 
 
@@ -120,7 +120,7 @@ def _data(benchmark: Benchmark, identity: str, rule: Rule) -> tuple[tuple[str, s
         ("Rule_ID", rule.rule_id),
         ("Rule_Ver", rule.version_id),
         ("Rule_Title", rule.requirement),
-        ("Vuln_Discuss", rule.notes),
+        ("Vuln_Discuss", texts.discussion(rule)),
         ("IA_Controls", ""),
         ("Check_Content", rule.check),
         ("Fix_Text", rule.fix),

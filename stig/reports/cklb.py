@@ -98,7 +98,7 @@ def _rule(scan: Scan, benchmark: Benchmark, identity: str, rule: Rule, result: R
         "check_content": rule.check,
         "check_content_ref": {"href": benchmark.filename, "name": "M"},
         "classification": "Unclassified",
-        "discussion": rule.notes,
+        "discussion": texts.discussion(rule),
         **dict.fromkeys(_EMPTY, ""),
         "documentable": "false",
         "legacy_ids": [],

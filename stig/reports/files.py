@@ -28,12 +28,16 @@ def render(scan: Scan, catalogue: Catalogue, since: Difference | None = None) ->
 def write(scan: Scan, catalogue: Catalogue, folder: Path, since: Difference | None = None) -> tuple[Path, ...]:
     """Write every report into `folder`; `ScanError` when that fails."""
     reports = render(scan, catalogue, since)
+    return tuple(put(text, folder / name) for name, text in reports.items())
+
+
+def put(text: bytes, path: Path) -> Path:
+    """Write one file by a rename, with the folder it belongs into; `ScanError` when that fails."""
+    new = path.with_name(f".{path.name}.new")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in reports.items():
-            new = folder / f".{name}.new"
-            new.write_bytes(text)
-            os.replace(new, folder / name)  # noqa: PTH105 - replace, as a rename over what is there
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(text)
+        os.replace(new, path)  # noqa: PTH105 - replace, as a rename over what is there
     except OSError as error:
-        raise ScanError(f"{folder}: the reports cannot be written: {error.strerror}") from error
-    return tuple(folder / name for name in reports)
+        raise ScanError(f"{path}: cannot be written: {error.strerror}") from error
+    return path

@@ -13,6 +13,7 @@ DETAIL_CHARACTERS = 32_000  # importers cut at 32,767
 WEIGHT = "10.0"  # of every rule, as in DISA's own files
 CCI_SYSTEM = "http://cyber.mil/cci"
 OWN_WORDS = "Identifiers of the STIG named here; the texts of the rules are the scanner's own words."
+OWN_BENCHMARK = "Rules of this project's own, made from DISA's General Purpose Operating System SRG; no STIG of DISA's."
 GIVEN_WORDS = "Identifiers of the STIG named here; the texts of the rules are those of the benchmark file"
 
 # XML 1.0 2.2: characters that may not appear, not even escaped.
@@ -41,13 +42,28 @@ def reference(benchmark: Benchmark) -> str:
 
 def origin(chapters: Iterable[Chapter]) -> str:
     """Whose words the texts of these STIGs' rules are."""
-    said = {f"{GIVEN_WORDS} {chapter.texts}." if chapter.texts else OWN_WORDS for chapter in chapters}
-    return " ".join(sorted(said))
+    return " ".join(dict.fromkeys(_origin(chapter) for chapter in chapters))
+
+
+def _origin(chapter: Chapter) -> str:
+    if chapter.stig == "GPOS":
+        return OWN_BENCHMARK
+    return f"{GIVEN_WORDS} {chapter.texts}." if chapter.texts else OWN_WORDS
 
 
 def remark(scan: Scan) -> str:
     """What stands for the whole machine: on which basis it was assessed, and with which module."""
     return f"{scan.basis} {scan.crypto.module}: {scan.crypto.validation}."
+
+
+def satisfies(rule: Rule) -> str:
+    """The requirements a rule answers beside the one it stands under, in the words of DISA's files."""
+    return f"Satisfies: {', '.join(rule.srgs)}" if len(rule.srgs) > 1 else ""
+
+
+def discussion(rule: Rule) -> str:
+    """What there is to say about a rule, with the requirements it answers."""
+    return "\n\n".join(part for part in (rule.notes, satisfies(rule)) if part)
 
 
 def details(result: Result) -> str:

@@ -1,5 +1,5 @@
 """XCCDF 1.2 results (NISTIR 7275r4): for each STIG a file of its own, which is what importers match a checklist by, and one
-of both for whoever wants all rules in one document.
+of all of them for whoever wants all rules in one document.
 
 Each is a `Benchmark` with its rules and one `TestResult`, since tools that make a report of results need the titles. The order of
 the elements is the schema's. A message is the only one of its rule, as STIG Manager reads none of several.
@@ -20,7 +20,7 @@ DC = "http://purl.org/dc/elements/1.1/"
 CHECK_SYSTEM = "urn:sentry:stig:testinfra"
 PLATFORM = "cpe:/a:sentry:gateway"
 TEST_SYSTEM = f"cpe:/a:sentry:stig:{VERSION}"
-BOTH = "xccdf_org.sentry_benchmark_both"
+ALL = "xccdf_org.sentry_benchmark_all"
 
 _RESULT: dict[Status, str] = {
     "not_a_finding": "pass",
@@ -35,7 +35,7 @@ _SCORED = ("pass", "fail", "error")  # what a score is made of; of the others no
 def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
     """The document for these STIGs: under the STIG's own id where it is one."""
     one = chapters[0].benchmark if len(chapters) == 1 else None
-    name = f"xccdf_mil.disa.stig_benchmark_{one.id}" if one else BOTH
+    name = f"xccdf_mil.disa.stig_benchmark_{one.id}" if one else ALL
     title = one.title if one else " and ".join(texts.short_title(chapter.benchmark) for chapter in chapters)
     root = etree.Element(_x("Benchmark"), {"id": name}, nsmap={"cdf": XCCDF, "dc": DC})
     etree.SubElement(root, _x("status"), {"date": scan.finished[:10]}).text = "accepted"
@@ -47,11 +47,13 @@ def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
     etree.SubElement(root, _x("platform"), {"idref": PLATFORM})
     _text(root, "version", one.version if one else VERSION)
     metadata = etree.SubElement(root, _x("metadata"))
+    publisher = " and ".join(dict.fromkeys(chapter.benchmark.publisher for chapter in chapters))
+    source = " and ".join(dict.fromkeys(chapter.benchmark.source for chapter in chapters))
     for kind, text in (
-        ("creator", "DISA"),
-        ("publisher", "DISA"),
+        ("creator", publisher),
+        ("publisher", publisher),
         ("contributor", scan.tool),
-        ("source", "STIG.DOD.MIL"),
+        ("source", source),
     ):
         etree.SubElement(metadata, f"{{{DC}}}{kind}").text = text
     for chapter in chapters:
@@ -91,7 +93,7 @@ def _rule(root: etree._Element, chapter: Chapter, rule: Rule) -> None:
     element = etree.SubElement(group, _x("Rule"), attributes)
     _text(element, "version", rule.version_id)
     _text(element, "title", rule.requirement)
-    _text(element, "description", rule.notes)
+    _text(element, "description", texts.discussion(rule))
     for cci in rule.ccis:
         etree.SubElement(element, _x("ident"), {"system": texts.CCI_SYSTEM}).text = cci
     _text(element, "fixtext", rule.fix)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stig import rules
+from stig import written
 from stig.errors import FactError
 from stig.facts import COMMANDS, Facts
 from stig.recorder import Outcome
@@ -24,7 +24,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     """The catalogue as it is shipped."""
-    return rules.load()
+    return written.load()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from stig import benchmark
 from stig.errors import InputError
-from stig.reports import ckl, texts
+from stig.reports import ckl, manual, texts
 from stig.results import Scan
 from stig.rules import Benchmark, Catalogue, Chapter
 
@@ -39,13 +39,13 @@ def path(tmp_path: Path) -> Path:
 
 def test_its_texts_take_the_place_of_ours(path: Path, catalogue: Catalogue, scanned: Scan) -> None:
     """Those of its own STIG only; and the checklist says so."""
-    first, second = catalogue.chapters
+    first, second, ours = catalogue.chapters
     path.write_text(written(first), encoding="utf-8")
     given = benchmark.apply(path, catalogue)
     rule = given.chapters[0].rules[0]
     assert (rule.requirement, rule.notes) == (f"Title of {rule.id}.", f"Why {rule.id} & more.")
     assert (rule.check, rule.fix) == (f"Look at {rule.id}.", f"Mend {rule.id}.")
-    assert given.chapters[1] == second
+    assert given.chapters[1:] == (second, ours)
     made = ckl.render(scanned, given)
     assert f"Look at {rule.id}." in made
     assert path.name in made
@@ -67,7 +67,7 @@ def test_a_benchmark_of_another_release_is_refused_with_what_was_expected(path: 
     with pytest.raises(InputError) as refused:
         benchmark.apply(path, catalogue)
     assert "version 2" in str(refused.value)
-    for one in catalogue.chapters:
+    for one in catalogue.chapters[:2]:
         assert f"{one.benchmark.id}, version {one.benchmark.version}, {one.benchmark.release}" in str(refused.value)
 
 
@@ -116,3 +116,10 @@ def test_no_file_beside_it_is_read(path: Path, catalogue: Catalogue, tmp_path: P
     path.write_text(entity + body.replace(f"Mend {chapter.rules[0].id}.", "Mend &x;"), encoding="utf-8")
     given = benchmark.apply(path, catalogue)
     assert "hunter2" not in given.chapters[0].rules[0].fix
+
+
+def test_our_own_benchmark_is_not_given_texts(path: Path, catalogue: Catalogue) -> None:
+    """Its texts are ours already."""
+    path.write_bytes(manual.render(catalogue.chapter("GPOS")))
+    with pytest.raises(InputError, match="found Sentry_Appliance_OS_STIG"):
+        benchmark.apply(path, catalogue)

@@ -93,7 +93,7 @@ def text(element: etree._Element, path: str) -> str:
     return found.text or ""
 
 
-def test_the_checklist_has_the_order_its_schema_fixes(checklist: etree._Element) -> None:
+def test_the_checklist_has_the_order_its_schema_fixes(checklist: etree._Element, catalogue: Catalogue) -> None:
     """Checklist schema 2.5: asset first, then one iSTIG for each STIG, each with its data and its rules."""
     assert names(checklist) == ["ASSET", "STIGS"]
     asset, stigs = checklist
@@ -101,8 +101,8 @@ def test_the_checklist_has_the_order_its_schema_fixes(checklist: etree._Element)
     assert (text(asset, "ROLE"), text(asset, "ASSET_TYPE"), text(asset, "TECH_AREA")) == ("None", "Computing", "")
     assert text(asset, "WEB_OR_DATABASE") == "false"
     assert text(asset, "HOST_NAME")
-    assert names(stigs) == ["iSTIG", "iSTIG"]
-    assert [len(one.findall("VULN")) for one in stigs] == [26, 32]
+    assert names(stigs) == ["iSTIG"] * 3
+    assert [len(one.findall("VULN")) for one in stigs] == [len(chapter.rules) for chapter in catalogue.chapters]
     for one in stigs:
         assert names(one) == ["STIG_INFO"] + ["VULN"] * len(one.findall("VULN"))
         assert [text(data, "SID_NAME") for data in one[0]] == INFO
@@ -117,10 +117,10 @@ def test_each_rule_has_the_attributes_in_the_viewers_order(checklist: etree._Ele
             data = vuln.findall("STIG_DATA")
             assert names(vuln) == ["STIG_DATA"] * len(data) + VULN_END
             assert all(names(pair) == ["VULN_ATTRIBUTE", "ATTRIBUTE_DATA"] for pair in data)
-            assert [text(pair, "VULN_ATTRIBUTE") for pair in data] == ATTRIBUTES + ["CCI_REF"] * len(rule.cci.V3R1)
+            assert [text(pair, "VULN_ATTRIBUTE") for pair in data] == ATTRIBUTES + ["CCI_REF"] * len(rule.ccis)
             values = {text(pair, "VULN_ATTRIBUTE"): text(pair, "ATTRIBUTE_DATA") for pair in data}
             assert values["Vuln_Num"] == rule.id
-            assert values["Rule_ID"] == rule.rule_ids.V3R1
+            assert values["Rule_ID"] == rule.rule_id
             assert values["Severity"] == rule.severity
             assert values["TargetKey"] == chapter.benchmark.target_key
             assert values["Documentable"] == "false"
@@ -210,7 +210,7 @@ def test_the_page_needs_nothing_but_itself(scanned: Scan, catalogue: Catalogue) 
 def test_the_page_says_what_counts(scanned: Scan, catalogue: Catalogue) -> None:
     """Every rule, the basis, the module, the reading, and the reason of what was not decided."""
     written = page.render(scanned, catalogue)
-    assert written.count("<details") == 58
+    assert written.count("<details") == len(catalogue.rules)
     for words in ("Assessed by equivalence", "module not validated", "Read so.", "unreachable", "has no clock"):
         assert words in written
     assert "prefers-color-scheme: dark" in written
@@ -226,7 +226,7 @@ def test_the_summary_counts_each_category(scanned: Scan) -> None:
         for row in written
         if row.startswith(("CAT", "all"))
     }
-    assert [rows[f"CAT {category}"][0] for category in ("I", "II", "III")] == [7, 34, 17]
+    assert [rows[f"CAT {category}"][0] for category in ("I", "II", "III")] == [31, 293, 40]
     assert rows["all"] == [
         sum(column) for column in zip(*(rows[f"CAT {one}"] for one in ("I", "II", "III")), strict=True)
     ]
