@@ -101,7 +101,7 @@ FILES = (
     Watched("SENTRY-OS-0509", "/var/log/wtmp"),
     Watched("SENTRY-OS-0510", "/run/utmp"),
     Watched("SENTRY-OS-0511", "/var/log/btmp"),
-    Watched("SENTRY-OS-0512", "/run/faillock"),
+    Watched("SENTRY-OS-0512", "/run/sentry-tally"),
     Watched("SENTRY-OS-0513", "/var/log/lastlog"),
     Watched("SENTRY-OS-0514", "/var/log/sudo.log"),
     Watched("SENTRY-OS-0515", "/etc/pam.d"),
