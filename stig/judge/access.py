@@ -11,7 +11,7 @@ ATTEMPTS = 3  # V-250986
 LOCK_SECONDS = 900  # V-250986
 TALLY = "/usr/lib/sentry/bin/sentry-tally"
 TALLY_DEFAULTS = {"deny": "3", "unlock_time": "900", "fail_interval": "900"}  # its own, where the file says nothing
-REFUSING = ("requisite", "required")  # with any other control, what the line refuses may still get in
+STEPS_OVER_ONE = "[success=1 default=ignore]"  # only success steps over the line that refuses
 UNUSABLE_SHELLS = ("nologin", "false", "sync", "halt", "shutdown")
 LOCKED, EMPTY = "L", "NP"
 FIRST_PERSON = 1_000  # login.defs UID_MIN: accounts below are the system's
@@ -103,14 +103,15 @@ def _order(service: str, stack: tuple[Module, ...]) -> Point:
     stages = [(place, _stage(one), one.control) for place, one in enumerate(stack) if _stage(one)]
     right = (
         [stage for _place, stage, _control in stages] == ["count", "failed", "clear"]
-        and stages[0][2] in REFUSING
+        and stages[0][2] == STEPS_OVER_ONE
+        and (stack[stages[0][0] + 1].name, stack[stages[0][0] + 1].control) == ("pam_deny", "requisite")
         and bool(checks)
         and stages[0][0] < checks[0] <= checks[-1] < stages[1][0]
     )
     return Point(
         f"/etc/pam.d/{service}: auth, includes followed",
         ", ".join(names) or "empty",
-        "requisite sentry-tally count, then pam_unix, then sentry-tally failed and clear",
+        "sentry-tally count or pam_deny, then pam_unix, then sentry-tally failed and clear",
         right,
     )
 

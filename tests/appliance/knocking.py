@@ -70,13 +70,40 @@ def second_address() -> Iterator[str]:
         run(["ip", "address", "delete", f"{ELSEWHERE}/32", "dev", interface])
 
 
+RELAY = """
+import fcntl, os, pty, select, sys, termios, time, tty
+tty.setraw(0)
+master, slave = pty.openpty()
+child = os.fork()
+if child == 0:
+    os.setsid()
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for number in (0, 1, 2):
+        os.dup2(slave, number)
+    os.closerange(3, 256)
+    os.execve("/bin/login", ["login"], {"TERM": "xterm", "PATH": "/usr/bin:/bin"})
+os.close(slave)
+while os.waitpid(child, os.WNOHANG)[0] == 0:
+    for ready in select.select([0, master], [], [], 0.2)[0]:
+        try:
+            data = os.read(ready, 4096)
+        except OSError:
+            time.sleep(0.05)
+            continue
+        if ready == 0 and not data:
+            os.kill(child, 9)
+        os.write(master if ready == 0 else 1, data)
+"""
+"""Runs in the guest, whose terminals are not the host's: gives login(1) one. login hangs its terminal up and opens it again."""
+
+
 class Console(Screen):
     """login(1) at a terminal of the guest, as agetty would start it."""
 
     def __init__(self) -> None:
         guest = guests.find(GUEST, Layout())
         assert guest is not None
-        argv = ["nsenter", "-t", str(guest.leader), "-a", "--", "script", "-qc", "login", "/dev/null"]
+        argv = ["nsenter", "-t", str(guest.leader), "-a", "--", "python3", "-I", "-c", RELAY]
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             os.execvpe(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TERM": "xterm"})  # noqa: S606
@@ -91,10 +118,11 @@ class Console(Screen):
             return b""  # the other side is gone
 
     def log_in(self, user: str, password: str) -> bool:
-        """Answer the two questions; whether the CLI's prompt came."""
+        """Answer the two questions; whether the CLI's prompt came. Where it is locked, no password is asked for."""
         self.expect(r"login: ?\Z")
         self.send(f"{user}\r")
-        self.expect(r"Password: ?\Z")
+        if self.expect(r"Password: ?\Z|Login incorrect").endswith("incorrect"):
+            return False
         self.send(f"{password}\r")
         return self.expect(r"(?s)Login incorrect|Maximum number|[A-Za-z0-9-]+>\s*\Z").endswith((">", "> "))
 

@@ -139,11 +139,9 @@ def test_a_weaker_faillock_is_open(recorded: Recorded, found: str, replacement: 
     ("found", "replacement", "service"),
     [
         ("sentry-tally count", "sentry-tally", "sshd"),
-        (
-            "requisite                    pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
-            "optional pam_exec.so quiet /usr/lib/sentry/bin/sentry-tally count",
-            "login",
-        ),
+        ("requisite                    pam_deny.so", "optional pam_deny.so", "login"),
+        ("[success=1 default=ignore]   pam_exec.so", "[success=2 default=ignore] pam_exec.so", "login"),
+        ("pam_deny.so\n", "pam_permit.so\n", "sshd"),
         ("quiet /usr/lib/sentry/bin/sentry-tally count", "quiet /bin/true count", "sentry-portal"),
         ("sentry-tally failed", "sentry-tally clear", "sshd"),
         (
