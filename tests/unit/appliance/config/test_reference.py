@@ -30,6 +30,8 @@ def test_secrets_are_marked() -> None:
     assert [line.split("`")[1] for line in lines] == [
         "users.accounts.NAME.password_hash",
         "cli.enable_secret_hash",
+        "snmp.users.NAME.auth_passphrase",
+        "snmp.users.NAME.privacy_passphrase",
         "uem.epmm.password",
         "uem.intune.client_secret",
         "gateway.fleet_secret",
