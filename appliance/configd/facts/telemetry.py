@@ -26,7 +26,8 @@ COLUMNS = (
 )  # fmt: skip
 # What rsyslog says on the way to a reason and after one: what it lacks and does not need, that it tries, that it gave up.
 _CONSEQUENCE = re.compile(
-    r"^\S+ (Warning: (Certificate|Key) file|action '|omfwd: \[wrkr|SSL_ERROR_|nsd_ossl: (TLS Connection|Information)|nsd_ossl:TLS session)"
+    r"^\S+ (Warning: (Certificate|Key) file|action '|omfwd: \[wrkr|SSL_ERROR_"
+    r"|nsd_ossl: (TLS Connection|Information)|nsd_ossl:TLS session)"
 )
 _SOURCE = re.compile(r" *\[v\d[^]]*\]$")
 _COUNTERS = re.compile(r"^[^{]*: (\{.*\}|BEGIN|END)$")

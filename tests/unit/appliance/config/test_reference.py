@@ -35,6 +35,8 @@ def test_secrets_are_marked() -> None:
             for second in ("", "second.")
         ),
         "cli.enable_secret_hash",
+        "snmp.users.NAME.auth_passphrase",
+        "snmp.users.NAME.privacy_passphrase",
         "uem.epmm.password",
         "uem.intune.client_secret",
         "gateway.fleet_secret",

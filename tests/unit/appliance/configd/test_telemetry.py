@@ -39,7 +39,7 @@ REFUSED = """\
 WRONG_NAME = """\
 2026-11-26T21:00:05Z nsd_ossl: TLS Connection initiated with remote syslog server '192.0.2.9'. [v8.2504.0]
 2026-11-26T21:00:05Z nsd_ossl: Information, no shared curve between syslog client '192.0.2.9' and server [v8.2504.0]
-2026-11-26T21:00:05Z net_ossl:TLS session terminated with remote syslog server: peer name not authorized, not permitted to talk to \
+2026-11-26T21:00:05Z net_ossl:TLS session terminated: peer name not authorized, not permitted to talk to \
 name: /CN=mallory.lab.test;  [v8.2504.0 try x ]
 """
 WRONG_AUTHORITY = """\
