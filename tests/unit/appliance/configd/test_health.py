@@ -153,7 +153,7 @@ def test_the_alert_service_may_ask_this_one_thing_and_leaves_no_line_of_audit(da
         api.SendTestAlert(session=session.handle),
         api.Touch(session=session.handle),
     ):
-        with pytest.raises(Refused, match="may do nothing else|may not do this"):
+        with pytest.raises(Refused, match=r"may do nothing else|may not do this"):
             daemon.say(peer, verb)
 
 
