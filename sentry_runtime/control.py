@@ -481,9 +481,8 @@ def refuse(kind: str, message: str) -> bytes:
     return _encode(Answer(error=Failure(kind=kind, message=message))) + b"\n"
 
 
-def call(path: str | Path, request: msgspec.Struct, result_type: Any = Any, *, seconds: float = REPLY_SECONDS) -> Any:
-    """Send one request to the socket at `path` and return its result as `result_type` (blocking; for the management plane, whose
-    own services answer in the same way).
+def call(path: str | Path, request: Request, result_type: Any = Any, *, seconds: float = REPLY_SECONDS) -> Any:
+    """Send one request to the socket at `path` and return its result as `result_type` (blocking; for the management plane).
 
     Raises `ControlError` naming the socket and what went wrong.
     """

@@ -56,7 +56,8 @@ def _status(context: Context, path: str) -> dict[str, str | int]:
         said: dict[str, Any] = context.call(path, control.Status(), dict[str, Any])
     except control.ControlError:
         return {}
-    return {name: value for name, value in said.items() if isinstance(value, str | int)}
+    # A bool is an int for Python, and none for who reads the answer.
+    return {name: value for name, value in said.items() if type(value) in (str, int)}
 
 
 def _disks(context: Context) -> Iterator[tuple[str, int]]:

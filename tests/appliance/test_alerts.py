@@ -90,10 +90,13 @@ def revision(lab: Lab) -> str:
 
 
 @pytest.fixture
-def victim(lab: Lab) -> Iterator[str]:
+def victim(lab: Lab, tmp_path: Path) -> Iterator[str]:
     """An account to lock, and the revision before it afterwards."""
     number = revision(lab)
-    enabled(lab, "configure terminal", f"users accounts {VICTIM} role auditor", "commit")
+    run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-C", VICTIM, "-f", tmp_path / "key"])
+    key = (tmp_path / "key.pub").read_text(encoding="utf-8").strip()
+    account = f"users accounts {VICTIM}"
+    enabled(lab, "configure terminal", f"{account} role auditor", f'{account} ssh_keys "{key}"', "commit")
     try:
         yield VICTIM
     finally:

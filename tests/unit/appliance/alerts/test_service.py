@@ -327,7 +327,8 @@ def test_nonsense_and_silence_end_their_own_connection_only(bench: Bench, tmp_pa
     async def run() -> tuple[bytes, Any]:
         async with answering(path, bench.service.answer, allowed=frozenset({os.getuid()})):
             said = await asyncio.to_thread(talk)
-            return said, await asyncio.to_thread(control.call, path, alerts_api.Status(), alerts_api.Report)
+            good: Any = alerts_api.Status()
+            return said, await asyncio.to_thread(control.call, path, good, alerts_api.Report)
 
     said, report = asyncio.run(run())
     assert b'"invalid"' in said

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from appliance.alerts import api as alerts_api
@@ -114,9 +115,10 @@ def test_a_process_that_does_not_answer_says_nothing(daemon: Daemon, box: Box) -
     def call(path: str, request: object, _kind: object) -> dict[str, Any]:
         if "agent" in path:
             raise ControlError("nobody there")
-        return {"state": "running", "audit_dropped": 2, "odd": None}
+        return {"state": "running", "audit_dropped": 2, "compiled": True, "odd": None}
 
     found = look(daemon, box, call=call)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=api.Health) == found
     assert found.gateway == {"state": "running", "audit_dropped": 2}
     assert found.agent == {}
 
