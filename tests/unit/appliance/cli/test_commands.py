@@ -25,7 +25,7 @@ def test_the_same_as_json(cli: Run) -> None:
 
 @pytest.mark.parametrize("line", ["show FIPS", "show fips", "SHOW Fips"])
 def test_keywords_take_any_case(cli: Run, line: str) -> None:
-    assert cli("-c", line).stdout == "fips  yes\n"
+    assert cli("-c", line).stdout == "fips  self-test\n"
 
 
 @pytest.mark.parametrize("line", ["show sentry EMM-source-verify", "show sentry emm-ips"])
