@@ -19,6 +19,7 @@ import pytest
 
 from images.paths import REPO, Layout
 from images.run import run
+from stig import written
 from tests.appliance.log_sink import Identity, Sink, issued
 from tests.lab import Lab, Measured
 
@@ -100,7 +101,7 @@ def scan(lab: Lab, layout: Layout, tmp_path: Path, measured: Measured) -> Scan:
         tree = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
         measured("a scan of the appliance", tree["seconds"])
         assert tree["seconds"] < SCAN_SECONDS
-        return {one["rule"]: one for one in tree["results"]}
+        return {one["rule"]: one for one in tree["results"] if one["stig"] != "GPOS"}  # those are seen elsewhere
 
     return scanned
 
@@ -206,7 +207,7 @@ def test_a_scan_with_the_wrong_key_gives_errors_and_no_verdict(layout: Layout, l
     argv = [sys.executable, "-m", "stig", "scan", "--appliance", str(layout.appliance), "--out", str(tmp_path)]
     run([*argv, "--key", str(key), "--admin-key", str(key)], cwd=REPO, seconds=3 * SCAN_SECONDS)
     tree = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert tree["counts"]["total"] == 58
+    assert tree["counts"]["total"] == len(written.load().rules)
     # Only what a stranger may see is decided.
     decided = {one["rule"] for one in tree["results"] if one["status"] in ("not_a_finding", "open")}
     assert decided == {"V-250987"}
