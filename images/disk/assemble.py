@@ -27,14 +27,14 @@ def take(raw: Path, name: str, target: Path) -> None:
     """The partition of this name, copied out of a finished disk."""
     with raw.open("rb") as file:
         entry = gpt.read(file, raw.stat().st_size).entry(name)
-        left = entry.size
+        nothing, left = bytes(MIB), entry.size
         file.seek(entry.offset)
         with target.open("wb") as copy:
             while left:
                 content = file.read(min(MIB, left))
                 if not content:
                     raise DiskError(f"{raw.name}: ends in partition {name}, {left} bytes before that does")
-                if any(content):
+                if content != nothing[: len(content)]:
                     copy.seek(entry.size - left)
                     copy.write(content)
                 left -= len(content)

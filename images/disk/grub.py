@@ -9,6 +9,7 @@ GRUB's script has no arithmetic: each count is a row of a table, which is why th
 from collections.abc import Mapping
 
 TRIES = 3  # a power cut or two before the slot is known to be good shall not cost the slot
+DEVICE_SECONDS = 300  # that a disk may take to appear; after that it is another start
 ENVIRONMENT_BYTES = 1024
 VARIABLES = ("ORDER", "A_OK", "A_TRY", "B_OK", "B_TRY")
 DEFAULTS = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "0", "B_TRY": "0"}
@@ -110,6 +111,9 @@ def slot(root_hash: str, hash_offset: int) -> str:
         "panic=10",
         "rd.shell=0",
         "rd.emergency=reboot",
+        # A machine without KVM, on a busy host, has needed two minutes to find its disk.
+        f"rd.timeout={DEVICE_SECONDS}",
+        f"systemd.default_device_timeout_sec={DEVICE_SECONDS}",
         "systemd.gpt_auto=0",
         *HARDENING,
     )

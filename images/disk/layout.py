@@ -108,11 +108,7 @@ def table(version: str, mib: int) -> Table:
 
 def fstab() -> str:
     """What systemd mounts itself: all but `/` and `/var`, which stand already when it starts."""
-    lines = [
-        f"PARTLABEL={state.name} {state.place} ext4 {state.options},x-systemd.device-timeout=30s 0 2"
-        for state in STATE
-        if state.name != EARLY
-    ]
+    lines = [f"PARTLABEL={state.name} {state.place} ext4 {state.options} 0 2" for state in STATE if state.name != EARLY]
     return "\n".join(("# Made from images/disk/layout.py.", *lines, ""))
 
 

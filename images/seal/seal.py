@@ -70,7 +70,13 @@ _VAR_EMPTY = ("var/cache/apt", "var/lib/apt/lists", "var/lib/sentry", "var/log/j
 RECORD = "usr/lib/sysimage/dpkg"
 
 ENABLED = ("sentry-host-keys.service", "sentry-keep.path", "sentry-keep.service")
-MASKED = ("systemd-repart.service", "systemd-growfs-root.service", "systemd-firstboot.service", "grub-common.service")
+MASKED = (
+    "grub-common.service",
+    "sshd-keygen.service",  # would make keys of all kinds
+    "systemd-firstboot.service",
+    "systemd-growfs-root.service",
+    "systemd-repart.service",
+)
 
 
 class SealError(RuntimeError):
