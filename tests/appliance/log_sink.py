@@ -104,7 +104,7 @@ class Sink:
         assert not missing(), f"{len(missing())} of {len(wanted)} have not arrived, such as {missing()[0]}"
 
     def wait_for_failure(self, *, seconds: float) -> None:
-        """Until a handshake, or what came after it, has failed."""
+        """Until somebody has gone in the handshake, or after it without a word."""
         self._until(lambda: bool(self.failures), seconds)
         assert self.failures, "nobody was turned away"
 
@@ -128,14 +128,19 @@ class Sink:
         try:
             with context.wrap_socket(raw, server_side=True) as connection:
                 self._connections.append(connection)
-                self._read(connection)
+                if not self._read(connection):
+                    self._note(self.failures, f"{time.monotonic():.1f} left without a word")
         except (OSError, ValueError) as error:
             self._note(self.failures, f"{time.monotonic():.1f} {error}")
 
-    def _read(self, connection: ssl.SSLSocket) -> None:
+    def _read(self, connection: ssl.SSLSocket) -> int:
+        """Keep what comes; how many messages that was."""
+        count = 0
         with connection.makefile("rb") as stream:
             while length := _length(stream):
                 self._note(self.messages, stream.read(length).decode(errors="replace"))
+                count += 1
+        return count
 
     def _note(self, where: list[str], what: str) -> None:
         with self._news:

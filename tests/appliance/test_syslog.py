@@ -70,7 +70,7 @@ def test_what_is_audited_arrives(lab: Lab, sink: Sink) -> None:
         lab.cli("show version")
         lab.http().get(f"{lab.gateway_url}/health", timeout=10)
         sink.wait_for([" sentry-configd ", " sentry-audit "], seconds=ARRIVES_SECONDS)
-        assert all(message.startswith("<") and ">1 " in message[:6] for message in sink.messages)
+        assert all(message.startswith("<") and ">1 " in message[:7] for message in sink.messages)
         audited = next(message for message in sink.messages if " sentry-audit " in message)
         assert audited.split()[2] == lab.root("hostname", "-f").stdout.strip()
         assert json.loads(audited[audited.index("{") :])["event"]
