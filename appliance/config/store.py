@@ -189,6 +189,10 @@ class Store:
             for kept in self._all()
         )
 
+    def kept(self) -> Iterator[Kept]:
+        """The kept revisions whole, newest first."""
+        return self._all()
+
     def trees(self) -> Iterator[dict[str, Any]]:
         """The trees of all kept revisions and of the journal: what their secrets are needed for."""
         for kept in self._all():

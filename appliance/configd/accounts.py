@@ -5,6 +5,7 @@ features' defaults.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from appliance.configd.api import Path, Role
@@ -15,8 +16,30 @@ PORTAL_IDLE_MINUTES = 15  # V-250984
 MAX_SESSIONS = 10  # the upper end of what V-250982 allows
 FAILED_ATTEMPTS = 3  # V-250986
 LOCK_SECONDS = 900
+MAX_LENGTH = 128
+REMEMBER = 5
+CHANGE_HOURS = 24
 
 Tree = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordRules:
+    """What of the password policy libpwquality does not hold."""
+
+    max_length: int
+    remember: int
+    change_hours: int
+
+
+def password_rules(tree: Tree) -> PasswordRules:
+    """The rules of the running configuration."""
+    policy = tree.get("users", {}).get("password_policy", {})
+    return PasswordRules(
+        max_length=int(policy.get("max_length", MAX_LENGTH)),
+        remember=int(policy.get("remember", REMEMBER)),
+        change_hours=int(policy.get("change_hours", CHANGE_HOURS)),
+    )
 
 
 def roles(tree: Tree) -> dict[str, Role]:

@@ -12,6 +12,7 @@ from appliance.apply import Guard, no_step_back
 from appliance.config.schema import Schema
 from appliance.configd import accounts
 from appliance.configd.sessions import Held
+from appliance.features import acl, ssh
 from appliance.features.base import Problem, Tree
 
 CONFIRM = "with a time limit to confirm it (commit confirmed)"
@@ -37,6 +38,22 @@ def _source(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
             f"no network with {source}, from where you are connected",
             f"networks with that address, or this change {CONFIRM}",
         )
+    elif _admits(after, source):
+        yield from _listed(source, before, after)
+
+
+def _listed(source: str, before: Tree, after: Tree) -> Iterator[Problem]:
+    """Nor is it kept out by a list that did not keep it out before."""
+    if "acl" not in after or ("acl" in before and _kept_out(before, source) is not None):
+        return
+    entry = _kept_out(after, source)
+    if entry is not None:
+        found = f"an entry ({entry.name}) that keeps out {source}, from where you are connected"
+        yield Problem("acl", found, f"lists that let you in, or this change {CONFIRM}")
+
+
+def _kept_out(tree: Tree, source: str) -> acl.Entry | None:
+    return acl.judge(tree, source, "tcp", ssh.PORT, "management")
 
 
 def _admits(tree: Tree, source: str) -> bool:

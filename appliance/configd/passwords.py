@@ -67,10 +67,13 @@ def verify(password: str, expected: str) -> bool:
     return hmac.compare_digest(found.encode(), expected.encode())
 
 
-def judge(password: str, user: str, run: Run) -> None:
-    """Hold `password` against the machine's policy (/etc/security/pwquality.conf); raises `PasswordError` with its words."""
+def judge(password: str, user: str, run: Run, *, most: int = PASSWORD_BYTES) -> None:
+    """Hold `password` against the machine's policy (/etc/security/pwquality.conf); raises `PasswordError` with its words.
+    `most`: the longest one in characters, of which libpwquality knows nothing."""
     if not password.isprintable():
         raise PasswordError("a password consists of printable characters")
+    if len(password) > most:
+        raise PasswordError(f"found a password of {len(password)} characters; allowed: at most {most}")
     try:
         run(["pwscore", user] if user else ["pwscore"], stdin=f"{password}\n")
     except CommandError as error:

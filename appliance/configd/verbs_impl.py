@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, lockout, passwords, wipes
+from appliance.configd import accounts, api, facts, history, lockout, passwords, wipes
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
@@ -279,14 +279,21 @@ class Actions:
         if verb.user not in accounts.roles(self.candidates.of(held).tree):
             known = ", ".join(sorted(accounts.roles(self.candidates.of(held).tree))) or "none yet"
             raise refused("invalid", f"found no account {verb.user!r}; allowed: {known}")
-        self.candidates.set(held, path, self._hash(verb.password, verb.user))
+        self.candidates.set(held, path, self._hash(verb.password, verb.user, path, own=verb.user == held.user))
 
     def _set_enable_secret(self, verb: api.SetEnableSecret, held: Held) -> None:
-        self.candidates.set(held, accounts.ENABLE_PATH, self._hash(verb.secret, ""))
+        self.candidates.set(held, accounts.ENABLE_PATH, self._hash(verb.secret, "", accounts.ENABLE_PATH))
 
-    def _hash(self, password: str, user: str) -> str:
+    def _hash(self, password: str, user: str, path: api.Path, *, own: bool = False) -> str:
+        """The hash of a password that the policy allows. `own`: whoever sets it is who has it, and may not do so too often;
+        another administrator who sets it anew after it was lost or seen need not wait."""
+        rules = accounts.password_rules(self.candidates.running())
+        had = history.references(self._engine.store.kept(), path)
         try:
-            passwords.judge(password, user, self._engine.machine.run)
+            passwords.judge(password, user, self._engine.machine.run, most=rules.max_length)
+            if own:
+                history.refuse_soon(had, rules, self._context().now)
+            history.refuse_old(password, had, rules, self._engine.vault.reveal)
             return passwords.hashed(password)
         except passwords.PasswordError as error:
             raise refused("invalid", str(error)) from error

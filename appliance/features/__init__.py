@@ -5,6 +5,7 @@ before anything that listens; the data plane and the portal last.
 """
 
 from appliance.features import (
+    acl,
     backends,
     banner,
     certificates,
@@ -37,6 +38,7 @@ FEATURES: tuple[Feature, ...] = (
     banner.FEATURE,
     users.FEATURE,
     certificates.FEATURE,
+    acl.FEATURE,
     firewall.feature(flows),
     ssh.FEATURE,
     cli.FEATURE,

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from appliance.features import interfaces, uem, values
+from appliance.features import acl, interfaces, uem, values
 from appliance.features.base import Check, Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.template import filled
 
@@ -70,6 +70,7 @@ def ruleset(tree: Tree, flows: Iterable[Flow]) -> str:
         "nftables.conf.j2",
         zones={zone: interfaces.in_zone(tree, zone) for zone in interfaces.ZONES},
         guarded=guarded(listed),
+        acl=acl.chain(tree),
         dhcp4=interfaces.dhcp_interfaces(tree, "ipv4"),
         dhcp6=interfaces.dhcp_interfaces(tree, "ipv6"),
         inward=[rule for flow in listed if flow.direction == "in" for rule in rules(flow)],

@@ -1,5 +1,6 @@
 """The portal on 8443: its settings file and the way to it from the management networks."""
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -12,6 +13,7 @@ from appliance.portal.settings import SETTINGS_PATH, Settings, Tls
 FILE = str(SETTINGS_PATH)
 GROUP = "sentry-portal"
 IDLE_MINUTES = 15  # V-250984
+NETWORKS = 64
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -22,6 +24,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
     if portal["port"] in others:
         yield Problem("portal.port", f"{portal['port']}, where {others[portal['port']]} listens", "a port of its own")
     yield from tls.verify("portal.tls", portal["tls"])
+    yield from _verify_networks(tree)
 
 
 def settings(tree: Tree) -> Settings:
@@ -52,9 +55,19 @@ def render(tree: Tree) -> Mapping[str, File]:
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
-    """The portal's port from the management networks."""
-    networks = tuple(tree["firewall"]["management_networks"])
+    """The portal's port from the management networks, or from those of them that the portal's own list has."""
+    networks = tuple(tree["portal"]["networks"] or tree["firewall"]["management_networks"])
     return (Flow("portal", "in", "tcp", tree["portal"]["port"], zone="management", peers=networks),)
+
+
+def _verify_networks(tree: Tree) -> Iterable[Problem]:
+    """The portal's list narrows the management networks, and never reaches beyond them (V-250983)."""
+    management = [ipaddress.ip_network(one) for one in tree["firewall"]["management_networks"]]
+    for place, text in enumerate(tree["portal"]["networks"]):
+        network = ipaddress.ip_network(text)
+        if not any(interfaces.within(network, whole) for whole in management):
+            allowed = f"networks within firewall.management_networks: {', '.join(map(str, management))}"
+            yield Problem(f"portal.networks.{place}", text, allowed)
 
 
 FEATURE = Feature(
@@ -65,6 +78,13 @@ FEATURE = Feature(
         "Portal",
         "The administrators' web pages, in the management zone.",
         port=values.described(values.PORT_KIND, "Port", "Where it listens.", default=8_443),
+        networks=values.several(
+            values.NETWORK_KIND,
+            "Networks",
+            "From here alone the portal answers; each within firewall.management_networks. Empty: from all of those.",
+            most=NETWORKS,
+            default=[],
+        ),
         idle_minutes=values.number(
             "Session timeout (minutes)",
             "An idle session must log in again (V-250984: 15).",

@@ -11,6 +11,7 @@ from appliance.features.template import filled
 ROLES = ("administrator", "operator", "auditor")
 ACCOUNTS = 64
 KEYS_PER_ACCOUNT = 8
+LONGEST_PASSWORD = 256  # libxcrypt takes 511 bytes; a character has up to four, but nobody types them by the hundred
 KEYS_FOLDER = "/etc/ssh/authorized_keys.d"
 ACCOUNT_NAME = (
     "a lower-case letter, then up to 30 of a-z, 0-9, - and _; not a name of the system (root, builder, sentry-...)"
@@ -46,7 +47,10 @@ def ways_in(tree: Tree, account: Mapping[str, Any]) -> frozenset[str]:
 
 def verify(tree: Tree) -> Iterable[Problem]:
     """Nobody without a way to log in, and never an appliance that nobody may administer."""
-    held = tree["users"]["accounts"]
+    held, policy = tree["users"]["accounts"], tree["users"]["password_policy"]
+    if policy["max_length"] < policy["min_length"]:
+        found = f"{policy['max_length']}, which is below min_length {policy['min_length']}"
+        yield Problem("users.password_policy.max_length", found, "a length that is not below the least one")
     for name, account in held.items():
         if not account.get("password_hash") and not account["ssh_keys"]:
             yield Problem(f"users.accounts.{name}", "neither password_hash nor ssh_keys", "at least one of the two")
@@ -79,12 +83,32 @@ PASSWORD_POLICY = values.group(
     "Password policy",
     "The rules for administrators' passwords and the lock-out after wrong ones.",
     min_length=values.number("Minimum length", "V-250989 asks for 15.", low=8, high=128, default=15),
+    max_length=values.number(
+        "Maximum length", "The longest one that may be set.", low=16, high=LONGEST_PASSWORD, default=128
+    ),
+    min_classes=values.number(
+        "Minimum character classes",
+        "How many of the four kinds below there must be, whichever they are; beside those that are asked for one by one.",
+        low=1,
+        high=4,
+        default=1,
+    ),
     upper=values.switch("Upper-case letter", "At least one (V-250990).", default=True),
     lower=values.switch("Lower-case letter", "At least one (V-250991).", default=True),
     digit=values.switch("Digit", "At least one (V-250992).", default=True),
     special=values.switch("Special character", "At least one (V-250993).", default=True),
     different=values.number(
         "Different characters", "How many must not be in the password before.", low=0, high=64, default=8
+    ),
+    remember=values.number(
+        "History", "How many of an account's last passwords must not be set again; 0: any may.", low=0, high=24, default=5
+    ),
+    change_hours=values.number(
+        "Hours between changes",
+        "How long one keeps a password before one may change it oneself; another administrator may at any time. 0: at once.",
+        low=0,
+        high=168,
+        default=24,
     ),
     repeats=values.number("Repeated characters", "How often one may follow itself; 0: any.", low=0, high=16, default=3),
     failed_attempts=values.number(
