@@ -30,10 +30,10 @@ HELP = (
 
 
 def show(topic: str, argument: str = "") -> Action:
-    """The command that shows a topic; a device `id` on the line goes with it."""
+    """The command that shows a topic; a device `id` or a `filter` on the line goes with it."""
 
     def action(shell: Shell, values: Values) -> Output:
-        wanted = values.get("id", argument)
+        wanted = values.get("id", values.get("filter", argument))
         return output.shown(shell.call(api.Show, api.Shown, topic=topic, argument=wanted))
 
     return action
@@ -52,6 +52,7 @@ def show_config(view: api.View) -> Action:
 def explain(shell: Shell, values: Values) -> Output:
     """What would become of a device's request, and the rows of the decision's table down to the one that decides."""
     fields = {"device_id": values["id"], "principal": values["user"], "source": values.get("address", "")}
+    fields |= {"command": values["command"]} if "command" in values else {}
     said = shell.call(api.Explain, Explanation, **fields)
     return output.explained(said)
 
@@ -94,6 +95,21 @@ def ping(shell: Shell, values: Values) -> Output:
 def lookup(shell: Shell, values: Values) -> Output:
     """DNS look-up."""
     return output.shown(shell.call(api.Lookup, api.Text, host=values["host"]))
+
+
+def trace(shell: Shell, values: Values) -> Output:
+    """The routers on the way to a host."""
+    return output.shown(shell.call(api.Trace, api.Table, host=values["host"]))
+
+
+def clear_neighbours(shell: Shell, _values: Values) -> Output:
+    """Forget the neighbours; says which those were."""
+    return output.shown(shell.call(api.ClearNeighbours, api.Table))
+
+
+def set_clock(shell: Shell, values: Values) -> None:
+    """Set the clock by hand."""
+    shell.call(api.SetClock, type(None), time=values["time"])
 
 
 def service(shell: Shell, values: Values) -> Output:
@@ -149,10 +165,12 @@ def clear_redirects(shell: Shell, values: Values) -> Output:
 
 
 def wipe(action: str) -> Action:
-    """The command that has a device wiped, wholly or but for one account, once the person has said yes."""
+    """The command that has a device wiped, wholly or but for one account, once the person has said yes. A device that the UEM
+    does not know is refused before anybody is asked."""
     what = {"wipe": "everything on", "wipe-account": "this user's account and its data on"}[action]
 
     def run(shell: Shell, values: Values) -> Output:
+        shell.call(api.FindDevice, tuple[str, ...], device_id=values["id"])
         if not shell.confirm(f"Really delete {what} device {output.safe(values['id'])}?"):
             raise CommandError("Not done.")
         fields = {"device_id": values["id"], "principal": values["user"], "note": values.get("note", "")}

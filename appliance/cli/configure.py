@@ -40,12 +40,23 @@ def append(path: Path) -> Action:
     """The command that adds one item to a list; one that is there already stays as it is."""
 
     def action(shell: Shell, values: Values) -> None:
-        _add(shell, path, values[VALUE])
+        add_item(shell, path, values[VALUE])
 
     return action
 
 
-def _add(shell: Shell, path: Path, item: str) -> None:
+def put_value(shell: Shell, path: Path, value: Any) -> None:
+    """Set one value of the candidate."""
+    shell.call(api.SetConfig, type(None), path=path, value=value)
+
+
+def remove(shell: Shell, path: Path, item: str | None = None) -> None:
+    """Remove one value of the candidate, or one item of a list."""
+    shell.call(api.DeleteConfig, type(None), path=path, value=item)
+
+
+def add_item(shell: Shell, path: Path, item: str) -> None:
+    """Add an item to a list; one that is there already stays as it is."""
     items = current(shell, path)
     if not items:
         shell.call(api.SetConfig, type(None), path=path, value=[item])
@@ -53,21 +64,20 @@ def _add(shell: Shell, path: Path, item: str) -> None:
         shell.call(api.SetConfig, type(None), path=(*path, str(len(items))), value=item)
 
 
-def alias(path: Path) -> Action:
-    """The command of another router's CLI that adds an address to a list."""
-    return lambda shell, values: _add(shell, path, values["address"])
-
-
 def interface_address(shell: Shell, values: Values) -> None:
     """Add an address to the interface; a mask becomes a prefix length."""
+    add_item(shell, ("interfaces", shell.interface, "addresses"), address_of(values))
+
+
+def address_of(values: Values) -> str:
+    """The address of a line, with its prefix length."""
     text = f"{values['address']}/{values['mask']}" if "mask" in values else values["address"]
     try:
-        found = ipaddress.ip_interface(text)
+        return str(ipaddress.ip_interface(text))
     except ValueError as error:
         raise CommandError(
             f"Found {text}; allowed: an address such as 192.0.2.2/24 or 192.0.2.2 255.255.255.0."
         ) from error
-    _add(shell, ("interfaces", shell.interface, "addresses"), str(found))
 
 
 def put_text(path: Path) -> Action:
@@ -124,16 +134,17 @@ def enter_interface(name: str) -> Action:
 
 def account_password(shell: Shell, values: Values) -> None:
     """Ask for an account's new password twice, and set it."""
-    password = _twice(shell, f"New password of {values['user']}")
+    password = twice(shell, f"New password of {values['user']}")
     shell.call(api.SetPassword, type(None), user=values["user"], password=password)
 
 
 def enable_secret(shell: Shell, _values: Values) -> None:
     """Ask for the new enable secret twice, and set it."""
-    shell.call(api.SetEnableSecret, type(None), secret=_twice(shell, "New enable secret"))
+    shell.call(api.SetEnableSecret, type(None), secret=twice(shell, "New enable secret"))
 
 
-def _twice(shell: Shell, label: str) -> str:
+def twice(shell: Shell, label: str) -> str:
+    """Ask for a secret two times; raises `CommandError` when the answers differ."""
     first = shell.terminal.ask_secret(f"{label}: ")
     if shell.terminal.ask_secret("Once more: ") != first:
         raise CommandError("The two are not the same; nothing was changed.")

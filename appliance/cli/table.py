@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, configure
+from appliance.cli import actions, configure, ios, wizard
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
+VLANS = 4_094  # IEEE 802.1Q
 
 CAUSES = "compromised|os_version|not_encrypted|out_of_contact|policy"
 
@@ -35,6 +36,19 @@ _TOPICS = (
     ("ip route", "routes", "The routing table"),
     ("ip name-server", "dns", "The DNS servers"),
     ("ip arp", "arp", "The neighbours"),
+    ("ip domain-name", "domain-name", "The domain, and those tried behind short names"),
+    ("statichost", "static-hosts", "Names that are known without DNS"),
+    ("system", "system", "The machine in a few lines"),
+    ("kparam", "kparam", "Kernel parameters: those the appliance sets, and what the kernel has"),
+    ("acl", "acl", "The access control lists, and what each entry has seen"),
+    ("portalacl", "portal-acl", "From where SSH, the portal and the gateway answer"),
+    ("tech", "tech", "All that support needs, as one text without secrets"),
+    ("sentry config-properties", "config-properties", "Every setting that runs, by its path"),
+    ("sentry config-properties <filter>", "config-properties", "Those whose path holds a word"),
+    ("sentry statistics", "statistics", "The counters of the gateway and its agent"),
+    ("sentry servers", "backends", "The servers behind the gateway"),
+    ("sentry system-resources", "system-resources", "Load, memory, disks, and what each service uses"),
+    ("sentry connectivity", "connectivity", "Whether the UEM, the backends and the time servers are reached"),
     ("ntp", "ntp", "Time servers and how well they are followed"),
     ("ssh", "ssh", "What the SSH server goes by"),
     ("users", "users", "Administrators and their roles"),
@@ -72,6 +86,18 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("show sentry explain <id> <user>", "What becomes of a device's request, and why", actions.explain, EXEC),
     Command("show sentry explain <id> <user> from <address>", "The same, from this address", actions.explain, EXEC),
+    Command(
+        "show sentry explain <id> <user> command <command>",
+        "The same, for this ActiveSync command",
+        actions.explain,
+        EXEC,
+    ),
+    Command(
+        "show sentry explain <id> <user> from <address> command <command>",
+        "The same, from this address and for this command",
+        actions.explain,
+        EXEC,
+    ),
     Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
     Command("show running-config", "The configuration that runs", actions.show_config("running"), PRIVILEGED),
     Command("show startup-config", "The configuration after a restart", actions.show_config("startup"), PRIVILEGED),
@@ -80,6 +106,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("show revisions", "The kept configurations", actions.show_revisions, PRIVILEGED),
     Command("ping <host>", "ICMP echo to a host", actions.ping, EXEC),
     Command("host <host>", "Look a name or address up in DNS", actions.lookup, EXEC),
+    Command("traceroute <host>", "The routers on the way to a host", actions.trace, EXEC),
     Command("timeout <minutes>", "Shorten the idle time of this session", actions.timeout, EXEC),
     Command("terminal length <lines>", "Pause after so many lines; 0: never", actions.terminal_length, EXEC),
     Command("enable", "Go privileged (asks for the enable secret)", actions.enable, EXEC),
@@ -101,6 +128,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "clear revocation", "Forget revocation lists and answers; fetch anew", actions.purge_revocation, PRIVILEGED
     ),
+    Command("clear arp-cache", "Forget the neighbours; each is listed", actions.clear_neighbours, PRIVILEGED),
+    Command("clock set <time>", "Set the clock, where no time server is followed", actions.set_clock, PRIVILEGED | CONFIG),
+    Command("setup", "Be asked for what an appliance needs, and commit it", wizard.setup, PRIVILEGED),
     Command("uem enrol", "Enrol this gateway at its UEM (asks for the token)", actions.enrol, PRIVILEGED),
     Command("uem enrol <secret>", "Enrol this gateway at its UEM", actions.enrol, PRIVILEGED),
     Command("uem renew", "Get the next certificate from the UEM now", actions.renew_enrolment, PRIVILEGED),
@@ -172,7 +202,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("username <user> password <secret>", "Set an account's password", configure.account_password, CONFIG),
     Command("enable secret", "Set the enable secret (asks for it)", configure.enable_secret, CONFIG),
     Command("enable secret <secret>", "Set the enable secret", configure.enable_secret, CONFIG),
-    Command("ip name-server <address>", "Add a DNS server", configure.alias(("dns", "servers")), CONFIG),
+    *ios.COMMANDS,
     Command("ip address <address>", "Add an address with its prefix length", configure.interface_address, INTERFACE),
     Command("ip address <address> <mask>", "The same, with a mask", configure.interface_address, INTERFACE),
     Command("help", "How to edit a line and get help", actions.help_keys, ALL),
@@ -188,6 +218,7 @@ WORDS = {
     "show sentry": "Devices, their policies, rules on them, and how the UEM is verified",
     "show sentry explain": "What becomes of a device's request, and why",
     "show sentry explain <id> <user> from": "The same, from an address that rules may name",
+    "show sentry explain <id> <user> command": "The same, for another command than Sync",
     "terminal": "This terminal",
     "configure": "Change the configuration",
     "service": "Start, stop or restart a service, or say how it is",
@@ -217,9 +248,8 @@ WORDS = {
     "persist sentry": "What the gateway and its agent keep",
     "clear sentry": "What the gateway has learned",
     "commit confirmed": "Commit, and return by itself unless confirmed",
-    "ip": "Addresses in the words of other routers",
-    "ip address": "Add an address",
-    "username": "An administrator's account",
+    "clock": "The clock",
+    **ios.WORDS,
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
@@ -253,6 +283,15 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "note": (Argument("note", rest=True), "Why; up to the end of the line"),
     "comment": (Argument("comment", rest=True), "A comment; up to the end of the line"),
     "revision": (Argument("revision", whole_number(1, REVISIONS)), "The revision's number, from `show revisions`"),
+    "filter": (Argument("filter"), "A part of the path, such as gateway"),
+    "command": (Argument("command"), "An ActiveSync command, such as FolderSync"),
+    "time": (Argument("time"), "The time in UTC, such as 2026-01-31T18:00:00Z"),
+    "name": (Argument("name"), "A DNS name"),
+    "network": (Argument("network"), "The network, with its prefix length or before its mask"),
+    "next": (Argument("next"), "The router's address, or the network's mask"),
+    "via": (Argument("via"), "The router's address"),
+    "interface": (Argument("interface"), "An interface of the configuration"),
+    "vlan": (Argument("vlan", whole_number(1, VLANS)), "The VLAN's number"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
 }
 
@@ -273,7 +312,8 @@ def tree(mode: Mode, shell: "Shell") -> Tree:
     names = settings.existing(shell)
     root = ("interfaces", shell.interface) if mode is Mode.INTERFACE else ()
     nodes = (*commands(mode), _do(), *settings.set_nodes(names, root))
-    no = _keyword("no", "Remove a setting, or bring its default back", settings.delete_nodes(names, root))
+    taken_back = (*_taken_back(mode), *settings.delete_nodes(names, root))
+    no = _keyword("no", "Remove a setting, or bring its default back", taken_back)
     show = _keyword("show", "Show the candidate", settings.show_nodes(names, root), configure.show(root))
     if mode is Mode.INTERFACE:
         return (*nodes, no, show)
@@ -281,7 +321,19 @@ def tree(mode: Mode, shell: "Shell") -> Tree:
     instance: Node[Action] = Node(
         word="<name>", help="An interface by the kernel's name", argument=argument, action=_enter
     )
-    return (*nodes, no, show, _keyword("interface", "Change one interface", (instance,)))
+    return (*nodes, no, show, _keyword("interface", "Change one interface", (*_vlan(), instance)))
+
+
+@cache
+def _taken_back(mode: Mode) -> Tree:
+    """The words of other routers behind `no`."""
+    return build((each for each in ios.NO_COMMANDS if mode in each.modes), WORDS, ARGUMENTS)
+
+
+@cache
+def _vlan() -> Tree:
+    """`interface vlan NUMBER`, as other routers have it."""
+    return build((Command("vlan <vlan>", "A VLAN by its number", ios.enter_vlan, CONFIG),), WORDS, ARGUMENTS)
 
 
 def _enter(shell: "Shell", values: "actions.Values") -> None:

@@ -295,6 +295,29 @@ class Lookup(_SessionVerb, frozen=True, kw_only=True, tag="net.lookup"):
     host: str
 
 
+class Trace(_SessionVerb, frozen=True, kw_only=True, tag="net.trace"):
+    """The routers on the way to a host name or address. Result: Table."""
+
+    host: str
+
+
+class ClearNeighbours(_SessionVerb, frozen=True, kw_only=True, tag="net.clear_neighbours"):
+    """Forget the neighbours that were learnt (ARP, ND). Result: Table of those."""
+
+
+class SetClock(_SessionVerb, frozen=True, kw_only=True, tag="system.clock"):
+    """Set the clock, which no time server keeps now, to a time in UTC (`2026-01-31T18:00:00Z`). Result: None."""
+
+    time: str
+
+
+class FindDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.find"):
+    """The users for whom the embedded UEM knows a device id; refused as `invalid` where it knows it for nobody.
+    Result: tuple[str, ...]."""
+
+    device_id: str
+
+
 class SetPassword(_SessionVerb, frozen=True, kw_only=True, tag="user.password"):
     """Set an account's password (checked against the password policy) in the candidate. Result: None."""
 
@@ -345,6 +368,10 @@ Verb = (
     | DevicePolicy
     | Ping
     | Lookup
+    | Trace
+    | ClearNeighbours
+    | SetClock
+    | FindDevice
     | SetPassword
     | SetEnableSecret
     | Power

@@ -65,13 +65,19 @@ RULES: Final[dict[type, Rule]] = {
     api.DevicePolicy: Rule(OPERATORS, privileged=True),
     api.Ping: Rule(OPERATORS),
     api.Lookup: Rule(OPERATORS),
+    api.Trace: Rule(OPERATORS),
+    api.ClearNeighbours: Rule(OPERATORS, privileged=True),
+    api.SetClock: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.FindDevice: Rule(OPERATORS, privileged=True),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True),
 }
 """Every verb but the two that open a session; a test holds it against `api.Verb`."""
 
-PRIVILEGED_TOPICS: Final = frozenset({"log", "processes", "sessions", "firewall", "users", "revisions"})
+PRIVILEGED_TOPICS: Final = frozenset(
+    {"log", "processes", "sessions", "firewall", "users", "revisions", "acl", "portal-acl", "config-properties", "tech"}
+)
 """`show` topics that tell who is here and what is let through: only after `enable`."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, facts, history, lockout, passwords, wipes
+from appliance.configd import accounts, api, clock, facts, history, lockout, passwords, tools, wipes
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
 from appliance.configd.sessions import Held, Sessions
@@ -19,11 +19,10 @@ COMMENT_CHARACTERS = 200
 PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the domain
 NOTE_CHARACTERS = 200
 POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
-PINGS = 4
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal")}
-HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9:])?")
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
+DEVICE_IDS = "a device id is 1 to 64 letters, digits, dots, dashes or underscores"
 
 Runner = Callable[[Any, Held], Any]
 
@@ -69,8 +68,12 @@ class Actions:
             api.FlagDevice: self._flag,
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
-            api.Ping: self._ping,
-            api.Lookup: self._lookup,
+            api.Ping: lambda verb, _held: tools.ping(verb.host, self._context().attempt),
+            api.Lookup: lambda verb, _held: tools.lookup(verb.host, self._context().attempt),
+            api.Trace: lambda verb, _held: tools.trace(verb.host, self._context().attempt),
+            api.ClearNeighbours: lambda _verb, _held: tools.clear_neighbours(engine.machine.run),
+            api.SetClock: self._set_clock,
+            api.FindDevice: self._find_device,
             api.SetPassword: self._set_password,
             api.SetEnableSecret: self._set_enable_secret,
             api.Power: self._power,
@@ -264,15 +267,16 @@ class Actions:
                 raise refused("invalid", str(error).removeprefix("invalid: ")) from error
             raise
 
-    def _ping(self, verb: api.Ping, _held: Held) -> api.Text:
-        argv = ["ping", "-n", "-c", str(PINGS), "-i", "0.5", "-W", "2", "--", _host(verb.host)]
-        finished = self._context().attempt(argv)
-        return api.Text(title=f"ping {verb.host}", lines=tuple((finished.output or finished.errors).splitlines()))
+    def _set_clock(self, verb: api.SetClock, _held: Held) -> None:
+        clock.set_clock(verb.time, self._context().attempt, self._engine.machine.run)
 
-    def _lookup(self, verb: api.Lookup, _held: Held) -> api.Text:
-        finished = self._context().attempt(["getent", "--", "ahosts", _host(verb.host)])
-        lines = sorted({line.split()[0] for line in finished.output.splitlines() if line.split()})
-        return api.Text(title=f"look-up of {verb.host}", lines=tuple(lines) or (f"{verb.host}: no such name",))
+    def _find_device(self, verb: api.FindDevice, _held: Held) -> tuple[str, ...]:
+        if not DEVICE_ID.fullmatch(verb.device_id):
+            raise refused("invalid", DEVICE_IDS)
+        known = self._tell_uem(control.ShowRegistered(device_id=verb.device_id), list[control.Registered])
+        if not known:
+            raise refused("invalid", f"found no device {verb.device_id}; allowed: one that the UEM knows")
+        return tuple(one.key.principal for one in known)
 
     def _set_password(self, verb: api.SetPassword, held: Held) -> None:
         path = accounts.password_path(verb.user)
@@ -309,17 +313,10 @@ class Actions:
         held.last_login = f"{last.when} from {last.source or 'here'}" if last else ""
 
 
-def _host(host: str) -> str:
-    """`host`, if it can be nothing but a name or an address; raises an `invalid` refusal."""
-    if not HOST.fullmatch(host):
-        raise refused("invalid", f"found {host[:64]!r}; allowed: a host name, an IPv4 or an IPv6 address")
-    return host
-
-
 def _check_names(device_id: str, principal: str) -> None:
     """Raise an `invalid` refusal unless both may be names."""
     if not DEVICE_ID.fullmatch(device_id):
-        raise refused("invalid", "a device id is 1 to 64 letters, digits, dots, dashes or underscores")
+        raise refused("invalid", DEVICE_IDS)
     # Which name a person has is for the UEM to say: it knows the form under which the gateway looks devices up.
     if not 0 < len(principal) <= PRINCIPAL_CHARACTERS or not principal.isprintable():
         raise refused(

@@ -2,13 +2,15 @@
 
 from appliance.configd.api import Shown
 from appliance.configd.errors import refused
-from appliance.configd.facts import crypto, host, management, network, sentry
+from appliance.configd.facts import bundle, crypto, host, machine, management, network, overview, sentry, settings
 from appliance.configd.facts.context import Context, Topic
 
 ARGUMENT_CHARACTERS = 64
 
 TOPICS: dict[str, Topic] = {**host.TOPICS, **network.TOPICS, **crypto.TOPICS, **management.TOPICS, **sentry.TOPICS}
 """Every topic by its name."""
+TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}
+TOPICS["tech"] = bundle.topic(TOPICS)
 
 
 def show(topic: str, argument: str, context: Context) -> Shown:

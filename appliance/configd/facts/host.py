@@ -5,6 +5,7 @@ import datetime
 from appliance import __version__
 from appliance.apply import stamp
 from appliance.configd.api import Facts, Table, Text
+from appliance.configd.clock import followed
 from appliance.configd.facts.context import LINES, Context, Topic, tail
 
 SERVICES = (
@@ -49,11 +50,8 @@ def hostname(context: Context, _argument: str) -> Facts:
 
 def clock(context: Context, _argument: str) -> Facts:
     """The time and whether it is kept by NTP."""
-    tracking = context.attempt(["chronyc", "-c", "tracking"])
-    fields = tracking.output.strip().split(",")
-    # chronyc(1), -c: reference id, name, stratum ...; an unsynchronised clock has the reference 00000000
-    kept = tracking.status == 0 and len(fields) > 2 and fields[0] != "00000000"
-    source = f"yes, {fields[1]} (stratum {fields[2]})" if kept else "no"
+    server = followed(context.attempt)
+    source = f"yes, {server[0]} (stratum {server[1]})" if server else "no"
     return Facts(title="clock", facts=(("time", stamp(context.now)), ("synchronised", source)))
 
 

@@ -32,7 +32,7 @@ def _pairs(found: Mapping[str, Any], before: str = "") -> tuple[tuple[str, str],
     return tuple(listed)
 
 
-def _status(context: Context, path: str) -> tuple[tuple[str, str], ...]:
+def said_by(context: Context, path: str) -> tuple[tuple[str, str], ...]:
     """What a process of the data plane says of itself; that it does not answer is a fact, too."""
     try:
         found = context.call(path, control.Status(), dict[str, Any])
@@ -43,7 +43,7 @@ def _status(context: Context, path: str) -> tuple[tuple[str, str], ...]:
 
 def gateway(context: Context, _argument: str) -> Facts:
     """How devices and balancers may come in, and the gateway's own counters."""
-    return Facts(title="gateway", facts=(*_ways_in(context), *_status(context, context.paths.gateway_control)))
+    return Facts(title="gateway", facts=(*_ways_in(context), *said_by(context, context.paths.gateway_control)))
 
 
 def _ways_in(context: Context) -> tuple[tuple[str, str], ...]:
@@ -82,7 +82,7 @@ def _stamp(seconds: float) -> str:
 
 def agent(context: Context, _argument: str) -> Facts:
     """The agent's own counters."""
-    return Facts(title="agent", facts=_status(context, context.paths.agent_socket))
+    return Facts(title="agent", facts=said_by(context, context.paths.agent_socket))
 
 
 def portal(context: Context, _argument: str) -> Facts:
@@ -98,7 +98,7 @@ def backends(context: Context, _argument: str) -> Table:
     """The servers behind the gateway, and how many of its workers have each up or down."""
     held = context.setting("backends", "servers", default={})
     pools = context.setting("backends", "domains", default={})
-    said = dict(_status(context, context.paths.gateway_control))
+    said = dict(said_by(context, context.paths.gateway_control))
     found = tuple(
         (
             name,
@@ -157,7 +157,7 @@ def uem(context: Context, _argument: str) -> Facts:
     settings = masked(
         {name: value for name, value in held.items() if name not in ("policies", "security_policies", "authorities")}
     )  # topics of their own, and PEM
-    said = _status(context, context.paths.agent_socket)
+    said = said_by(context, context.paths.agent_socket)
     link = tuple((name, value) for name, value in said if name.partition("_")[0] in _OF_THE_LINK)
     return Facts(title="uem", facts=(*_pairs(settings), *link))
 
@@ -253,7 +253,10 @@ def _elements(policy: Any) -> dict[str, str]:
 
 
 def policies(context: Context, _argument: str) -> Table:
-    """The policies of the UEM in the box."""
+    """The policies of the UEM in the box. Raises an `invalid` refusal where another one is in use."""
+    mode = context.setting("uem", "mode", default="embedded")
+    if mode != "embedded":
+        raise refused("invalid", f"not applicable: found the UEM mode {mode}; that UEM shows its policies itself")
     found = context.call(context.paths.uem_admin, control.ListPolicies(), list[control.NamedPolicy])
     rows = tuple(
         (one.name, word(one.default), word(one.assigned), ", ".join(_said(one.policy)) or "restricts nothing")
