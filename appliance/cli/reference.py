@@ -1,9 +1,11 @@
 """The CLI's reference page, with every command of the table: `python -m appliance.cli.reference > docs/cli.md`."""
 
 import sys
+from dataclasses import replace
 
 from appliance.cli.actions import HELP
 from appliance.cli.command import Command, Mode
+from appliance.cli.ios import NO_COMMANDS
 from appliance.cli.table import COMMANDS
 
 HEAD = """\
@@ -49,6 +51,11 @@ what runs, `check` has every daemon vet it, `commit` makes it real, `discard` fo
 revision before after 5 minutes unless somebody gives `confirm`. `show running-config` prints lines that make the same
 configuration again.
 
+`setup` asks for what an appliance needs, one question after the other, offers what stands now, shows what would change and
+commits it; it can be run again at any time. Some settings have a second name, as other routers have it (`ip route`,
+`statichost`, `shutdown`); `interface vlan 20` makes the VLAN `vlan20`. What the product that this one stands in for has, and
+where it is here, is in [parity.md](parity.md).
+
 ## Keys and help
 """
 SECTIONS = (
@@ -62,7 +69,13 @@ SECTIONS = (
 def page() -> str:
     """The whole page as Markdown."""
     keys = "".join(f"    {line}\n" for line in HELP)
-    return "\n".join([HEAD, keys, "## Commands", *(_section(mode, title) for mode, title in SECTIONS)])
+    sections = (_section(mode, title) for mode, title in SECTIONS)
+    return "\n".join([HEAD, keys, "## Commands", *sections, _taken_back()])
+
+
+def _taken_back() -> str:
+    rows = "".join(_row(replace(each, syntax=f"no {each.syntax}")) for each in NO_COMMANDS)
+    return f"\n### Behind `no`, besides the settings\n\n| command | what it does |\n|---|---|\n{rows}"
 
 
 def _section(mode: Mode, title: str) -> str:

@@ -26,7 +26,7 @@ INTERFACE = frozenset({Mode.INTERFACE})
 EDITING = frozenset({Mode.CONFIG, Mode.INTERFACE})
 ALL = EXEC | EDITING
 
-_TOPICS = (
+TOPICS = (
     ("version", "version", "What runs here: appliance, Debian, kernel, OpenSSL, configuration"),
     ("clock", "clock", "The time, and whether it is kept by NTP"),
     ("uptime", "uptime", "How long the machine has been running"),
@@ -82,7 +82,7 @@ _TOPICS = (
 COMMANDS: tuple[Command, ...] = (
     *(
         Command(f"show {words}", text, actions.show(topic, "gateway" if words == "log gateway" else ""), EXEC)
-        for words, topic, text in _TOPICS
+        for words, topic, text in TOPICS
     ),
     Command("show sentry explain <id> <user>", "What becomes of a device's request, and why", actions.explain, EXEC),
     Command("show sentry explain <id> <user> from <address>", "The same, from this address", actions.explain, EXEC),
@@ -129,7 +129,7 @@ COMMANDS: tuple[Command, ...] = (
         "clear revocation", "Forget revocation lists and answers; fetch anew", actions.purge_revocation, PRIVILEGED
     ),
     Command("clear arp-cache", "Forget the neighbours; each is listed", actions.clear_neighbours, PRIVILEGED),
-    Command("clock set <time>", "Set the clock, where no time server is followed", actions.set_clock, PRIVILEGED | CONFIG),
+    Command("clock set <time>", "Set the clock, where no time server is followed", actions.set_clock, CONFIG),
     Command("setup", "Be asked for what an appliance needs, and commit it", wizard.setup, PRIVILEGED),
     Command("uem enrol", "Enrol this gateway at its UEM (asks for the token)", actions.enrol, PRIVILEGED),
     Command("uem enrol <secret>", "Enrol this gateway at its UEM", actions.enrol, PRIVILEGED),

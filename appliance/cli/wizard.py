@@ -5,6 +5,7 @@ candidate at once, through the same verb as a typed setting: what is wrong is sa
 gives up leaves everything as it was.
 """
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from appliance.cli.command import CommandError
 from appliance.cli.config_lines import change_lines
 from appliance.cli.configure import Path, committed, current, put_value, remove, twice
 from appliance.cli.output import Output, safe
-from appliance.cli.shell import Shell, reasons
+from appliance.cli.shell import Leave, Shell, reasons
 from appliance.configd import api
-from appliance.configd.client import Refused
+from appliance.configd.client import Refused, Unreachable
 
 NONE = "none"  # takes a setting back that may be absent
 DHCP = "dhcp"
 MODES = ("embedded", "core", "cloud")
 ZONES = ("device", "management", "backend")
 TEXT_END = "."
+MINUTE_DIGITS = 4  # how many are allowed is for the commit to say
 
 Values = Mapping[str, str]
 
@@ -49,20 +51,28 @@ def setup(shell: Shell, _values: Values) -> Output:
     )
     try:
         _ask_all(shell)
-        return _commit(shell)
+        if not _reviewed(shell):
+            return Output(("Nothing is different from what runs.",), {"changed": False})
     except BaseException:  # Ctrl-C and a hang-up, too: nothing half-asked may stay to be committed later
-        shell.call(api.Discard, type(None))
+        _forget(shell)
         raise
+    return _commit(shell)
+
+
+def _forget(shell: Shell) -> None:
+    """A configd that does not answer has forgotten by itself, and what went wrong before is what is to be said."""
+    with contextlib.suppress(Refused, Unreachable, CommandError, Leave):
+        shell.call(api.Discard, type(None))
 
 
 def _ask_all(shell: Shell) -> None:
+    _administrator(shell)
+    _enable_secret(shell)
     _ask(shell, Question(("hostname",), "Full name of this appliance"))
     _network(shell)
     _ask(shell, Question(("dns", "servers"), "DNS servers", optional=True))
     _ask(shell, Question(("dns", "search"), "Domains tried behind short names", optional=True))
     _ask(shell, Question(("ntp", "servers"), "Time servers (two or more)"))
-    _administrator(shell)
-    _enable_secret(shell)
     _uem(shell)
     _backend(shell)
 
@@ -198,7 +208,20 @@ def _administrator(shell: Shell) -> None:
 
 
 def _password(shell: Shell, name: str) -> None:
-    shell.call(api.SetPassword, type(None), user=name, password=twice(shell, f"New password of {safe(name)}"))
+    password = twice(shell, f"New password of {safe(name)}")
+    _freshly(shell, lambda: shell.call(api.SetPassword, type(None), user=name, password=password))
+
+
+def _freshly(shell: Shell, act: Callable[[], None]) -> None:
+    """Whoever took long over the questions gives the enable secret again."""
+    try:
+        act()
+    except Refused as refused:
+        if refused.refusal.kind != "privilege":
+            raise
+        secret = shell.terminal.ask_secret("Enable secret: ")
+        shell.renew(shell.call(api.Enable, api.Session, secret=secret))
+        act()
 
 
 def _enable_secret(shell: Shell) -> None:
@@ -208,7 +231,8 @@ def _enable_secret(shell: Shell) -> None:
 
 
 def _secret(shell: Shell) -> None:
-    shell.call(api.SetEnableSecret, type(None), secret=twice(shell, "New enable secret"))
+    secret = twice(shell, "New enable secret")
+    _freshly(shell, lambda: shell.call(api.SetEnableSecret, type(None), secret=secret))
 
 
 def _wanted(shell: Shell, what: str, *, there: bool) -> bool:
@@ -251,23 +275,31 @@ def _backend(shell: Shell) -> None:
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def _commit(shell: Shell) -> Output:
+def _reviewed(shell: Shell) -> bool:
+    """Whether anything would change, which the person has looked at and wants."""
     changes = shell.call(api.DiffConfig, tuple[api.Change, ...])
     if not changes:
-        shell.call(api.Discard, type(None))
-        return Output(("Nothing is different from what runs.",), {"changed": False})
+        return False
     shell.terminal.write(["", "This would change:", *map(safe, change_lines(changes)), ""])
     if not shell.confirm("Commit it?"):
         raise CommandError("Not done; everything is as it was.")
-    done: list[api.Committed] = []
-    _until_taken(shell, lambda: done.append(_committed(shell)))
-    return committed(done[-1])
+    return True
 
 
-def _committed(shell: Shell) -> api.Committed:
+def _commit(shell: Shell) -> Output:
     """With a time limit whoever cuts their own connection off finds the appliance as it was."""
+    minutes: list[int] = []
+    _until_taken(shell, lambda: minutes.append(_minutes(shell)))
+    limit = minutes[-1] or None
+    try:
+        return committed(shell.call(api.Commit, api.Committed, comment="setup", confirm_minutes=limit))
+    except Refused:
+        shell.terminal.write(["The answers are kept: mend them in configuration mode and `commit`, or `discard` them."])
+        raise
+
+
+def _minutes(shell: Shell) -> int:
     answer = _answer(shell, "Return by itself unless confirmed within so many minutes (0: keep it)", "0") or "0"
-    if not (answer.isascii() and answer.isdigit() and len(answer) < 5):
+    if not (answer.isascii() and answer.isdigit() and len(answer) <= MINUTE_DIGITS):
         raise CommandError(f"Found {answer}; allowed: minutes, or 0.")
-    minutes = int(answer) or None
-    return shell.call(api.Commit, api.Committed, comment="setup", confirm_minutes=minutes)
+    return int(answer)

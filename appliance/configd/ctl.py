@@ -2,6 +2,7 @@
 
     apply [--check] [--comment TEXT] [--confirm MINUTES] < tree.json
     show TOPIC [ARGUMENT]
+    facts TOPIC...
     get [--view running|candidate|startup]
     revisions
     rollback NUMBER
@@ -43,6 +44,17 @@ def _show(client: Client, handle: str, arguments: Arguments) -> Any:
     return client.call(api.Show(session=handle, topic=arguments.topic, argument=arguments.argument), api.Shown)
 
 
+def _facts(client: Client, handle: str, arguments: Arguments) -> Any:
+    """Several topics at once; one that cannot be told has its reason instead."""
+    told: dict[str, Any] = {}
+    for topic in arguments.topics:
+        try:
+            told[topic] = client.call(api.Show(session=handle, topic=topic), api.Shown)
+        except Refused as refused:
+            told[topic] = {"kind": "problem", "problem": str(refused)}
+    return told
+
+
 def _get(client: Client, handle: str, arguments: Arguments) -> Any:
     return client.call(api.GetConfig(session=handle, view=arguments.view))
 
@@ -79,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     show = word("show", _show, "facts of the running system")
     show.add_argument("topic")
     show.add_argument("argument", nargs="?", default="")
+    word("facts", _facts, "several topics in one answer").add_argument("topics", nargs="+", metavar="TOPIC")
     get = word("get", _get, "the configuration, secrets masked")
     get.add_argument("--view", choices=("running", "candidate", "startup"), default="running")
     word("revisions", _revisions, "the kept revisions")

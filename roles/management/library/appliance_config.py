@@ -18,9 +18,21 @@ description:
   - Waits until the ports that must answer do.
 options:
   tree:
-    description: The whole tree as JSON text; secrets are in it.
+    description: The whole tree as JSON text; secrets are in it. What it does not have goes back to its default.
     type: str
-    required: true
+  settings:
+    description:
+      - A part of a tree as JSON text, laid over O(tree), or over what runs where there is no O(tree). Groups and named
+        instances are merged, anything else is replaced, and C(null) takes a setting back.
+      - Keys are those of docs/configuration.md.
+    type: str
+  state:
+    description:
+      - V(committed) commits the tree.
+      - V(confirmed) keeps the commit that waits for confirmation, if one does.
+    type: str
+    choices: [committed, confirmed]
+    default: committed
   comment:
     description: Stands with the revision.
     type: str
@@ -45,6 +57,15 @@ EXAMPLES = r"""
   appliance_config:
     tree: "{{ site_tree }}"
     answering: [22, 443, 8443]
+
+- name: Change two settings, and return to what was unless the next task gets through
+  appliance_config:
+    settings: "{{ {'cli': {'idle_minutes': 5}, 'banner': {'text': null}} | to_json }}"
+    confirm_minutes: 5
+
+- name: Keep them
+  appliance_config:
+    state: confirmed
 """
 
 RETURN = r"""
@@ -52,12 +73,61 @@ revision: {description: Number of the running revision., returned: success, type
 changes: {description: What was different; secrets are masked., returned: success, type: list, elements: dict}
 files: {description: Files that were rendered anew., returned: success, type: list, elements: str}
 units: {description: Units that took notice., returned: success, type: list, elements: str}
+confirm_by: {description: Until when the commit must be confirmed; empty where it need not., returned: success, type: str}
 """
 
 CONFIGCTL = Path("/usr/lib/sentry/bin/sentry-configctl")
 LISTEN = "0A"  # the state's number in /proc/net/tcp
 CONNECT_SECONDS = 3.0
 POLL_SECONDS = 0.2  # how often the ports are looked at; a service takes about a second to start
+
+
+def ask(module, *words):
+    """What sentry-configctl says, read as JSON."""
+    code, out, err = module.run_command([str(CONFIGCTL), *words])
+    if code != 0:
+        module.fail_json(msg=f"The appliance does not answer `{' '.join(words)}`.\n{err.strip()}", rc=code)
+    return json.loads(out)
+
+
+def read(module, name):
+    """An option that holds JSON text; what is wrong with it is said without repeating it."""
+    try:
+        found = json.loads(module.params[name])
+    except ValueError as error:
+        module.fail_json(msg=f"`{name}` is not JSON: {error.msg} in line {error.lineno}, column {error.colno}")
+    if not isinstance(found, dict):
+        module.fail_json(msg=f"`{name}` must be an object, with the keys of docs/configuration.md")
+    return found
+
+
+def merged(tree, settings):
+    """`settings` laid over `tree`: groups one by one, anything else whole, None takes a setting back."""
+    made = dict(tree)
+    for key, value in settings.items():
+        if value is None:
+            made.pop(key, None)
+        elif isinstance(value, dict):
+            made[key] = merged(made[key] if isinstance(made.get(key), dict) else {}, value)
+        else:
+            made[key] = value
+    return made
+
+
+def wanted(module):
+    """The whole tree as JSON text. Secrets of what runs are masks in it, which configd takes for what they were."""
+    if not module.params["settings"]:
+        return module.params["tree"]
+    tree = read(module, "tree") if module.params["tree"] else ask(module, "get")
+    return json.dumps(merged(tree, read(module, "settings")))
+
+
+def confirm(module):
+    """Keep the commit that waits; says whether one did."""
+    waits = dict(ask(module, "show", "confirmation")["facts"])["waiting"] != "no"
+    if waits and not module.check_mode:
+        ask(module, "confirm")
+    return waits
 
 
 def commit(module):
@@ -67,7 +137,7 @@ def commit(module):
         argv.append("--check")
     if module.params["confirm_minutes"] is not None:
         argv += ["--confirm", str(module.params["confirm_minutes"])]
-    code, out, err = module.run_command(argv, data=module.params["tree"])
+    code, out, err = module.run_command(argv, data=wanted(module))
     if code != 0:
         module.fail_json(msg=f"The appliance refused the configuration; the one before stands.\n{err.strip()}", rc=code)
     return json.loads(out)
@@ -131,14 +201,19 @@ def main():
     """Commit, then wait."""
     module = AnsibleModule(
         argument_spec={
-            "tree": {"type": "str", "required": True, "no_log": True},
+            "tree": {"type": "str", "no_log": True},
+            "settings": {"type": "str", "no_log": True},
+            "state": {"type": "str", "choices": ["committed", "confirmed"], "default": "committed"},
             "comment": {"type": "str", "default": "ansible"},
             "confirm_minutes": {"type": "int"},
             "answering": {"type": "list", "elements": "int", "default": []},
             "timeout": {"type": "int", "default": 60},
         },
+        required_if=[("state", "committed", ("tree", "settings"), True)],
         supports_check_mode=True,
     )
+    if module.params["state"] == "confirmed":
+        module.exit_json(changed=confirm(module))
     if module.check_mode and not CONFIGCTL.exists():
         module.exit_json(changed=True, revision=0, changes=[], files=[], units=[])
     done = commit(module)
@@ -146,6 +221,7 @@ def main():
         wait(module)
     changes = done.get("changes", [])
     result = {"revision": done["revision"], "changes": changes, "files": done["files"], "units": done["units"]}
+    result["confirm_by"] = done.get("confirm_by", "")
     if module._diff:  # noqa: SLF001 - how Ansible tells a module that --diff was asked for
         result["diff"] = difference(changes)
     module.exit_json(changed=done["changed"], **result)
