@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from appliance.configd import api
-from sentry_runtime.control import CancelWipe, ExplainedStep, Explanation, OrderWipe
-from sentry_runtime.devices.record import Wipe, WipeKind, WipeMark
+from sentry_runtime.control import CancelWipe, ExplainedStep, Explanation, OrderWipe, Registered, ShowRegistered
+from sentry_runtime.devices.record import DeviceKey, Wipe, WipeKind, WipeMark
 from tests.unit.appliance.cli.desk import SECRET, Configd, Run, Running
 
 
@@ -66,9 +66,9 @@ def test_what_was_not_understood_is_marked_with_what_may_stand_there(cli: Run) -
         "show ip rooute",
         "        ^",
         "% Unknown word.",
-        "  Allowed here: route, name-server, arp",
+        "  Allowed here: route, name-server, arp, domain-name",
     ]
-    assert "% Ambiguous: ports, portal, processes." in cli("-c", "show p").stderr
+    assert "% Ambiguous: portalacl, ports, portal, processes." in cli("-c", "show p").stderr
 
 
 def test_device_names_cannot_speak_to_the_terminal(cli: Run, configd: Configd) -> None:
@@ -287,14 +287,43 @@ def test_redirections_are_forgotten(cli: Run, configd: Configd) -> None:
 def test_a_device_is_wiped_when_the_person_says_yes_in_full(
     cli: Run, configd: Configd, line: str, kind: WipeKind, note: str
 ) -> None:
+    configd.daemon.told[ShowRegistered] = [Registered(key=DeviceKey("APPL1", "ada@example.test"))]
     assert "Not done." in cli(stdin=f"enable\n{SECRET}\n{line}\ny\n").stderr
     assert "has no line left to answer it" in cli(stdin=f"enable\n{SECRET}\n{line}\n").stderr
-    assert configd.daemon.asked == []
+    assert {type(request) for _path, request in configd.daemon.asked} == {ShowRegistered}
     done = cli(stdin=f"enable\n{SECRET}\n{line}\nyes\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert "`show sentry device APPL1` says what comes of it." in done.stdout
-    ((_path, request),) = configd.daemon.asked
+    (request,) = [request for _path, request in configd.daemon.asked if not isinstance(request, ShowRegistered)]
     assert request == OrderWipe(device_id="APPL1", principal="ada@example.test", kind=kind, note=note, by="alice")
+
+
+@pytest.mark.parametrize("line", ["device wipe APPL9 ada@example.test", "device wipe APPL9 ada@example.test account-only"])
+def test_a_device_that_nobody_knows_is_refused_before_anybody_is_asked(cli: Run, configd: Configd, line: str) -> None:
+    configd.daemon.told[ShowRegistered] = []
+    done = cli(stdin=f"enable\n{SECRET}\n{line}\n")
+    assert done.stderr == "% Line 3: found no device APPL9; allowed: one that the UEM knows\n"
+
+
+def test_a_verdict_is_explained_for_another_command(
+    cli: Run, configd: Configd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def call(_path: str, request: Any, _kind: Any) -> Explanation:
+        asked.append(request)
+        return EXPLAINED
+
+    monkeypatch.setattr(configd.daemon.actions, "_call", call)
+    for rest in ("", " command FolderSync", " from 192.0.2.1 command Ping"):
+        assert cli("-c", f"show sentry explain phone1 anna{rest}").returncode == 0
+    assert [(one.command, one.source) for one in asked] == [("Sync", ""), ("FolderSync", ""), ("Ping", "192.0.2.1")]
+
+
+def test_a_word_for_the_settings_goes_with_the_question(cli: Run) -> None:
+    assert cli("-c", "show sentry config-properties gateway").stderr.startswith("% this needs privilege")
+    done = cli(stdin=f"enable\n{SECRET}\nshow sentry config-properties gateway\n")
+    assert done.stdout == "config-properties  gateway\n"
 
 
 def test_a_wipe_is_cancelled_without_a_question(cli: Run, configd: Configd) -> None:

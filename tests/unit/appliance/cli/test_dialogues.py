@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.__main__ import main
+from sentry_runtime.control import OrderWipe, Registered, ShowRegistered
+from sentry_runtime.devices.record import DeviceKey
 from tests.unit.appliance.cli.desk import HOST, SECRET, WAIT_SECONDS, Configd, Dialogue, Running
 
 QUESTION = r"(no\]|secret:|more:|\(Enter goes on, q ends\))\s*$"
@@ -38,15 +40,16 @@ def test_the_enable_secret_is_not_shown_not_even_its_length(dialogue: Dialogue) 
 
 
 def test_a_wipe_asks_at_the_terminal_what_it_would_delete(dialogue: Dialogue, configd: Configd) -> None:
+    configd.daemon.told[ShowRegistered] = [Registered(key=DeviceKey("APPL1", "ada@example.test"))]
     enter(dialogue)
     asked = dialogue.do("device wipe APPL1 ada@example.test", QUESTION)
     assert "Really delete everything on device APPL1? [yes/no]" in asked
     assert "Not done." in dialogue.answer("y")
     asked = dialogue.do("device wipe APPL1 ada@example.test account-only", QUESTION)
     assert "Really delete this user's account and its data on device APPL1? [yes/no]" in asked
-    assert configd.daemon.asked == []
+    assert {type(request) for _path, request in configd.daemon.asked} == {ShowRegistered}
     assert "a device that comes with an older version is blocked" in dialogue.answer("yes").replace("\n", " ")
-    assert len(configd.daemon.asked) == 1
+    assert [type(request) for _path, request in configd.daemon.asked].count(OrderWipe) == 1
 
 
 def test_a_wrong_line_gets_a_caret_and_the_candidates(dialogue: Dialogue) -> None:

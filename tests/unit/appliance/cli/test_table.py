@@ -57,7 +57,11 @@ class Recorder:
     def call(self, verb: type[Any], result: Any, **fields: Any) -> Any:
         verb(session="h", **fields)  # the fields are the verb's
         self.sent.append((verb, fields))
+        if verb is api.GetConfig and fields["path"] == ("interfaces",):
+            routes = [{"to": "192.0.2.1/32", "via": "192.0.2.1"}]
+            return {"mgmt0": {"addresses": ["192.0.2.2/24"], "routes": routes}}
         answers: dict[Any, Any] = {
+            api.Table: api.Table(title="", columns=(), rows=()),
             api.Session: self.session,
             api.Shown: api.Text(title="", lines=()),
             api.Text: api.Text(title="", lines=()),
@@ -133,12 +137,14 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
     recorder = Recorder()
     for mode in Mode:
         for path, node in list(walk(table.tree(mode, recorder))):  # type: ignore[arg-type]
-            names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy")
+            names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy", "name", "network", "via")
             values = dict.fromkeys(names, "192.0.2.1")
+            values |= {"next": "255.255.255.255", "interface": "mgmt0", "vlan": "1", "time": "now", "command": "Sync"}
+            values |= {"role": "operator"}
             values |= {"finding": "flag", "cause": "policy"}
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}
-            if node.action is not None and path[0] not in ("exit", "logout"):
+            if node.action is not None and path[0] not in ("exit", "logout", "setup") and path[:2] != ("do", "setup"):
                 node.action(recorder, values)  # type: ignore[arg-type]
     verbs = set(get_args(api.Verb))
     assert len(verbs) > 20

@@ -162,7 +162,8 @@ def main(rules: str, ourselves: str, somebody: str) -> None:
     sys.stdout.write(json.dumps(found))
 
 
-if sys.argv[1] == "--probe":
-    sys.stdout.write(json.dumps(probes(json.loads(sys.argv[2]))))
-else:
-    main(*sys.argv[1:])
+if __name__ == "__main__":
+    if sys.argv[1] == "--probe":
+        sys.stdout.write(json.dumps(probes(json.loads(sys.argv[2]))))
+    else:
+        main(*sys.argv[1:])
