@@ -226,6 +226,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="mail server for alerts", settings=("email",), until=OTHER),
             Row(what="alerts: whom, how often, which", settings=("alerts",), until=OTHER),
             Row(what="new devices while the UEM is away", settings=("uem.fail_mode",)),
+            Row(what="TLS profiles: incoming, outgoing, UEM, management", settings=("tls",), until=OTHER),
             Row(what="TLS towards devices", settings=("gateway.tls",)),
             Row(what="TLS towards backends, and whose certificates count", settings=("backends.servers",)),
             Row(what="TLS towards the UEM, and whose certificates count", settings=("uem.authorities",)),

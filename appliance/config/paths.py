@@ -131,7 +131,7 @@ def put(schema: Schema, tree: Mapping[str, Any], path: Path, value: Any) -> dict
     changed = deepcopy(dict(tree))
     here: Any = changed
     for depth, step in enumerate(path[:-1]):
-        here = _enter(here, step, dotted(path[: depth + 1]))
+        here = _enter(schema, here, path[: depth + 1])
     value = coerce(rules, value)
     if not isinstance(here, list):
         here[path[-1]] = value
@@ -144,16 +144,18 @@ def put(schema: Schema, tree: Mapping[str, Any], path: Path, value: Any) -> dict
     return changed
 
 
-def _enter(here: Any, step: str, shown: str) -> Any:
-    """One level down, making what is not there yet."""
+def _enter(schema: Schema, here: Any, path: Path) -> Any:
+    """One level down, to the last step of `path`, making what is not there yet: a list where the schema has one."""
+    step = path[-1]
     if isinstance(here, list):
         if _index(step) == len(here):
             here.append({})
         if _index(step) >= len(here):
-            raise PathError(Problem(shown, f"item {step}", f"an item from 0 to {len(here)}"))
+            raise PathError(Problem(dotted(path), f"item {step}", f"an item from 0 to {len(here)}"))
         return here[_index(step)]
     if not isinstance(here.get(step), dict | list):
-        here[step] = {}
+        rules = schema.rules_at(path) or {}
+        here[step] = [] if rules.get("type") == "list" else {}
     return here[step]
 
 

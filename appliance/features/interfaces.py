@@ -138,9 +138,9 @@ def _verify_vlans(held: Mapping[str, Interface]) -> Iterator[Problem]:
         if (parent, number) in seen:
             yield Problem(f"{path}.id", f"{number}, which {seen[parent, number]} has", f"every number once on {parent}")
         seen.setdefault((parent, number), name)
-        if interface.get("mtu", MTU) > held[parent].get("mtu", MTU):
-            most = held[parent].get("mtu", MTU)
-            yield Problem(f"interfaces.{name}.mtu", str(interface.get("mtu", MTU)), f"at most {most}, as {parent} has")
+        most = held[parent].get("mtu", MTU)
+        if interface.get("mtu", most) > most:
+            yield Problem(f"interfaces.{name}.mtu", str(interface["mtu"]), f"at most {most}, as {parent} has")
 
 
 def _verify_one(path: str, interface: Interface) -> Iterator[Problem]:

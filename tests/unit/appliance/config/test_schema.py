@@ -162,6 +162,12 @@ def test_an_unknown_path_is_refused(path: tuple[str, ...], said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_a_list_that_is_not_there_yet_is_made_by_its_first_item() -> None:
+    assert paths.put(SCHEMA, {}, ("web", "words", "0"), "a")["web"] == {"words": ["a"]}
+    with pytest.raises(PathError, match="an item from 0 to 0"):
+        paths.put(SCHEMA, {}, ("web", "words", "1"), "a")
+
+
 def test_removing_a_setting_an_instance_and_an_item() -> None:
     assert "port" not in paths.remove(SCHEMA, TREE, ("web", "port"))["web"]
     assert paths.remove(SCHEMA, TREE, ("web", "sites", "one"))["web"]["sites"] == {}

@@ -371,13 +371,17 @@ OPERATORS = READERS | {
     api.ClearRedirects,
     api.Ping,
     api.Lookup,
+    api.Trace,
+    api.ClearNeighbours,
+    api.FindDevice,
 }
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
+UNPRIVILEGED |= {api.Trace}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 31
+    assert len(SESSION_VERBS) == 35
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -755,8 +759,8 @@ def test_a_return_that_fails_is_said_and_tried_again_a_minute_later(daemon: Daem
 def test_a_host_that_is_no_name_or_address_starts_nothing(daemon: Daemon, host: str) -> None:
     peer, session = daemon.open(ALICE)
     daemon.commands.log.clear()
-    for verb in (api.Ping(session=session.handle, host=host), api.Lookup(session=session.handle, host=host)):
-        assert refusal(daemon.say, peer, verb).kind == "invalid"
+    for verb in (api.Ping, api.Lookup, api.Trace):
+        assert refusal(daemon.say, peer, verb(session=session.handle, host=host)).kind == "invalid"
     assert daemon.commands.log == []
 
 
