@@ -52,6 +52,7 @@ def setup(shell: Shell, _values: Values) -> Output:
     try:
         _ask_all(shell)
         if not _reviewed(shell):
+            _forget(shell)
             return Output(("Nothing is different from what runs.",), {"changed": False})
     except BaseException:  # Ctrl-C and a hang-up, too: nothing half-asked may stay to be committed later
         _forget(shell)
@@ -147,8 +148,9 @@ def _network(shell: Shell) -> None:
     _until_taken(shell, lambda: _address(shell, path))
     _ask(shell, Question((*path, "gateway"), "Default router", optional=True))
     networks: Path = ("firewall", "management_networks")
-    if not current(shell, networks):
-        put_value(shell, networks, _own_networks(shell, path))
+    own = _own_networks(shell, path)
+    if own and not current(shell, networks):
+        put_value(shell, networks, own)
     _ask(shell, Question(networks, "Networks of administrators"))
 
 
@@ -194,7 +196,7 @@ def _own_networks(shell: Shell, path: Path) -> list[str]:
 
 def _administrator(shell: Shell) -> None:
     accounts = current(shell, ("users", "accounts")) or {}
-    held = next((name for name, one in accounts.items() if one["role"] == "administrator"), "admin")
+    held = next((name for name, one in accounts.items() if one.get("role") == "administrator"), "admin")
     name: list[str] = []
 
     def attempt() -> None:

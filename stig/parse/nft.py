@@ -12,7 +12,8 @@ from stig.errors import FactError
 
 Answer = Literal["accept", "drop"]
 JUMPS = 16  # the kernel's own bound on nested chains
-_SILENT = frozenset({"counter", "log", "comment", "limit"})  # below a limit a packet goes on as if it were not there
+# Below a limit a packet goes on as if it were not there, whether the limit is a rule's or (`set`) each source's own.
+_SILENT = frozenset({"counter", "log", "comment", "limit", "set"})
 _ENDS: dict[str, Answer] = {"accept": "accept", "drop": "drop", "reject": "drop"}
 _OTHER_PROTOCOLS = frozenset({"udp", "icmp", "icmpv6", "sctp", "dccp", "udplite", "esp", "ah", "igmp", "arp"})
 

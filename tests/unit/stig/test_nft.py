@@ -69,6 +69,7 @@ ACCEPT: dict[str, Any] = {"accept": None}
         ([match({"payload": {"protocol": "udp", "field": "dport"}}, 8443), ACCEPT], "drop"),
         ([match({"payload": {"protocol": "ip6", "field": "saddr"}}, "::/0"), ACCEPT], "drop"),
         ([{"counter": {}}, {"log": {}}, {"limit": {}}, ACCEPT], "accept"),
+        ([{"set": {"op": "update", "elem": SOURCE, "set": "@rate", "stmt": [{"limit": {}}]}}, ACCEPT], "accept"),
         ([{"vmap": {"key": PORT, "data": {"set": [[8443, {"drop": None}]]}}}], "drop"),
         ([{"vmap": {"key": PORT, "data": {"set": [[8443, ACCEPT]]}}}], "accept"),
         ([match({"ct": {"key": "state"}}, ["established", "related"], "in"), ACCEPT], "drop"),

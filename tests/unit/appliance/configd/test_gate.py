@@ -215,6 +215,7 @@ def test_a_changed_password_ends_the_sessions_of_that_account_but_for_the_one_th
     daemon.say(peer, api.CloseSession(session=handle))
     peer, handle = privileged(daemon, ALICE, 1)
     other, second = daemon.open(ALICE, 4)
+    daemon.clock.now += 86_400  # no password is changed twice on one day
     give("alice", "Alice-Secret-98765")
     daemon.say(peer, api.Touch(session=handle))
     assert refusal(daemon.say, other, api.Touch(session=second.handle)).kind == "session"
