@@ -4,10 +4,11 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from images.paths import REPO
+from images.paths import REPO, Layout
 from images.run import run
 from tests.appliance.terminal import Terminal, connected
 from tests.lab import Lab
@@ -227,20 +228,32 @@ def test_facts_for_automation(lab: Lab) -> None:
     assert "found the topic 'nonsense'" in told["nonsense"]["problem"]
 
 
-def test_a_play_lays_a_setting_over_what_runs_and_changes_nothing_the_second_time(lab: Lab, restored: None) -> None:
-    changes = [_play(lab, '{"portal": {"idle_minutes": 7}}') for _time in range(2)]
-    assert changes == [True, False]
+def test_the_fleet_s_playbook_changes_confirms_and_reports_and_the_second_time_changes_nothing(
+    lab: Lab, layout: Layout, restored: None
+) -> None:
+    """A part of a tree over what runs, with a time limit that the role confirms over a new connection."""
+    first = configure(layout, {"portal": {"idle_minutes": 7}})
+    assert "changed: portal.idle_minutes" in first
+    assert "Confirm the commit over a new one" in first
+    assert "waiting" in lab.cli("show confirmation").stdout
+    assert "no" in lab.cli("show confirmation").stdout.split()
     assert "portal idle_minutes 7" in privileged(lab, "show running-config")
+    second = configure(layout, {"portal": {"idle_minutes": 7}})
+    assert "changed: nothing" in second
+    assert "changed=0" in second
 
 
-def _play(lab: Lab, settings: str) -> bool:
-    """Whether `appliance_config` changed anything, as Ansible says."""
-    host = f"{lab.address},"
-    common = f"-o UserKnownHostsFile={lab.known_hosts} -o StrictHostKeyChecking=yes -F none"
-    argv = [
-        REPO / ".venv" / "bin" / "ansible", "all", "-i", host, "-m", "appliance_config", "--become",
-        "-u", lab.builder.user, "--private-key", lab.builder.key, f"--ssh-common-args={common}", "-o",
-        "-a", json.dumps({"settings": settings, "comment": "a test of the module"}),
-    ]  # fmt: skip
-    done = run(argv, cwd=REPO, seconds=120)
-    return '"changed": true' in done.stdout
+def test_a_refused_setting_stops_the_playbook_before_anything_is_changed(lab: Lab, layout: Layout) -> None:
+    before = privileged(lab, "show revisions")
+    said = configure(layout, {"portal": {"idle_minutes": 99}}, check=False)
+    assert "portal.idle_minutes: found 99" in said
+    assert "Configure the appliances" not in said
+    assert privileged(lab, "show revisions") == before
+
+
+def configure(layout: Layout, settings: dict[str, Any], *, check: bool = True) -> str:
+    """What `playbooks/configure.yml` says."""
+    given = {"management_settings": settings, "management_confirm_minutes": 5}
+    argv = [REPO / ".venv" / "bin" / "ansible-playbook", "-i", layout.inventory, "playbooks/configure.yml"]
+    environment = {"ANSIBLE_SSH_ARGS": "-T -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_FORCE_COLOR": "0"}
+    return run([*argv, "-e", json.dumps(given)], cwd=REPO, env=environment, check=check, seconds=180).stdout
