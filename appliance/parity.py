@@ -83,16 +83,16 @@ PARTS: tuple[Part, ...] = (
             Row(what="TLS versions of the management ports", commands=("show tls",), until=OTHER),
             Row(what="everything for support", commands=("show tech",)),
             Row(what="running configuration", commands=("show running-config", "show startup-config")),
-            Row(what="where updates come from", until="updates are images; they come with their own part of the product"),
+            Row(
+                what="where updates come from", until="updates are images; they come with their own part of the product"
+            ),
         ),
     ),
     Part(
         "Command line: the gateway",
         (
             Row(what="settings as a flat list", commands=("show sentry config-properties",)),
-            Row(
-                what="those that match a word", commands=("show sentry config-properties <filter>",)
-            ),
+            Row(what="those that match a word", commands=("show sentry config-properties <filter>",)),
             Row(what="device list", commands=("show sentry devices",)),
             Row(what="one device", commands=("show sentry device <id>",), by_hand=LOOK),
             Row(what="why a device gets through or not", commands=("show sentry explain <id> <user>",), by_hand=LOOK),
@@ -150,9 +150,16 @@ PARTS: tuple[Part, ...] = (
                 what="stop the packet filter",
                 until="it is never open: without rules nothing comes in or goes out (docs/architecture.md)",
             ),
-            Row(what="take the gateway out of its balancers", commands=("service gateway quiesce|drain|resume",), by_hand=MOMENT),
+            Row(
+                what="take the gateway out of its balancers",
+                commands=("service gateway quiesce|drain|resume",),
+                by_hand=MOMENT,
+            ),
             Row(what="save the configuration", commands=("write", "write memory"), by_hand=STEPS),
-            Row(what="look for updates, update by itself", until="updates are images; they come with their own part of the product"),
+            Row(
+                what="look for updates, update by itself",
+                until="updates are images; they come with their own part of the product",
+            ),
             Row(what="install packages, such as a hypervisor's tools", until=SEALED),
             Row(what="renew the boot loader's configuration", until=SEALED),
             Row(what="one run of the system's monitor", commands=("show tech",)),
@@ -181,10 +188,15 @@ PARTS: tuple[Part, ...] = (
                 commands=("ip route <network> <next>", "ip route <network> <next> <via>"),
                 settings=("interfaces.NAME.routes", "interfaces.NAME.gateway"),
             ),
-            Row(what="fixed neighbours", until="a neighbour is asked for; a fixed one breaks with the next network card"),
+            Row(
+                what="fixed neighbours", until="a neighbour is asked for; a fixed one breaks with the next network card"
+            ),
             Row(what="time servers", settings=("ntp.servers",)),
             Row(what="networks of the portal", settings=("portal.networks",)),
-            Row(what="kernel parameters", until="fixed with the system (`show kparam`): a free one is a way around the hardening"),
+            Row(
+                what="kernel parameters",
+                until="fixed with the system (`show kparam`): a free one is a way around the hardening",
+            ),
             Row(what="syslog", settings=("syslog",), until=OTHER),
             Row(what="SNMP", settings=("snmp",), until=OTHER),
             Row(what="session timeout", settings=("cli.idle_minutes",)),
@@ -199,7 +211,10 @@ PARTS: tuple[Part, ...] = (
     Part(
         "Command line: interfaces",
         (
-            Row(what="an interface", settings=("interfaces.NAME.zones", "interfaces.NAME.mtu", "interfaces.NAME.description")),
+            Row(
+                what="an interface",
+                settings=("interfaces.NAME.zones", "interfaces.NAME.mtu", "interfaces.NAME.description"),
+            ),
             Row(
                 what="address",
                 commands=("ip address <address>", "ip address <address> <mask>", "no ip address"),
@@ -216,7 +231,10 @@ PARTS: tuple[Part, ...] = (
     Part(
         "System manager: settings",
         (
-            Row(what="management interface of its own", settings=("interfaces.NAME.zones", "firewall.management_networks")),
+            Row(
+                what="management interface of its own",
+                settings=("interfaces.NAME.zones", "firewall.management_networks"),
+            ),
             Row(what="SSH sessions at once, tries, log-in time", settings=("ssh",)),
             Row(what="idle time of the portal", settings=("portal.idle_minutes",)),
             Row(what="portal: port, log-ins a minute", settings=("portal.port", "portal.login_attempts_per_minute")),
@@ -232,7 +250,10 @@ PARTS: tuple[Part, ...] = (
             Row(what="TLS towards the UEM, and whose certificates count", settings=("uem.authorities",)),
             Row(what="TLS towards an access service", until="this product has no access service"),
             Row(what="upload of logs", settings=("syslog",), until=OTHER),
-            Row(what="purge of data", until="logs turn by size and the device list has its bounds; nothing waits to be purged"),
+            Row(
+                what="purge of data",
+                until="logs turn by size and the device list has its bounds; nothing waits to be purged",
+            ),
         ),
     ),
     Part(
@@ -249,7 +270,12 @@ PARTS: tuple[Part, ...] = (
                 settings=("users.password_policy",),
             ),
             Row(what="sign-in by certificate", until=OTHER),
-            Row(what="certificates: own, requests, uploads", settings=("certificates",), commands=("certificate …",), until=OTHER),
+            Row(
+                what="certificates: own, requests, uploads",
+                settings=("certificates",),
+                commands=("certificate …",),
+                until=OTHER,
+            ),
             Row(what="networks and hosts", settings=("acl.networks",)),
             Row(what="network services", settings=("acl.services",)),
             Row(what="access control lists", settings=("acl.lists", "acl.default_action")),
@@ -264,7 +290,11 @@ PARTS: tuple[Part, ...] = (
         (
             Row(what="sessions and messages", commands=("show sessions", "show confirmation")),
             Row(what="accounts", commands=("show users",)),
-            Row(what="kept configurations, return to one", commands=("show revisions", "rollback <revision>"), by_hand=DANGER),
+            Row(
+                what="kept configurations, return to one",
+                commands=("show revisions", "rollback <revision>"),
+                by_hand=DANGER,
+            ),
             Row(
                 what="export and import of the configuration",
                 commands=("show running-config",),

@@ -159,7 +159,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("ip route <network> <next> <via>", "The same: network, mask, router", route, CONFIG),
     Command("statichost <name> <address>", "Add a name that is known without DNS", static_host, CONFIG),
     Command(
-        "username <user> role <role:administrator|operator|auditor>", "Add an account, or change its role", account_role, CONFIG
+        "username <user> role <role:administrator|operator|auditor>",
+        "Add an account, or change its role",
+        account_role,
+        CONFIG,
     ),
     Command("shutdown", "Shut this interface down", interface_setting(("enabled",), False), INTERFACE),  # noqa: FBT003
     Command("physical interface <interface>", "The interface on which this VLAN lies", physical, INTERFACE),

@@ -130,7 +130,7 @@ def put(schema: Schema, tree: Mapping[str, Any], path: Path, value: Any) -> dict
     rules = _known(schema, path)
     changed = deepcopy(dict(tree))
     here: Any = changed
-    for depth, step in enumerate(path[:-1]):
+    for depth in range(len(path) - 1):
         here = _enter(schema, here, path[: depth + 1])
     value = coerce(rules, value)
     if not isinstance(here, list):

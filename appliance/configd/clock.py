@@ -39,7 +39,9 @@ def set_clock(text: str, attempt: Attempt, run: Callable[[list[str]], str]) -> N
     seconds = seconds_of(text)
     server = followed(attempt)
     if server is not None:
-        raise refused("invalid", f"found a clock that follows the time server {server[0]}; allowed: one that follows none")
+        raise refused(
+            "invalid", f"found a clock that follows the time server {server[0]}; allowed: one that follows none"
+        )
     held = ("CapabilityBoundingSet=CAP_SYS_TIME", "NoNewPrivileges=yes", "PrivateNetwork=yes", "ProtectSystem=strict")
     options = [f"--property={each}" for each in held]
     run(["systemd-run", "--quiet", "--wait", "--collect", *options, "--", "date", "--utc", f"--set=@{seconds}"])

@@ -119,7 +119,9 @@ def _verify_use(path: str, interface: Interface, *, carries: bool) -> Iterator[P
     if bare and interface["enabled"] and not carries:
         yield Problem(path, "neither addresses nor dhcp", "at least one address, or dhcp ipv4, ipv6 or both")
     if not interface["zones"] and not (bare and carries):
-        yield Problem(f"{path}.zones", "no zone", f"at least one of {', '.join(ZONES)}; none where it only carries VLANs")
+        yield Problem(
+            f"{path}.zones", "no zone", f"at least one of {', '.join(ZONES)}; none where it only carries VLANs"
+        )
 
 
 def _verify_vlans(held: Mapping[str, Interface]) -> Iterator[Problem]:
@@ -131,7 +133,9 @@ def _verify_vlans(held: Mapping[str, Interface]) -> Iterator[Problem]:
             continue
         path, parent, number = f"interfaces.{name}.vlan", interface["vlan"]["parent"], interface["vlan"]["id"]
         if parent not in plain:
-            yield Problem(f"{path}.parent", parent, f"an interface that is no VLAN: {', '.join(sorted(plain)) or 'none'}")
+            yield Problem(
+                f"{path}.parent", parent, f"an interface that is no VLAN: {', '.join(sorted(plain)) or 'none'}"
+            )
             continue
         if interface["enabled"] and not held[parent]["enabled"]:
             yield Problem(f"{path}.parent", f"{parent}, which is shut down", "one that is enabled, or shut both down")
@@ -218,9 +222,7 @@ def _default_routes(name: str, interface: Interface) -> Iterator[tuple[str, str]
 def render(tree: Tree) -> Mapping[str, File]:
     """One .network file for each interface, and a .netdev file for each VLAN."""
     files = {
-        FILES.replace("*", name): File(
-            filled("network.j2", name=name, interface=interface, vlans=vlans_on(tree, name))
-        )
+        FILES.replace("*", name): File(filled("network.j2", name=name, interface=interface, vlans=vlans_on(tree, name)))
         for name, interface in tree["interfaces"].items()
     }
     for name, interface in tree["interfaces"].items():

@@ -13,7 +13,9 @@ from appliance.features.base import System
 
 FILES = "/etc/systemd/network/50-sentry-"
 UP = "UP"  # IFF_UP (netdevice(7)): an administrator wants it to run
-STATE = "/run/systemd/netif/links/"  # what networkd says of each link, by its index; NETWORK_FILE is the file it follows
+STATE = (
+    "/run/systemd/netif/links/"  # what networkd says of each link, by its index; NETWORK_FILE is the file it follows
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,11 @@ PASSWORD_POLICY = values.group(
         "Different characters", "How many must not be in the password before.", low=0, high=64, default=8
     ),
     remember=values.number(
-        "History", "How many of an account's last passwords must not be set again; 0: any may.", low=0, high=24, default=5
+        "History",
+        "How many of an account's last passwords must not be set again; 0: any may.",
+        low=0,
+        high=24,
+        default=5,
     ),
     change_hours=values.number(
         "Hours between changes",

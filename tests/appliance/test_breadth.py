@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,7 +176,14 @@ def test_an_interface_is_shut_down_and_brought_up_again(lab: Lab, restored: None
         return found
 
     shut = privileged(
-        lab, "configure terminal", "no gateway zones device", "interface device0", "shutdown", "exit", "commit", check=False
+        lab,
+        "configure terminal",
+        "no gateway zones device",
+        "interface device0",
+        "shutdown",
+        "exit",
+        "commit",
+        check=False,
     )
     assert "Revision" in shut, shut
     assert "UP" not in flags("device0")
@@ -254,6 +262,11 @@ def test_a_refused_setting_stops_the_playbook_before_anything_is_changed(lab: La
 def configure(layout: Layout, settings: dict[str, Any], *, check: bool = True) -> str:
     """What `playbooks/configure.yml` says."""
     given = {"management_settings": settings, "management_confirm_minutes": 5}
-    argv = [REPO / ".venv" / "bin" / "ansible-playbook", "-i", layout.inventory, "playbooks/configure.yml"]
+    argv: list[str | Path] = [
+        REPO / ".venv" / "bin" / "ansible-playbook",
+        "-i",
+        layout.inventory,
+        "playbooks/configure.yml",
+    ]
     environment = {"ANSIBLE_SSH_ARGS": "-T -o ControlMaster=auto -o ControlPersist=5s", "ANSIBLE_FORCE_COLOR": "0"}
     return run([*argv, "-e", json.dumps(given)], cwd=REPO, env=environment, check=check, seconds=180).stdout

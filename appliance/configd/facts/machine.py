@@ -105,7 +105,9 @@ def kparam(context: Context, _argument: str) -> Table:
         has = (context.system.read(f"/proc/sys/{name.replace('.', '/')}") or "not there").split()
         same = has == wanted.split()
         rows.append((name, wanted, " ".join(has), "yes" if same else "no"))
-    return Table(title="kernel parameters", columns=("parameter", "set to", "the kernel has", "the same"), rows=tuple(rows))
+    return Table(
+        title="kernel parameters", columns=("parameter", "set to", "the kernel has", "the same"), rows=tuple(rows)
+    )
 
 
 TOPICS = {

@@ -63,7 +63,7 @@ def plain(shown):
     if shown["kind"] == "facts":
         return dict(shown["facts"])
     if shown["kind"] == "table":
-        return [dict(zip(shown["columns"], row)) for row in shown["rows"]]
+        return [dict(zip(shown["columns"], row, strict=True)) for row in shown["rows"]]
     return shown["lines"]
 
 

@@ -49,7 +49,9 @@ def test_a_reason_goes_when_its_cause_is_gone(row: Row) -> None:
     assert parity.missing(row) or not (row.settings or row.commands)
 
 
-@pytest.mark.parametrize("syntax", sorted({each for row in ROWS for name in row.commands for each in parity.commands_of(name)}))
+@pytest.mark.parametrize(
+    "syntax", sorted({each for row in ROWS for name in row.commands for each in parity.commands_of(name)})
+)
 def test_every_command_parses_in_the_grammar_of_some_mode(syntax: str) -> None:
     line = typed(syntax)
     assert any(_parses(mode, line) for mode in Mode), line

@@ -18,7 +18,7 @@ def main(module: Path, configctl: Path) -> None:
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    made.CONFIGCTL = configctl
+    vars(made)["CONFIGCTL"] = configctl
     with patch_module_args(json.load(sys.stdin)):
         made.main()
 

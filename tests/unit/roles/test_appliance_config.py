@@ -33,7 +33,14 @@ class Fake:
 
     def __init__(self, code: int = 0, out: str = "", err: str = "", *, check: bool = False, **params: object) -> None:
         self.check_mode = check
-        self.params = {"tree": '{"a": 1}', "settings": None, "comment": "test", "confirm_minutes": None, "answering": [], **params}
+        self.params = {
+            "tree": '{"a": 1}',
+            "settings": None,
+            "comment": "test",
+            "confirm_minutes": None,
+            "answering": [],
+            **params,
+        }
         self.ended = (code, out, err)
         self.calls: list[tuple[list[str], str]] = []
 

@@ -35,7 +35,11 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 @pytest.fixture
 def site(daemon: Daemon, tmp_path: Path) -> dict[str, Any]:
     """A whole configuration, which runs."""
-    account = {"role": "administrator", "ssh_keys": [f"ecdsa-sha2-nistp256 {public_key(tmp_path)}"], "password_hash": HASH}
+    account = {
+        "role": "administrator",
+        "ssh_keys": [f"ecdsa-sha2-nistp256 {public_key(tmp_path)}"],
+        "password_hash": HASH,
+    }
     tree = {**SITE, "users": {"accounts": {"alice": account}}}
     daemon.commit(accepted(daemon, tree))
     return tree
@@ -99,7 +103,9 @@ def test_null_takes_a_setting_back(module: Module, daemon: Daemon, site: dict[st
     assert daemon.running()["portal"]["idle_minutes"] == 15
 
 
-def test_check_mode_looks_and_diff_shows_what_would_change(module: Module, daemon: Daemon, site: dict[str, Any]) -> None:
+def test_check_mode_looks_and_diff_shows_what_would_change(
+    module: Module, daemon: Daemon, site: dict[str, Any]
+) -> None:
     account = {"accounts": {"alice": {"password_hash": hashed("Another-Password-1"), "full_name": "Alice"}}}
     asked = {"settings": settings(users=account), "_ansible_check_mode": True, "_ansible_diff": True}
     done = module("appliance_config", **asked)

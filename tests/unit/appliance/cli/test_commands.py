@@ -298,7 +298,9 @@ def test_a_device_is_wiped_when_the_person_says_yes_in_full(
     assert request == OrderWipe(device_id="APPL1", principal="ada@example.test", kind=kind, note=note, by="alice")
 
 
-@pytest.mark.parametrize("line", ["device wipe APPL9 ada@example.test", "device wipe APPL9 ada@example.test account-only"])
+@pytest.mark.parametrize(
+    "line", ["device wipe APPL9 ada@example.test", "device wipe APPL9 ada@example.test account-only"]
+)
 def test_a_device_that_nobody_knows_is_refused_before_anybody_is_asked(cli: Run, configd: Configd, line: str) -> None:
     configd.daemon.told[ShowRegistered] = []
     done = cli(stdin=f"enable\n{SECRET}\n{line}\n")

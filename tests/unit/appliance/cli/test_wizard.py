@@ -162,7 +162,9 @@ def test_at_a_terminal_a_wrong_answer_is_asked_for_again(dialogue: Dialogue, con
     dialogue.send("no\r")
     dialogue.expect(r"Full name of this appliance \[gw1\.example\.test\]:\s*$")
     dialogue.send("bad_name\r")
-    dialogue.expect(r"(?s)hostname: found 'bad_name'; allowed: a full DNS name.*Full name of this appliance \[.*\]:\s*$")
+    dialogue.expect(
+        r"(?s)hostname: found 'bad_name'; allowed: a full DNS name.*Full name of this appliance \[.*\]:\s*$"
+    )
     dialogue.send("\x03")
     dialogue.expect(rf"(?s)Given up.*{HOST}#\s*$")
     assert "config.discard" in configd.asked

@@ -61,11 +61,12 @@ def rows(shown: Shown) -> tuple[tuple[str, ...], ...]:
 
 
 def test_every_setting_is_listed_by_its_path_and_secrets_are_masks(context: Context) -> None:
-    found = dict(rows(facts.show("config-properties", "", context)))
+    found = {row[0]: row[1] for row in rows(facts.show("config-properties", "", context))}
     assert found["web.port"] == "8443"
     assert found["web.token"] == "********"
     assert found["users.accounts.olga.role"] == "operator"
-    assert set(dict(rows(facts.show("config-properties", "WEB.", context)))) == {key for key in found if "web." in key}
+    some = {row[0] for row in rows(facts.show("config-properties", "WEB.", context))}
+    assert some == {key for key in found if "web." in key}
 
 
 def test_items_of_a_list_of_groups_have_their_place_in_the_path(context: Context) -> None:
@@ -105,9 +106,19 @@ COUNTED = {
     "nftables": [
         {"metainfo": {"version": "1.1.3"}},
         {"chain": {"family": "inet", "table": "sentry", "name": "acl", "handle": 1}},
-        {"rule": {"comment": "acl site 1", "expr": [{"match": {}}, {"counter": {"packets": 3, "bytes": 9}}, {"return": None}]}},
+        {
+            "rule": {
+                "comment": "acl site 1",
+                "expr": [{"match": {}}, {"counter": {"packets": 3, "bytes": 9}}, {"return": None}],
+            }
+        },
         {"rule": {"comment": "acl site 1", "expr": [{"counter": {"packets": 4, "bytes": 9}}]}},
-        {"rule": {"comment": "acl site 1: too often", "expr": [{"counter": {"packets": 2, "bytes": 9}}, {"drop": None}]}},
+        {
+            "rule": {
+                "comment": "acl site 1: too often",
+                "expr": [{"counter": {"packets": 2, "bytes": 9}}, {"drop": None}],
+            }
+        },
         {"rule": {"comment": "acl default_action", "expr": [{"counter": {"packets": 5, "bytes": 9}}]}},
     ]
 }
@@ -144,10 +155,18 @@ def test_kernel_parameters_are_held_against_the_kernel(box: Box, context: Contex
 
 
 def test_the_machine_in_a_few_lines(box: Box, context: Context) -> None:
-    box.files |= {"/proc/cpuinfo": "processor : 0\nmodel name : x\nprocessor : 1\n", "/proc/meminfo": "MemTotal:  100 kB\n"}
+    box.files |= {
+        "/proc/cpuinfo": "processor : 0\nmodel name : x\nprocessor : 1\n",
+        "/proc/meminfo": "MemTotal:  100 kB\n",
+    }
     box.prints["systemd-detect-virt"] = "kvm\n"
     found = pairs(facts.show("system", "", running(context, hostname="gw1.example.test")))
-    assert (found["name"], found["processors"], found["memory"], found["up (s)"]) == ("gw1.example.test", "2", "100 kB", "10")
+    assert (found["name"], found["processors"], found["memory"], found["up (s)"]) == (
+        "gw1.example.test",
+        "2",
+        "100 kB",
+        "10",
+    )
     assert found["machine"] == "kvm"
 
 
@@ -157,7 +176,9 @@ def test_resources(box: Box, context: Context) -> None:
         "/proc/sys/fs/file-nr": "1024\t0\t9223372\n",
         "/proc/net/sockstat": "sockets: used 9\nTCP: inuse 5 orphan 0 tw 1 alloc 7 mem 1\n",
     }
-    box.prints["df -P"] = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a 2097152 1 1048576 1% /var\n"
+    box.prints["df -P"] = (
+        "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a 2097152 1 1048576 1% /var\n"
+    )
     box.prints["systemctl show"] = (
         "Id=sentry-gateway.service\nMemoryCurrent=104857600\nTasksCurrent=5\nCPUUsageNSec=12000000000\n\n"
         "Id=sentry-uem.service\nMemoryCurrent=[not set]\nTasksCurrent=[not set]\nCPUUsageNSec=[not set]\n"
@@ -183,9 +204,18 @@ def test_statistics_are_the_counters_of_both(context: Context) -> None:
 def test_connectivity_is_the_uem_the_backends_and_the_time_servers(box: Box, context: Context) -> None:
     servers = {"mail": {"host": "192.0.2.9", "port": 443, "tls": True, "verify": "strict", "priority": 1}}
     held = running(
-        context, uem={"mode": "core", "addresses": ["192.0.2.7/32"]}, backends={"servers": servers}, ntp={"servers": ["192.0.2.1"]}
+        context,
+        uem={"mode": "core", "addresses": ["192.0.2.7/32"]},
+        backends={"servers": servers},
+        ntp={"servers": ["192.0.2.1"]},
     )
-    status = {"link": "down", "link_seconds": 7, "link_problem": "refused", "backend.mail.up": 2, "backend.mail.down": 0}
+    status = {
+        "link": "down",
+        "link_seconds": 7,
+        "link_problem": "refused",
+        "backend.mail.up": 2,
+        "backend.mail.down": 0,
+    }
     held = replace(held, call=lambda _path, _request, _type: status)
     box.prints["chronyc -c"] = "0A620201,10.98.2.1,3,1800000000.1\n"
     assert rows(facts.show("connectivity", "", held)) == (
@@ -217,7 +247,7 @@ def tech(context: Context) -> tuple[str, ...]:
 def test_the_bundle_holds_every_topic_but_those_on_people(context: Context) -> None:
     heads = {line.partition(":")[0].removeprefix("== ") for line in tech(context) if line.startswith("== ")}
     assert heads == (set(facts.TOPICS) - bundle.PEOPLE - {"tech"}) | {"configuration"}
-    assert bundle.PEOPLE <= set(facts.TOPICS)
+    assert set(facts.TOPICS) >= bundle.PEOPLE
 
 
 def test_no_secret_and_nobody_s_name_is_in_the_bundle(context: Context) -> None:

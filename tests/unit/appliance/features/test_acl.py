@@ -1,5 +1,6 @@
 """Access control lists: what they become, that they only narrow, and that nftables decides as `judge` says."""
 
+import ipaddress
 import json
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def test_packets_meet_what_judge_says(lab_with: LabWith, tmp_path: Path) -> None
 
 
 def _admits(peers: tuple[str, ...], source: str) -> bool:
-    return not peers or acl._holds(tuple(map(acl.ipaddress.ip_network, peers)), source)
+    return not peers or acl._holds(tuple(map(ipaddress.ip_network, peers)), source)
 
 
 def test_a_source_that_comes_too_often_is_dropped_and_others_are_not(lab_with: LabWith, tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ class Kernel:
         """A link that is there already."""
         self.held[name] = {"ifname": name, "ifindex": len(self.held) + 1, "flags": ["UP"] if up else []}
         if vlan is not None:
-            info = {"info_kind": "vlan", "info_data": {"protocol": "802.1Q", "id": vlan.number, "flags": ["REORDER_HDR"]}}
+            info = {
+                "info_kind": "vlan",
+                "info_data": {"protocol": "802.1Q", "id": vlan.number, "flags": ["REORDER_HDR"]},
+            }
             self.held[name] |= {"link": vlan.parent, "linkinfo": info}
 
     def run(self, argv: list[str], *, stdin: str | None = None) -> str:
@@ -76,7 +79,9 @@ def test_a_vlan_is_a_device_of_its_own_and_named_where_it_lies(lab_with: LabWith
 
 
 def test_an_interface_that_is_shut_down_stays_so_over_a_start_and_carries_no_zone(lab_with: LabWith) -> None:
-    tree = lab_with(lambda held: held["interfaces"].update(spare0={"zones": ["device"], "addresses": [], "enabled": False}))
+    tree = lab_with(
+        lambda held: held["interfaces"].update(spare0={"zones": ["device"], "addresses": [], "enabled": False})
+    )
     text = interfaces.render(tree)["/etc/systemd/network/50-sentry-spare0.network"].text
     assert "[Link]\nActivationPolicy=down\nRequiredForOnline=no\n" in text
     assert interfaces.in_zone(tree, "device") == ("device0",)
