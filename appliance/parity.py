@@ -106,7 +106,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="Kerberos modules, tickets and checks", until=KERBEROS),
             Row(
                 what="forget cached devices, all or one",
-                commands=("device remove <id> <user>",),
+                commands=("device register|allow|block|remove <id> <user>",),
                 by_hand=DANGER,
             ),
             Row(

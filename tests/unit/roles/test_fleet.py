@@ -50,8 +50,14 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
 
 def ansible(folder: Path, program: str, *arguments: str) -> None:
     """One of Ansible's programs, away from the project's settings."""
+    (folder / "ansible.cfg").touch()
     place = str(REPO / ".venv" / "bin" / program)
-    environment = {**os.environ, "ANSIBLE_CONFIG": "/dev/null", "ANSIBLE_LOCAL_TEMP": str(folder), "HOME": str(folder)}
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_LOCAL_TEMP": str(folder),
+        "HOME": str(folder),
+    }
     done = subprocess.run(
         [place, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
     )

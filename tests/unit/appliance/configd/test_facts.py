@@ -161,7 +161,7 @@ def test_a_kernel_flag_alone_is_not_fips(box: Box, context: Context) -> None:
 
 
 def test_an_unknown_topic_names_the_known_ones(context: Context) -> None:
-    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: agent, arp, backends"):
+    with pytest.raises(RefusedError, match="found the topic 'passwords'; allowed: acl, agent, arp, backends"):
         facts.show("passwords", "", context)
 
 

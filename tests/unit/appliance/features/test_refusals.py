@@ -73,7 +73,7 @@ REFUSED: tuple[tuple[str, Any, str, str], ...] = (
     ("users.password_policy.min_length", 4, "4", "from 8 to 128"),
     ("users.password_policy.lock_seconds", 7_200, "7200", "from 60 to 3600"),
     ("interfaces.mgmt0.zones", ["dmz"], "'dmz'", "device, management, backend"),
-    ("interfaces.mgmt0.zones", ["device"] * 4, "['device'", "0 to 3 items"),
+    ("interfaces.mgmt0.zones", ["device", "device"], "['device', 'device']", "every item once"),
     ("interfaces.mgmt0.vlan", {"parent": "lo", "id": 20}, "'lo'", "an interface name"),
     ("interfaces.mgmt0.vlan", {"parent": "eth0", "id": 4_095}, "4095", "from 1 to 4094"),
     ("interfaces.mgmt0.enabled", "down", "'down'", "true or false"),
