@@ -65,7 +65,7 @@ def tree(hostname: str = "gateway.lab.test", addresses: tuple[str, ...] = ("10.9
     """As much of a tree as certificates look at."""
     return {
         "hostname": hostname,
-        "interfaces": {"mgmt0": {"zones": ["management"], "addresses": list(addresses)}},
+        "interfaces": {"mgmt0": {"zones": ["management"], "addresses": list(addresses), "enabled": True}},
         "certificates": {"lifetime_days": 397, "renew_days": 30},
     }
 
