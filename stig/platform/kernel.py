@@ -128,7 +128,7 @@ def _parameters(rows: tuple[Setting, ...], facts: Facts) -> Verdict:
 
 
 def _modules(names: tuple[str, ...], facts: Facts) -> Verdict:
-    return modules(names, found_lines(facts, "module_files"), facts.lines("modules"), shared=contained(facts))
+    return modules(names, found_lines(facts, "module_files"), found_lines(facts, "modules"), shared=contained(facts))
 
 
 # --- core dumps, the keyboard, memory -------------------------------------------------------------------------------

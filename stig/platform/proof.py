@@ -122,14 +122,19 @@ def needs_a_kernel(facts: Facts, what: str) -> None:
         raise NotReviewed(CONTAINED.format(what=what))
 
 
+_HARMLESS = ("No such file or directory", "File system loop detected")
+
+
 def found_lines(facts: Facts, name: str) -> tuple[str, ...]:
-    """The lines of a command whose exit status 1 is an answer too: `grep` that found nothing, `find` and `stat` of what is not
-    there. Any other complaint is a `FactError`."""
+    """The lines of a command whose failure is an answer too: `grep` that found nothing or not all of its files, `find` and
+    `stat` of what is not there, `cat` of what this kernel does not have. Any other complaint is a `FactError`."""
     done = facts.answer(name)
     complaints = [
-        line for line in done.errors.splitlines() if line.strip() and not line.endswith("No such file or directory")
+        line for line in done.errors.splitlines() if line.strip() and not any(map(line.__contains__, _HARMLESS))
     ]
-    if done.status not in (0, 1) or complaints:
+    # grep -s says nothing of a file that is not there, but for its exit status.
+    answers = (0, 1, 2) if facts.argv(name)[0] == "grep" else (0, 1)
+    if done.status not in answers or complaints:
         said = complaints[0] if complaints else f"exit status {done.status}"
         raise FactError(f"{facts.command(name)}: {said}")
     return tuple(line for line in done.output.splitlines() if line.strip())
