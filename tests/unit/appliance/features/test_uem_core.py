@@ -156,3 +156,12 @@ def test_enrolment_with_the_uem_in_the_box_is_refused(lab_with: LabWith) -> None
     with pytest.raises(InvalidError) as caught:
         lab_with(change)
     assert [problem.path for problem in caught.value.problems] == ["uem.enrolment_url"]
+
+
+def test_every_folder_of_our_own_that_is_rendered_into_is_made_with_the_system(lab_with: LabWith) -> None:
+    """configd makes a folder that is missing for itself alone: the agent could not read whom it is to believe."""
+    lines = (Path(__file__).parents[4] / "roles/base/files/tmpfiles.conf").read_text().splitlines()
+    made = {fields[1] for fields in map(str.split, lines) if fields and fields[0] == "d"}
+    rendered = {str(Path(path).parent) for path in render_all(lab_with(core()), FEATURES)}
+    assert str(Path(uem.AUTHORITIES).parent) in rendered
+    assert {folder for folder in rendered if "sentry" in folder} <= made
