@@ -33,7 +33,7 @@ class Leaf:
     purpose: Purpose
     unit: str
     public: bool = False
-    """Whether it carries the appliance's names and addresses; else only those of loopback."""
+    """Whether it always carries the appliance's names and addresses; else only those of loopback."""
 
 
 LEAVES = (
@@ -86,11 +86,16 @@ def ensure(tree: Tree, system: System, *, clock: Clock = _now) -> bool:
 
 def names(leaf: Leaf, tree: Tree) -> tuple[str, ...]:
     """The subject alternative names (RFC 5280 4.2.1.6) of `leaf`, as openssl's configuration writes them."""
-    if not leaf.public:
+    if not (leaf.public or _is_pushed_to(leaf, tree)):
         return ("DNS:localhost", "IP:127.0.0.1")
     full = str(tree["hostname"])
     short = full.partition(".")[0]
     return (f"DNS:{full}", f"DNS:{short}", *(f"IP:{address}" for address in interfaces.addresses(tree)))
+
+
+def _is_pushed_to(leaf: Leaf, tree: Tree) -> bool:
+    """Whether it is what a UEM on another machine sees."""
+    return leaf.name == "uem-push" and bool(tree["uem"]["mode"] == "core")
 
 
 def _leaf_good(leaf: Leaf, tree: Tree, system: System, due: datetime, now: datetime, issuer: str) -> bool:
