@@ -73,6 +73,11 @@ class Scan(_Data, frozen=True, kw_only=True):
     by_category: dict[str, dict[str, int]]
     results: tuple[Result, ...]
 
+    @property
+    def by_rule(self) -> dict[str, Result]:
+        """The results by their rules."""
+        return {result.rule: result for result in self.results}
+
 
 def count(results: Iterable[Result]) -> dict[str, int]:
     """How many results there are, and how many of each status."""

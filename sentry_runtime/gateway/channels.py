@@ -24,9 +24,7 @@ RECORD_BYTES = 16_384  # the longest content of a TLS record (RFC 5246 6.2.1)
 # That come after our last word are read, so that it arrives; then the other side has had its time.
 DISCARD_BYTES = 262_144
 ABANDONED_SECONDS = 0.05  # until the first of those that were abandoned are ended; a block has reached many by then
-WATCHED_SECONDS = (
-    0.25  # until a reset that came with bytes is seen; asking at each read costs a request a thirtieth of what it takes
-)
+WATCHED_SECONDS = 0.25  # until a reset that came with bytes is seen; to ask at each read is two system calls a request
 ABANDONED_PER_TURN = 16  # about a millisecond of the kernel's work, then the connections that live have their turn
 WRITE_BUFFER_BYTES = 65_536  # per direction: with the read buffer the most one exchange holds
 
@@ -56,10 +54,11 @@ class _Upkeep:
         self._watched.append(channel)
 
     def _end_some(self) -> None:
-        for _ in range(min(len(self._abandoned), ABANDONED_PER_TURN)):
-            self._abandoned.popleft().abort()
+        some = [self._abandoned.popleft() for _ in range(min(len(self._abandoned), ABANDONED_PER_TURN))]
         if self._abandoned:
             asyncio.get_running_loop().call_soon(self._end_some)
+        for channel in some:
+            channel.abort()
 
     def _look_at_all(self) -> None:
         watched, self._watched = self._watched, []
@@ -139,6 +138,9 @@ class _SocketChannel(Channel):
         self._end(None)
 
     def abandon(self) -> None:
+        self._closing = True
+        self._waiting.clear()
+        self._stop_writing()
         _upkeep(self._loop).abandon(self, self._loop)
 
     def certificate(self) -> bytes | None:
@@ -170,7 +172,7 @@ class _SocketChannel(Channel):
         """Whether there was a reset of which the loop has not told; then it ends, after what was said before."""
         self._watched = False
         if not self._ended and self._is_reset() and self._reads:
-            self._readable()
+            self._loop.call_soon(self._readable)
 
     def _watch(self) -> None:
         """Something was read. libuv tells of a reset that comes together with bytes only once, as of something to read, and of

@@ -60,7 +60,8 @@ class Channel(ABC):
 
     @abstractmethod
     def abandon(self) -> None:
-        """End when there is nothing better to do, soon: nobody hears anything of it any more."""
+        """End when there is nothing better to do, soon. Nothing more is sent from now on, not even what waits, and nobody hears
+        what still comes."""
 
     @abstractmethod
     def certificate(self) -> bytes | None:

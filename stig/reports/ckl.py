@@ -72,7 +72,7 @@ def _stig(scan: Scan, chapter: Chapter) -> Iterator[str]:
             yield "\t\t\t" + _element("SID_DATA", text)
         yield "\t\t</SI_DATA>"
     yield "\t</STIG_INFO>"
-    results = {result.rule: result for result in scan.results}
+    results = scan.by_rule
     for rule in chapter.rules:
         for line in _vuln(scan, benchmark, identity, rule, results[rule.id]):
             yield f"\t{line}"

@@ -12,15 +12,7 @@ import msgspec
 from stig.reports import texts
 from stig.results import Result, Scan
 from stig.rules import Benchmark, Catalogue, Chapter, Rule
-from stig.verdict import Status
 
-_STATUS: dict[Status, str] = {
-    "not_a_finding": "not_a_finding",
-    "open": "open",
-    "not_applicable": "not_applicable",
-    "not_reviewed": "not_reviewed",
-    "error": "not_reviewed",
-}
 _EMPTY = (
     "false_positives",
     "false_negatives",
@@ -66,7 +58,7 @@ def render(scan: Scan, catalogue: Catalogue) -> bytes:
 def _stig(scan: Scan, chapter: Chapter) -> dict[str, Any]:
     benchmark = chapter.benchmark
     identity = texts.checklist_identity(scan, benchmark)
-    results = {result.rule: result for result in scan.results}
+    results = scan.by_rule
     return {
         "stig_name": benchmark.title,
         "display_name": texts.short_title(benchmark),
@@ -90,7 +82,7 @@ def _rule(scan: Scan, benchmark: Benchmark, identity: str, rule: Rule, result: R
         "severity": rule.severity,
         "group_title": rule.srg,
         "rule_id_src": rule.rule_id,
-        "rule_id": texts.bare(rule),
+        "rule_id": rule.rule_id.removesuffix("_rule"),
         "rule_version": rule.version_id,
         "rule_title": rule.requirement,
         "fix_text": rule.fix,
@@ -106,7 +98,7 @@ def _rule(scan: Scan, benchmark: Benchmark, identity: str, rule: Rule, result: R
         "reference_identifier": benchmark.target_key,
         "uuid": texts.identity(identity, rule.rule_id),
         "stig_uuid": identity,
-        "status": _STATUS[result.status],
+        "status": "not_reviewed" if result.status == "error" else result.status,
         "overrides": {},
         "comments": texts.clean(texts.comments(scan, result)),
         "finding_details": texts.clean(texts.details(result)),

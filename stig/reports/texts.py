@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable
 
 from stig.results import Result, Scan
-from stig.rules import Benchmark, Chapter, Rule
+from stig.rules import Benchmark, Chapter
 
 # Names of files and checklists are derived from this, so that two scans that found the same write the same.
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:sentry:stig")
@@ -53,7 +53,7 @@ def _origin(chapter: Chapter) -> str:
 
 def remark(scan: Scan) -> str:
     """What stands for the whole machine: on which basis it was assessed, and with which module."""
-    return f"{scan.basis} {scan.crypto.module}: {scan.crypto.validation}."
+    return clean(f"{scan.basis} {scan.crypto.module}: {scan.crypto.validation}.")
 
 
 def satisfies(rule: Rule) -> str:
@@ -104,8 +104,3 @@ def decided_at(scan: Scan, result: Result) -> str:
 def short_title(benchmark: Benchmark) -> str:
     """The STIG's title without what all of them end with."""
     return benchmark.title.removesuffix(" Security Technical Implementation Guide")
-
-
-def bare(rule: Rule) -> str:
-    """The rule's id as STIG Viewer 3 has it, without the suffix."""
-    return rule.rule_id.removesuffix("_rule")

@@ -59,7 +59,8 @@ def render(scan: Scan, chapters: Sequence[Chapter]) -> bytes:
     for chapter in chapters:
         for rule in chapter.rules:
             _rule(root, chapter, rule)
-    _results(root, name, scan, [(rule, _of(scan, rule)) for chapter in chapters for rule in chapter.rules])
+    results = scan.by_rule
+    _results(root, name, scan, [(rule, results[rule.id]) for chapter in chapters for rule in chapter.rules])
     etree.indent(root)
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8") + b"\n"
 
@@ -76,10 +77,6 @@ def _x(name: str) -> str:
 
 def _text(parent: etree._Element, name: str, text: str) -> None:
     etree.SubElement(parent, _x(name)).text = texts.clean(text)
-
-
-def _of(scan: Scan, rule: Rule) -> Result:
-    return next(result for result in scan.results if result.rule == rule.id)
 
 
 def _rule_name(rule: Rule) -> str:

@@ -365,9 +365,9 @@ async def test_a_pool_of_two_serves_each_device_by_its_own_and_by_the_other_whil
         await until(lambda: stand.status()[f"backend.sogo{gone}.down"] == 1)
         answer = await (await stand.device()).ask(request("Sync", sync("-1", folder), moved))
         assert (answer.status, b"Welcome" in answer.body) == (200, True)
-        assert sogo.requests_seen(moved)[-1].startswith(f"{other} ")
+        await until(lambda: sogo.requests_seen(moved)[-1].startswith(f"{other} "))  # written once it has been answered
     finally:
         await asyncio.to_thread(sogo.start, gone)
     await until(lambda: stand.status()[f"backend.sogo{gone}.up"] == 1)
     assert (await (await stand.device()).ask(request("FolderSync", FOLDER_SYNC, moved))).status == 200
-    assert sogo.requests_seen(moved)[-1].startswith(f"{gone} ")
+    await until(lambda: sogo.requests_seen(moved)[-1].startswith(f"{gone} "))

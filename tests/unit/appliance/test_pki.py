@@ -81,6 +81,7 @@ def tree(hostname: str = "gateway.lab.test", addresses: tuple[str, ...] = ("10.9
         "hostname": hostname,
         "interfaces": {"mgmt0": {"zones": ["management"], "addresses": list(addresses), "enabled": True}},
         "certificates": {"lifetime_days": 397, "renew_days": 30},
+        "uem": {"mode": "embedded"},
     }
 
 
@@ -258,3 +259,12 @@ def test_loopback_certificates_name_nothing_else() -> None:
     by_name = {leaf.name: names(leaf, tree()) for leaf in LEAVES}
     assert by_name["uem-push"] == ("DNS:localhost", "IP:127.0.0.1")
     assert by_name["gateway"] == ("DNS:gateway.lab.test", "DNS:gateway", "IP:10.98.2.2")
+
+
+def test_a_uem_on_another_machine_finds_the_appliances_own_name_where_it_pushes() -> None:
+    """It goes by the name or address that it was given; nothing else is shown to anybody else by that."""
+    core = {**tree(), "uem": {"mode": "core"}}
+    by_name = {leaf.name: names(leaf, core) for leaf in LEAVES}
+    assert by_name["uem-push"] == by_name["gateway"]
+    changed = {leaf.name for leaf in LEAVES if names(leaf, core) != names(leaf, tree())}
+    assert changed == {"uem-push"}

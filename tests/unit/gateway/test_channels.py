@@ -1,6 +1,7 @@
 """Connections straight over their sockets: everything arrives, in order, and ends as the other side has ended it."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -156,6 +157,15 @@ def play(request: pytest.FixtureRequest) -> Iterator[Callable[[Coroutine[None, N
 Play = Callable[[Coroutine[None, None, None]], None]
 
 
+def all_of(one: socket.socket) -> bytes:
+    """What comes until it ends, however it does."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while data := one.recv(65_536):
+            received += data
+    return bytes(received)
+
+
 def reset(one: socket.socket) -> None:
     """End it by a reset."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -308,8 +318,26 @@ def test_who_goes_on_after_our_last_word_is_not_read_for_ever(play: Play, kind: 
     async def scene() -> None:
         pair = await kind()
         pair.channel.close()
-        with pytest.raises(OSError):  # noqa: PT011 - a pipe, a reset or TLS's word for either
+        with pytest.raises((ConnectionError, ssl.SSLError)):
             await pair.there(pair.other.sendall, MUCH)
+        await pair.ended()
+        assert bytes(pair.ear.heard) == b""
+        pair.other.close()
+
+    play(scene())
+
+
+def test_who_is_abandoned_sends_nothing_more_and_is_heard_no_more(play: Play, kind: Kind) -> None:
+    """What waited to be sent is of somebody who may no longer pass, perhaps: not even the rest of it goes on."""
+
+    async def scene() -> None:
+        pair = await kind()
+        pair.channel.write(MUCH)
+        pair.channel.abandon()
+        pair.channel.write(b"more")
+        pair.other.sendall(b"too late")
+        received = await pair.there(all_of, pair.other)
+        assert len(received) < len(MUCH)
         await pair.ended()
         assert bytes(pair.ear.heard) == b""
         pair.other.close()

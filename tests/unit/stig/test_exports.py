@@ -8,11 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from lxml import etree
 
 from stig.errors import InputError
-from stig.reports import cklb, junit, oscal, poam, xccdf
+from stig.reports import cklb, files, junit, oscal, poam, xccdf
 from stig.results import Scan
 from stig.rules import Catalogue
 
@@ -76,7 +77,7 @@ def test_xccdf_results_have_each_rule_once_under_the_stigs_own_names(scanned: Sc
         root = etree.fromstring(xccdf.render(scanned, [chapter]))
         assert root.get("id") == f"xccdf_mil.disa.stig_benchmark_{chapter.benchmark.id}"
         found = {one.get("idref"): one for one in root.iterfind(".//c:rule-result", NAMES)}
-        results = {result.rule: result for result in scanned.results}
+        results = scanned.by_rule
         assert set(found) == {f"xccdf_mil.disa.stig_rule_{rule.rule_id}" for rule in chapter.rules}
         for rule in chapter.rules:
             one, result = found[f"xccdf_mil.disa.stig_rule_{rule.rule_id}"], results[rule.id]
@@ -88,6 +89,17 @@ def test_xccdf_results_have_each_rule_once_under_the_stigs_own_names(scanned: Sc
         mine = [results[rule.id].status for rule in chapter.rules]
         counted = sum(status in ("not_a_finding", "open", "error") for status in mine)
         assert (score.text, score.get("maximum")) == (f"{10.0 * mine.count('not_a_finding')}", f"{10.0 * counted}")
+
+
+def test_what_a_machine_says_of_itself_breaks_no_document(scanned: Scan, catalogue: Catalogue) -> None:
+    """Characters that no XML may have, in what it calls its module and itself."""
+    crypto = msgspec.structs.replace(scanned.crypto, module="OpenSSL\x00\x1b[31m")
+    hostile = msgspec.structs.replace(
+        scanned, crypto=crypto, asset=msgspec.structs.replace(scanned.asset, fqdn="a\x07b")
+    )
+    for name, text in files.render(hostile, catalogue).items():
+        if name.endswith((".xml", ".ckl")):
+            etree.fromstring(text)
 
 
 def test_the_document_of_all_of_them_is_nobodys_benchmark(scanned: Scan, catalogue: Catalogue) -> None:
