@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable
 
 from stig.results import Result, Scan
-from stig.rules import Benchmark, Chapter
+from stig.rules import Benchmark, Chapter, Rule
 
 # Names of files and checklists are derived from this, so that two scans that found the same write the same.
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:sentry:stig")

@@ -15,7 +15,7 @@ from lxml import etree
 from stig.errors import InputError
 from stig.reports import cklb, files, junit, oscal, poam, xccdf
 from stig.results import Scan
-from stig.rules import Catalogue, Rule
+from stig.rules import Catalogue
 
 SCHEMA = Path("/usr/share/openscap/schemas/xccdf/1.2/xccdf_1.2.xsd")  # of Debian's openscap-common
 NAMES = {"c": xccdf.XCCDF}
