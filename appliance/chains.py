@@ -31,6 +31,7 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n[A-Za-z0-9+/=\n]+-----END \1
 _UNREADABLE = (
     ValueError,
     TypeError,
+    KeyError,  # an extension whose number nobody knows
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,

@@ -153,10 +153,15 @@ def twice(shell: Shell, label: str) -> str:
 
 
 def commit(shell: Shell, values: Values) -> Output:
-    """Make the candidate the running configuration, for good or until a deadline. What would cut this very session off is
-    asked about, and tried for a while only."""
-    minutes = int(values["minutes"]) if "minutes" in values else None
-    comment = values.get("comment", "")
+    """Make the candidate the running configuration, for good or until a deadline."""
+    return commit_or_try(shell, values.get("comment", ""), int(values["minutes"]) if "minutes" in values else None)
+
+
+def commit_or_try(shell: Shell, comment: str, minutes: int | None) -> Output:
+    """Commit the candidate. What would cut this very session off is asked about at a terminal, and tried for a while only.
+
+    `minutes`: how long it waits for confirmation; None: for good. Raises `CommandError` where the person does not want to try.
+    """
     try:
         return committed(shell.call(api.Commit, api.Committed, comment=comment, confirm_minutes=minutes))
     except Refused as refused:

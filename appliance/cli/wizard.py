@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.cli.command import CommandError
 from appliance.cli.config_lines import change_lines
-from appliance.cli.configure import Path, committed, current, put_value, remove, twice
+from appliance.cli.configure import Path, commit_or_try, current, put_value, remove, twice
 from appliance.cli.output import Output, safe
 from appliance.cli.shell import Leave, Shell, reasons
 from appliance.configd import api
@@ -294,8 +294,8 @@ def _commit(shell: Shell) -> Output:
     _until_taken(shell, lambda: minutes.append(_minutes(shell)))
     limit = minutes[-1] or None
     try:
-        return committed(shell.call(api.Commit, api.Committed, comment="setup", confirm_minutes=limit))
-    except Refused:
+        return commit_or_try(shell, "setup", limit)
+    except (Refused, CommandError):
         shell.terminal.write(["The answers are kept: mend them in configuration mode and `commit`, or `discard` them."])
         raise
 

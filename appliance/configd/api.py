@@ -17,6 +17,8 @@ Handle = Annotated[str, msgspec.Meta(max_length=64)]  # 256 bits in hexadecimal
 Word = Annotated[str, msgspec.Meta(max_length=512)]  # the longest name we know, user@domain, has 320 characters
 Line = Annotated[str, msgspec.Meta(max_length=1_024)]  # a comment, a note; what is too long for its use is told there
 Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 bytes
+Certificates = Annotated[str, msgspec.Meta(max_length=131_072)]
+"""PEM, or PKCS12 in base64: twice what is taken, so that what is a little too long is told so by who takes it."""
 Path = Annotated[
     tuple[Word, ...], msgspec.Meta(max_length=64)
 ]  # of the configuration; five words lead to the deepest setting
@@ -339,7 +341,7 @@ class Lookup(_SessionVerb, frozen=True, kw_only=True, tag="net.lookup"):
 class Trace(_SessionVerb, frozen=True, kw_only=True, tag="net.trace"):
     """The routers on the way to a host name or address. Result: Table."""
 
-    host: str
+    host: Word
 
 
 class ClearNeighbours(_SessionVerb, frozen=True, kw_only=True, tag="net.clear_neighbours"):
@@ -349,14 +351,14 @@ class ClearNeighbours(_SessionVerb, frozen=True, kw_only=True, tag="net.clear_ne
 class SetClock(_SessionVerb, frozen=True, kw_only=True, tag="system.clock"):
     """Set the clock, which no time server keeps now, to a time in UTC (`2026-01-31T18:00:00Z`). Result: None."""
 
-    time: str
+    time: Word
 
 
 class FindDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.find"):
     """The users for whom the embedded UEM knows a device id; refused as `invalid` where it knows it for nobody.
     Result: tuple[str, ...]."""
 
-    device_id: str
+    device_id: Word
 
 
 class SetPassword(_SessionVerb, frozen=True, kw_only=True, tag="user.password"):
@@ -387,19 +389,19 @@ class UploadCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificat
     as the second, which takes over when the first ends or at `moment` (2026-01-31T18:00Z). Result: Text."""
 
     service: Served
-    certificate: str
+    certificate: Certificates
     second: bool = False
-    moment: str = ""
+    moment: Word = ""
 
 
 class UploadPkcs12(_SessionVerb, frozen=True, kw_only=True, tag="certificate.upload_pkcs12"):
     """The same for a PKCS12 file (base64), which holds the key too. Result: Text."""
 
     service: Served
-    pkcs12: str
-    password: str
+    pkcs12: Certificates
+    password: Secret
     second: bool = False
-    moment: str = ""
+    moment: Word = ""
 
 
 class RenewCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate.renew"):

@@ -55,10 +55,11 @@ def test_what_is_answered_is_shown_and_committed(cli: Run, configd: Configd) -> 
         search="lab.test",
         ntp="192.0.2.1,192.0.2.4",
     )
-    done = cli(stdin=script("setup\n", given, "yes\n0\n"))
+    done = cli(stdin=script("setup\n", given, "yes\n5\nconfigure terminal\nconfirm\n"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "+ hostname gw9.example.test" in done.stdout
     assert "Revision 2 is running." in done.stdout
+    assert configd.daemon.store.pending() is None
     running = configd.daemon.running()
     assert running["interfaces"]["mgmt0"]["addresses"] == ["192.0.2.9/24", "198.51.100.9/24"]
     assert running["interfaces"]["mgmt0"]["gateway"] == "192.0.2.1"
@@ -79,9 +80,10 @@ def test_run_again_with_nothing_but_enter_it_changes_nothing(cli: Run, configd: 
 
 def test_what_may_be_absent_is_taken_back_by_its_word(cli: Run, configd: Configd) -> None:
     leaves(cli, configd)
-    cli(stdin=script("setup\n", answers(LATER, dns="192.0.2.53", router="192.0.2.1"), "yes\n0\n"))
+    confirmed = "yes\n5\nconfigure terminal\nconfirm\n"
+    cli(stdin=script("setup\n", answers(LATER, dns="192.0.2.53", router="192.0.2.1"), confirmed))
     assert configd.daemon.running()["dns"]["servers"] == ["192.0.2.53"]
-    cli(stdin=script("setup\n", answers(LATER, dns="none", router="none"), "yes\n0\n"))
+    cli(stdin=script("setup\n", answers(LATER, dns="none", router="none"), confirmed))
     assert configd.daemon.running()["dns"]["servers"] == []
     assert "gateway" not in configd.daemon.running()["interfaces"]["mgmt0"]
 
@@ -130,6 +132,14 @@ def test_a_commit_with_a_time_limit_waits_for_confirmation(cli: Run, configd: Co
     done = cli(stdin=script("setup\n", answers(KEEP, name="gw9.example.test"), "yes\n5\n"))
     assert "It returns to the one before at " in done.stdout
     assert configd.daemon.store.pending() is not None
+
+
+def test_what_would_cut_the_very_session_off_is_not_committed_for_good(cli: Run, configd: Configd) -> None:
+    before = configd.daemon.running()
+    done = cli(stdin=script("setup\n", answers(KEEP, addresses="192.0.2.9/24"), "yes\n0\n"))
+    assert "interfaces.mgmt0: found no longer 192.0.2.2/24, by which you may be connected" in done.stderr
+    assert "The answers are kept" in done.stdout
+    assert configd.daemon.running() == before
 
 
 def test_what_a_commit_refuses_is_kept_to_be_mended(cli: Run, configd: Configd) -> None:

@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from appliance.config import migrations
 from appliance.config.diff import digest
+from appliance.config.migrations import STEPS, VERSION
 from appliance.config.store import Journal, Kept, LastLogin, NoSuchRevisionError, Pending, Running, Store, StoreError
 
 
@@ -32,7 +34,7 @@ def test_an_empty_store_runs_nothing(store: Store) -> None:
 def test_a_revision_comes_back_as_it_was_kept(store: Store, tmp_path: Path) -> None:
     run(store, 1)
     again = Store(tmp_path)
-    assert again.current() == kept(1, n=1)
+    assert again.current() == msgspec.structs.replace(kept(1, n=1), schema=migrations.VERSION)
     assert again.digest() == store.digest()
 
 
@@ -125,11 +127,11 @@ def _older(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program whose schema has changed once."""
+def next_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose schema has changed once more."""
     real = migrations.brought
-    monkeypatch.setattr(migrations, "VERSION", 2)
-    monkeypatch.setattr(migrations, "brought", lambda tree, version: real(tree, version, steps=(_older,)))
+    monkeypatch.setattr(migrations, "VERSION", migrations.VERSION + 1)
+    monkeypatch.setattr(migrations, "brought", lambda tree, version: real(tree, version, steps=(*STEPS, _older)))
 
 
 def test_what_an_earlier_version_kept_is_read_as_a_tree_of_this_one(
@@ -138,7 +140,7 @@ def test_what_an_earlier_version_kept_is_read_as_a_tree_of_this_one(
     store.keep(kept(1, was=5))
     store.run(Running(revision=1, token="t1"))
     store.set_journal(Journal(token="t2", before={}, tree={"was": 5}, units=()))
-    request.getfixturevalue("second_version")
+    request.getfixturevalue("next_version")
     newer = Store(tmp_path)
     assert newer.load(1).tree == {"n": 5}
     assert newer.digest() == digest({"n": 5})
@@ -154,12 +156,13 @@ def test_what_a_later_version_kept_is_refused_with_words_and_still_listed(
 ) -> None:
     """As after an upgrade that was taken back."""
     with pytest.MonkeyPatch.context() as later:
-        later.setattr(migrations, "VERSION", 2)
+        later.setattr(migrations, "VERSION", migrations.VERSION + 1)
         run(store, 1)
         store.set_journal(Journal(token="t2", before={}, tree={}, units=()))
     older = Store(tmp_path)
     with pytest.raises(
-        StoreError, match=r"1\.json\.gz: .*version: found 2, of a later version of the appliance; allowed: 1"
+        StoreError,
+        match=rf"1\.json\.gz: .*version: found {VERSION + 1}, of a later version of the appliance; allowed: 1 to {VERSION}",
     ):
         older.current()
     with pytest.raises(StoreError, match=r"journal\.json: .*of a later version"):

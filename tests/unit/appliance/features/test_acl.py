@@ -29,7 +29,13 @@ NETWORKS = {
 SERVICES = {"web": {"port": 8443}, "mail": {"port": 443}, "high": {"protocol": "udp", "port": 1024, "last_port": 2048}}
 PASSWD = "\n".join(
     f"{name}:x:{uid}:{uid}::/:/bin/false"
-    for uid, name in enumerate(("root", "_chrony", "sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal"))
+    for uid, name in enumerate(
+        (
+            "root",
+            *("_chrony", "Debian-snmp"),
+            *(f"sentry-{name}" for name in ("gateway", "agent", "uem", "portal", "alerts", "log")),
+        )
+    )
 )
 
 
