@@ -262,7 +262,7 @@ def account(lab: Lab) -> Iterator[frozenset[str]]:
 
 
 def test_broken_rules_are_open_and_mended_ones_are_as_before(lab: Lab, scan: Scan) -> None:
-    """As the guest is, what is listed above is open or unknown and nothing else; broken, the broken ones too; mended, as before."""
+    """As it is, what is listed above is open or unknown and nothing else; broken, the broken ones too; mended, as before."""
     before = scan()
     status = {name: one["status"] for name, one in before.items()}
     assert {name for name, ended in status.items() if ended == "error"} == set()
