@@ -11,13 +11,10 @@ from typing import Any
 import msgspec
 
 from appliance.alerts.happening import SUBJECT_CHARACTERS, WORDS_CHARACTERS, Event, plain
-from appliance.audit import TAG, Entry
+from appliance.audit import TAG, TALLY_TAG, Entry
 
 CONFIGD = "sentry-configd.service"
 KERNEL = "kernel"
-_LOCKED = re.compile(
-    r"pam_faillock\([^)]*\): Consecutive login failures for user (.{1,256}) account temporarily locked"
-)
 _REFUSED = re.compile(r"pam_unix\(([^):]*):auth\): authentication failure;.* rhost=(\S*)(?: +user=(.{1,256}))?")
 _AUDITD = re.compile(r"(?i)Audit daemon .*(low on disk|no space|disk full|disk error|suspend)")
 _KERNEL = re.compile(r"audit: .*(backlog limit exceeded|audit_lost=[1-9]|rate limit exceeded)")
@@ -59,17 +56,14 @@ def events_of(line: Line) -> Iterable[Event]:
     message, unit = _text(line.message), _text(line.unit)
     if line.transport == KERNEL:
         return _told(line, "audit_records_lost", KERNEL, message) if _KERNEL.match(message) else ()
-    if unit == CONFIGD and line.identifier == TAG:
-        return _of_configd(line, message)
+    if line.identifier == TALLY_TAG or (unit == CONFIGD and line.identifier == TAG):
+        return _of_trail(line, message)
     if line.identifier == "auditd":
         return _told(line, "audit_records_lost", "auditd", message) if _AUDITD.search(message) else ()
     return _of_pam(line, message, unit)
 
 
 def _of_pam(line: Line, message: str, unit: str) -> Iterable[Event]:
-    locked = _LOCKED.fullmatch(message)
-    if locked is not None:
-        return _told(line, "account_locked", locked[1], f"The account {locked[1]} is locked after failed log-ins.")
     refused = _REFUSED.match(message)
     if refused is None or unit == CONFIGD:  # configd says so itself, of accounts PAM is not asked about, too
         return ()
@@ -77,14 +71,14 @@ def _of_pam(line: Line, message: str, unit: str) -> Iterable[Event]:
     return _told(line, "logins_refused", refused[1], f"{who} from {where}, by {refused[1]}")
 
 
-def _of_configd(line: Line, message: str) -> Iterable[Event]:
+def _of_trail(line: Line, message: str) -> Iterable[Event]:
     try:
         entry = _decode_entry(message)
     except msgspec.MsgspecError:
         return ()
     if entry.result in ("authentication", "locked") and entry.event in ("session.login", "session.enable"):
         return _of_refusal(line, entry)
-    tell = _CONFIGD.get(entry.event)
+    tell = _TRAIL.get(entry.event)
     if tell is None or (entry.result != "ok" and entry.event not in _BY_ITSELF):
         return ()
     alert, subject, words = tell(entry)
@@ -109,6 +103,10 @@ def _commit(entry: Entry) -> _Words:
     return "configuration_changed", _by(entry), f"{_by(entry)} committed a configuration{comment}"
 
 
+def _locked(entry: Entry) -> _Words:
+    return "account_locked", entry.user, f"The account {entry.user} is locked for {entry.source} after failed log-ins."
+
+
 def _service(entry: Entry) -> _Words:
     if entry.path.startswith("status"):
         return _NOTHING
@@ -121,7 +119,7 @@ def _by(entry: Entry) -> str:
     return f"{entry.user} from {source}" if source else entry.user
 
 
-_CONFIGD: dict[str, Callable[[Entry], _Words]] = {
+_TRAIL: dict[str, Callable[[Entry], _Words]] = {
     "config.commit": _commit,
     "config.confirm": lambda entry: ("configuration_changed", _by(entry), f"{_by(entry)} confirmed a configuration"),
     "config.rollback": lambda entry: (
@@ -132,12 +130,13 @@ _CONFIGD: dict[str, Callable[[Entry], _Words]] = {
     "config.returned": lambda entry: ("configuration_returned", "by itself", entry.detail),
     "config.recovered": lambda entry: ("configuration_returned", "after an interruption", entry.detail),
     "config.drift": lambda entry: ("configuration_drift", entry.detail, entry.detail),
+    "login.locked": _locked,
     "service.control": _service,
     "gateway.maintain": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} gateway")),
     "system.power": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} of the appliance")),
 }
-"""What of configd's own trail is told: event -> alert, subject, words."""
-_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift"})
+"""What of configd's own trail, and of the tally's, is told: event -> alert, subject, words."""
+_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift", "login.locked"})
 """What is told whatever came of it."""
 
 

@@ -214,7 +214,7 @@ NAMED = (
     Named("SENTRY-OS-0622", "stated", _is("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"), 0o640, HASHES),
     Named("SENTRY-OS-0623", "stated", _is("/etc/sudoers"), 0o440),
     Named("SENTRY-OS-0624", "stated", _is("/etc/security/opasswd"), 0o600),
-    Named("SENTRY-OS-0625", "stated", _is("/usr/bin/journalctl"), 0o740),
+    Named("SENTRY-OS-0625", "stated", _is("/usr/bin/journalctl"), 0o750, ("root", "systemd-journal")),
     Named("SENTRY-OS-0626", "stated", _is("/var/log"), 0o755, ("root", "adm", "syslog")),
     Named("SENTRY-OS-0627", "stated", _is("/var/log/syslog"), 0o640, ("adm",)),
     Named("SENTRY-OS-0628", "journal", _of_kind("d"), 0o2750, ("systemd-journal",)),

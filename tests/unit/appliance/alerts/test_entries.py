@@ -7,7 +7,7 @@ from appliance.alerts.entries import Line, events_of, lines_of
 from appliance.alerts.happening import Event
 from appliance.audit import Entry
 
-LOCKED = "pam_faillock(sshd:auth): Consecutive login failures for user admin account temporarily locked"
+LOCKED = '{"time":"t","event":"login.locked","user":"admin","source":"10.98.2.1 sshd","result":"locked"}'
 WRONG = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=10.98.2.1  user=admin"
 UNKNOWN = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=10.98.2.1 "
 
@@ -25,10 +25,10 @@ def by_configd(event: str, **fields: str) -> list[Event]:
     return told(message, unit="sentry-configd.service", identifier="sentry-configd")
 
 
-def test_an_account_that_pam_locks_is_told_once() -> None:
-    (event,) = told(LOCKED)
+def test_an_account_that_is_locked_at_a_door_is_told_once() -> None:
+    (event,) = told(LOCKED, identifier="sentry-tally")
     assert (event.alert, event.subject, event.when) == ("account_locked", "admin", 1_800_000_000.0)
-    assert event.words == "The account admin is locked after failed log-ins."
+    assert event.words == "The account admin is locked for 10.98.2.1 sshd after failed log-ins."
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,7 @@ def test_the_audit_daemon_and_the_kernel_say_that_records_are_lost() -> None:
 @pytest.mark.parametrize(
     "message",
     [
+        LOCKED,
         f"Invalid user x {LOCKED} from 10.98.1.9 port 2",
         f"Connection closed by invalid user {LOCKED} 10.98.1.9",
         "Accepted publickey for admin",
@@ -131,7 +132,7 @@ def test_what_acts_on_a_screen_or_ends_a_line_does_not_leave() -> None:
 
 def test_fields_of_any_shape_are_read() -> None:
     """journalctl prints bytes that are no UTF-8 as numbers, and no value as null."""
-    (event,) = told(list(LOCKED.encode()))
+    (event,) = told(list(LOCKED.encode()), identifier="sentry-tally")
     assert event.alert == "account_locked"
     assert told(None) == []
     assert told(["two", "values"]) == []

@@ -25,7 +25,8 @@ from tests.ports import free_port
 
 from .conftest import PEOPLE, SERVER, Clocks, World, health_of, settings_of
 
-LOCKED = "pam_faillock(sshd:auth): Consecutive login failures for user admin account temporarily locked"
+LOCKED = '{"time":"t","event":"login.locked","user":"admin","source":"10.98.2.1 sshd","result":"locked"}'
+WORDS = "The account admin is locked for 10.98.2.1 sshd after failed log-ins."
 
 
 @pytest.fixture(scope="module")
@@ -91,19 +92,19 @@ def sink_of(bench: Bench, pki: DevicePki, **fields: Any) -> Any:
 
 def test_what_the_journal_says_is_mailed_once_and_logged(bench: Bench, pki: DevicePki) -> None:
     with sink_of(bench, pki) as sink:
-        bench.world.write(LOCKED)
+        bench.world.write(LOCKED, identifier="sentry-tally")
         bench.turn()
         bench.turn()
         bench.restart()
         bench.turn()
     assert sink.subjects == ["[gateway.lab.test] WARNING: account_locked admin"]
     assert sink.envelopes == [("gateway@lab.test", PEOPLE)]
-    assert bench.log == ["<4>alert account_locked raised: admin: The account admin is locked after failed log-ins.\n"]
+    assert bench.log == [f"<4>alert account_locked raised: admin: {WORDS}\n"]
 
 
 def test_a_mail_server_that_is_away_gets_one_mail_when_it_is_back(bench: Bench, pki: DevicePki) -> None:
     """Over a restart of the service, too."""
-    bench.world.write(LOCKED)
+    bench.world.write(LOCKED, identifier="sentry-tally")
     bench.turn(60)
     assert "refused" in bench.service.report().problem
     bench.restart()
@@ -130,7 +131,7 @@ def test_a_crash_while_a_mail_is_on_its_way_sends_the_same_mail_again(bench: Ben
             raise Killed
 
     with sink_of(bench, pki) as sink:
-        bench.world.write(LOCKED)
+        bench.world.write(LOCKED, identifier="sentry-tally")
         bench.restart(post=Dies())
         with pytest.raises(Killed):
             bench.turn()
@@ -144,7 +145,7 @@ def test_a_crash_while_a_mail_is_on_its_way_sends_the_same_mail_again(bench: Ben
 def test_what_was_logged_while_the_service_was_away_is_told(bench: Bench, pki: DevicePki) -> None:
     bench.world.write("nothing")
     bench.turn()
-    bench.world.write(LOCKED)  # while it is away
+    bench.world.write(LOCKED, identifier="sentry-tally")  # while it is away
     bench.restart()
     with sink_of(bench, pki) as sink:
         bench.turn()
@@ -163,7 +164,7 @@ def test_what_was_logged_before_there_was_a_service_is_not(
 
 def test_more_lines_than_one_look_takes(bench: Bench, pki: DevicePki) -> None:
     for number in range(1_200):
-        bench.world.write("x" if number != 1_100 else LOCKED)
+        bench.world.write("x" if number != 1_100 else LOCKED, identifier="sentry-tally")
     with sink_of(bench, pki) as sink:
         bench.turn()
     assert len(sink.mails) == 1
@@ -176,7 +177,7 @@ def test_a_journal_that_cannot_be_read_is_an_alert_itself_and_is_read_on_later(b
         for _ in range(3):
             bench.turn()
         bench.world.broken = ""
-        bench.world.write(LOCKED)
+        bench.world.write(LOCKED, identifier="sentry-tally")
         bench.turn()
     assert sink.subjects == [
         "[gateway.lab.test] CRITICAL: alerts_incomplete journal",
@@ -228,7 +229,7 @@ def test_time_that_passes_costs_no_write_and_what_must_not_be_forgotten_does(ben
         bench.world.write("Accepted publickey for admin")
         bench.turn()
     assert place.stat().st_ino == before
-    bench.world.write(LOCKED)
+    bench.world.write(LOCKED, identifier="sentry-tally")
     bench.turn()
     assert place.stat().st_ino != before
     assert msgspec.json.decode(place.read_bytes())["cursor"] == "4"
@@ -247,7 +248,7 @@ def test_a_disk_that_takes_nothing_ends_no_alert(bench: Bench, pki: DevicePki, t
     """The place of the file is a folder: as little can be written there as on a full disk, by root, too."""
     (bench.folder / NAME).with_suffix(".new").mkdir()
     with sink_of(bench, pki) as sink:
-        bench.world.write(LOCKED)
+        bench.world.write(LOCKED, identifier="sentry-tally")
         bench.turn()
         bench.turn()
     assert len(sink.mails) == 1
@@ -258,7 +259,7 @@ def test_an_error_in_the_sending_ends_nothing(bench: Bench, pki: DevicePki) -> N
         def send(self, mail: Any, settings: Settings) -> Delivery:
             raise AttributeError("a bug")
 
-    bench.world.write(LOCKED)
+    bench.world.write(LOCKED, identifier="sentry-tally")
     bench.restart(post=Broken())
     bench.turn(60)
     assert bench.service.report().problem == "an error inside the alert service (AttributeError)"
@@ -270,7 +271,7 @@ def test_an_error_in_the_sending_ends_nothing(bench: Bench, pki: DevicePki) -> N
 
 def test_nothing_secret_and_no_more_than_the_bounds_lies_on_the_disk(bench: Bench) -> None:
     for number in range(3_000):
-        bench.world.write(LOCKED.replace("admin", f"user-{number}-{'x' * 200}"))
+        bench.world.write(LOCKED.replace("admin", f"user-{number}-{'x' * 200}"), identifier="sentry-tally")
     for _ in range(3):
         bench.turn()
     size = (bench.folder / NAME).stat().st_size
@@ -303,7 +304,7 @@ def test_a_test_mail_says_what_the_server_answered(bench: Bench, pki: DevicePki,
 
 
 def test_how_it_stands(bench: Bench, tmp_path: Path) -> None:
-    bench.world.write(LOCKED)
+    bench.world.write(LOCKED, identifier="sentry-tally")
     bench.turn()
     said = ask(bench, tmp_path / "s", alerts_api.Status(), alerts_api.Report)
     assert (said.recipients, said.per_hour, said.sent_last_hour) == (PEOPLE, 60, 0)
