@@ -17,6 +17,7 @@ from appliance.features.template import filled
 CONFIGURATION = f"{FOLDER}/snmpd.conf"
 UNIT = snmp_users.UNIT
 PORT, TRAP_PORT = 161, 162
+LINK_SECONDS = 10  # how often snmpd looks at the interfaces for linkUp and linkDown; a look is a few system calls
 MANAGERS, MOST_USERS, RECEIVERS = 16, 8, 8
 TEXT_CHARACTERS = 255  # RFC 3418: sysContact and sysLocation
 # 12 random characters of the keyboard are 78 bits, and RFC 3414 11.2 asks for 8; the key takes a million bytes of work each.
@@ -90,6 +91,7 @@ def render(tree: Tree) -> Mapping[str, File]:
         listen=[_transport(address, PORT) for address in interfaces.listen_addresses(tree, ("management",))],
         view=[_Line(*line) for line in VIEW],
         users_file=USERS,
+        link_seconds=LINK_SECONDS,
         internal=INTERNAL,
     )
     return {CONFIGURATION: File(text)}

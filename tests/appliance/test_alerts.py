@@ -1,6 +1,7 @@
 """Alerts from the running appliance to a mail server of the tests, at the host's end of the management link."""
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.appliance
 HOST = str(MANAGEMENT.link.host_address)
 PORT = 2587
 PEOPLE = ("isso@lab.test", "issm@lab.test", "sca@lab.test")
-VICTIM = "victim"
+VICTIM = f"victim-{secrets.token_hex(4)}"  # nobody whom an earlier run has locked
 PATIENCE = 90.0  # what is away is tried again after 15 and 30 seconds
 
 

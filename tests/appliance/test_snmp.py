@@ -20,7 +20,7 @@ pytestmark = pytest.mark.appliance
 SYSTEM, INTERFACES, HOST = ".1.3.6.1.2.1.1", ".1.3.6.1.2.1.2.2.1.2", ".1.3.6.1.2.1.25.1.1"
 COLD_START, LINK_DOWN = ".1.3.6.1.6.3.1.1.5.1", ".1.3.6.1.6.3.1.1.5.3"
 TRAP_PORT = 162
-TRAP_SECONDS = 100.0  # snmpd looks at the interfaces once a minute
+TRAP_SECONDS = 60.0  # snmpd looks at the interfaces every ten
 USERS, PROCESS_ARGUMENTS = ".1.3.6.1.6.3.15", ".1.3.6.1.2.1.25.4.2.1.5"
 
 
