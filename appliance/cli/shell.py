@@ -86,7 +86,8 @@ class Shell:
         self._tell(session.notices)
 
     def _tell(self, notices: Iterable[str]) -> None:
-        self.terminal.write(f"* {safe(notice)}" for notice in notices)
+        for notice in notices:  # beside what is asked for: a script's answer stays what it is, JSON above all
+            self.terminal.error(f"* {safe(notice)}")
 
     @property
     def prompt(self) -> str:

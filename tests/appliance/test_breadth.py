@@ -32,8 +32,9 @@ def privileged(lab: Lab, *lines: str, check: bool = True) -> str:
 
 
 def data(text: str) -> list[dict[str, str]]:
-    """The rows of an answer in JSON, whatever was said before it."""
-    rows: list[dict[str, str]] = json.loads(text[text.index("{") :])["rows"]
+    """The rows of an answer in JSON, whatever was said around it."""
+    answer, _end = json.JSONDecoder().raw_decode(text, text.index("{"))
+    rows: list[dict[str, str]] = answer["rows"]
     return rows
 
 

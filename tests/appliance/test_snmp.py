@@ -115,6 +115,7 @@ def receiver(lab: Lab, user: SnmpUser, folder: Path) -> Iterator[Path]:
     argv = ["snmptrapd", "-f", "-n", "-On", "-Lf", str(written), "-C", "-c", str(settings), f"udp:{host}:{TRAP_PORT}"]
     with subprocess.Popen(["env", *environment, *argv]) as process:
         try:
+            assert told(written, "NET-SNMP"), "snmptrapd does not start"  # its first line, once its port is open
             yield written
         finally:
             process.terminate()

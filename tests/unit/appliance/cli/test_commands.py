@@ -247,7 +247,7 @@ def test_commit_confirmed_says_when_it_returns(cli: Run, configd: Configd) -> No
     assert configd.daemon.store.pending() is not None
     told = cli(stdin=f"enable\n{SECRET}\nconf t\nconfirm\n")
     assert told.returncode == 0
-    assert "* revision 2 by alice returns to the one before at" in told.stdout
+    assert "* revision 2 by alice returns to the one before at" in told.stderr
     assert configd.daemon.store.pending() is None
 
 
