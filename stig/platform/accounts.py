@@ -250,6 +250,8 @@ DEFAULTS = (
 )
 ADMINISTRATORS = ("sudo", "admin", "wheel", "adm", "disk", "shadow")
 """Groups whose members are root, or nearly: by sudo's own file on other systems, or by what their files let them read."""
+OF_LOGS = "sentry-log in adm"
+"""Whom rsyslog runs as, in the group of the log's files: what it writes is what that group reads."""
 
 
 def _sudoers(facts: Facts) -> Sudoers:
@@ -264,12 +266,13 @@ def defaults(rows: tuple[Setting, ...], facts: Facts) -> Verdict:
 def administrators(groups: Mapping[str, tuple[str, ...]], known: Sudoers, answers: Answers) -> Verdict:
     """Root's rights are root's, and those of the accounts the site keeps for its automation."""
     members = [f"{user} in {name}" for name in ADMINISTRATORS for user in groups.get(name, ())]
+    members = [member for member in members if member != OF_LOGS]
     allowed = {"root", *answers.automation_accounts}
     granted = [line for user, line in known.grants if user not in allowed]
     named = ", ".join(sorted(allowed))
     return Verdict(
         (
-            Point(f"getent group {' '.join(ADMINISTRATORS)}", listed(members), "no member", not members),
+            Point(f"getent group {' '.join(ADMINISTRATORS)}", listed(members), f"none but {OF_LOGS}", not members),
             Point("cvtsudoers -f sudoers: who may use sudo, beside " + named, listed(granted), "nobody", not granted),
         )
     )

@@ -189,6 +189,7 @@ class Named:
     of: Callable[[Listed], bool]
     mode: int
     groups: tuple[str, ...] = ("root",)
+    owner: str = "root"
 
 
 def _is(*paths: str) -> Callable[[Listed], bool]:
@@ -216,7 +217,7 @@ NAMED = (
     Named("SENTRY-OS-0624", "stated", _is("/etc/security/opasswd"), 0o600),
     Named("SENTRY-OS-0625", "stated", _is("/usr/bin/journalctl"), 0o750, ("root", "systemd-journal")),
     Named("SENTRY-OS-0626", "stated", _is("/var/log"), 0o755, ("root", "adm", "syslog")),
-    Named("SENTRY-OS-0627", "stated", _is("/var/log/syslog"), 0o640, ("adm",)),
+    Named("SENTRY-OS-0627", "stated", _is("/var/log/syslog"), 0o640, ("adm",), "sentry-log"),
     Named("SENTRY-OS-0628", "journal", _of_kind("d"), 0o2750, ("systemd-journal",)),
     Named("SENTRY-OS-0629", "journal", _of_kind("f"), 0o640, ("systemd-journal",)),
     Named("SENTRY-OS-0431", "stated", _is_of_the_audit, 0o640),
@@ -226,14 +227,14 @@ NAMED = (
 
 
 def named(row: Named, files: Iterable[Listed]) -> Verdict:
-    """Each of them is root's and no more open than the rule says."""
-    return Verdict(
-        mode_points("find (mode, owner, group)", [one for one in files if row.of(one)], row.mode, "root", *row.groups)
-    )
+    """Each of them is its owner's and no more open than the rule says."""
+    there = [one for one in files if row.of(one)]
+    return Verdict(mode_points("find (mode, owner, group)", there, row.mode, row.owner, *row.groups))
 
 
 LOGINS = (
     "/var/log/wtmp",
+    "/var/log/wtmp.db",
     "/var/log/btmp",
     "/var/log/lastlog",
 )  # which programs of users read; the rule of DISA leaves them out

@@ -34,6 +34,8 @@ OPEN = {
     "SENTRY-OS-0114": "the lab's password is hashed with the default number of rounds",
     "SENTRY-OS-0222": "V-250986 asks for 15 minutes, and a lock without an end would let strangers lock everybody out",
     "SENTRY-OS-0422": "the audit's records stay on the machine",
+    "SENTRY-OS-0641": "inside a container the host mounts /tmp",
+    "SENTRY-OS-0833": "the socket by which snmpd sends traps takes any port; the packet filter lets nothing in to it",
     "SENTRY-OS-0836": "the lab has one server for names",
     "SENTRY-OS-0921": "no program looks for changes",
     "SENTRY-OS-0944": "inside a container the host keeps the clock",
