@@ -21,6 +21,7 @@ SSHD = {
     "/usr/lib/openssh/sshd-auth",
     "/usr/lib/sentry/bin/sentry-cli",
     "/usr/bin/python3",  # its first line
+    "/usr/sbin/unix_chkpwd",  # PAM asks whether the account has expired
 }
 """All that sshd starts when an administrator comes in."""
 CONFIGD = {
@@ -147,6 +148,7 @@ def test_the_watch_sees_what_starts(lab: Lab, tmp_path: Path) -> None:
     assert any(path.endswith(("/bash", "/sh")) for path in programs.paths)
 
 
+@pytest.mark.slow  # four minutes: a CLI for each line, each system call of it looked at
 def test_nothing_that_is_typed_starts_anything_but_the_cli(lab: Lab, tmp_path: Path) -> None:
     sshd, configd = main_pid(lab, "ssh.service"), main_pid(lab, "sentry-configd.service")
     lab.root("rm", "-f", CANARY)
