@@ -107,7 +107,8 @@ class Lab:
         return [
             "ssh", "-F", "none", "-T", "-i", str(key), "-p", str(self.ssh.port), "-o", "IdentitiesOnly=yes",
             "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={self.known_hosts}",
-            "-o", "ConnectTimeout=10", f"{user}@{self.address}",
+            # sshd closes its port for a moment whenever it reads its settings anew; ssh tries again after a second.
+            "-o", "ConnectTimeout=10", "-o", "ConnectionAttempts=4", f"{user}@{self.address}",
         ]  # fmt: skip
 
 
