@@ -55,12 +55,14 @@ def test_three_failures_at_the_console_lock_the_console_and_not_the_network(lab:
     assert lines(lab, "login.locked")[-1]["source"] == "console login"
 
 
+@pytest.mark.slow
 def test_who_gets_it_right_in_time_starts_afresh(lab: Lab) -> None:
     for _ in range(2):
         assert [knock(lab, WRONG) for _ in range(2)] == [False] * 2
         assert knock(lab, lab.admin.password)
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_account_is_refused_alike_and_counted_nowhere(lab: Lab) -> None:
     assert not any(knock(lab, WRONG, user="mallory") for _ in range(4))
     calm(lab)

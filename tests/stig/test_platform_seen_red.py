@@ -124,7 +124,7 @@ Banner none
 DisableForwarding no
 LoginGraceTime 600
 AllowGroups *
-MaxStartups 100:30:200
+PerSourcePenalties no
 """
 BY_SERVER = rules(range(301, 308), range(310, 319), range(320, 329), 832)
 CLIENT = "Host *\n    Ciphers chacha20-poly1305@openssh.com\n    MACs hmac-sha1\n"
