@@ -167,7 +167,8 @@ def log_server(lab: Lab, layout: Layout, folder: Path) -> Iterator[None]:
         lab.http().get(f"{lab.gateway_url}/health", timeout=10)
         sink.wait_for([" sentry-audit "], seconds=LOG_SECONDS)
         deadline = time.monotonic() + LOG_SECONDS
-        while _log_state(lab) != ("connected", "0") and time.monotonic() < deadline:
+        while _log_state(lab) != ("connected", "0"):
+            assert time.monotonic() < deadline, _log_state(lab)
             time.sleep(1)
         yield
 
