@@ -12,6 +12,7 @@ one pointer: a commit happened when, and only when, it was renamed into place.
     last-login.json     when and from where each account last logged in
 """
 
+import contextlib
 import gzip
 import os
 import re
@@ -338,4 +339,6 @@ class Store:
             new.rename(place)
             sync_folder(place.parent)
         except OSError as error:
+            with contextlib.suppress(OSError):  # the first failure is the one to tell
+                new.unlink(missing_ok=True)
             raise StoreError(f"{place}: cannot be written: {error.strerror or error}") from error
