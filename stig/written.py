@@ -105,7 +105,7 @@ def load(folder: Path = FOLDER) -> Catalogue:
     seen: set[str] = set()
     for chapter in catalogue.chapters:
         for rule in chapter.rules:
-            for name in {rule.id, rule.version_id, rule.rule_id}:
+            for name in dict.fromkeys((rule.id, rule.version_id, rule.rule_id)):
                 if name in seen:
                     raise InputError(f"{folder}: {name} appears twice; every rule has identifiers of its own")
                 seen.add(name)

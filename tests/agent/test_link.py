@@ -32,6 +32,7 @@ from sentry_runtime.uem.messages import MESSAGE_BYTES
 from tests.agent.stage import Pki, fill_queue
 from tests.ports import free_port
 
+PATIENT = 10.0  # seconds for an answer that comes, whatever else the machine does
 CONTACT = Contact(device_id="C1", principal="anna@lab.test", device_type="iPhone", seen=5)
 GOOD = Decision(device_id="C1", principal="anna@lab.test", state=State.ALLOWED, version=7)
 
@@ -166,7 +167,7 @@ async def test_a_late_answer_is_slow_and_no_outage(uem: ScriptedUem, link: UemLi
 
 async def test_nobody_at_the_port_is_an_outage(pki: Pki) -> None:
     """Connection refused."""
-    async with UemLink(f"https://127.0.0.1:{free_port()}", client_context(pki.client("agent")), 0.5) as link:
+    async with UemLink(f"https://127.0.0.1:{free_port()}", client_context(pki.client("agent")), PATIENT) as link:
         with pytest.raises(LinkDownError):
             await link.contact(CONTACT)
 
@@ -174,14 +175,14 @@ async def test_nobody_at_the_port_is_an_outage(pki: Pki) -> None:
 async def test_somebody_else_at_the_port_is_an_outage(port: int, pki: Pki) -> None:
     """The UEM's certificate is not of the authority that we trust."""
     context = client_context(pki.client("agent", trust="strangers"))
-    async with UemLink(f"https://127.0.0.1:{port}", context, 0.5) as link:
+    async with UemLink(f"https://127.0.0.1:{port}", context, PATIENT) as link:
         with pytest.raises(LinkDownError, match="certificate verify failed"):
             await link.contact(CONTACT)
 
 
 async def test_a_certificate_for_another_name_is_an_outage(port: int, pki: Pki) -> None:
     """The name is checked, not only the authority."""
-    async with UemLink(f"https://localhost:{port}", client_context(pki.client("agent")), 0.5) as link:
+    async with UemLink(f"https://localhost:{port}", client_context(pki.client("agent")), PATIENT) as link:
         with pytest.raises(LinkDownError, match="certificate verify failed"):
             await link.contact(CONTACT)
 
@@ -192,7 +193,7 @@ async def test_without_our_certificate_the_uem_lets_nobody_in(
 ) -> None:
     """No request reaches it. It is there and hangs up, which an overloaded one might do, too: no outage."""
     uem.says(msgspec.json.encode(GOOD))
-    async with UemLink(f"https://127.0.0.1:{port}", client_context(pki.client(name)), 0.5) as link:
+    async with UemLink(f"https://127.0.0.1:{port}", client_context(pki.client(name)), PATIENT) as link:
         with pytest.raises(LinkRefusedError, match="broke"):
             await link.contact(CONTACT)
     assert uem.requests == 0
@@ -239,7 +240,7 @@ async def test_a_uem_that_accepts_connections_but_does_no_tls_is_slow_and_no_out
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
+        async with UemLink(url, client_context(pki.client("agent")), PATIENT) as link:
             with pytest.raises(LinkSlowError, match=r"no connection with TLS within 0\.25 s"):
                 await link.contact(CONTACT)
 
@@ -252,7 +253,7 @@ async def test_a_full_accept_queue_is_slow_and_no_outage(pki: Pki) -> None:
         listener.listen(0)
         fill_queue(listener.getsockname()[1], stack)
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
+        async with UemLink(url, client_context(pki.client("agent")), PATIENT) as link:
             with pytest.raises(LinkSlowError, match=r"no connection with TLS within 0\.25 s"):
                 await link.contact(CONTACT)
 
@@ -416,6 +417,6 @@ async def test_tls_below_the_profile_is_not_spoken(port: int, pki: Pki) -> None:
     context = client_context(pki.client("agent"))
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    async with UemLink(f"https://127.0.0.1:{port}", context, 0.5) as link:
+    async with UemLink(f"https://127.0.0.1:{port}", context, PATIENT) as link:
         with pytest.raises(LinkRefusedError, match="broke off"):
             await link.contact(CONTACT)

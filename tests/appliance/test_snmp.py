@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from images.guest import wait_for
 from images.paths import Layout
 from images.run import run
 from stig.probe import snmp
@@ -115,7 +116,8 @@ def receiver(lab: Lab, user: SnmpUser, folder: Path) -> Iterator[Path]:
     argv = ["snmptrapd", "-f", "-n", "-On", "-Lf", str(written), "-C", "-c", str(settings), f"udp:{host}:{TRAP_PORT}"]
     with subprocess.Popen(["env", *environment, *argv]) as process:
         try:
-            assert told(written, "NET-SNMP"), "snmptrapd does not start"  # its first line, once its port is open
+            bound = ["ss", "-Hlun", f"sport = :{TRAP_PORT}"]
+            wait_for(lambda: run(bound).stdout.strip(), "snmptrapd to listen")
             yield written
         finally:
             process.terminate()

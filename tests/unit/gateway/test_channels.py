@@ -312,6 +312,12 @@ def test_an_early_answer_is_read_though_nothing_can_be_sent_any_more(play: Play,
     play(scene())
 
 
+def on_and_on(connection: socket.socket) -> None:
+    """More than all the kernel's buffers hold."""
+    for _ in range(64):
+        connection.sendall(MUCH)
+
+
 def test_who_goes_on_after_our_last_word_is_not_read_for_ever(play: Play, kind: Kind) -> None:
     """So much is read that the word arrives."""
 
@@ -319,7 +325,7 @@ def test_who_goes_on_after_our_last_word_is_not_read_for_ever(play: Play, kind: 
         pair = await kind()
         pair.channel.close()
         with pytest.raises((ConnectionError, ssl.SSLError)):
-            await pair.there(pair.other.sendall, MUCH)
+            await pair.there(on_and_on, pair.other)
         await pair.ended()
         assert bytes(pair.ear.heard) == b""
         pair.other.close()
