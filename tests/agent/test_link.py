@@ -240,7 +240,7 @@ async def test_a_uem_that_accepts_connections_but_does_no_tls_is_slow_and_no_out
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        async with UemLink(url, client_context(pki.client("agent")), PATIENT) as link:
+        async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
             with pytest.raises(LinkSlowError, match=r"no connection with TLS within 0\.25 s"):
                 await link.contact(CONTACT)
 
@@ -253,7 +253,7 @@ async def test_a_full_accept_queue_is_slow_and_no_outage(pki: Pki) -> None:
         listener.listen(0)
         fill_queue(listener.getsockname()[1], stack)
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        async with UemLink(url, client_context(pki.client("agent")), PATIENT) as link:
+        async with UemLink(url, client_context(pki.client("agent")), 0.5) as link:
             with pytest.raises(LinkSlowError, match=r"no connection with TLS within 0\.25 s"):
                 await link.contact(CONTACT)
 

@@ -101,6 +101,10 @@ def test_version_2_is_refused_with_its_rule(lab: Lab) -> None:
     assert "V-251000" in done.stdout + done.stderr
 
 
+def _listens() -> bool:
+    return bool(run(["ss", "-Hlun", f"sport = :{TRAP_PORT}"]).stdout.strip())
+
+
 @contextmanager
 def receiver(lab: Lab, user: SnmpUser, folder: Path) -> Iterator[Path]:
     """snmptrapd where sites/lab.yml sends traps, which takes them of this engine and user alone; gives what it writes."""
@@ -116,8 +120,7 @@ def receiver(lab: Lab, user: SnmpUser, folder: Path) -> Iterator[Path]:
     argv = ["snmptrapd", "-f", "-n", "-On", "-Lf", str(written), "-C", "-c", str(settings), f"udp:{host}:{TRAP_PORT}"]
     with subprocess.Popen(["env", *environment, *argv]) as process:
         try:
-            bound = ["ss", "-Hlun", f"sport = :{TRAP_PORT}"]
-            wait_for(lambda: run(bound).stdout.strip(), "snmptrapd to listen")
+            wait_for(_listens, "snmptrapd to listen")
             yield written
         finally:
             process.terminate()
