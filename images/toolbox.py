@@ -5,14 +5,14 @@ They see their inputs read-only, may write to their outputs only, have no networ
 systemd-nspawn mounts is in a mount namespace, which ends with it, however it ends.
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from images import cgroup, rootfs
+from images import rootfs
+from images.isolated import run_isolated
 from images.rootfs import SOURCE_DATE, Tree
 from images.run import Done, run
 
@@ -56,6 +56,13 @@ class Here:
         return Path(path)
 
 
+ENDS_WITH_US = (
+    "setpriv", "--pdeathsig", "KILL", "--",
+    "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
+)  # fmt: skip
+"""Should this process be killed, all ends at once that it had started there: it is in one namespace of processes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inside:
     """The programs of a tree. With `scratch`, what they write beside their outputs goes to memory and is forgotten."""
@@ -71,41 +78,21 @@ class Inside:
         places = {f"--bind-ro={path}" for path in sees if path not in makes} | {f"--bind={path}" for path in makes}
         for path in (*sees, *makes):
             (self.root / path.relative_to("/")).mkdir(parents=True, exist_ok=True)
-        group = f"{self.root.name}-{os.getpid()}"
         options = [*sorted(places), *(f"--bind-ro={path}:{place}" for place, path in self.binds.items())]
-        try:
-            with cgroup.apart(group):
-                return run([*self._nspawn(options), *argv], stdin=stdin, seconds=TOOL_SECONDS)
-        finally:
-            cgroup.remove(group)
+        return run_isolated(
+            self.root,
+            argv,
+            seconds=TOOL_SECONDS,
+            options=options,
+            environment=ENVIRONMENT,
+            scratch=self.scratch,
+            before=ENDS_WITH_US,
+            stdin=stdin,
+        )
 
     def file(self, path: str) -> Path:
         """The tree's."""
         return self.root / path.lstrip("/")
-
-    def _nspawn(self, options: Sequence[str]) -> list[str]:
-        # Should this process be killed, all ends at once that it had started here: it is in one namespace of processes.
-        return [
-            "setpriv", "--pdeathsig", "KILL", "--",
-            "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-            "systemd-nspawn",
-            *(() if cgroup.has_systemd() else ("--keep-unit",)),
-            "--quiet",
-            f"--directory={self.root}",
-            "--volatile=overlay" if self.scratch else "--read-only",
-            "--tmpfs=/tmp",
-            *options,
-            "--private-network",
-            "--no-new-privileges=yes",
-            "--register=no",
-            "--as-pid2",
-            "--resolv-conf=off",
-            "--timezone=off",
-            "--link-journal=no",
-            "--console=pipe",
-            *(f"--setenv={name}={value}" for name, value in ENVIRONMENT.items()),
-            "--",
-        ]  # fmt: skip
 
 
 def ensure(folder: Path) -> Inside:

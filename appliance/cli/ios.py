@@ -128,7 +128,7 @@ def _routes(held: Mapping[str, Any], to: Network, via: str) -> Iterator[Path]:
 # --- one interface ---------------------------------------------------------------------------------------------------
 
 
-def interface_setting(path: Path, value: Any) -> Action:
+def interface_setting(path: Path, *, value: Any) -> Action:
     """The command that sets one setting of the interface to a fixed value."""
     return lambda shell, _values: put_value(shell, ("interfaces", shell.interface, *path), value)
 
@@ -164,7 +164,7 @@ COMMANDS: tuple[Command, ...] = (
         account_role,
         CONFIG,
     ),
-    Command("shutdown", "Shut this interface down", interface_setting(("enabled",), False), INTERFACE),  # noqa: FBT003
+    Command("shutdown", "Shut this interface down", interface_setting(("enabled",), value=False), INTERFACE),
     Command("physical interface <interface>", "The interface on which this VLAN lies", physical, INTERFACE),
 )
 NO_COMMANDS: tuple[Command, ...] = (
@@ -174,7 +174,7 @@ NO_COMMANDS: tuple[Command, ...] = (
     Command("ip route <network> <next> <via>", "The same: network, mask, router", no_route, CONFIG),
     Command("statichost <name>", "Remove a name that is known without DNS", no_static_host, CONFIG),
     Command("username <user>", "Remove an account", no_account, CONFIG),
-    Command("shutdown", "Bring this interface up", interface_setting(("enabled",), True), INTERFACE),  # noqa: FBT003
+    Command("shutdown", "Bring this interface up", interface_setting(("enabled",), value=True), INTERFACE),
     Command("ip address", "Remove every address of this interface", no_address, INTERFACE),
     Command("ip address <address>", "Remove one address with its prefix length", no_address, INTERFACE),
     Command("ip address <address> <mask>", "The same, with a mask", no_address, INTERFACE),

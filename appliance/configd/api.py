@@ -463,6 +463,20 @@ Verb = (
 )
 
 
+RefusalKind = Literal[
+    "authentication",
+    "locked",
+    "permission",
+    "privilege",
+    "session",
+    "invalid",
+    "lockout",
+    "conflict",
+    "apply",
+    "unavailable",
+]
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a verb was not served.
 
@@ -471,18 +485,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
     """
 
-    kind: Literal[
-        "authentication",
-        "locked",
-        "permission",
-        "privilege",
-        "session",
-        "invalid",
-        "lockout",
-        "conflict",
-        "apply",
-        "unavailable",
-    ]
+    kind: RefusalKind
     message: str
     problems: tuple[str, ...] = ()
 

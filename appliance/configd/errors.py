@@ -1,31 +1,16 @@
 """How the insides of configd say no, and how every error becomes a `Refusal` the person can act on."""
 
-from typing import Literal
-
 from appliance.apply import ConflictError
 from appliance.config.paths import PathError
 from appliance.config.secrets import SecretError
 from appliance.config.store import NoSuchRevisionError, StoreError
-from appliance.configd.api import Refusal
+from appliance.configd.api import Refusal, RefusalKind
 from appliance.plan import InvalidError, SelfLockout
 from appliance.process import CommandError
 from appliance.render import RenderError
 from appliance.system import MachineError
 from appliance.vet import ApplyError
 from sentry_runtime.control import ControlError
-
-Kind = Literal[
-    "authentication",
-    "locked",
-    "permission",
-    "privilege",
-    "session",
-    "invalid",
-    "lockout",
-    "conflict",
-    "apply",
-    "unavailable",
-]
 
 
 class RefusedError(Exception):
@@ -36,12 +21,12 @@ class RefusedError(Exception):
         super().__init__(refusal.message)
 
 
-def refused(kind: Kind, message: str) -> RefusedError:
+def refused(kind: RefusalKind, message: str) -> RefusedError:
     """The error for a refusal without problems."""
     return RefusedError(Refusal(kind=kind, message=message))
 
 
-_KINDS: tuple[tuple[type[Exception], Kind], ...] = (
+_KINDS: tuple[tuple[type[Exception], RefusalKind], ...] = (
     (ConflictError, "conflict"),
     (NoSuchRevisionError, "invalid"),
     (ApplyError, "apply"),
@@ -61,7 +46,7 @@ def as_refusal(error: Exception) -> Refusal | None:
     if isinstance(error, InvalidError | PathError):
         problems = error.problems if isinstance(error, InvalidError) else (error.problem,)
         said = tuple(str(problem) for problem in problems)
-        kind: Kind = "lockout" if all(isinstance(problem, SelfLockout) for problem in problems) else "invalid"
+        kind: RefusalKind = "lockout" if all(isinstance(problem, SelfLockout) for problem in problems) else "invalid"
         return Refusal(
             kind=kind, message=said[0] if len(said) == 1 else f"{len(said)} settings are wrong", problems=said
         )

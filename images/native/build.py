@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from images import cgroup, rootfs
+from images import rootfs
 from images.console import say
+from images.isolated import run_isolated
 from images.native import modules
 from images.native.modules import NativeError
 from images.paths import Layout
 from images.rootfs import SOURCE_DATE, Tree
-from images.run import Done, run
+from images.run import Done
 from images.wheels import fetch_wheel, locked, wheel_files
 
 TREE = Tree("trixie", ("binutils", "gcc", "libc6-dev", "libpython3-dev", "python3"))
@@ -118,32 +119,8 @@ def within(root: Path, argv: list[str], binds: Mapping[str, Path]) -> Done:
         "SOURCE_DATE_EPOCH": SOURCE_DATE,
         "LC_ALL": "C.UTF-8",
     }
-    nspawn = [
-        "systemd-nspawn",
-        *(() if cgroup.has_systemd() else ("--keep-unit",)),
-        "--quiet",
-        f"--directory={root}",
-        "--read-only",
-        "--tmpfs=/tmp",
-        *places,
-        "--private-network",
-        "--no-new-privileges=yes",
-        "--register=no",
-        "--as-pid2",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--link-journal=no",
-        "--console=pipe",
-        "--chdir=/source",
-        *(f"--setenv={name}={value}" for name, value in environment.items()),
-        "--",
-    ]
-    group = f"{root.name}-{os.getpid()}"
-    try:
-        with cgroup.apart(group):
-            return run([*nspawn, *argv], seconds=COMPILE_SECONDS)
-    finally:
-        cgroup.remove(group)
+    options = [*places, "--chdir=/source"]
+    return run_isolated(root, argv, seconds=COMPILE_SECONDS, options=options, environment=environment)
 
 
 def ensure_root(layout: Layout) -> Path:

@@ -169,7 +169,6 @@ def test_a_commit_that_would_cut_the_own_session_off_asks_first(lab: Lab) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_what_cut_everybody_off_and_was_not_confirmed_returns_by_itself(lab: Lab) -> None:
     """The one who did it sees it too: their connection is an old one, and stays."""
     with connected(lab) as client:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from images import guest as guests
@@ -52,6 +53,10 @@ def _traced(pid: int) -> bool:
     return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
 
 
+def _is_free(pid: int) -> bool:
+    return not _traced(pid)
+
+
 @contextmanager
 def watched(pids: list[int], trace: Path) -> Iterator[Programs]:
     """Watch these processes of the host and their children; what they started stands in the result at the end."""
@@ -60,11 +65,11 @@ def watched(pids: list[int], trace: Path) -> Iterator[Programs]:
     tracer = subprocess.Popen([*argv, *(f"--attach={pid}" for pid in pids)], stderr=subprocess.PIPE)
     try:
         for pid in pids:
-            wait_for(lambda pid=pid: _traced(pid) or None, f"strace to attach to {pid}")  # type: ignore[misc]
+            wait_for(partial(_traced, pid), f"strace to attach to {pid}")
         yield seen
     finally:
         tracer.terminate()
         tracer.communicate()
         for pid in pids:
-            wait_for(lambda pid=pid: not _traced(pid) or None, f"strace to let go of {pid}")  # type: ignore[misc]
+            wait_for(partial(_is_free, pid), f"strace to let go of {pid}")
     seen.started = _STARTED.findall(trace.read_text(errors="replace"))
