@@ -12,6 +12,7 @@ from appliance.configd.facts import (
     management,
     network,
     overview,
+    searching,
     sentry,
     settings,
     telemetry,
@@ -29,6 +30,7 @@ TOPICS: dict[str, Topic] = {
     **tls.TOPICS,
     **management.TOPICS,
     **sentry.TOPICS,
+    **searching.TOPICS,
     **telemetry.TOPICS,
     **alerts.TOPICS,
 }

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from appliance.configd.api import CloseSession, Facts, Login, Refusal, Session, Show, Table, Touch
+from appliance.configd.api import CloseSession, DiffConfig, Facts, Login, Refusal, Session, Show, Table, Touch
 from appliance.configd.client import Refused, Unreachable
 from appliance.portal.__main__ import server_context
 from appliance.portal.app import Portal
@@ -47,6 +47,8 @@ class ScriptedConfigd:
             case CloseSession():
                 self.closed.append(verb.session)
                 return None
+            case DiffConfig():
+                return ()
             case Show():
                 return self._show(verb.topic)
         raise AssertionError(f"the portal has no business sending {verb!r}")
@@ -128,3 +130,14 @@ async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]
     listener = socket.create_server(("127.0.0.1", unused_tcp_port))
     async with serving(application, [listener], context):
         yield held
+
+
+@pytest.fixture
+async def stage(
+    tmp_path: Path, certificate: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
+    """The portal over a real configd (`tests.unit.appliance.portal.stage.Stage`)."""
+    from tests.unit.appliance.portal.stage import staged  # noqa: PLC0415 - which imports this file
+
+    async with staged(tmp_path, certificate, unused_tcp_port, monkeypatch) as running:
+        yield running
