@@ -118,6 +118,22 @@ RISKY: Final = FRESH | {
     (api.DeviceAction, "wipe-account"),
 }
 """What the portal may do only with a password that was given again: besides the rules' own, what cannot be taken back."""
+EDITS: Final = frozenset[type](
+    {
+        api.SetConfig,
+        api.DeleteConfig,
+        api.ReplaceConfig,
+        api.Commit,
+        api.Discard,
+        api.Rollback,
+        api.SetPassword,
+        api.SetEnableSecret,
+        api.UploadCertificate,
+        api.UploadPkcs12,
+    }
+)
+"""Verbs of which a session has one at a time. The portal's sessions have many connections: a commit that was judged by a harmless
+candidate must not find another one when it is made."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})

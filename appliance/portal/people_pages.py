@@ -5,7 +5,7 @@ import re
 
 from aiohttp import web
 
-from appliance.configd.api import DeleteConfig, Refusal, SetConfig, SetEnableSecret, SetPassword
+from appliance.configd.api import DeleteConfig, GetConfig, Refusal, SetConfig, SetEnableSecret, SetPassword
 from appliance.configd.client import Refused
 from appliance.portal.showing import block, records
 from appliance.portal.visit import PASSWORD_CHARACTERS, Visit
@@ -44,7 +44,7 @@ async def add(visit: Visit) -> web.Response:
     if not _NAME.fullmatch(user):
         said = f"User name: found {user[:64]!r}; allowed: a lower-case letter, then up to 30 of a-z, 0-9, - and _"
         return await _page(visit, problems=(said,), typed=typed)
-    if any(one["user"] == user for one in records(await visit.show("users"))):
+    if await _is_taken(visit, user):
         return await _page(
             visit, problems=(f"User name: found {user!r}, which is taken; allowed: another",), typed=typed
         )
@@ -64,6 +64,17 @@ async def add(visit: Visit) -> web.Response:
         return await _refused(visit, refused.refusal, typed)
     visit.say(f"{user} is in your candidate. Review and commit to make it real.")
     return visit.go("/people")
+
+
+async def _is_taken(visit: Visit, user: str) -> bool:
+    """Whether the candidate has an account of this name."""
+    try:
+        await visit.call(GetConfig, view="candidate", path=("users", "accounts", user))
+    except Refused as refused:
+        if refused.refusal.kind != "invalid":
+            raise
+        return False
+    return True
 
 
 async def set_password(visit: Visit) -> web.Response:

@@ -1,6 +1,7 @@
 """Who gets a session, what it may do, and what is written down."""
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -561,6 +562,37 @@ def test_only_sessions_of_the_portal_give_their_password_again(daemon: Daemon) -
     peer, handle = privileged(daemon)
     again = api.Reauthenticate(session=handle, password=PASSWORDS["alice"])
     assert refusal(daemon.say, peer, again).kind == "permission"
+
+
+def test_a_candidate_that_is_changed_while_its_commit_is_judged_is_not_the_one_that_is_made(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal's sessions have many connections; a taken-over one sends both words at once."""
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    another = api.SetConfig(session=handle, path=("users", "accounts", "olga", "role"), value="administrator")
+    slipping_in = threading.Thread(target=lambda: daemon.say(portal, another))
+    real = daemon.actions.about
+
+    def about(verb: Any, held: Any) -> str:
+        found = real(verb, held)
+        if isinstance(verb, api.Commit):
+            slipping_in.start()
+            slipping_in.join(0.3)
+            assert slipping_in.is_alive()  # it waits for its turn
+        return found
+
+    monkeypatch.setattr(daemon.actions, "about", about)
+    assert daemon.say(portal, api.Commit(session=handle), api.Committed).changed
+    slipping_in.join(10)
+    assert daemon.running()["web"]["port"] == 9443
+    assert daemon.running()["users"]["accounts"]["olga"]["role"] == "operator"
+
+
+def test_what_a_session_does_one_at_a_time_is_what_changes_something(daemon: Daemon) -> None:
+    looks = {api.GetConfig, api.DiffConfig, api.ListRevisions, api.CompareRevisions, api.Show, api.Touch}
+    assert not looks & roles.EDITS
+    assert {verb for verb, _about in roles.RISKY} - {api.DeviceAction} <= roles.EDITS
 
 
 def test_two_revisions_are_compared(daemon: Daemon) -> None:
