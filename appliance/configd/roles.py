@@ -82,6 +82,7 @@ RULES: Final[dict[type, Rule]] = {
     api.SearchDevices: Rule(EVERYBODY, portal=True),
     api.FindDevice: Rule(OPERATORS, privileged=True, portal=True),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.SetOwnPassword: Rule(EVERYBODY, portal=True, portal_only=True, risky=True),
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
@@ -107,6 +108,7 @@ WAYS: Final = "from where one gets in"
 WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (
     ("firewall", "management_networks"),
     ("portal", "networks"),
+    ("snmp", "users"),
     ("ssh", "password_authentication"),
 )
 ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS}
@@ -127,6 +129,7 @@ EDITS: Final = frozenset[type](
         api.Discard,
         api.Rollback,
         api.SetPassword,
+        api.SetOwnPassword,
         api.SetEnableSecret,
         api.UploadCertificate,
         api.UploadPkcs12,

@@ -444,7 +444,7 @@ UNPRIVILEGED |= {api.Trace, api.SearchDevices}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 44
+    assert len(SESSION_VERBS) == 45
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -462,7 +462,7 @@ def test_who_may_use_a_verb(verb: type) -> None:
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
     )
-    if verb in (api.LookAtHealth, api.Reauthenticate):  # the alert service's, and the portal's
+    if verb in (api.LookAtHealth, api.Reauthenticate, api.SetOwnPassword):  # the alert service's, and the portal's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
@@ -477,6 +477,7 @@ def test_a_verb_that_is_in_no_table_is_refused() -> None:
 NOT_PORTAL = {api.Enable, api.Disable, api.ReplaceConfig, api.SetClock, api.LookAtHealth}
 RISKY = {
     api.SetPassword,
+    api.SetOwnPassword,
     api.SetEnableSecret,
     api.UploadCertificate,
     api.UploadPkcs12,
@@ -593,6 +594,31 @@ def test_what_a_session_does_one_at_a_time_is_what_changes_something(daemon: Dae
     looks = {api.GetConfig, api.DiffConfig, api.ListRevisions, api.CompareRevisions, api.Show, api.Touch}
     assert not looks & roles.EDITS
     assert {verb for verb, _about in roles.RISKY} - {api.DeviceAction} <= roles.EDITS
+
+
+def test_whoever_it_is_sets_their_own_password_and_nothing_else(daemon: Daemon) -> None:
+    """Their other sessions end, this one goes on; without the password given again, nothing happens."""
+    portal, handle = portal_session(daemon, "albert")
+    mine = api.SetOwnPassword(session=handle, password="Albert-Secret-5678")
+    assert refusal(daemon.say, portal, mine).kind == "privilege"
+    daemon.say(portal, api.Reauthenticate(session=handle, password=PASSWORDS["albert"]))
+    short = api.SetOwnPassword(session=handle, password="short")
+    assert "shorter than 15 characters" in refusal(daemon.say, portal, short).message
+    assert daemon.say(portal, mine, api.Committed).changed
+    held = daemon.running()["users"]["accounts"]
+    assert passwords.verify("Albert-Secret-5678", daemon.vault.reveal(held["albert"]["password_hash"]))
+    assert {name: one["role"] for name, one in held.items()} == {name: one["role"] for name, one in ACCOUNTS.items()}
+    assert daemon.say(portal, api.Touch(session=handle), api.Session).user == "albert"
+    assert all(one.candidate is None for one in daemon.sessions.all())
+
+
+def test_ones_own_password_is_not_set_beside_other_changes(daemon: Daemon) -> None:
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.Reauthenticate(session=handle, password=PASSWORDS["alice"]))
+    daemon.say(portal, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    mine = api.SetOwnPassword(session=handle, password="Alice-Secret-56789")
+    assert refusal(daemon.say, portal, mine).kind == "conflict"
+    assert len(daemon.say(portal, api.DiffConfig(session=handle), tuple[api.Change, ...])) == 1
 
 
 def test_two_revisions_are_compared(daemon: Daemon) -> None:

@@ -29,8 +29,8 @@ LOOKS = {
 }  # fmt: skip
 CLOSED = {"session.enable", "session.disable", "config.replace", "system.clock", "state.health"}
 RISKY = {
-    "user.password", "user.enable_secret", "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
-    "system.power",
+    "user.password", "user.own_password", "user.enable_secret", "system.power",
+    "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
 }  # fmt: skip
 GUESSED = {"session.reauthenticate"}
 
