@@ -8,6 +8,7 @@ from tests.bench import gateway, pki
 from tests.bench.peers import PEERS, configuration
 from tests.bench.proxy import Proxy
 from tests.bench.stage import Plan, Stage
+from tests.bench.trail import stream_of
 
 PLACE = Path("/nowhere")
 
@@ -53,4 +54,4 @@ def test_the_gateway_has_its_own_defaults_but_for_one() -> None:
     assert whole.gateway.throttle is None
     assert whole.gateway.limits == type(whole.gateway.limits)()
     assert whole.gateway.routing == type(whole.gateway.routing)()
-    assert whole.paths.audit_socket == str(stage().trail)
+    assert whole.paths.audit_socket == str(stream_of(stage().trail))
