@@ -14,7 +14,6 @@ from tests.bench.cores import LOAD, PROXY
 from tests.bench.program import Program
 from tests.bench.proxy import Proxy, new_folder
 from tests.bench.stage import ADDRESS, BLOCKED, Stage, free_port
-from tests.bench.trail import stream_of
 
 NAME = "ours"
 UNIT = Path(__file__).resolve().parents[2] / "roles/sentry/files/sentry-gateway.service"
@@ -48,7 +47,7 @@ def settings_of(stage: Stage, proxy: Proxy, workers: int) -> settings.Settings:
         workers=workers,
         throttle=None,
     )
-    where = msgspec.structs.replace(paths(proxy.folder), audit_socket=str(stream_of(stage.trail)))
+    where = msgspec.structs.replace(paths(proxy.folder), audit_socket=str(stage.trail))
     link = settings.UemLink(mode="embedded", url="https://127.0.0.1:9443", tls=trust)
     return settings.Settings(gateway=gateway, agent=settings.Agent(uem=link), paths=where)
 
