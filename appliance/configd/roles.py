@@ -81,7 +81,7 @@ RULES: Final[dict[type, Rule]] = {
     api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True),
 }
-"""Every verb but the two that open a session; a test holds it against `api.Verb`."""
+"""Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
 
 PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
@@ -92,7 +92,12 @@ PRIVILEGED_TOPICS: Final = frozenset(
 
 SENSITIVE: Final = "who gets in"
 """What a commit or a rollback is about when it changes one of these settings: then it is as risky as `SetPassword`."""
-SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (("users",), ("cli", "enable_secret_hash"), ("certificates",))
+SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (
+    ("users",),
+    ("cli", "enable_secret_hash"),
+    ("certificates",),
+    ("portal", "certificate_login"),
+)
 FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""

@@ -12,10 +12,12 @@ _HERE = Path(__file__).parent
 
 
 class Pages:
-    """The portal's pages. `banner` is what must be read before logging in (V-250987)."""
+    """The portal's pages. `banner` is what must be read before logging in (V-250987); `certificate_login` says whether one may or
+    must do so by certificate."""
 
-    def __init__(self, banner: str) -> None:
+    def __init__(self, banner: str, *, certificate_login: str = "off") -> None:
         self._banner = banner
+        self._certificates = certificate_login
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -27,7 +29,8 @@ class Pages:
 
     def login(self, token: str, *, status: int = 200, words: str = "", user: str = "") -> web.Response:
         """The log-in page; `words` says why the last attempt did not work."""
-        return self._page("login.html.j2", status, banner=self._banner, token=token, words=words, user=user)
+        shown = {"banner": self._banner, "certificates": self._certificates}
+        return self._page("login.html.j2", status, token=token, words=words, user=user, **shown)
 
     def status(self, held: LogIn, found: Status) -> web.Response:
         """The status page."""

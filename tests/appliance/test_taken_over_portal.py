@@ -25,6 +25,8 @@ def tried(name, answer):
     return answer
 tried("own session", ask(verb="session.open"))
 session = tried("log in", ask(verb="session.login", user=user, password=password, source="192.0.2.9"))["result"]["handle"]
+tried("ticket", ask(verb="certificate.present", certificate="AAAA", source="192.0.2.9"))
+tried("made up", ask(verb="session.login_certificate", ticket="0" * 64))
 tried("look", ask(verb="state.show", session=session, topic="version"))
 tried("log", ask(verb="state.show", session=session, topic="log"))
 tried("enable", ask(verb="session.enable", session=session, secret=password))
@@ -41,7 +43,8 @@ tried("guess a handle", ask(verb="config.get", session="0" * 64))
 tried("close", ask(verb="session.close", session=session))
 tried("after that", ask(verb="state.show", session=session, topic="version"))
 for path in ("/var/lib/sentry/secrets", "/var/lib/sentry/config/running.json", "/etc/shadow", "/etc/sentry/runtime.json",
-             "/var/lib/sentry/tls/gateway/key.pem", "/run/sentry-tally", "/var/log/auth.log"):
+             "/var/lib/sentry/tls/gateway/key.pem", "/var/lib/sentry/tls/portal/key.pem", "/etc/sentry/tls-proxy.json",
+             "/run/sentry-tally", "/var/log/auth.log"):
     try:
         os.listdir(path) if os.path.isdir(path) else open(path).close()
         said[path] = "ok"
@@ -57,6 +60,7 @@ for path in ("/run/sentry-agent/agent.sock", "/run/sentry-gateway/control.sock",
 print(json.dumps(said))
 """
 OK = {"log in", "look", "close"}
+REFUSED = {"made up"}  # a ticket that the TLS proxy never got
 GONE = {"guess a handle", "after that"}
 UNPRIVILEGED = {"log"}
 
@@ -73,7 +77,9 @@ def test_it_gets_what_the_session_shows_and_nothing_else(lab: Lab) -> None:
     assert {name for name, answer in said.items() if answer == "ok"} == OK
     assert {name for name, answer in said.items() if answer == "session"} == GONE
     assert {name for name, answer in said.items() if answer == "privilege"} == UNPRIVILEGED
-    assert {name for name, answer in said.items() if answer == "permission"} == set(said) - OK - GONE - UNPRIVILEGED
+    assert {name for name, answer in said.items() if answer == "authentication"} == REFUSED
+    rest = set(said) - OK - GONE - UNPRIVILEGED - REFUSED
+    assert {name for name, answer in said.items() if answer == "permission"} == rest
     assert lab.root("/usr/lib/sentry/bin/sentry-configctl", "get").stdout == before
 
 
