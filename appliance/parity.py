@@ -147,7 +147,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="set-up wizard, again and again", commands=("setup",), by_hand=STEPS),
             Row(
                 what="start, stop, restart services",
-                commands=("service gateway|agent|uem|portal|alerts start|stop|restart|status",),
+                commands=("service gateway|agent|uem|portal|tls-proxy|alerts start|stop|restart|status",),
                 by_hand=MOMENT,
             ),
             Row(
@@ -277,7 +277,9 @@ PARTS: tuple[Part, ...] = (
                 settings=("users.password_policy",),
             ),
             Row(
-                what="sign-in by certificate", until="comes with the portal, with a proof that configd verifies itself"
+                what="sign-in by certificate (CAC, PIV), mapped to EDIPI",
+                settings=("portal.certificate_login",),
+                commands=("show certificate-login",),
             ),
             Row(
                 what="certificates: own, requests, uploads",

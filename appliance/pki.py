@@ -48,7 +48,7 @@ LEAVES = (
     ),  # public where the UEM is on another machine
     Leaf("agent", "sentry-agent", "clientAuth", "sentry-agent.service"),
     Leaf("gateway", "sentry-gateway", "serverAuth", "sentry-gateway.service", public=True),
-    Leaf("portal", "sentry-portal", "serverAuth", "sentry-portal.service", public=True),
+    Leaf("portal", "sentry-tls-proxy", "serverAuth", "sentry-tls-proxy.service", public=True),
 )
 
 
@@ -136,6 +136,8 @@ def _leaf_good(leaf: Leaf, tree: Tree, system: System, due: datetime, now: datet
     path, key = certificate_path(leaf.name), key_path(leaf.name)
     found = _good(path, key, wanted, system, due, now)
     if found is None or found.key_kind != _key_type(leaf, tree):
+        return False
+    if not secret_file.is_for(leaf.group, key, system):  # another service had it, in an older release
         return False
     return found.issuer_key == (found.subject_key if _signs_itself(leaf, tree) else issuer)
 

@@ -14,7 +14,7 @@ from appliance.features.base import File, Problem, Unit
 from appliance.system import Machine
 
 CHANGES_TOLD = 8  # of the settings of a commit that failed; the first commit changes all there are
-SERVICES = {"ssh": "ssh.service", "gateway": "sentry-gateway.service", "portal": "sentry-portal.service"}
+SERVICES = {"ssh": "ssh.service", "gateway": "sentry-gateway.service", "portal": "sentry-tls-proxy.service"}
 """The services whose ports are probed after a commit, by the feature that declares their flows: without 22 and 8443
 nobody could mend a mistake, without 443 no device is served."""
 

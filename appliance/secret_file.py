@@ -7,7 +7,7 @@ MODE = "640"
 
 def put(place: str, secret: str, group: str, system: System) -> bool:
     """Have `secret` lie there; whether that took anything. Raises `CommandError`."""
-    if system.read(place) == secret and _shown(place, system) == f"{MODE} root:{group}":
+    if system.read(place) == secret and is_for(group, place, system):
         return False
     new = f"{place}.new"
     # `install` makes the file 0600, and gives it away when it is complete.
@@ -24,5 +24,6 @@ def remove(place: str, system: System) -> bool:
     return True
 
 
-def _shown(place: str, system: System) -> str:
-    return system.run(["stat", "-c", "%a %U:%G", "--", place]).strip()
+def is_for(group: str, place: str, system: System) -> bool:
+    """Whether the file that lies there is root's, for `group` and nobody else. Raises `CommandError`."""
+    return system.run(["stat", "-c", "%a %U:%G", "--", place]).strip() == f"{MODE} root:{group}"

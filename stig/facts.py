@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "connections": ("ss", "-Htnp", "state", "established"),
     "runtime": ("cat", "/etc/sentry/runtime.json"),
     "portal": ("cat", "/etc/sentry/portal.json"),
+    "tls_proxy": ("cat", "/etc/sentry/tls-proxy.json"),
     "pwscore": ("pwscore",),
     "keys": ("find", "/var/lib/sentry/tls", "-name", "*key*", "-type", "f", "-printf", "%m %u %p\\n"),
     "fqdn": ("hostname", "-f"),

@@ -76,7 +76,11 @@ def _of_trail(line: Line, message: str) -> Iterable[Event]:
         entry = _decode_entry(message)
     except msgspec.MsgspecError:
         return ()
-    if entry.result in ("authentication", "locked") and entry.event in ("session.login", "session.enable"):
+    if entry.result in ("authentication", "locked") and entry.event in (
+        "session.login",
+        "session.login_certificate",
+        "session.enable",
+    ):
         return _of_refusal(line, entry)
     tell = _TRAIL.get(entry.event)
     if tell is None or (entry.result != "ok" and entry.event not in _BY_ITSELF):

@@ -59,6 +59,7 @@ TOPICS = (
     ("httpd protocol", "httpd-protocol", "The TLS versions that our ports take, asked just now"),
     ("service", "services", "The services and their state"),
     ("portal", "portal", "The portal"),
+    ("certificate-login", "certificate-login", "Log-in to the portal by certificate, and until when its lists hold"),
     ("gateway", "gateway", "How devices may come in, and the gateway's counters"),
     ("revocation", "revocation", "What devices' certificates are judged by"),
     ("agent", "agent", "The agent's counters"),
@@ -125,7 +126,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(
-        "service <service:gateway|agent|uem|portal|alerts> <action:start|stop|restart|status>",
+        "service <service:gateway|agent|uem|portal|tls-proxy|alerts> <action:start|stop|restart|status>",
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
@@ -315,7 +316,8 @@ WORDS = {
     "service gateway resume": "Serve as before quiesce or drain",
     "service agent": "The keeper of the device list",
     "service uem": "The UEM in the box",
-    "service portal": "The portal on 8443",
+    "service portal": "The portal",
+    "service tls-proxy": "What ends TLS on 8443, before the portal",
     "service alerts": "What tells people what they must hear of",
     "alert": "Try whether alerts arrive",
     "uem": "This gateway's certificate at its UEM",
@@ -342,7 +344,7 @@ WORDS = {
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
-for _service in ("gateway", "agent", "uem", "portal", "alerts"):
+for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts"):
     for _action, _text in (
         ("start", "Start it"),
         ("stop", "Stop it"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from appliance.configd.api import Path, Role
+from appliance.configd.client_certificates import Identity
 
 ENABLE_PATH: Path = ("cli", "enable_secret_hash")
 CLI_IDLE_MINUTES = 10  # V-250996
@@ -48,11 +49,42 @@ def roles(tree: Tree) -> dict[str, Role]:
 
 
 def credentials(tree: Tree) -> dict[str, frozenset[str]]:
-    """What each account may show to get in: the reference to its password's hash, and its keys."""
+    """What each account may show to get in: the reference to its password's hash, its keys, and what certificates name it by."""
     return {
-        name: frozenset(filter(None, (account.get("password_hash"), *account.get("ssh_keys", ()))))
+        name: frozenset(filter(None, (account.get("password_hash"), *account.get("ssh_keys", ()), *_named(account))))
         for name, account in _accounts(tree).items()
     }
+
+
+def identities(tree: Tree) -> dict[str, Identity]:
+    """By what client certificates name each account."""
+    return {
+        name: Identity(edipi=str(account.get("edipi", "")), certificate=str(account.get("certificate", "")))
+        for name, account in _accounts(tree).items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateLogin:
+    """Whether and how people log in by certificate."""
+
+    mode: str = "off"
+    mapping: tuple[str, ...] = ()
+    strict: bool = True
+
+
+def certificate_login(tree: Tree) -> CertificateLogin:
+    """What the running configuration says of it."""
+    held = tree.get("portal", {}).get("certificate_login", {})
+    return CertificateLogin(
+        mode=str(held.get("mode", "off")),
+        mapping=tuple(held.get("mapping", ())),
+        strict=held.get("revocation", {}).get("check", "strict") != "off",
+    )
+
+
+def _named(account: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{field} {account[field]}" for field in ("edipi", "certificate") if account.get(field))
 
 
 def _accounts(tree: Tree) -> Mapping[str, Any]:

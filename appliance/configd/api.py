@@ -1,7 +1,8 @@
 """The verbs of configd: one message type each, its result type beside it. One message is one line of JSON.
 
-A peer opens a session first; every other verb names the session's handle. What a session may do follows from its role
-and, in the CLI, from whether `enable` was given. There is no verb that takes a command or a path of the file system.
+A peer opens a session first; every other verb but the TLS proxy's two names the session's handle. What a session may do
+follows from its role and, in the CLI, from whether `enable` was given. There is no verb that takes a command or a path of
+the file system.
 """
 
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ Line = Annotated[str, msgspec.Meta(max_length=1_024)]  # a comment, a note; what
 Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 bytes
 Certificates = Annotated[str, msgspec.Meta(max_length=131_072)]
 """PEM, or PKCS12 in base64: twice what is taken, so that what is a little too long is told so by who takes it."""
+ClientCertificate = Annotated[str, msgspec.Meta(max_length=16_384)]  # base64; those of cards are below 3,000 bytes
 Path = Annotated[
     tuple[Word, ...], msgspec.Meta(max_length=64)
 ]  # of the configuration; five words lead to the deepest setting
@@ -29,7 +31,7 @@ class _Verb(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class _SessionVerb(_Verb, frozen=True, kw_only=True):
-    """Every verb but the two that open a session names one."""
+    """Every verb but those that open a session, and those of the TLS proxy, names one."""
 
     session: Handle
 
@@ -51,6 +53,27 @@ class Login(_Verb, frozen=True, kw_only=True, tag="session.login"):
     user: Word
     password: Secret
     source: Word
+
+
+class PresentCertificate(_Verb, frozen=True, kw_only=True, tag="certificate.present"):
+    """Somebody has proved in a handshake on 8443 to hold the key of this certificate (DER, in base64); only the TLS proxy may
+    say so. Result: a ticket (str) for `LoginCertificate`, which is good once and for a short time."""
+
+    certificate: ClientCertificate
+    source: Word
+
+
+class WithdrawCertificate(_Verb, frozen=True, kw_only=True, tag="certificate.withdraw"):
+    """The connection is over over which the certificate of this ticket was shown; only the TLS proxy may say so. Result: None."""
+
+    ticket: Handle
+
+
+class LoginCertificate(_Verb, frozen=True, kw_only=True, tag="session.login_certificate"):
+    """A session by the client certificate that `ticket` stands for; only the portal may ask. Result: `Session`. Where the person
+    sits is what the TLS proxy has said."""
+
+    ticket: Handle
 
 
 class Enable(_SessionVerb, frozen=True, kw_only=True, tag="session.enable"):
@@ -232,7 +255,7 @@ Shown = Facts | Table | Text
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal", "alerts"]
+    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts"]
     action: Literal["start", "stop", "restart", "status"]
 
 
@@ -460,6 +483,9 @@ class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
 Verb = (
     OpenSession
     | Login
+    | PresentCertificate
+    | WithdrawCertificate
+    | LoginCertificate
     | Enable
     | Disable
     | Reauthenticate

@@ -12,6 +12,7 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
 from appliance.configd import passwords
+from appliance.configd.examining import examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.renewal import Renewal
@@ -25,6 +26,7 @@ from sentry_runtime import control
 from sentry_runtime.settings import Paths
 
 PORTAL_ACCOUNT = "sentry-portal"
+PROXY_ACCOUNT = "sentry-tls-proxy"
 ALERTS_ACCOUNT = "sentry-alerts"
 
 
@@ -81,6 +83,8 @@ def _doors() -> Doors:
         name_of=_name_of,
         portal_uid=lambda: _uid_of(PORTAL_ACCOUNT),
         alerts_uid=lambda: _uid_of(ALERTS_ACCOUNT),
+        proxy_uid=lambda: _uid_of(PROXY_ACCOUNT),
+        examine=examiner(process.attempt),
         login=lambda user, source, password: passwords.pam_login(user, source, password, process.attempt),
     )
 

@@ -15,7 +15,9 @@ from appliance.config.schema import dotted
 from appliance.config.store import StoreError
 from appliance.configd import accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
+from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.errors import RefusedError, as_refusal, refused
+from appliance.configd.examining import Examine
 from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions, plain
 from appliance.configd.verbs_impl import Actions
 from appliance.failures import AT_ONE_DOOR
@@ -28,6 +30,10 @@ NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
+SESSIONLESS = (api.OpenSession, api.Login, api.LoginCertificate, api.PresentCertificate, api.WithdrawCertificate)
+"""The verbs that name no session: they are each their own account's."""
+SILENT = (api.Touch, api.LookAtHealth, api.PresentCertificate, api.WithdrawCertificate)
+
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(api.Verb).decode
 _encode = msgspec.json.Encoder().encode
@@ -38,13 +44,16 @@ class Doors:
     """How the gate learns who somebody is; tests give their own.
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
-    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's.
+    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `proxy_uid` the TLS
+    proxy's, `examine` judges a client certificate.
     """
 
     name_of: Callable[[int], str | None]
     portal_uid: Callable[[], int | None]
     login: Callable[[str, str, str], bool]
     alerts_uid: Callable[[], int | None] = lambda: None
+    proxy_uid: Callable[[], int | None] = lambda: None
+    examine: Examine = lambda _pem, _strict: "cannot be examined here"
 
 
 class Answer(NamedTuple):
@@ -81,6 +90,7 @@ class Gate:
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
+        self._certificates = CertificateLogIn(doors.examine, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
@@ -134,6 +144,10 @@ class Gate:
             return self._open(peer, verb)
         if isinstance(verb, api.Login):
             return self._login(peer, verb)
+        if isinstance(verb, api.LoginCertificate):
+            return self._login_certificate(peer, verb)
+        if isinstance(verb, api.PresentCertificate | api.WithdrawCertificate):
+            return self._shown(peer, verb)
         if held is None:
             held = self._sessions.find(verb.session, peer, self._bounds())
         with held.editing if type(verb) in roles.EDITS else contextlib.nullcontext():
@@ -179,6 +193,8 @@ class Gate:
     def _login(self, peer: Peer, verb: api.Login) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
+        if accounts.certificate_login(self._tree()).mode == "required":
+            raise refused("permission", "passwords are not taken here; log in with your certificate")
         role = self._proved(verb.user, verb.password, plain(verb.source) or NOWHERE)
         return self._opened(verb.user, role, "portal", peer, verb.source)
 
@@ -194,27 +210,51 @@ class Gate:
     def _proved(self, user: str, password: str, source: str) -> api.Role:
         """The role of `user`, whose password this is. Raises an `authentication` or a `locked` refusal; failures are counted."""
         name = user[:NAME_CHARACTERS]
-        # By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after ten times as
-        # many: the source is what the portal says, and a portal that was taken over says anything.
-        there = f"{name}\0{source}"
-        for counted, factor in ((there, 1), (name, AT_ONE_DOOR)):
-            message = "this account is locked after failed log-ins; try again later"
-            self._not_locked(self._log_ins, counted, message, factor=factor)
+        self._not_locked_there(name, source)
         role = accounts.roles(self._tree()).get(user)
         well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
         began = self._clock()
         if role is None or not well_formed or not self._doors.login(user, source, password):
-            for counted in (there, name):
-                self._log_ins.failed(counted)
-            if self._is_locked(self._log_ins, there):
-                self.note(
-                    "login.locked", name, source=source, result="locked", detail="after failed log-ins from there"
-                )
+            self._failed_there(name, source)
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             raise refused("authentication", "user name or password is wrong")
-        self._log_ins.succeeded(there)
+        self._log_ins.succeeded(_there(name, source))
         return role
+
+    def _not_locked_there(self, name: str, source: str) -> None:
+        """Raises `locked`. By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after
+        ten times as many: the source is what the portal says, and a portal that was taken over says anything."""
+        for counted, factor in ((_there(name, source), 1), (name, AT_ONE_DOOR)):
+            message = "this account is locked after failed log-ins; try again later"
+            self._not_locked(self._log_ins, counted, message, factor=factor)
+
+    def _failed_there(self, name: str, source: str) -> None:
+        for counted in (_there(name, source), name):
+            self._log_ins.failed(counted)
+        if self._is_locked(self._log_ins, _there(name, source)):
+            self.note("login.locked", name, source=source, result="locked", detail="after failed log-ins from there")
+
+    def _shown(self, peer: Peer, verb: api.PresentCertificate | api.WithdrawCertificate) -> str | None:
+        if peer.uid != self._doors.proxy_uid():
+            raise refused("permission", "only the TLS proxy says which certificates were shown")
+        if isinstance(verb, api.WithdrawCertificate):
+            self._certificates.withdraw(verb.ticket)
+            return None
+        return self._certificates.present(self._tree(), verb.certificate, plain(verb.source) or NOWHERE)
+
+    def _login_certificate(self, peer: Peer, verb: api.LoginCertificate) -> api.Session:
+        if peer.uid != self._doors.portal_uid():
+            raise refused("permission", "only the portal may log in by certificate")
+        tree = self._tree()
+        client, name, source = self._certificates.redeem(tree, verb.ticket)
+        self._not_locked_there(name, source)
+        flaw = self._certificates.flaw(tree, client)
+        if flaw:
+            self._failed_there(name, source)
+            raise refused("authentication", flaw)
+        self._log_ins.succeeded(_there(name, source))
+        return self._opened(name, accounts.roles(tree)[name], "portal", peer, source)
 
     def _opened(self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str) -> api.Session:
         credentials = accounts.credentials(self._tree()).get(user, frozenset())
@@ -294,18 +334,22 @@ class Gate:
         self._audit.write(Entry(time=time_, event=event, user=user, source=source, result=result, detail=detail))
 
     def _write(self, peer: Peer, verb: Any, held: Held | None, refusal: api.Refusal | None, *, role: str = "") -> None:
-        # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes.
-        if isinstance(verb, api.Touch | api.LookAtHealth) and refusal is None:
+        # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
+        # nor a certificate that was shown: its log-in does.
+        if isinstance(verb, SILENT) and refusal is None:
             return
-        claimed = str(getattr(verb, "source", ""))
+        claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
+        if isinstance(verb, api.LoginCertificate):
+            attempt = self._certificates.attempt(verb.ticket)
+            claimed, user, about = attempt.source, attempt.user, attempt.shown
         self._audit.write(
             Entry(
                 time=stamp(self._now()),
                 event=type(verb).__struct_config__.tag if verb is not None else "malformed",
-                user=held.user if held else self._who(peer, verb),
+                user=held.user if held else user,
                 role=held.role if held else role,
                 source=f"{held.source if held else claimed} pid {peer.pid}".strip(),
-                path=_object(verb),
+                path=about,
                 result=refusal.kind if refusal else "ok",
                 detail=refusal.message if refusal and refusal.kind not in ("invalid",) else "",
             )
@@ -315,6 +359,11 @@ class Gate:
         if isinstance(verb, api.Login):
             return verb.user
         return self._doors.name_of(peer.uid) or f"uid {peer.uid}"
+
+
+def _there(name: str, source: str) -> str:
+    """What failures are counted by: an account, from one source."""
+    return f"{name}\0{source}"
 
 
 def _about(verb: Any) -> str:

@@ -12,7 +12,7 @@ from appliance.apply import Guard, no_step_back
 from appliance.config.schema import Schema
 from appliance.configd import accounts
 from appliance.configd.sessions import Held
-from appliance.features import acl, ssh
+from appliance.features import acl, certificate_login, ssh
 from appliance.features.base import Problem, Tree
 from appliance.plan import SelfLockout
 
@@ -28,6 +28,7 @@ def guard(held: Held) -> Guard:
             yield from _source(held.source, before, after)
             yield from _way_here(held.source, before, after)
             yield from _account(held, before, after)
+            yield from _portal(held, before, after)
 
     return check
 
@@ -112,6 +113,23 @@ def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     if ways and not ways & _ways(after, held.user):
         found = "no way in that you have now (your keys, or passwords over SSH)"
         yield SelfLockout(path, found, f"one of them, or this change {CONFIRM}")
+
+
+def _portal(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
+    """Where the portal begins to take certificates only, whoever has it so must have one."""
+    required = accounts.certificate_login(after).mode == "required"
+    if required and _enters_portal(before, held.user) and not _enters_portal(after, held.user):
+        found = "required, and no certificate that names you"
+        allowed = f"an edipi or certificate of your account, or this change {CONFIRM}"
+        yield SelfLockout("portal.certificate_login.mode", found, allowed)
+
+
+def _enters_portal(tree: Tree, user: str) -> bool:
+    """Whether `user` has a way into the portal: a password where those are taken, or a certificate that names the account."""
+    account: Any = tree.get("users", {}).get("accounts", {}).get(user, {})
+    mode = accounts.certificate_login(tree).mode
+    by_password = mode != "required" and bool(account.get("password_hash"))
+    return by_password or (mode != "off" and certificate_login.is_named(tree, user))
 
 
 def _ways(tree: Tree, user: str) -> frozenset[str]:

@@ -90,7 +90,7 @@ RULES: Final[dict[type, Rule]] = {
     api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True, risky=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
-"""Every verb but the two that open a session; a test holds it against `api.Verb`."""
+"""Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
 
 PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
@@ -102,7 +102,12 @@ password, the role is enough."""
 
 SENSITIVE: Final = "who gets in"
 """What a commit or a rollback is about when it changes one of these settings: then it is as risky as `SetPassword`."""
-SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (("users",), ("cli", "enable_secret_hash"), ("certificates",))
+SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (
+    ("users",),
+    ("cli", "enable_secret_hash"),
+    ("certificates",),
+    ("portal", "certificate_login"),
+)
 WAYS: Final = "from where one gets in"
 """What a commit or a rollback is about when it changes one of these and none of those above: risky from the portal."""
 WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (

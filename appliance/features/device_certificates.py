@@ -27,12 +27,10 @@ URL = "a URL such as http://crl.example.com/devices.crl (what lies there is sign
 HEADER = "up to 64 letters, digits and dashes"
 SERIAL = "a serial number in hex, with or without colons, as `openssl x509 -serial` prints it"
 ISSUER = "a name such as CN=Devices,O=Example,C=DE, as `openssl x509 -issuer -nameopt RFC2253` prints it"
-LIST = "one or more revocation lists in PEM form (-----BEGIN X509 CRL-----)"
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _SERIAL = re.compile(r"[0-9A-Fa-f]{1,2}(?::?[0-9A-Fa-f]{2}){0,19}|[0-9A-Fa-f]{1,40}")
 _ISSUER = re.compile(r"[A-Za-z0-9.]+=[^=]+(?:[,+][A-Za-z0-9.]+=[^=]+)*")
-_LIST = re.compile(r"-----BEGIN X509 CRL-----\n[A-Za-z0-9+/=\n]+-----END X509 CRL-----\n?")
 
 
 def verify(tree: Tree) -> Iterable[Problem]:
@@ -153,10 +151,6 @@ def _is_url(text: str) -> bool:
     return values.url_of(text, "http") is not None
 
 
-def _is_lists(text: str) -> bool:
-    return bool(text.strip()) and not _LIST.sub("", text).strip()
-
-
 def _choice(*words: str) -> Rules:
     return {"type": "string", "allowed": list(words)}
 
@@ -171,13 +165,7 @@ REVOCATION = values.group(
         default="strict",
     ),
     crls=values.described(
-        {
-            "type": "string",
-            "coerce": values.text_lines,
-            "maxlength": values.PEM_CHARACTERS,
-            "check_with": values.check(_is_lists, LIST),
-            "meta": {"allowed": LIST},
-        },
+        values.CRL_KIND,
         "Revocation lists",
         "Lists of your own, for a network without a way out; they end, and then need a commit.",
     ),

@@ -1,17 +1,20 @@
-"""The portal on 8443: its settings file and the way to it from the management networks."""
+"""The portal on 8443: its settings file, that of the TLS proxy before it, and the way to it from the management networks."""
 
 import ipaddress
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from appliance.features import banner, hostname, interfaces, listeners, ssh, tls, uem, values
+from appliance.features import banner, certificate_login, hostname, interfaces, listeners, ssh, tls, uem, values
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
-from appliance.portal.settings import SETTINGS_PATH, Settings, Tls
+from appliance.portal.settings import SETTINGS_PATH, Settings
+from appliance.tls_proxy import settings as tls_proxy
 
 FILE = str(SETTINGS_PATH)
 GROUP = "sentry-portal"
+PROXY_FILE = str(tls_proxy.SETTINGS_PATH)
+PROXY_GROUP = "sentry-tls-proxy"
 IDLE_MINUTES = 15  # V-250984
 NETWORKS = 64
 
@@ -24,6 +27,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
     if portal["port"] in others:
         yield Problem("portal.port", f"{portal['port']}, where {others[portal['port']]} listens", "a port of its own")
     yield from _verify_networks(tree)
+    yield from certificate_login.verify(tree)
 
 
 def settings(tree: Tree) -> Settings:
@@ -31,25 +35,43 @@ def settings(tree: Tree) -> Settings:
     portal = tree["portal"]
     named = (tree["hostname"], hostname.short_name(tree))
     whole = Settings(
-        addresses=interfaces.listen_addresses(tree, ("management",)),
         port=portal["port"],
         hosts=(*named, *interfaces.addresses(tree, ("management",))),
-        tls=Tls(
-            certificate=certificate_path("portal"),
-            key=key_path("portal"),
-            **tls.profile(tree, "management")._asdict(),
-        ),
         idle_minutes=portal["idle_minutes"],
         login_attempts_per_minute=portal["login_attempts_per_minute"],
         banner_path=banner.TEXT,
+        certificate_login=portal["certificate_login"]["mode"],
     )
     return msgspec.json.decode(msgspec.json.encode(whole), type=Settings)
 
 
+def proxy_settings(tree: Tree) -> tls_proxy.Settings:
+    """The TLS proxy's settings, decoded as those of the portal."""
+    whole = tls_proxy.Settings(
+        addresses=interfaces.listen_addresses(tree, ("management",)),
+        port=tree["portal"]["port"],
+        tls=tls_proxy.Tls(
+            certificate=certificate_path("portal"),
+            key=key_path("portal"),
+            client_authorities=certificate_login.authorities_path(tree),
+            **tls.profile(tree, "management")._asdict(),
+        ),
+    )
+    return msgspec.json.decode(msgspec.json.encode(whole), type=tls_proxy.Settings)
+
+
 def render(tree: Tree) -> Mapping[str, File]:
-    """The settings file, indented for people, with a line end."""
-    text = msgspec.json.format(msgspec.json.encode(settings(tree)), indent=2).decode()
-    return {FILE: File(f"{text}\n", mode=0o640, group=GROUP)}
+    """The settings files, and whose certificates administrators may show."""
+    return {
+        FILE: File(_text(settings(tree)), mode=0o640, group=GROUP),
+        PROXY_FILE: File(_text(proxy_settings(tree)), mode=0o640, group=PROXY_GROUP),
+        **certificate_login.files(tree),
+    }
+
+
+def _text(whole: msgspec.Struct) -> str:
+    """Indented for people, with a line end."""
+    return f"{msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()}\n"
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
@@ -93,9 +115,14 @@ FEATURE = Feature(
         login_attempts_per_minute=values.number(
             "Log-in attempts per minute", "Of one source and of one account.", low=1, high=60, default=10
         ),
+        certificate_login={**certificate_login.CERTIFICATE_LOGIN, "default": {}},
     ),
     verify=verify,
     render=render,
     flows=flows,
-    units=(Unit("sentry-portal.service", "restart", (FILE, banner.TEXT)),),
+    units=(
+        Unit("sentry-portal.service", "restart", (FILE, banner.TEXT)),
+        Unit("sentry-tls-proxy.service", "restart", (PROXY_FILE,)),
+        Unit("sentry-tls-proxy.service", "reload", (certificate_login.AUTHORITIES,)),
+    ),
 )

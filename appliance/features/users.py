@@ -148,6 +148,13 @@ ACCOUNT = values.group(
         "The person's number on the smart card, which names the account (V-250994).",
         default="",
     ),
+    certificate=values.line(
+        "Certificate",
+        "The user principal name or the subject (RFC 4514) of the person's certificate, for `portal.certificate_login` with such "
+        "a mapping.",
+        characters=320,
+        default="",
+    ),
     password_hash=values.described(
         values.HASH_KIND, "Password", "SHA-512 crypt hash. Without it: no portal, and SSH by key only."
     ),

@@ -43,11 +43,14 @@ PASSWORD_HASH = (
 SSH_KEY = f"one line of an OpenSSH public key without options: {', '.join(KEY_TYPES)} (RSA of at least {RSA_BITS} bits)"
 MINUTE = "a minute in UTC, such as 2026-01-31T18:00Z"
 PEM = "one or more certificates in PEM form (-----BEGIN CERTIFICATE-----)"
+CRL = "one or more revocation lists in PEM form (-----BEGIN X509 CRL-----)"
 TLS_VERSIONS = ("1.2", "1.3")
 
 _MINUTE = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}Z")
 _HASH = re.compile(r"\$6\$(?:rounds=([1-9][0-9]{3,8})\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n?")
+
+_CRL = re.compile(r"-----BEGIN X509 CRL-----\n[A-Za-z0-9+/=\n]+-----END X509 CRL-----\n?")
 
 
 # --- what a value is ---------------------------------------------------------------------------------------------
@@ -149,6 +152,11 @@ def certificates_of(text: str) -> tuple[bytes, ...]:
 
 
 # --- checks ------------------------------------------------------------------------------------------------------
+
+
+def is_crls(text: str) -> bool:
+    """Whether `text` has the form of revocation lists in PEM, and nothing else in it."""
+    return bool(text.strip()) and not _CRL.sub("", text).strip()
 
 
 def check(holds: Callable[[str], object], allowed: str) -> Callable[[str, Any, Refuse], None]:
@@ -270,6 +278,13 @@ PEM_KIND = {
     "maxlength": PEM_CHARACTERS,
     "check_with": check(certificates_of, PEM),
     "meta": {"allowed": PEM},
+}
+CRL_KIND = {
+    "type": "string",
+    "coerce": text_lines,
+    "maxlength": PEM_CHARACTERS,
+    "check_with": check(is_crls, CRL),
+    "meta": {"allowed": CRL},
 }
 HASH_KIND = text_kind(is_password_hash, PASSWORD_HASH, secret=True)
 MINUTE_KIND: Rules = {

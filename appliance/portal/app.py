@@ -11,13 +11,14 @@ import msgspec
 from aiohttp import web
 
 from appliance.config.schema import Schema
-from appliance.configd.api import CloseSession, Login, Session, Touch
+from appliance.configd.api import CloseSession, Login, LoginCertificate, Session, Touch
 from appliance.configd.client import AsyncClient, Refused, Unreachable
 from appliance.features import FEATURES
 from appliance.portal import facts
 from appliance.portal.gate import COOKIE, FORM_COOKIE, FORM_FIELD, LOG_IN, Gate, form_of, harden, matches, same_origin
 from appliance.portal.pages import Pages
 from appliance.portal.serve_pages import ServePages
+from appliance.portal.serving import preface_of
 from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
 from appliance.portal.settings import Settings
 from appliance.portal.throttle import Throttle
@@ -29,6 +30,16 @@ SWEEP_SECONDS = 30.0  # how late an abandoned session may be closed in configd
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes, as secrets.token_urlsafe writes them
 WRONG = "User name or password is not right, or the account is locked."  # one answer: tells no stranger who exists
 
+NO_CERTIFICATE = (
+    "Your browser showed no certificate. Insert your card; if the browser does not ask for a certificate, close all its windows "
+    "and open it again."
+)
+NOT_TOLD = (
+    "Your certificate could not be passed on, because the configuration service does not answer. Try again in a moment."
+)
+NOT_TAKEN = "This appliance takes no certificates for log-in."
+NO_PASSWORDS = "This appliance takes log-ins by certificate only."
+
 
 class Portal:
     """The handlers. `client` is the way to configd; `clock` gives monotonic seconds."""
@@ -37,7 +48,8 @@ class Portal:
         self, settings: Settings, banner: str, client: AsyncClient, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client = client
-        self._pages = Pages(banner)
+        self._pages = Pages(banner, certificate_login=settings.certificate_login)
+        self._certificates = settings.certificate_login
         self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
         self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
         self._gate = Gate(settings, self._log_ins, self._pages)
@@ -48,6 +60,7 @@ class Portal:
         app = web.Application(middlewares=[self._gate.pass_through], client_max_size=BODY_BYTES)
         app.router.add_get("/login", self._login_page)
         app.router.add_post("/login", self._login)
+        app.router.add_post("/login/certificate", self._login_by_certificate)
         app.router.add_post("/logout", self._logout)
         self._served.add_to(app)
         app.router.add_get("/api/v1/status", self._status)
@@ -63,6 +76,8 @@ class Portal:
         form = await form_of(request)
         if not (same_origin(request) and matches(form.get(FORM_FIELD), request.cookies.get(FORM_COOKIE, ""))):
             return self._form(request, status=403, words="The form was too old. Try again.")
+        if self._certificates == "required":
+            return self._form(request, status=403, words=NO_PASSWORDS)
         user, password = str(form.get("user", "")).strip(), str(form.get("password", ""))
         source = request.remote or "unknown"
         seconds = self._throttle.wait_seconds(f"source {source}", f"account {user.lower()[:USER_CHARACTERS]}")
@@ -78,6 +93,33 @@ class Portal:
             known = refused.refusal.kind in ("authentication", "locked", "permission")
             return self._form(request, status=401, words=WRONG if known else refused.refusal.message, user=user)
         return await self._enter(request, session)
+
+    async def _login_by_certificate(self, request: web.Request) -> web.StreamResponse:
+        form = await form_of(request)
+        if not (same_origin(request) and matches(form.get(FORM_FIELD), request.cookies.get(FORM_COOKIE, ""))):
+            return self._form(request, status=403, words="The form was too old. Try again.")
+        seconds = self._throttle.wait_seconds(f"source {request.remote or 'unknown'}")
+        if seconds:
+            page = self._form(request, status=429, words=f"Too many attempts. Wait {seconds} seconds.")
+            page.headers["Retry-After"] = str(seconds)
+            return page
+        preface = preface_of(request)
+        if self._certificates == "off" or preface is None:
+            return self._form(request, status=403, words=NOT_TAKEN)
+        if not preface.ticket:
+            return self._again(request, NOT_TOLD if preface.certificate else NO_CERTIFICATE)
+        try:
+            session = await self._client.call(LoginCertificate(ticket=preface.ticket), Session)
+        except Refused as refused:
+            return self._again(request, refused.refusal.message)
+        return await self._enter(request, session)
+
+    def _again(self, request: web.Request, words: str) -> web.Response:
+        """The log-in page with what went wrong. The next attempt takes another handshake, maybe with another certificate: a
+        ticket is for one attempt, and belongs to its connection."""
+        page = self._form(request, status=401, words=words)
+        page.force_close()
+        return page
 
     async def _enter(self, request: web.Request, session: Session) -> web.StreamResponse:
         """A new cookie at every log-in, so that one planted before is worth nothing."""

@@ -23,6 +23,7 @@ OPEN = frozenset(
         ("GET", "/login"),
         ("HEAD", "/login"),
         ("POST", "/login"),
+        ("POST", "/login/certificate"),
         ("GET", "/static/portal.css"),
         ("HEAD", "/static/portal.css"),
     }

@@ -32,10 +32,12 @@ ADMINISTRATORS_ONLY = frozenset({"/power"})
 
 
 class Pages:
-    """The portal's pages. `banner` is what must be read before logging in (V-250987)."""
+    """The portal's pages. `banner` is what must be read before logging in (V-250987); `certificate_login` says whether one may or
+    must do so by certificate."""
 
-    def __init__(self, banner: str) -> None:
+    def __init__(self, banner: str, *, certificate_login: str = "off") -> None:
         self._banner = banner
+        self._certificates = certificate_login
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -48,7 +50,8 @@ class Pages:
 
     def login(self, token: str, *, status: int = 200, words: str = "", user: str = "") -> web.Response:
         """The log-in page; `words` says why the last attempt did not work."""
-        return self._page("login.html.j2", status, banner=self._banner, token=token, words=words, user=user)
+        shown = {"banner": self._banner, "certificates": self._certificates}
+        return self._page("login.html.j2", status, token=token, words=words, user=user, **shown)
 
     def framed(self, name: str, status: int, frame: "Frame", /, **values: object) -> web.Response:
         """A page in the frame of a person who is logged in."""

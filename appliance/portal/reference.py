@@ -35,6 +35,7 @@ Pages that renew themselves (the dashboard, a log that is followed) do not keep 
 OPEN = (
     ("GET", "/login", "the banner and the log-in"),
     ("POST", "/login", "log in"),
+    ("POST", "/login/certificate", "log in by the certificate that the browser has shown"),
     ("GET", "/static/portal.css", "the style sheet"),
 )
 LOGGED_IN = (("POST", "/logout", "log out"), ("GET", "/api/v1/status", "the dashboard's facts as JSON"))

@@ -1,32 +1,21 @@
 """The portal's settings file, `/etc/sentry/portal.json`: rendered by configd, read by the portal at its start.
 
-It holds no secret: the key is named by path. An unknown key is an error, so that a setting can never be silently
+It holds no secret. An unknown key is an error, so that a setting can never be silently
 without effect.
 """
 
-import ipaddress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from sentry_runtime.settings import SUITES, Suites, TlsVersion
+from appliance.tls_proxy.settings import PORTAL_SOCKET
 
 SETTINGS_PATH = Path("/etc/sentry/portal.json")
 
 
 class SettingsError(ValueError):
     """The settings file is missing, malformed or says something that is not allowed."""
-
-
-class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The server side of 8443. Paths are absolute; `certificate` may hold a chain."""
-
-    certificate: str
-    key: str
-    minimum: TlsVersion = "1.2"
-    maximum: TlsVersion = "1.3"
-    suites: Suites = SUITES
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,23 +26,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     format: Literal[1] = 1
-    addresses: tuple[str, ...]
     port: int = 8443
     hosts: tuple[str, ...]
-    tls: Tls
+    socket_path: str = PORTAL_SOCKET
     idle_minutes: int = 15  # V-250984
     login_attempts_per_minute: int = (
         10  # per source and per account; sentry-tally locks the account for a source besides
     )
+    certificate_login: Literal["off", "optional", "required"] = "off"
     banner_path: str = "/etc/sentry/banner.txt"
     configd_socket: str = "/run/sentry-configd/configd.sock"
 
     def __post_init__(self) -> None:
         """Refuse what no portal can be run with; msgspec turns the ValueError into one that names the place."""
-        if not self.addresses:
-            raise ValueError("addresses: found none; allowed: at least one IP address")
-        for address in self.addresses:
-            ipaddress.ip_address(address)
         if not self.hosts:
             raise ValueError("hosts: found none; allowed: at least one host name or address")
         for name, number, lowest, highest in (
@@ -63,8 +48,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         ):
             if not lowest <= number <= highest:
                 raise ValueError(f"{name}: found {number}; allowed: {lowest} to {highest}")
-        if self.tls.minimum > self.tls.maximum:
-            raise ValueError(f"tls.minimum: found {self.tls.minimum}; allowed: at most tls.maximum, {self.tls.maximum}")
 
 
 def load(path: Path = SETTINGS_PATH) -> Settings:

@@ -3,6 +3,7 @@
 import secrets
 from pathlib import Path
 
+from images.lab import cards
 from images.lab.zones import MAIL_SERVER
 from images.paths import Layout, write_file
 from images.run import run
@@ -29,6 +30,7 @@ def ensure_all(layout: Layout) -> None:
         _ensure_passphrase(layout.secrets / name)
     _ensure_authority(layout.lab)
     _ensure_certificate(layout.lab, "mail", MAIL_SERVER)
+    cards.ensure(layout.lab)
 
 
 def password() -> str:
@@ -64,7 +66,7 @@ def _ensure_authority(folder: Path) -> None:
     certificate, key = folder / "backend-ca.pem", folder / "backend-ca.key"
     if certificate.exists() and key.exists():
         return
-    _make_key(key)
+    cards.make_key(key)
     run(["openssl", "req", "-x509", "-new", "-key", key, "-sha256", "-days", str(DAYS), "-subj", "/CN=Lab backend CA",
          "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
          "-out", certificate])  # fmt: skip
@@ -76,7 +78,7 @@ def _ensure_certificate(folder: Path, name: str, host: str) -> None:
     certificate, key, request = folder / f"{name}.pem", folder / f"{name}.key", folder / f"{name}.csr"
     if certificate.exists() and key.exists():
         return
-    _make_key(key)
+    cards.make_key(key)
     run(["openssl", "req", "-new", "-key", key, "-subj", f"/CN={host}", "-out", request])
     extensions = (
         f"subjectAltName=DNS:{host}\nbasicConstraints=critical,CA:FALSE\n"
@@ -86,8 +88,3 @@ def _ensure_certificate(folder: Path, name: str, host: str) -> None:
     run(["openssl", "x509", "-req", "-in", request, "-CA", folder / "backend-ca.pem", "-CAkey",
          folder / "backend-ca.key", "-CAcreateserial", "-sha256", "-days", str(DAYS), "-extfile",
          folder / f"{name}.ext", "-out", certificate])  # fmt: skip
-
-
-def _make_key(path: Path) -> None:
-    made = run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]).stdout
-    write_file(path, made, 0o600)

@@ -12,7 +12,7 @@ from stig.results import Crypto
 from stig.verdict import Point, Verdict
 
 APPROVED_SSH = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr", "aes192-ctr", "aes128-ctr")
-SERVICES = ("sentry-configd", "sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal")
+SERVICES = ("sentry-configd", "sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal", "sentry-tls-proxy")
 ENABLED = "FIPS 140 mode is enabled"  # the words the check looks for
 ONLY = "1.2"  # V-251013
 

@@ -4,6 +4,7 @@ The local TLS library is left out of that on purpose: one that refuses old versi
 good. RFC 5246 7.4.1, RFC 8446 4.1 (a TLS 1.3 hello without key shares is answered by a HelloRetryRequest, 4.1.4).
 """
 
+import itertools
 import os
 import socket
 import ssl
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stig.errors import FactError
+from stig.run import run
 
 Version = Literal["1.0", "1.1", "1.2", "1.3"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
 SECONDS = 6.0
+_NAMES_HEADING = "Acceptable client certificate CA names"
 
 _WIRE: dict[Version, int] = {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}
 _NAMES = {number: version for version, number in _WIRE.items()}
@@ -102,6 +105,25 @@ def issued_by(host: str, port: int, authorities: Path) -> Answer:
         raise FactError(f"{host}:{port}: {error.strerror or error}") from error
     issuer = ", ".join(f"{key}={value}" for part in held.get("issuer", ()) for key, value in part)
     return Answer("1.2", accepted=True, said=f"issued by {issuer}")
+
+
+def authorities_named(host: str, port: int) -> tuple[str, ...]:
+    """The authorities that the server names when it asks for a client's certificate (RFC 5246 7.4.4), by openssl s_client; none
+    where it asks for none. `FactError` when there is no handshake."""
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    said = run(["openssl", "s_client", "-connect", place]).output
+    if "CONNECTED" not in said or "New, TLSv" not in said:
+        raise FactError(f"openssl s_client -connect {place}: no handshake")
+    return named_in(said)
+
+
+def named_in(said: str) -> tuple[str, ...]:
+    """The names below their heading in what `openssl s_client` prints, one a line."""
+    lines = iter(said.splitlines())
+    for line in lines:
+        if line == _NAMES_HEADING:
+            return tuple(itertools.takewhile(lambda one: "=" in one, lines))
+    return ()
 
 
 def hello(version: Version, suites: tuple[int, ...] = ()) -> bytes:

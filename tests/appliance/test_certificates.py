@@ -165,7 +165,7 @@ def test_a_second_certificate_takes_over_when_the_first_ends_and_no_connection_i
 ) -> None:
     """A browser's open connection is served before and after; the portal's process is the same one."""
     first, second = site.server(HOSTNAME, SHORT), site.server(HOSTNAME, timedelta(days=10))
-    main = lab.root("systemctl", "show", "-P", "MainPID", "sentry-portal.service").stdout
+    main = lab.root("systemctl", "show", "-P", "MainPID", "sentry-tls-proxy.service").stdout
     lines = ["certificate portal upload-pkcs12", *site.packed(first)]
     configure(*lines, "certificate portal second upload-pkcs12", *site.packed(second), "commit")
     assert port_shows(lab) == of(first.pem)
@@ -179,7 +179,7 @@ def test_a_second_certificate_takes_over_when_the_first_ends_and_no_connection_i
         until(lambda: port_shows(lab) == of(second.pem))
         assert datetime.now(UTC) >= first.certificate.not_valid_after_utc
         assert asked(secured) == b"HTTP/1.1 200"
-    assert lab.root("systemctl", "show", "-P", "MainPID", "sentry-portal.service").stdout == main
+    assert lab.root("systemctl", "show", "-P", "MainPID", "sentry-tls-proxy.service").stdout == main
     said = [row["use"] for row in certificates(lab, "portal")]
     assert said == ["active (second)", "first, over"]
     assert "certificate.changed" in lab.cli("enable", lab.enable_secret, "show log").stdout

@@ -12,6 +12,7 @@ MOST = {
     "sentry-gateway.service": 2.0,
     "sentry-agent.service": 2.0,
     "sentry-portal.service": 2.0,
+    "sentry-tls-proxy.service": 2.0,
     "sentry-uem.service": 2.0,
     "sentry-alerts.service": 2.0,
     # It writes /etc, keeps accounts, asks PAM and drives other units, as root: what that takes stays open, and nothing else.

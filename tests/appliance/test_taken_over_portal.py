@@ -25,6 +25,8 @@ def tried(name, answer):
     return answer
 tried("own session", ask(verb="session.open"))
 session = tried("log in", ask(verb="session.login", user=user, password=password, source="192.0.2.9"))["result"]["handle"]
+tried("ticket", ask(verb="certificate.present", certificate="AAAA", source="192.0.2.9"))
+tried("made up", ask(verb="session.login_certificate", ticket="0" * 64))
 tried("look", ask(verb="state.show", session=session, topic="version"))
 tried("log", ask(verb="state.show", session=session, topic="log"))
 tried("enable", ask(verb="session.enable", session=session, secret=password))
@@ -49,7 +51,8 @@ tried("guess a handle", ask(verb="config.get", session="0" * 64))
 tried("close", ask(verb="session.close", session=session))
 tried("after that", ask(verb="state.show", session=session, topic="version"))
 for path in ("/var/lib/sentry/secrets", "/var/lib/sentry/config/running.json", "/etc/shadow", "/etc/sentry/runtime.json",
-             "/var/lib/sentry/tls/gateway/key.pem", "/run/sentry-tally", "/var/log/auth.log"):
+             "/var/lib/sentry/tls/gateway/key.pem", "/var/lib/sentry/tls/portal/key.pem", "/etc/sentry/tls-proxy.json",
+             "/run/sentry-tally", "/var/log/auth.log"):
     try:
         os.listdir(path) if os.path.isdir(path) else open(path).close()
         said[path] = "ok"
@@ -71,7 +74,7 @@ WITHOUT_PASSWORD = {
     "commit an account", "commit an account for a time", "commit the networks", "password", "enable secret", "renew", "power",
     "wipe", "power after that",
 }  # fmt: skip
-WRONG = {"guess the password"}
+WRONG = {"guess the password", "made up"}  # the second is a ticket that the TLS proxy never got
 
 
 def test_it_gets_no_further_than_the_session_without_its_password(lab: Lab) -> None:

@@ -49,6 +49,30 @@ def test_an_administrator_logs_in_by_keyboard_sees_the_state_and_logs_out(
     assert answer.status_code == 401
 
 
+def test_an_administrator_logs_in_with_a_card_and_types_nothing(
+    card_browser: Chrome, lab: Lab, screenshots: Path
+) -> None:
+    """The banner first, then one button; the page is that of the account that the card names."""
+    card_browser.get(f"{lab.portal_url}/")
+    arrive(card_browser, "/login")
+    assert card_browser.find_element(By.ID, "banner").is_displayed()
+    card_browser.save_screenshot(str(screenshots / "login-certificate.png"))
+    card_browser.find_element(By.ID, "certificate").send_keys(Keys.ENTER)
+    arrive(card_browser, "/")
+    assert f"{lab.admin.user} (administrator)" in card_browser.find_element(By.TAG_NAME, "header").text
+    assert complaints(card_browser) == []
+
+
+def test_without_a_card_the_button_says_what_is_missing(browser: Chrome, lab: Lab) -> None:
+    """And the password beside it still works."""
+    browser.get(f"{lab.portal_url}/login")
+    browser.find_element(By.ID, "certificate").send_keys(Keys.ENTER)
+    WebDriverWait(browser, PAGE_SECONDS).until(lambda chrome: chrome.find_elements(By.CSS_SELECTOR, "[role=alert]"))
+    assert "showed no certificate" in browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
+    log_in(browser, lab, lab.admin.password)
+    arrive(browser, "/")
+
+
 def test_a_wrong_password_says_so_and_the_right_one_still_works(browser: Chrome, lab: Lab) -> None:
     """One failure is a slip of the finger."""
     log_in(browser, lab, "not the password at all")

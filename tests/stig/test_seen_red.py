@@ -59,9 +59,9 @@ EDITS = (
     Edit(BY_FIPS, "/etc/ssl/openssl.cnf", "s/^openssl_conf/# openssl_conf/"),
     Edit(
         ("V-251013", "V-251026", "V-251027"),
-        "/etc/sentry/portal.json",
+        "/etc/sentry/tls-proxy.json",
         r's/"\(minimum\|maximum\)": "1.2"/"\1": "1.3"/',
-        ("systemctl", "restart", "sentry-portal.service"),
+        ("systemctl", "restart", "sentry-tls-proxy.service"),
     ),
     Edit(
         ("V-250999",),
@@ -81,11 +81,12 @@ SETTINGS = (
     "ssh max_sessions 6",
     "cli idle_minutes 30",
     "portal idle_minutes 20",
+    "portal certificate_login mode off",
     "alerts actions audit_records_lost syslog",
     "alerts recipients somebody@lab.test",
     f"gateway observe until {TOMORROW:%Y-%m-%dT%H:%MZ}",
 )
-BY_SETTINGS = ("V-250982", "V-250996", "V-250984", "V-250998", "V-251021", "V-251035")
+BY_SETTINGS = ("V-250982", "V-250988", "V-250994", "V-250996", "V-250984", "V-250998", "V-251021", "V-251035")
 OBSERVED = ("V-251008", "V-251010")  # what is looked at can break them, and does not prove them
 FIREWALL, ACCOUNT = "V-250983", "V-251003"
 BROKEN = {*BY_SETTINGS, FIREWALL, ACCOUNT, *(rule for edit in EDITS for rule in edit.rules)}

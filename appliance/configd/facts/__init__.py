@@ -5,6 +5,7 @@ from appliance.configd.errors import refused
 from appliance.configd.facts import (
     alerts,
     bundle,
+    certificate_login,
     certificates,
     crypto,
     host,
@@ -27,6 +28,7 @@ TOPICS: dict[str, Topic] = {
     **network.TOPICS,
     **crypto.TOPICS,
     **certificates.TOPICS,
+    **certificate_login.TOPICS,
     **tls.TOPICS,
     **management.TOPICS,
     **sentry.TOPICS,

@@ -19,7 +19,7 @@ NOT_VALIDATED = (
     "whatever certificates OpenSSL's own builds have)"
 )
 SELF_TEST = "/usr/lib/sentry/bin/sentry-fips"
-SPEAKING = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal")
+SPEAKING = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal", "sentry-tls-proxy")
 """Our services, each of which says in its status what its own OpenSSL does (`sentry_runtime.fips`)."""
 SILENT = ("ssh", "rsyslog")
 """Others that use OpenSSL; of these only whether they have loaded the module can be seen."""

@@ -14,6 +14,7 @@ SERVICES = (
     "sentry-uem.service",
     "sentry-configd.service",
     "sentry-portal.service",
+    "sentry-tls-proxy.service",
     "sentry-alerts.service",
     "ssh.service",
     "chrony.service",

@@ -7,7 +7,7 @@ from appliance.configd.api import Facts, Table
 from appliance.configd.facts.context import Context, Topic
 
 DISKS = ("df", "-P", "-k", "-l", "-x", "tmpfs", "-x", "devtmpfs", "-x", "overlay", "-x", "efivarfs")
-UNITS = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-configd", "sentry-portal")
+UNITS = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-configd", "sentry-portal", "sentry-tls-proxy")
 USED = ("MemoryCurrent", "TasksCurrent", "CPUUsageNSec")
 PARAMETERS = "/etc/sysctl.d/60-sentry.conf"
 NANOSECONDS = 1_000_000_000

@@ -23,6 +23,8 @@ REVOCATION_COLUMNS = ("kind", "from", "authority", "state", "made", "ends", "ent
 RULE_COLUMNS = ("order", "name", "action", "state", "user", "device", "type", "network", "expires", "note")
 COLUMNS = ("device", "user", "state", "reasons", "type", "registered", "last change")
 
+PORTAL_UNITS = (("state", "sentry-portal.service"), ("TLS proxy", "sentry-tls-proxy.service"))
+
 
 def _pairs(found: Mapping[str, Any], before: str = "") -> tuple[tuple[str, str], ...]:
     listed: list[tuple[str, str]] = []
@@ -88,10 +90,10 @@ def agent(context: Context, _argument: str) -> Facts:
 def portal(context: Context, _argument: str) -> Facts:
     """How the portal is reached."""
     settings = context.setting("portal", default={})
-    state = context.system.run(
-        ["systemctl", "show", "--property=ActiveState", "--value", "--", "sentry-portal.service"]
-    )
-    return Facts(title="portal", facts=(("state", state.strip()), *_pairs(settings)))
+    asked = ["systemctl", "show", "--property=ActiveState", "--value", "--"]
+    states = [(name, context.system.run([*asked, unit]).strip()) for name, unit in PORTAL_UNITS]
+    said = {name: value for name, value in settings.items() if name != "certificate_login"}  # it has a topic of its own
+    return Facts(title="portal", facts=(*states, *_pairs(said)))
 
 
 def backends(context: Context, _argument: str) -> Table:

@@ -34,6 +34,7 @@ REVIEWED_FIELDS = {
 }
 REVIEWED_LONG = {
     ("certificate.upload", "certificate"): "a chain of certificates (PEM), parsed as nothing else",
+    ("certificate.present", "certificate"): "a certificate (DER) in base64, parsed as nothing else",
     ("certificate.upload_pkcs12", "pkcs12"): "a key and its chain in base64, parsed as nothing else",
 }
 LONG, LONGEST = 1_024, 131_072

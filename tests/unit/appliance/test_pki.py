@@ -122,6 +122,15 @@ def test_every_service_gets_a_certificate_that_the_authority_signed(made: Box) -
         assert done.returncode == 0, f"{leaf.name}: {done.stderr}"
 
 
+def test_a_key_that_another_service_could_read_is_made_anew(made: Box) -> None:
+    """As that of the portal in the releases in which it ended TLS by itself."""
+    before = made.read(key_path("portal"))
+    made.owners[key_path("portal")] = "root:sentry-portal"
+    assert ensure(tree(), made) == ("portal",)
+    assert made.read(key_path("portal")) != before
+    assert made.owners[key_path("portal")] == "root:sentry-tls-proxy"
+
+
 def test_no_two_services_share_a_certificate_or_a_key(made: Box) -> None:
     """Row 136: 443, 8443 and the UEM's ports each have their own."""
     for asked in ("-fingerprint", "-pubkey", "-serial"):
@@ -192,7 +201,7 @@ def test_a_new_name_makes_only_the_public_certificates_anew_and_tells_their_serv
     assert ensure(tree(hostname="mx.lab.test"), made)
     assert "DNS:mx.lab.test" in made.shown("gateway", "-ext", "subjectAltName")
     assert made.place(certificate_path("uem")).read_bytes() == uem
-    assert made.told == ["sentry-gateway.service", "sentry-portal.service"]
+    assert made.told == ["sentry-gateway.service", "sentry-tls-proxy.service"]
 
 
 def test_certificates_are_renewed_before_they_end_and_not_earlier(made: Box) -> None:

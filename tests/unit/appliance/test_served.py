@@ -100,10 +100,10 @@ def test_an_uploaded_certificate_and_its_key_lie_in_their_places_and_the_service
     assert box.read(certificate_path("portal")) == FIRST.pem + MIDDLE.pem
     assert box.read(key_path("portal")) == FIRST.key_pem
     assert (box.owners[key_path("portal")], box.place(key_path("portal")).stat().st_mode & 0o777) == (
-        "root:sentry-portal",
+        "root:sentry-tls-proxy",
         0o640,
     )
-    assert box.told == ["sentry-portal.service"]
+    assert box.told == ["sentry-tls-proxy.service"]
     assert pki.ensure(two(), box, clock=lambda: NOW) == ()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from appliance import process
 from appliance.apply import Engine, Order
 from appliance.audit import Entry
 from appliance.config.diff import digest
@@ -19,11 +20,13 @@ from appliance.config.store import Store
 from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
 from appliance.configd.client import Refused
+from appliance.configd.examining import examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
+from appliance.features import certificate_login
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.process import CommandError, Finished
 from appliance.system import Appliance, Boot
@@ -147,6 +150,8 @@ USERS = Feature(
                             "required": True,
                         },
                         "password_hash": {"type": "string", "meta": {"secret": True}},
+                        "edipi": {"type": "string"},
+                        "certificate": {"type": "string"},
                     },
                 },
             }
@@ -209,6 +214,18 @@ WEB_FEATURE = Feature(
     units=(Unit("web.service", "reload", (WEB,)),),
 )
 FEATURES = (NAME, USERS, CLI, SSH, WEB_FEATURE)
+PORTAL_FEATURE = Feature(
+    name="portal",
+    label="Portal",
+    default={},
+    schema={
+        "type": "dict",
+        "schema": {"certificate_login": {**certificate_login.CERTIFICATE_LOGIN, "default": {}}},
+    },
+    verify=certificate_login.verify,
+    render=certificate_login.files,
+)
+"""The appliance's own log-in by certificate; not among the features above, so that their tests stay small."""
 
 
 @dataclass
@@ -340,10 +357,11 @@ ACCOUNTS = {
     "olga": {"role": "operator"},
     "albert": {"role": "auditor"},
 }
-ROOT, PORTAL, ALERTS, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 1001, 1002, 1003, 1099
+ROOT, PORTAL, ALERTS, PROXY, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 902, 1001, 1002, 1003, 1099
 NAMES = {
     ROOT: "root",
     PORTAL: "sentry-portal",
+    PROXY: "sentry-tls-proxy",
     ALERTS: "sentry-alerts",
     ALICE: "alice",
     OLGA: "olga",
@@ -380,6 +398,12 @@ class Daemon(Bench):
                 name_of=NAMES.get,
                 portal_uid=lambda: PORTAL,
                 alerts_uid=lambda: ALERTS,
+                proxy_uid=lambda: PROXY,
+                examine=examiner(
+                    process.attempt,
+                    authorities=f"{self.root}{certificate_login.AUTHORITIES}",
+                    lists=f"{self.root}{certificate_login.LISTS}",
+                ),
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,

@@ -22,7 +22,7 @@ def test_no_secret_is_readable_by_others(layout: Layout) -> None:
     """Folder 0700, private files 0600."""
     assert stat.S_IMODE(layout.secrets.stat().st_mode) == 0o700
     private = [path for path in layout.secrets.iterdir() if path.suffix != ".pub"] + list(layout.lab.glob("*.key"))
-    assert len(private) == 10
+    assert len(private) == 13
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
 
 
@@ -49,6 +49,16 @@ def test_the_mail_servers_certificate_is_the_lab_authoritys(layout: Layout) -> N
          "-purpose", "sslserver", layout.lab / "mail.pem"]
     )  # fmt: skip
     assert verified.stdout.strip().endswith("OK")
+
+
+def test_one_card_is_good_and_the_other_is_revoked(layout: Layout) -> None:
+    """By the authority's own list, as configd asks."""
+    folder = layout.lab
+    asked: list[str | Path] = ["openssl", "verify", "-CAfile", folder / "card-ca.pem", "-purpose", "sslclient", "-crl_check_all",
+             "-CRLfile", folder / "card-ca.crl.pem"]  # fmt: skip
+    assert run([*asked, folder / "admin-card.pem"]).stdout.strip().endswith("OK")
+    refused = run([*asked, folder / "revoked-card.pem"], check=False)
+    assert "certificate revoked" in refused.stderr
 
 
 def test_passwords_are_long_mixed_and_never_repeat_a_class() -> None:

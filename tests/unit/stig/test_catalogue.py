@@ -16,7 +16,7 @@ from stig.written import PRODUCT, ProductChapter
 
 REPO = Path(__file__).parents[3]
 CHECKED = (
-    {f"V-{number}" for number in (250982, 250983, 250984, 250986, 250987, *range(250989, 250994), 250995, 250996)}
+    {f"V-{number}" for number in (250982, 250983, 250984, 250986, 250987, *range(250988, 250997))}
     | {f"V-{number}" for number in (250997, 250998, 250999, 251000, 251001, 251002, 251003, 251005, 251006, 251008)}
     | {f"V-{number}" for number in (251010, 251011, 251012, 251013, 251014, *range(251015, 251022), 251026, 251027)}
     | {f"V-{number}" for number in (251030, 251035, *range(251036, 251039), 251039)}

@@ -19,6 +19,9 @@ from tests.unit.appliance.cli.desk import SITE
 
 NOT_FOR_PEOPLE = {
     api.Login: "the portal's",
+    api.LoginCertificate: "the portal's",
+    api.PresentCertificate: "the TLS proxy's",
+    api.WithdrawCertificate: "the TLS proxy's",
     api.ReplaceConfig: "automation's: a whole site configuration",
     api.LookAtHealth: "the alert service's",
     api.Reauthenticate: "the portal's, whose sessions have no `enable`",

@@ -239,15 +239,15 @@ def test_something_else_that_writes_our_file_is_seen(tmp_path: Path) -> None:
 
 def test_a_port_nobody_listens_on_any_more_brings_the_old_revision_back(running: Bench) -> None:
     files, tree = running.files(), running.running()
-    running.commands.units["sentry-portal.service"] = "active"
+    running.commands.units["sentry-tls-proxy.service"] = "active"
     running.commands.listen(8443)
-    with pytest.raises(ApplyError, match=r"nobody listens on port 9443 \(sentry-portal.service\) any more"):
+    with pytest.raises(ApplyError, match=r"nobody listens on port 9443 \(sentry-tls-proxy.service\) any more"):
         running.commit(SECOND)
     _stands_again(running, files, tree)
 
 
 def test_a_service_that_was_stopped_on_purpose_is_not_probed(running: Bench) -> None:
-    running.commands.units["sentry-portal.service"] = "inactive"
+    running.commands.units["sentry-tls-proxy.service"] = "inactive"
     running.commands.listen(22)
     assert running.commit(SECOND).revision == 2
 

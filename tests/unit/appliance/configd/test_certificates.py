@@ -37,7 +37,7 @@ SITE: dict[str, Any] = {
 TODAY = datetime.now(UTC).replace(microsecond=0)
 ROOT = authority("root", ends=TODAY + timedelta(days=3_000))
 MIDDLE = authority("middle", ROOT, ends=TODAY + timedelta(days=3_000))
-PORTAL = "sentry-portal.service"
+PORTAL = "sentry-tls-proxy.service"
 
 
 def fresh(days: float = 90, **more: Any) -> Signed:
@@ -143,7 +143,7 @@ def test_a_request_is_signed_uploaded_committed_and_rolled_back(stand: Stand) ->
     assert stand.commit().changed
     assert stand.shows(signed)
     assert stand.machine.read(certificate_path("portal")) == signed + MIDDLE.pem
-    assert stand.machine.owners[key_path("portal")] == "root:sentry-portal"
+    assert stand.machine.owners[key_path("portal")] == "root:sentry-tls-proxy"
     stand.say(api.Rollback, api.Committed, revision=1)
     assert "Appliance CA" in stand.machine.shown("portal", "-issuer")
     stand.say(api.Rollback, api.Committed, revision=2)

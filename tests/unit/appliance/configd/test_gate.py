@@ -14,6 +14,7 @@ from appliance.config.store import StoreError
 from appliance.configd import api, lockout, passwords, roles, sessions
 from appliance.configd.attempts import NAMES
 from appliance.configd.client import Refused
+from appliance.configd.gate import SESSIONLESS
 from appliance.configd.sessions import Peer
 from appliance.portal.facts import SECTIONS
 from sentry_runtime import control
@@ -408,7 +409,7 @@ def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None
 
 # --- roles -------------------------------------------------------------------------------------------------------
 
-SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in (api.OpenSession, api.Login)]
+SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in SESSIONLESS]
 READERS = {
     api.CompareRevisions,
     api.SearchDevices,

@@ -15,10 +15,11 @@ import msgspec
 import pytest
 
 from appliance.configd import api
+from appliance.configd.gate import SESSIONLESS
 from appliance.configd.server import Server
 from appliance.configd.sessions import Peer
 from tests.unit.appliance.configd.test_gate import ENABLE, TREE
-from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, Daemon
+from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, PROXY, Daemon
 
 REPO = Path(__file__).parents[4]
 GROUP = 54_399
@@ -86,7 +87,7 @@ def every_verb(handle: str) -> list[Any]:
     texts = {"user": "alice", "password": "Another-Secret-12345", "secret": ENABLE, "device_id": "A", "principal": "a"}
     made = []
     for verb in get_args(api.Verb):
-        if verb in (api.OpenSession, api.Login):
+        if verb in SESSIONLESS:
             continue
         fields: dict[str, Any] = {"session": handle}
         for field in msgspec.structs.fields(verb):
@@ -104,7 +105,7 @@ def every_verb(handle: str) -> list[Any]:
 async def answered(stage: Stage, handle: str) -> dict[str, str]:
     """What comes of one message of each kind with this session, by the verb's name; the session is closed by it."""
     verbs = [verb for verb in every_verb(handle) if not isinstance(verb, api.CloseSession)]
-    assert len(verbs) == len(get_args(api.Verb)) - 3
+    assert len(verbs) == len(get_args(api.Verb)) - len(SESSIONLESS) - 1
     answers = await stage.say(*verbs, api.CloseSession(session=handle))
     names = [verb.__struct_config__.tag for verb in verbs] + ["session.close"]
     return dict(zip(names, answers, strict=True))
@@ -232,6 +233,24 @@ async def test_everything_it_tries_is_in_the_audit_trail_under_the_session_s_nam
     seen = [(one.event, one.user, one.result) for one in stage.daemon.ledger.entries]
     assert seen == [("user.password", "alice", "privilege"), ("session.open", "sentry-portal", "permission")]
     assert not any("Another-Secret" in str(one) for one in stage.daemon.ledger.entries)
+
+
+async def test_it_says_of_no_certificate_that_it_was_shown_and_makes_up_no_ticket(stage: Stage) -> None:
+    """Nor does anybody else: the TLS proxy's word is the TLS proxy's."""
+    shown = api.PresentCertificate(certificate="AAAA", source="192.0.2.7")
+    made_up = [api.LoginCertificate(ticket=ticket) for ticket in ("", "0" * 64, "alice")]
+    assert await stage.say(shown, api.WithdrawCertificate(ticket="0" * 64)) == ["permission"] * 2
+    assert await stage.say(shown, uid=ALICE) == ["permission"]
+    assert set(await stage.say(*made_up)) <= {"authentication", "permission"}
+    assert stage.daemon.sessions.all() == ()
+
+
+async def test_a_tls_proxy_that_was_taken_over_opens_no_session(stage: Stage) -> None:
+    """It has no password's way in, and tickets are for the portal."""
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.7")
+    verbs = (api.OpenSession(), login, api.LoginCertificate(ticket="0" * 64))
+    assert await stage.say(*verbs, uid=PROXY) == ["permission"] * 3
+    assert set(await stage.say(*every_verb(await stage.log_in()), uid=PROXY)) == {"session"}
 
 
 @pytest.mark.parametrize(

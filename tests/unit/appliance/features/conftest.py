@@ -25,6 +25,8 @@ LAB_FILES = {
     "secrets/snmp.auth": "snmp.auth",
     "secrets/snmp.privacy": "snmp.privacy",
     "lab/backend-ca.pem": "authority.pem",
+    "lab/card-ca.pem": "cards.pem",
+    "lab/card-ca.crl.pem": "cards.crl.pem",
 }
 SITES = ("lab", "one_interface")
 

@@ -144,7 +144,7 @@ def test_443_8443_and_the_uems_port_have_certificates_of_their_own(trees: dict[s
         whole = gateway.settings(tree)
         push = whole.agent.uem.push_tls
         assert push is not None
-        web = portal.settings(tree).tls
+        web = portal.proxy_settings(tree).tls
         found = [(one.certificate, one.key) for one in (whole.gateway.tls, web, push)]
         assert found == [(certificate_path(name), key_path(name)) for name in ("gateway", "portal", "uem-push")]
         assert len(set(found)) == 3

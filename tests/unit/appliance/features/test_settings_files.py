@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from appliance import fleet_secret
-from appliance.features import gateway, policy, portal, uem
+from appliance.features import certificate_login, gateway, policy, portal, uem
 from appliance.features.base import Tree
 from appliance.pki import LEAVES
 from appliance.portal import settings as portal_settings
+from appliance.tls_proxy import settings as proxy_settings
 from sentry_runtime import settings as runtime_settings
 from sentry_runtime.eas.policy import Policy
 from sentry_runtime.settings import ActiveHealth, PassiveHealth
@@ -99,7 +100,7 @@ def test_every_certificate_that_is_named_is_one_that_is_made(trees: dict[str, Tr
     """A service that names a certificate nobody makes would not start."""
     made = {f"/var/lib/sentry/tls/{leaf.name}/cert.pem" for leaf in LEAVES}
     for tree in trees.values():
-        text = gateway.render(tree)[gateway.RUNTIME].text + portal.render(tree)[portal.FILE].text
+        text = gateway.render(tree)[gateway.RUNTIME].text + portal.render(tree)[portal.PROXY_FILE].text
         named = {word for word in text.split('"') if word.endswith("/cert.pem")}
         assert named == made
 
@@ -110,7 +111,7 @@ def test_each_port_has_a_certificate_and_a_key_of_its_own(trees: dict[str, Tree]
         found = runtime(tree, tmp_path)
         assert found.uem_server is not None
         assert found.agent.uem.push_tls is not None
-        shown = json.loads(portal.render(tree)[portal.FILE].text)["tls"]
+        shown = json.loads(portal.render(tree)[portal.PROXY_FILE].text)["tls"]
         pairs = [
             (one.certificate, one.key) for one in (found.gateway.tls, found.uem_server.tls, found.agent.uem.push_tls)
         ]
@@ -196,19 +197,23 @@ def test_a_service_listens_on_its_zones_addresses_unless_dhcp_hides_them(
     trees: dict[str, Tree], lab_with: LabWith
 ) -> None:
     """With DHCP in the zone it listens everywhere, and the firewall alone keeps the zones apart."""
-    assert portal.settings(trees["lab"]).addresses == ("10.98.2.2",)
-    assert portal.settings(trees["one_interface"]).addresses == ("0.0.0.0", "::")  # noqa: S104 - what is rendered
+    assert portal.proxy_settings(trees["lab"]).addresses == ("10.98.2.2",)
+    assert portal.proxy_settings(trees["one_interface"]).addresses == ("0.0.0.0", "::")  # noqa: S104 - what is rendered
     device_dhcp = lab_with(lambda tree: tree["interfaces"]["device0"].update(dhcp="ipv4"))
-    assert portal.settings(device_dhcp).addresses == ("10.98.2.2",)
+    assert portal.proxy_settings(device_dhcp).addresses == ("10.98.2.2",)
 
 
 def test_the_portal_reads_what_is_rendered(trees: dict[str, Tree], tmp_path: Path) -> None:
-    """Its address in the management zone and the names people may type."""
+    """The names people may type; and the proxy before it, where it listens and with what."""
     place = tmp_path / "portal.json"
     place.write_text(portal.render(trees["lab"])[portal.FILE].text)
     found = portal_settings.load(place)
     assert found.hosts == ("gateway.lab.test", "gateway", "10.98.2.2")
-    assert (found.port, found.idle_minutes, found.tls.minimum, found.tls.maximum) == (8443, 15, "1.2", "1.2")
+    assert (found.port, found.idle_minutes, found.certificate_login) == (8443, 15, "optional")
+    place.write_text(portal.render(trees["lab"])[portal.PROXY_FILE].text)
+    proxy = proxy_settings.load(place)
+    assert (proxy.addresses, proxy.port, proxy.tls.minimum, proxy.tls.maximum) == (("10.98.2.2",), 8443, "1.2", "1.2")
+    assert (proxy.portal_socket, proxy.tls.client_authorities) == (found.socket_path, certificate_login.AUTHORITIES)
 
 
 @pytest.mark.parametrize("name", ["lab", "one_interface"])
@@ -218,6 +223,8 @@ def test_files_with_paths_of_keys_are_for_the_services_groups_only(name: str, tr
     web = portal.render(trees[name])[portal.FILE]
     assert (data_plane.owner, data_plane.group, data_plane.mode) == ("root", "sentry-runtime", 0o640)
     assert (web.owner, web.group, web.mode) == ("root", "sentry-portal", 0o640)
+    proxy = portal.render(trees[name])[portal.PROXY_FILE]
+    assert (proxy.owner, proxy.group, proxy.mode) == ("root", "sentry-tls-proxy", 0o640)
 
 
 def test_the_uem_gives_up_before_the_device_does(lab_with: LabWith) -> None:

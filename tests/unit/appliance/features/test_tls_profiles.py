@@ -35,7 +35,7 @@ def test_each_profile_ends_up_at_its_own_connections(lab_with: LabWith) -> None:
         name: {"minimum": low, "maximum": high, "ciphers": list(suites[name])} for name, (low, high) in ranges.items()
     }
     tree = with_tls(lab_with, **profiles)
-    found, web = gateway.settings(tree), portal.settings(tree)
+    found, web = gateway.settings(tree), portal.proxy_settings(tree)
     assert found.uem_server is not None
     assert found.agent.uem.push_tls is not None
     (mail,) = found.gateway.backends

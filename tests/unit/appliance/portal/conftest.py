@@ -1,8 +1,10 @@
-"""The portal as it runs: its application behind real TLS, with a scripted configd in place of the root part."""
+"""The portal as it runs: its application behind the TLS proxy, with a scripted configd in place of the root part."""
 
+import contextlib
 import socket
 import ssl
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +16,12 @@ from aiohttp import web
 
 from appliance.configd.api import CloseSession, DiffConfig, Facts, Login, Refusal, Session, Show, Table, Touch
 from appliance.configd.client import Refused, Unreachable
-from appliance.portal.__main__ import server_context
 from appliance.portal.app import Portal
-from appliance.portal.serving import serving
-from appliance.portal.settings import Settings, Tls
+from appliance.portal.serving import listening, serving
+from appliance.portal.settings import Settings
+from appliance.tls_proxy.service import Service
+from appliance.tls_proxy.settings import Settings as ProxySettings
+from appliance.tls_proxy.settings import Tls
 
 BANNER = "I've read & consent to <terms>"
 PASSWORD = "correct horse battery staple"
@@ -89,7 +93,6 @@ class Stand:
     configd: ScriptedConfigd
     application: web.Application
     tls: ssl.SSLContext
-    server_tls: ssl.SSLContext
     seconds: float = 0.0
 
     def browser(self) -> aiohttp.ClientSession:
@@ -117,19 +120,43 @@ def make_certificate(folder: Path) -> Path:
 @pytest.fixture
 async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]:
     """The portal on a free port of loopback."""
-    tls = Tls(certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"), maximum="1.2")
-    settings = Settings(
-        addresses=("127.0.0.1",), port=unused_tcp_port, hosts=("localhost",), tls=tls, login_attempts_per_minute=5
-    )
+    settings = Settings(port=unused_tcp_port, hosts=("localhost",), login_attempts_per_minute=5)
     configd = ScriptedConfigd()
     portal = Portal(settings, BANNER, configd, clock=lambda: held.seconds)  # type: ignore[arg-type]  # speaks the same verbs
     application = portal.application()
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
-    context = server_context(tls)
-    held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust, context)
-    listener = socket.create_server(("127.0.0.1", unused_tcp_port))
-    async with serving(application, [listener], context):
+    held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
+    async with behind_proxy(application, certificate, unused_tcp_port):
         yield held
+
+
+@contextlib.asynccontextmanager
+async def behind_proxy(application: web.Application, certificate: Path, port: int) -> AsyncIterator[None]:
+    """Serve this portal on a port of loopback, through the TLS proxy that has this certificate."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "portal.sock"
+        proxy = Service(proxy_settings(certificate, port, place), NoTickets())
+        listener = socket.create_server(("127.0.0.1", port))
+        with listening(place) as inner:
+            async with serving(application, inner), proxy.serving([listener]):
+                yield
+
+
+def proxy_settings(certificate: Path, port: int, portal: Path, **more: Any) -> ProxySettings:
+    """Of a proxy on loopback; `more` is TLS's."""
+    pair = {"certificate": str(certificate / "cert.pem"), "key": str(certificate / "key.pem")}
+    tls = Tls(**pair, maximum="1.2", **more)  # type: ignore[arg-type]  # mypy takes every value for a path
+    return ProxySettings(addresses=("127.0.0.1",), port=port, tls=tls, portal_socket=str(portal))
+
+
+class NoTickets:
+    """Where no certificate is asked for, nobody asks for a ticket."""
+
+    async def present(self, _certificate: bytes, _source: str) -> str:
+        raise AssertionError("no certificate was asked for")
+
+    async def withdraw(self, _ticket: str) -> None:
+        raise AssertionError("there was no ticket")
 
 
 @pytest.fixture

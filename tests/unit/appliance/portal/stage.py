@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 import ssl
 import sys
 import tempfile
@@ -27,14 +26,12 @@ from appliance.configd import api, facts
 from appliance.configd.client import AsyncClient
 from appliance.configd.passwords import hashed
 from appliance.configd.server import Server
-from appliance.portal.__main__ import server_context
 from appliance.portal.app import Portal
-from appliance.portal.serving import serving
-from appliance.portal.settings import Settings, Tls
+from appliance.portal.settings import Settings
 from sentry_runtime import control
 from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from tests.unit.appliance.cli.desk import SITE, accepted, public_key, without_effects
-from tests.unit.appliance.portal.conftest import make_certificate
+from tests.unit.appliance.portal.conftest import behind_proxy, make_certificate
 from tests.unit.appliance.workbench import PASSWORDS, Daemon
 
 ACCOUNTS = {"alice": "administrator", "olga": "operator", "albert": "auditor"}
@@ -243,10 +240,7 @@ async def staged(
         return api.Facts(title=topic, facts=((topic, argument or f"value of {topic}"),))
 
     patch.setattr(facts, "show", show)
-    tls = Tls(certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"), maximum="1.2")
-    settings = Settings(
-        addresses=("127.0.0.1",), port=port, hosts=("localhost",), tls=tls, login_attempts_per_minute=attempts
-    )
+    settings = Settings(port=port, hosts=("localhost",), login_attempts_per_minute=attempts)
     stop, ready = asyncio.Event(), asyncio.Event()
     configd = asyncio.create_task(Server(site.gate, site.watch, folder / "socket").serve(stop, ready=ready))
     await ready.wait()
@@ -254,7 +248,7 @@ async def staged(
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     stage = Stage(site, f"https://localhost:{port}", trust, application)
     try:
-        async with serving(application, [socket.create_server(("127.0.0.1", port))], server_context(tls)):
+        async with behind_proxy(application, certificate, port):
             yield stage
     finally:
         for one in stage.people:

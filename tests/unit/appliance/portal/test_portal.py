@@ -1,22 +1,14 @@
 """The portal as a browser, a stranger and an attacker see it."""
 
-import asyncio
-import contextlib
 import html
 import re
-import ssl
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 import yarl
 
-from appliance.portal.__main__ import take_certificate
 from appliance.portal.gate import OPEN
-from appliance.portal.settings import Tls
-from tests.unit.appliance.portal.conftest import make_certificate
 
 PASSWORD = "correct horse battery staple"
 BANNER = "I've read & consent to <terms>"
@@ -122,7 +114,7 @@ async def test_a_stranger_gets_a_json_401_or_the_login_and_nothing_else(stand: A
 
 async def test_every_route_of_the_application_is_closed_but_for_the_frozen_list(stand: Any) -> None:
     """Walks what is registered, so that a new route is closed unless somebody puts it on the list knowingly."""
-    assert {path for _, path in OPEN} == {"/login", "/static/portal.css"}
+    assert {path for _, path in OPEN} == {"/login", "/login/certificate", "/static/portal.css"}
     walked = 0
     async with stand.browser() as browser:
         for route in stand.application.router.routes():
@@ -259,45 +251,3 @@ async def test_an_oversize_form_is_refused(stand: Any) -> None:
     async with stand.browser() as browser:
         form = {"token": "x" * 100_000, "user": "admin", "password": PASSWORD}
         assert (await post(browser, f"{stand.url}/login", form)).status == 413
-
-
-async def test_a_new_certificate_is_shown_to_new_connections_and_the_old_ones_stay(
-    stand: Any, certificate: Path, tmp_path: Path
-) -> None:
-    """What a reload does; a certificate that cannot be used changes nothing."""
-    context = stand.server_tls
-    new = make_certificate(tmp_path)
-    tls = Tls(certificate=str(certificate / "cert.pem"), key=str(certificate / "key.pem"))
-    async with (
-        stand.browser() as browser
-    ):  # which believes the old certificate alone, and would refuse a new connection
-        assert await status(browser, stand) == 200
-        take_certificate(context, msgspec.structs.replace(tls, key=str(new / "key.pem")))  # of two pairs
-        assert await shown(stand) == (certificate / "cert.pem").read_text()
-        newer = msgspec.structs.replace(tls, certificate=str(new / "cert.pem"), key=str(new / "key.pem"))
-        take_certificate(context, newer)
-        assert await shown(stand) == (new / "cert.pem").read_text()
-        assert await status(browser, stand) == 200
-    async with stand.browser() as other:
-        with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await status(other, stand)
-
-
-async def status(browser: aiohttp.ClientSession, stand: Any) -> int:
-    """Of the log-in page."""
-    async with browser.get(f"{stand.url}/login") as answer:
-        await answer.read()
-        return answer.status
-
-
-async def shown(stand: Any) -> str:
-    """The certificate that a new connection sees, as PEM."""
-    port = yarl.URL(stand.url).port
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    _reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return ssl.DER_cert_to_PEM_cert(der)

@@ -1,0 +1,87 @@
+"""Log-in by client certificate: what the TLS proxy says was shown, the ticket for it, and whom it logs in."""
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.configd import accounts, client_certificates
+from appliance.configd.client_certificates import CertificateError, Client
+from appliance.configd.errors import refused
+from appliance.configd.examining import Examine
+from appliance.configd.tickets import Tickets
+
+Tree = Mapping[str, Any]
+NOBODY = "unknown"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One log-in, for the audit trail: from where, which certificate, whose; as far as it came."""
+
+    source: str = ""
+    shown: str = ""
+    user: str = NOBODY
+
+
+class CertificateLogIn:
+    """`examine` says what is wrong with a certificate; `clock` gives monotonic seconds. Safe to use from several threads."""
+
+    def __init__(self, examine: Examine, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._examine = examine
+        self._tickets = Tickets(clock=clock)
+        self._attempts: dict[str, Attempt] = {}
+        self._lock = threading.Lock()
+
+    def present(self, tree: Tree, certificate: str, source: str) -> str:
+        """A ticket for a certificate (DER in base64) that was shown. Raises `permission` where none are taken, `invalid` for what
+        is no base64."""
+        _taken(tree)
+        try:
+            der = base64.b64decode(certificate, validate=True)
+        except ValueError as error:
+            raise refused("invalid", "certificate: found what is no base64; allowed: DER in base64") from error
+        return self._tickets.give(der, source)
+
+    def withdraw(self, ticket: str) -> None:
+        """The connection of this ticket is over."""
+        self._tickets.withdraw(ticket)
+
+    def redeem(self, tree: Tree, ticket: str) -> tuple[Client, str, str]:
+        """The certificate of a ticket, whose account it names, and from where it was shown. Whether it is good is not known yet.
+
+        Raises `permission` where certificates are not taken, `authentication` where the ticket is none or names nobody.
+        """
+        attempt = Attempt()
+        with self._lock:
+            self._attempts[ticket] = attempt
+        _taken(tree)
+        shown = self._tickets.take(ticket)
+        if shown is None:
+            raise refused("authentication", "Your certificate was shown too long ago. Try again.")
+        attempt.source = shown.source
+        try:
+            client = client_certificates.read(shown.certificate)
+            attempt.shown = client.shown
+            mapping = accounts.certificate_login(tree).mapping
+            attempt.user = client_certificates.owner(client, accounts.identities(tree), mapping)
+        except CertificateError as error:
+            raise refused("authentication", str(error)) from error
+        return client, attempt.user, shown.source
+
+    def flaw(self, tree: Tree, client: Client) -> str:
+        """What is wrong with a certificate, in a sentence; "" where nothing is."""
+        said = self._examine(client.pem, accounts.certificate_login(tree).strict)
+        return f"Your certificate {said}." if said else ""
+
+    def attempt(self, ticket: str) -> Attempt:
+        """What is known of the log-in with this ticket; asked once, when it is over."""
+        with self._lock:
+            return self._attempts.pop(ticket, Attempt())
+
+
+def _taken(tree: Tree) -> None:
+    if accounts.certificate_login(tree).mode == "off":
+        raise refused("permission", "log-in by certificate is turned off (portal.certificate_login)")
