@@ -19,6 +19,9 @@ Line = Annotated[str, msgspec.Meta(max_length=1_024)]  # a comment, a note; what
 Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 bytes
 Certificates = Annotated[str, msgspec.Meta(max_length=131_072)]
 """PEM, or PKCS12 in base64: twice what is taken, so that what is a little too long is told so by who takes it."""
+Networks = Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]
+Scope = Literal["read", "metrics", "diagnose", "devices", "services", "configure", "accounts", "power"]
+"""What a token may be used for (`appliance.configd.scopes`)."""
 Path = Annotated[
     tuple[Word, ...], msgspec.Meta(max_length=64)
 ]  # of the configuration; five words lead to the deepest setting
@@ -51,6 +54,17 @@ class Login(_Verb, frozen=True, kw_only=True, tag="session.login"):
     user: Word
     password: Secret
     source: Word
+
+
+class LoginToken(_Verb, frozen=True, kw_only=True, tag="session.token"):
+    """A session by an API token, which ends with the connection; only the portal may ask, for one request. With the enable
+    secret it may do in it what needs that. `candidate`: go on with what this token was editing. Result: `Session`. Three
+    tokens that are none lock their source."""
+
+    token: Secret
+    source: Word
+    enable_secret: Secret = ""
+    candidate: bool = False
 
 
 class Enable(_SessionVerb, frozen=True, kw_only=True, tag="session.enable"):
@@ -94,6 +108,18 @@ class GetConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.get"):
     path: Path = ()
 
 
+class ReadConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.read"):
+    """The running configuration with its revision and digest. Result: `Configuration`."""
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs, secrets masked. `digest` changes with each setting, with secrets too."""
+
+    revision: int
+    digest: str
+    tree: dict[str, Any]
+
+
 class SetConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.set"):
     """Set one value in this session's candidate; refused with a `Problem` when the schema says no. Result: None."""
 
@@ -115,6 +141,13 @@ class ReplaceConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.replace
     tree: dict[str, Any]
 
 
+class MergeConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.merge"):
+    """Lay `patch` over the candidate: groups are merged, anything else is replaced, null takes a setting back (RFC 7396).
+    Result: None."""
+
+    patch: dict[str, Any]
+
+
 class DiffConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.diff"):
     """What the candidate would change. Result: tuple[Change, ...]."""
 
@@ -123,11 +156,13 @@ class Commit(_SessionVerb, frozen=True, kw_only=True, tag="config.commit"):
     """Make the candidate the running configuration. Result: `Committed`.
 
     `confirm_minutes`: roll back by itself unless confirmed in time. `check_only`: validate, render and vet, apply nothing.
+    `digest`: a conflict, unless this is the digest of the configuration that the candidate was made from.
     """
 
     comment: Line = ""
     confirm_minutes: int | None = None
     check_only: bool = False
+    digest: Word = ""
 
 
 class Confirm(_SessionVerb, frozen=True, kw_only=True, tag="config.confirm"):
@@ -322,6 +357,19 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     certificates: dict[str, str]
 
 
+class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
+    """Numbers for a monitoring system. Result: `Metrics`."""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """`health` as alerts have it, its certificates and FIPS mode up to ten minutes old; the running revision (0: none yet),
+    and whether a commit waits for confirmation."""
+
+    health: Health
+    revision: int
+    waiting: bool
+
+
 class SendTestAlert(_SessionVerb, frozen=True, kw_only=True, tag="alerts.test"):
     """Have a test mail sent to all who get alerts. Result: Facts, with what the mail server answered."""
 
@@ -374,6 +422,49 @@ class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_
     secret: Secret
 
 
+class CreateToken(_SessionVerb, frozen=True, kw_only=True, tag="token.create"):
+    """Give out a token for the REST API, good for so many days. No scopes: those usual for the role. `enable_secret` is asked
+    for where the session has no privilege of its own (the portal's). Result: `NewToken`."""
+
+    name: Word
+    role: Role
+    scopes: Annotated[tuple[Scope, ...], msgspec.Meta(max_length=16)] = ()
+    days: int | None = None
+    networks: Networks = ()
+    enable_secret: Secret = ""
+
+
+class ListTokens(_SessionVerb, frozen=True, kw_only=True, tag="token.list"):
+    """The tokens there are. Result: tuple[TokenFacts, ...]."""
+
+
+class RevokeToken(_SessionVerb, frozen=True, kw_only=True, tag="token.revoke"):
+    """A token is good for nothing from now on, and what it has open ends. Result: None."""
+
+    name: Word
+
+
+class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, without what proves it. Times are ISO 8601; `networks` empty: from everywhere; `last_use` empty: never."""
+
+    name: str
+    role: Role
+    scopes: tuple[Scope, ...]
+    networks: tuple[str, ...]
+    made_by: str
+    made: str
+    expires: str
+    last_use: str
+    last_source: str
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown once: the token itself."""
+
+    token: str
+    facts: TokenFacts
+
+
 Served = Literal["gateway", "portal", "uem-push"]
 """The services whose certificate may be the site's: 443, 8443, and 9090 for a UEM on another machine."""
 
@@ -419,14 +510,17 @@ class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
 Verb = (
     OpenSession
     | Login
+    | LoginToken
     | Enable
     | Disable
     | Touch
     | CloseSession
     | GetConfig
+    | ReadConfig
     | SetConfig
     | DeleteConfig
     | ReplaceConfig
+    | MergeConfig
     | DiffConfig
     | Commit
     | Confirm
@@ -446,6 +540,7 @@ Verb = (
     | Explain
     | DevicePolicy
     | LookAtHealth
+    | ReadMetrics
     | SendTestAlert
     | Ping
     | Lookup
@@ -455,6 +550,9 @@ Verb = (
     | FindDevice
     | SetPassword
     | SetEnableSecret
+    | CreateToken
+    | ListTokens
+    | RevokeToken
     | RequestCertificate
     | UploadCertificate
     | UploadPkcs12

@@ -102,6 +102,9 @@ def _admits(tree: Tree, source: str) -> bool:
 
 
 def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
+    if held.manner == "rest":
+        yield from _maker(held, after)
+        return
     path = f"users.accounts.{held.user}"
     if accounts.roles(after).get(held.user) != held.role:
         yield SelfLockout(
@@ -112,6 +115,13 @@ def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     if ways and not ways & _ways(after, held.user):
         found = "no way in that you have now (your keys, or passwords over SSH)"
         yield SelfLockout(path, found, f"one of them, or this change {CONFIRM}")
+
+
+def _maker(held: Held, after: Tree) -> Iterator[Problem]:
+    """A token ends with the account that made it."""
+    if held.maker and accounts.roles(after).get(held.maker) != "administrator":
+        found = f"{held.maker} gone or no administrator any more, who made the token of this request"
+        yield SelfLockout(f"users.accounts.{held.maker}", found, f"that account, or this change {CONFIRM}")
 
 
 def _ways(tree: Tree, user: str) -> frozenset[str]:

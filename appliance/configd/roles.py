@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from appliance.configd import api
+from appliance.configd import api, scopes
 from appliance.configd.sessions import Manner
 
 FRESH_SECONDS: Final = 300  # who left a privileged terminal alone gives away looks, not the machine
@@ -19,23 +19,27 @@ ADMINISTRATORS: Final = frozenset[api.Role]({ADMINISTRATOR})
 class Rule:
     """The roles a verb is open to. `privileged`: only after `enable` (an automation session has it from the start).
     `portal`: also for the portal, which asks for nothing else. `fresh`: the enable secret was given a moment ago.
-    `alerts`: for the alert service alone, which asks for nothing else."""
+    `alerts`: for the alert service alone, which asks for nothing else. `proves`: a portal's session, which has no privilege,
+    sends the enable secret in the verb itself, and the gate looks at it."""
 
     roles: frozenset[api.Role]
     privileged: bool = False
     portal: bool = False
     fresh: bool = False
     alerts: bool = False
+    proves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a session may lean on: its account's role, how it came in, and whether and how long ago `enable` was given."""
+    """What a session may lean on: its account's role, how it came in, whether and how long ago `enable` was given, and of a
+    token, its scopes."""
 
     role: api.Role
     manner: Manner = "cli"
     privileged: bool = False
     privileged_seconds: float = 0.0
+    scopes: frozenset[api.Scope] = frozenset()
 
 
 RULES: Final[dict[type, Rule]] = {
@@ -44,9 +48,11 @@ RULES: Final[dict[type, Rule]] = {
     api.Touch: Rule(EVERYBODY, portal=True),
     api.CloseSession: Rule(EVERYBODY, portal=True),
     api.GetConfig: Rule(EVERYBODY, privileged=True),
+    api.ReadConfig: Rule(EVERYBODY, privileged=True),
     api.SetConfig: Rule(ADMINISTRATORS, privileged=True),
     api.DeleteConfig: Rule(ADMINISTRATORS, privileged=True),
     api.ReplaceConfig: Rule(ADMINISTRATORS, privileged=True),
+    api.MergeConfig: Rule(ADMINISTRATORS, privileged=True),
     api.DiffConfig: Rule(ADMINISTRATORS, privileged=True),
     api.Commit: Rule(ADMINISTRATORS, privileged=True),
     api.Confirm: Rule(ADMINISTRATORS, privileged=True),
@@ -66,6 +72,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Explain: Rule(EVERYBODY),
     api.DevicePolicy: Rule(OPERATORS, privileged=True),
     api.LookAtHealth: Rule(EVERYBODY, alerts=True),
+    api.ReadMetrics: Rule(EVERYBODY, privileged=True),
     api.SendTestAlert: Rule(OPERATORS, privileged=True),
     api.Ping: Rule(OPERATORS),
     api.Lookup: Rule(OPERATORS),
@@ -75,6 +82,9 @@ RULES: Final[dict[type, Rule]] = {
     api.FindDevice: Rule(OPERATORS, privileged=True),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.CreateToken: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True, proves=True),
+    api.ListTokens: Rule(ADMINISTRATORS, privileged=True),
+    api.RevokeToken: Rule(ADMINISTRATORS, privileged=True),
     api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True),
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True),
@@ -100,6 +110,25 @@ ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 """What takes the service from devices until somebody gives it back."""
 
 
+STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset((api.Power, api.SetClock))
+
+
+def _explicit(verb: type, about: str, *, fresh: bool) -> api.Scope | None:
+    """The scope that a token must have been given by name for this, beside the verb's own."""
+    if verb in STOPS_THE_MACHINE or (verb, about) in ENDS:
+        return "power"
+    return "accounts" if fresh or verb is api.RevokeToken else None
+
+
+def _for_others(rule: Rule, standing: Standing) -> str:
+    """Why a verb is not for sessions of this manner; empty where it is."""
+    if rule.alerts != (standing.manner == "alerts"):
+        return "this is the alert service's, which may do nothing else"
+    if standing.manner == "portal" and not rule.portal:
+        return "the portal shows and changes nothing; use the command line"
+    return ""
+
+
 def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal | None:
     """Why a session may not use `verb`; None when it may. `about` is the topic of a `Show`, the action of a
     `ControlService` or `Maintain`, `SENSITIVE` for a `Commit` or `Rollback` of such settings. A verb that is not in the table
@@ -111,13 +140,16 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
     if rule is None or standing.role not in roles:
         allowed = ", ".join(sorted(roles)) or "nobody"
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
-    if rule.alerts != (standing.manner == "alerts"):
-        return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
-    if standing.manner == "portal" and not rule.portal:
-        return api.Refusal(kind="permission", message="the portal shows and changes nothing; use the command line")
+    fresh = rule.fresh or (verb, about) in FRESH
+    if standing.manner == "rest" and not rule.alerts:
+        enabled = standing.privileged_seconds <= FRESH_SECONDS
+        explicit = _explicit(verb, about, fresh=fresh)
+        return scopes.refusal(verb, standing.scopes, explicit=explicit, enabled=enabled)
+    other = _for_others(rule, standing)
+    if other or (standing.manner == "portal" and rule.proves):
+        return api.Refusal(kind="permission", message=other) if other else None
     if (rule.privileged or (verb is api.Show and about in PRIVILEGED_TOPICS)) and not standing.privileged:
         return api.Refusal(kind="privilege", message="this needs privilege; give `enable` first")
-    fresh = rule.fresh or (verb, about) in FRESH
     if fresh and standing.manner == "cli" and standing.privileged_seconds > FRESH_SECONDS:
         said = f"this needs the enable secret again, which was given more than {FRESH_SECONDS // 60} minutes ago"
         return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first, the candidate stays")

@@ -13,6 +13,7 @@ from appliance.configd import accounts, api, clock, facts, health, history, lock
 from appliance.configd.candidates import Candidates
 from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
+from appliance.configd.metering import Meter
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
@@ -50,9 +51,11 @@ class Actions:
         self.candidates = Candidates(engine)
         self.table: dict[type, Runner] = {
             api.GetConfig: self._get,
+            api.ReadConfig: lambda _verb, _held: self.candidates.configuration(),
             api.SetConfig: self._set,
             api.DeleteConfig: self._delete,
             api.ReplaceConfig: self._replace,
+            api.MergeConfig: lambda verb, held: self.candidates.merge(held, verb.patch),
             api.DiffConfig: lambda _verb, held: self.candidates.changes(held),
             api.Commit: self._commit,
             api.Confirm: self._confirm,
@@ -72,6 +75,7 @@ class Actions:
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
             api.LookAtHealth: self._health,
+            api.ReadMetrics: Meter(context).read,
             api.SendTestAlert: self._test_alert,
             api.Ping: lambda verb, _held: tools.ping(verb.host, self._context().attempt),
             api.Lookup: lambda verb, _held: tools.lookup(verb.host, self._context().attempt),

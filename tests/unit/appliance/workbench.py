@@ -22,6 +22,7 @@ from appliance.configd.client import Refused
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
+from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
@@ -378,6 +379,7 @@ class Daemon(Bench):
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,
+            tokens=Tokens(self.folder / "tokens", clock=self.clock),
             attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,
             clock=self.ticks,

@@ -407,13 +407,15 @@ def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None
 
 # --- roles -------------------------------------------------------------------------------------------------------
 
-SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in (api.OpenSession, api.Login)]
+SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in (api.OpenSession, api.Login, api.LoginToken)]
 READERS = {
     api.Enable,
     api.Disable,
     api.Touch,
     api.CloseSession,
     api.GetConfig,
+    api.ReadConfig,
+    api.ReadMetrics,
     api.ListRevisions,
     api.Show,
     api.Explain,
@@ -441,7 +443,7 @@ UNPRIVILEGED |= {api.Trace}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 41
+    assert len(SESSION_VERBS) == 47
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -473,10 +475,10 @@ def test_a_verb_that_is_in_no_table_is_refused() -> None:
 
 @pytest.mark.parametrize("role", sorted(roles.EVERYBODY))
 def test_the_portal_looks_and_does_nothing_else(role: api.Role) -> None:
-    """Whoever takes it over gets no more than its pages show."""
+    """Whoever takes it over gets no more than its pages show; who gives a token out proves it with the enable secret."""
     standing = roles.Standing(role=role, manner="portal", privileged=True)
     served = {verb for verb in SESSION_VERBS if roles.refusal(verb, standing) is None}
-    assert served == {api.Show, api.Touch, api.CloseSession}
+    assert served == {api.Show, api.Touch, api.CloseSession} | ({api.CreateToken} if role == "administrator" else set())
 
 
 @pytest.mark.parametrize("user", ["alice"])
