@@ -96,6 +96,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     last_login: str = ""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
+    scopes: tuple[Scope, ...] = ()
+    """Of a token."""
 
 
 # --- configuration ------------------------------------------------------------------------------------------------
@@ -200,6 +202,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     confirm_by: str = ""
+    digest: str = ""
+    """Of what runs then."""
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):

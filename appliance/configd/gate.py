@@ -231,6 +231,7 @@ class Gate:
             idle_seconds=self.bounds().idle_seconds(held.manner),
             last_login=held.last_login,
             notices=self._sessions.notices(held),
+            scopes=tuple(sorted(held.scopes)),
         )
 
     def _enable(self, verb: api.Enable, held: Held) -> api.Session:

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from appliance.alerts import api as alerts_api
 from appliance.apply import Engine, no_step_back, stamp
-from appliance.config.diff import diff
+from appliance.config.diff import diff, digest
 from appliance.config.store import LastLogin
 from appliance.configd import accounts, api, clock, facts, health, history, lockout, passwords, roles, tools, wipes
 from appliance.configd.candidates import Candidates
@@ -133,10 +135,9 @@ class Actions:
         if verb.check_only:
             return self._engine.check(order)
         done = self._engine.commit(order)
-        self._committed(held, done)
-        return done
+        return self._committed(held, done)
 
-    def _committed(self, held: Held, done: api.Committed) -> None:
+    def _committed(self, held: Held, done: api.Committed) -> api.Committed:
         held.candidate = None
         if done.confirm_by:
             self._sessions.tell_all(
@@ -144,6 +145,7 @@ class Actions:
             )
         tree = self.candidates.running()
         self._sessions.follow(accounts.roles(tree), accounts.credentials(tree), author=held)
+        return msgspec.structs.replace(done, digest=digest(tree))
 
     def _confirm(self, _verb: api.Confirm, held: Held) -> None:
         self._engine.confirm(held.user)
@@ -157,8 +159,7 @@ class Actions:
         # What would return by itself may be called back earlier; anything else must not lock its author out.
         guard = None if pending is not None and pending.previous == verb.revision else lockout.guard(held)
         done = self._engine.return_to(verb.revision, held.user, f"rollback to revision {verb.revision}", guard=guard)
-        self._committed(held, done)
-        return done
+        return self._committed(held, done)
 
     # --- state and actions ---------------------------------------------------------------------------------------
 

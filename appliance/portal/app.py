@@ -18,6 +18,7 @@ from appliance.portal.pages import Pages
 from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
 from appliance.portal.settings import Settings
 from appliance.portal.throttle import Throttle
+from appliance.rest.app import Rest
 
 BODY_BYTES = 65_536  # the log-in form is a few hundred bytes; nothing is uploaded
 USER_CHARACTERS = 64
@@ -37,7 +38,8 @@ class Portal:
         self._pages = Pages(banner)
         self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
         self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
-        self._gate = Gate(settings, self._log_ins, self._pages)
+        self._rest = Rest(settings.configd_socket)
+        self._gate = Gate(settings, self._log_ins, self._pages, self._rest.serves)
 
     def application(self) -> web.Application:
         """The aiohttp application with every route."""
@@ -48,6 +50,7 @@ class Portal:
         app.router.add_get("/", self._status_page)
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/static/portal.css", self._style)
+        self._rest.mount(app)
         app.on_response_prepare.append(harden)  # type: ignore[arg-type]  # aiohttp 3.11 declares one argument, and calls with two
         app.cleanup_ctx.append(self._sweeping)
         return app
