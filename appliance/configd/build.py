@@ -17,6 +17,7 @@ from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
+from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import FEATURES
@@ -72,8 +73,9 @@ def build(
             monotonic=sessions.clock(),
         )
 
+    tokens = Tokens(state / "tokens", clock=time.time)
     actions = Actions(engine, sessions, context=context, paths=paths)
-    gate = Gate(actions, sessions, audit or SyslogAudit(), doors or _doors(), reveal=vault.reveal)
+    gate = Gate(actions, sessions, audit or SyslogAudit(), doors or _doors(), reveal=vault.reveal, tokens=tokens)
     renewal = Renewal(engine, gate, sessions)
     return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=renewal.tick))
 

@@ -21,7 +21,7 @@ NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
 NOTICES = 32
 SOURCE_CHARACTERS = 128
 
-Manner = Literal["cli", "portal", "automation", "alerts"]
+Manner = Literal["cli", "portal", "automation", "alerts", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,14 @@ class Held:
     credentials: frozenset[str] = frozenset()
     last_login: str = ""
     candidate: Candidate | None = None
+    scopes: frozenset[api.Scope] = frozenset()
+    """Of a token."""
+    maker: str = ""
+    """The account that made the token, and whose going away ends it."""
+    adopted: Candidate | None = None
+    """What the token was editing when this session began."""
+    keeps: bool = False
+    """Whether the next session of the token goes on with the candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,8 @@ class Sessions:
     _held: dict[str, Held] = field(default_factory=dict)
     _notices: list[tuple[float, str]] = field(default_factory=list)
     _told_before: int = 0
+    _desks: dict[str, tuple[float, Candidate]] = field(default_factory=dict)
+    """What each token is editing between its requests, and when it last did."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def open(
@@ -95,6 +105,9 @@ class Sessions:
         source: str,
         bounds: Bounds,
         credentials: frozenset[str] = frozenset(),
+        scopes: frozenset[api.Scope] = frozenset(),
+        maker: str = "",
+        keeps: bool = False,
     ) -> Held:
         """A new session. Raises a `session` refusal when the limit for its manner is reached."""
         with self._lock:
@@ -105,7 +118,7 @@ class Sessions:
                 handle=secrets.token_hex(HANDLE_BYTES),
                 user=user,
                 role=role,
-                privileged=manner == "automation",
+                privileged=manner in ("automation", "rest"),
                 manner=manner,
                 peer=peer,
                 source=plain(source),
@@ -113,7 +126,12 @@ class Sessions:
                 touched=now,
                 told=self._first_notice(now),
                 credentials=credentials,
+                scopes=scopes,
+                maker=maker,
+                keeps=keeps,
             )
+            if keeps and user in self._desks:
+                held.candidate = held.adopted = self._desks[user][1]
             self._held[held.handle] = held
             return held
 
@@ -158,12 +176,32 @@ class Sessions:
             gone = [one for one in self._held.values() if one.peer.connection == connection and one.manner != "portal"]
             for held in gone:
                 del self._held[held.handle]
+                self._leave(held)
             return tuple(gone)
+
+    def _leave(self, held: Held) -> None:
+        """What a token was editing stays for its next request, if this one changed it."""
+        if not held.keeps or held.candidate is held.adopted:
+            return
+        if held.candidate is None:
+            self._desks.pop(held.user, None)
+        else:
+            self._desks[held.user] = (self.clock(), held.candidate)
+
+    def close_user(self, user: str) -> None:
+        """A token is no more: nor are its sessions, and what it was editing."""
+        with self._lock:
+            for held in [one for one in self._held.values() if one.user == user]:
+                del self._held[held.handle]
+            self._desks.pop(user, None)
 
     def expire(self, bounds: Bounds) -> tuple[Held, ...]:
         """End the sessions that were idle too long; returns them."""
         with self._lock:
             now = self.clock()
+            self._desks = {
+                user: desk for user, desk in self._desks.items() if now - desk[0] < bounds.idle_seconds("rest")
+            }
             gone = [one for one in self._held.values() if now - one.touched >= bounds.idle_seconds(one.manner)]
             for held in gone:
                 del self._held[held.handle]
@@ -185,7 +223,7 @@ class Sessions:
         credential (a changed password, a removed key). The `author` who changed its own has just shown who it is."""
         with self._lock:
             for held in self.all():
-                if held.manner in ("automation", "alerts"):
+                if held.manner in ("automation", "alerts", "rest"):  # a token is looked at anew for each request
                     continue
                 now = credentials.get(held.user, frozenset())
                 if roles.get(held.user) != held.role or (held is not author and not held.credentials <= now):
@@ -195,7 +233,9 @@ class Sessions:
 
     def candidates(self) -> Iterable[object]:
         """The trees being edited."""
-        return [held.candidate.tree for held in self.all() if held.candidate is not None]
+        with self._lock:
+            kept = [candidate.tree for _when, candidate in self._desks.values()]
+        return [*kept, *(held.candidate.tree for held in self.all() if held.candidate is not None)]
 
     # --- notices -------------------------------------------------------------------------------------------------
 

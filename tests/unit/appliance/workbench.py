@@ -24,6 +24,7 @@ from appliance.configd.examining import examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
+from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import certificate_login
@@ -407,6 +408,7 @@ class Daemon(Bench):
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,
+            tokens=Tokens(self.folder / "tokens", clock=self.clock),
             attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,
             clock=self.ticks,

@@ -28,7 +28,10 @@ LOOKS = {
     "session.touch", "session.close", "config.get", "config.revisions", "config.compare", "state.show", "devices.search",
     "device.explain",
 }  # fmt: skip
-CLOSED = {"session.enable", "session.disable", "config.replace", "system.clock", "state.health"}
+CLOSED = {
+    "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
+    "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
+}  # fmt: skip
 RISKY = {
     "user.password", "user.enable_secret", "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
     "system.power",
@@ -96,7 +99,7 @@ def every_verb(handle: str) -> list[Any]:
             choices = get_args(field.type) if "Literal" in str(field.type) else ()
             fields[field.name] = {
                 "path": ("name",), "value": "box", "tree": {}, "topic": "timeout", "revision": 1, "holds": True,
-                "policy": None, "before": 1, "after": 1,
+                "policy": None, "before": 1, "after": 1, "patch": {},
             }.get(field.name, texts.get(field.name, choices[0] if choices else "localhost"))  # fmt: skip
         made.append(verb(**fields))
     return made
