@@ -34,6 +34,8 @@ tried("replace", ask(verb="config.replace", session=session, tree={}))
 tried("commit", ask(verb="config.commit", session=session))
 tried("rollback", ask(verb="config.rollback", session=session, revision=1))
 tried("password", ask(verb="user.password", session=session, user=user, password="Taken-Over-123456"))
+tried("make a token", ask(verb="token.create", session=session, name="intruder", role="administrator"))
+tried("list tokens", ask(verb="token.list", session=session))
 tried("stop", ask(verb="service.control", session=session, service="gateway", action="stop"))
 tried("power", ask(verb="system.power", session=session, action="poweroff"))
 tried("wipe", ask(verb="device.action", session=session, action="wipe", device_id="A", principal="a@b"))
@@ -41,7 +43,7 @@ tried("guess a handle", ask(verb="config.get", session="0" * 64))
 tried("close", ask(verb="session.close", session=session))
 tried("after that", ask(verb="state.show", session=session, topic="version"))
 for path in ("/var/lib/sentry/secrets", "/var/lib/sentry/config/running.json", "/etc/shadow", "/etc/sentry/runtime.json",
-             "/var/lib/sentry/tls/gateway/key.pem", "/run/sentry-tally", "/var/log/auth.log"):
+             "/var/lib/sentry/tokens", "/var/lib/sentry/tls/gateway/key.pem", "/run/sentry-tally", "/var/log/auth.log"):
     try:
         os.listdir(path) if os.path.isdir(path) else open(path).close()
         said[path] = "ok"
