@@ -38,7 +38,7 @@ class Portal:
         self._pages = Pages(banner)
         self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
         self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
-        self._rest = Rest(settings.configd_socket)
+        self._rest = Rest(settings.configd_socket, log_ins_per_minute=settings.login_attempts_per_minute)
         self._gate = Gate(settings, self._log_ins, self._pages, self._rest.serves)
 
     def application(self) -> web.Application:

@@ -75,7 +75,7 @@ class Stand:
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         portal = Portal(self._settings, "Banner", AsyncClient(self._settings.configd_socket))
-        self.application = portal.application()
+        self.application, self.rest = portal.application(), portal._rest
         async with serving(self.application, [self._listener], server_context(self._settings.tls)):
             ready.set()
             await self._stop.wait()
