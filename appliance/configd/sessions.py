@@ -20,6 +20,9 @@ PORTAL_SESSIONS_OF_ONE = 32  # one account, e.g. in a script that never logs out
 NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
 NOTICES = 32
 SOURCE_CHARACTERS = 128
+REST_SECONDS = (
+    300.0  # of one request; the longest, a commit, has 180 s. So no connection that is kept outlives its token
+)
 
 Manner = Literal["cli", "portal", "automation", "alerts", "rest"]
 
@@ -202,7 +205,12 @@ class Sessions:
             self._desks = {
                 user: desk for user, desk in self._desks.items() if now - desk[0] < bounds.idle_seconds("rest")
             }
-            gone = [one for one in self._held.values() if now - one.touched >= bounds.idle_seconds(one.manner)]
+            gone = [
+                one
+                for one in self._held.values()
+                if now - one.touched >= bounds.idle_seconds(one.manner)
+                or (one.manner == "rest" and now - one.opened >= REST_SECONDS)
+            ]
             for held in gone:
                 del self._held[held.handle]
             return tuple(gone)
@@ -223,7 +231,11 @@ class Sessions:
         credential (a changed password, a removed key). The `author` who changed its own has just shown who it is."""
         with self._lock:
             for held in self.all():
-                if held.manner in ("automation", "alerts", "rest"):  # a token is looked at anew for each request
+                if held.manner in ("automation", "alerts"):
+                    continue
+                if held.manner == "rest":  # a token ends with the account that made it
+                    if held.maker and roles.get(held.maker) != "administrator":
+                        self.close(held.handle)
                     continue
                 now = credentials.get(held.user, frozenset())
                 if roles.get(held.user) != held.role or (held is not author and not held.credentials <= now):

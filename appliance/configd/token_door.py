@@ -55,6 +55,7 @@ class TokenDoor:
             if self._locked(counted, tree):
                 self._house.note("token.locked", "", source=source, result="locked", detail="after failed tokens")
             raise refused("authentication", WRONG)
+        self._attempts.succeeded(counted)
         user = USER.format(token.name)
         if verb.enable_secret:
             self._house.prove(user, verb.enable_secret, source)

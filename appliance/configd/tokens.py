@@ -7,6 +7,7 @@ Each is good while the account that made it is an administrator, and never longe
 
 import hashlib
 import ipaddress
+import logging
 import os
 import re
 import secrets
@@ -34,6 +35,8 @@ NETWORKS = 16
 USE_SECONDS = 60.0  # how late the last use may be on the disk: a scrape every second is no write every second
 USER = "token:{}"  # no account has a colon in its name
 
+_log = logging.getLogger(__name__)
+
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """One token. Times are seconds since the epoch; `networks` empty: from everywhere the portal answers."""
@@ -60,7 +63,12 @@ class Tokens:
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        self._held = {one.name: one for one in self._read()}
+        self._trouble: StoreError | None = None
+        try:
+            self._held = {one.name: one for one in self._read()}
+        except StoreError as error:  # then no token is good, and everything else goes on
+            self._held, self._trouble = {}, error
+            _log.error("%s", error)
 
     def _read(self) -> tuple[Token, ...]:
         try:
@@ -71,15 +79,21 @@ class Tokens:
             raise StoreError(f"{self._place}: cannot be read: {error}") from error
 
     def _write(self, held: dict[str, Token]) -> None:
-        """The file first: what could not be written is not so in memory either."""
+        """The file first: what could not be written is not so in memory either. One that cannot be read stays as it is."""
+        self._readable()
         try:
             _replace(self._place, msgspec.json.encode(tuple(held.values())))
         except OSError as error:
             raise StoreError(f"{self._place}: cannot be written: {error.strerror or error}") from error
         self._held = held
 
+    def _readable(self) -> None:
+        if self._trouble is not None:
+            raise self._trouble
+
     def all(self) -> tuple[Token, ...]:
-        """Every token, by name; those that have ended, too, until they are revoked."""
+        """Every token, by name; those that have ended, too, until they are revoked. Raises `StoreError`."""
+        self._readable()
         return tuple(one for _name, one in sorted(self._held.items()))
 
     def create(self, verb: api.CreateToken, made_by: str) -> tuple[Token, str]:

@@ -53,7 +53,7 @@ class Portal:
         self._certificates = settings.certificate_login
         self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
         self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
-        self._rest = Rest(settings.configd_socket)
+        self._rest = Rest(settings.configd_socket, log_ins_per_minute=settings.login_attempts_per_minute)
         self._gate = Gate(settings, self._log_ins, self._pages, self._rest.serves)
         self._served = ServePages(Schema(FEATURES), client, self._pages, self._log_ins, settings.hosts[0])
 

@@ -5,6 +5,7 @@ import asyncio
 import functools
 import hashlib
 import logging
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +17,7 @@ from appliance.configd import api
 from appliance.configd.client import Conversation, Refused, Unreachable
 from appliance.features import FEATURES
 from appliance.features.base import Feature
+from appliance.portal.throttle import Throttle
 from appliance.rest import metrics, openapi, requests
 from appliance.rest.operations import BY_NAME, COMMITS, OWN, PREFIX, TOPICS, VERBS, Operation, body_type
 from appliance.rest.page import page
@@ -33,11 +35,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Rest:
-    """`socket` is configd's; `features` are those whose settings are resources."""
+    """`socket` is configd's; `log_ins_per_minute` bounds log-ins by password from one source and to one account, as in the
+    portal; `features` are those whose settings are resources."""
 
-    def __init__(self, socket: str, *, features: tuple[Feature, ...] = FEATURES) -> None:
+    def __init__(
+        self,
+        socket: str,
+        *,
+        log_ins_per_minute: int,
+        features: tuple[Feature, ...] = FEATURES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._socket = socket
         self._features = features
+        self._throttle = Throttle(log_ins_per_minute, clock=clock)
         self._free = asyncio.Semaphore(CONVERSATIONS)
         self._editing: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._operations: dict[tuple[str, str], Operation] = {}
@@ -106,7 +117,11 @@ class Rest:
 
     async def _with_password(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         person = requests.basic(request)
-        login = api.Login(user=person.user, password=person.password, source=request.remote or "unknown")
+        source = request.remote or "unknown"
+        seconds = self._throttle.wait_seconds(f"source {source}", f"account {person.user.lower()}")
+        if seconds:  # each that is wrong keeps a connection to configd for seconds
+            raise ProblemError(429, "locked", f"too many log-ins; wait {seconds} seconds", retry_seconds=seconds)
+        login = api.Login(user=person.user, password=person.password, source=source)
         return await self._within(request, handler, login)
 
     async def _within(

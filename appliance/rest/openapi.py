@@ -77,7 +77,21 @@ def of_feature(feature: Feature) -> tuple[Operation, ...]:
 
 def document(features: tuple[Feature, ...] = FEATURES) -> Json:
     """The whole document, as JSON has it."""
-    made: Json = msgspec.json.decode(msgspec.json.encode(_document(features)))
+    made: Json = _simple(msgspec.json.decode(msgspec.json.encode(_document(features))))
+    return made
+
+
+def _simple(value: Any) -> Any:
+    """A pair of strings as a list of two strings: many programs that read such documents do not know `prefixItems`."""
+    if isinstance(value, list):
+        return [_simple(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: _simple(each) for key, each in value.items()}
+    alike = made.get("prefixItems")
+    if isinstance(alike, list) and all(each == alike[0] for each in alike):
+        del made["prefixItems"]
+        made["items"] = alike[0]
     return made
 
 

@@ -49,13 +49,21 @@ class ProblemError(Exception):
     """A request that is answered with a problem."""
 
     def __init__(
-        self, status: int, kind: str, detail: str = "", *, problems: tuple[str, ...] = (), allow: str = ""
+        self,
+        status: int,
+        kind: str,
+        detail: str = "",
+        *,
+        problems: tuple[str, ...] = (),
+        allow: str = "",
+        retry_seconds: int = 0,
     ) -> None:
         self.status = status
         self.kind = kind
         self.detail = detail
         self.problems = problems
         self.allow = allow
+        self.retry_seconds = retry_seconds or (LOCK_SECONDS if status == 429 else BUSY_SECONDS)
         super().__init__(detail or TITLES[kind])
 
 
@@ -81,7 +89,7 @@ def response(error: ProblemError) -> web.Response:
     if error.status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="sentry"'
     if error.status in (429, 503):
-        answer.headers["Retry-After"] = str(LOCK_SECONDS if error.status == 429 else BUSY_SECONDS)
+        answer.headers["Retry-After"] = str(error.retry_seconds)
     if error.allow:
         answer.headers["Allow"] = error.allow
     return answer

@@ -145,6 +145,37 @@ def test_a_token_ends_with_the_account_that_made_it(daemon: Daemon) -> None:
     assert kind(daemon.say, portal(), api.LoginToken(token=token, source=SOURCE)) == "authentication"
 
 
+def test_a_connection_that_is_kept_outlives_neither_its_request_nor_the_account(daemon: Daemon) -> None:
+    """Though its peer goes on asking, as a portal that was taken over would."""
+    token = give(daemon)
+    peer, handle = enter(daemon, token)
+    for _ in range(5):
+        daemon.ticks.now += 59
+        daemon.say(peer, api.ReadConfig(session=handle))
+    daemon.ticks.now += 5
+    assert kind(daemon.say, peer, api.ReadConfig(session=handle)) == "session"
+    other, open_handle = enter(daemon, token, 51)
+    root = Peer(uid=ROOT, pid=1, connection=2)
+    session = daemon.say(root, api.OpenSession(), api.Session)
+    path = ("users", "accounts")
+    daemon.say(root, api.SetConfig(session=session.handle, path=path, value={"olga": {"role": "administrator"}}))
+    daemon.say(root, api.Commit(session=session.handle))
+    assert kind(daemon.say, other, api.ReadConfig(session=open_handle)) == "session"
+
+
+def test_a_file_that_cannot_be_read_ends_the_tokens_and_nothing_else(daemon: Daemon) -> None:
+    token = give(daemon)
+    place = daemon.folder / "tokens/tokens.json"
+    place.write_text("[{")
+    daemon.restart()
+    assert kind(daemon.say, portal(), api.LoginToken(token=token, source=SOURCE)) == "authentication"
+    peer, handle = privileged(daemon)
+    for verb in (api.ListTokens(session=handle), api.CreateToken(session=handle, name="new", role="auditor")):
+        with pytest.raises(Refused, match=r"tokens\.json: cannot be read"):
+            daemon.say(peer, verb)
+    assert place.read_text() == "[{"  # whoever mends it finds it as it was
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -70,7 +70,7 @@ class Stand:
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         portal = Portal(self._settings, "Banner", AsyncClient(self._settings.configd_socket))
-        self.application = portal.application()
+        self.application, self.rest = portal.application(), portal._rest
         async with behind_proxy(self.application, self.certificate.parent, self._listener):
             ready.set()
             await self._stop.wait()

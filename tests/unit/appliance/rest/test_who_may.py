@@ -188,6 +188,17 @@ def test_a_wrong_password_gives_none_out(stand: Stand, user: str) -> None:
     assert (answer.status, answer.kind) == (401, "authentication")
 
 
+def test_log_ins_by_password_are_bounded_as_in_the_portal(stand: Stand) -> None:
+    """Each that is wrong would keep a connection to configd for seconds; here one of a minute's has been used."""
+    body = {"name": "web", "role": "auditor"}
+    throttle = stand.rest._throttle
+    for number in range(stand.rest._throttle._attempts):
+        assert throttle.wait_seconds("source 127.0.0.1", f"account {number}") == 0
+    answer = stand.ask("POST", "/api/v1/tokens", body=body, headers=basic("alice", "wrong"), enable=SECRET)
+    assert (answer.status, answer.kind) == (429, "locked")
+    assert 0 < int(answer.headers["retry-after"]) <= 61
+
+
 def test_tokens_are_listed_and_one_is_revoked_at_once(stand: Stand) -> None:
     token, other = stand.token(), stand.token("other", "auditor")
     listed = stand.ask("GET", "/api/v1/tokens", token).json
