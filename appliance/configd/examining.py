@@ -13,7 +13,7 @@ from appliance.process import CommandError, Finished
 
 # A key of less than 112 bits of strength, and a signature with SHA-1, are refused (openssl's level 2).
 _VERIFY = ("openssl", "verify", "-purpose", "sslclient", "-auth_level", "2", "-no-CApath", "-no-CAstore")
-_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--")
+_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs", "--")
 _ERROR = re.compile(r"^error (\d+) at (\d+) depth lookup: ?(.*)$", re.MULTILINE)
 _STRANGE = "is of no authority that this appliance takes certificates of"
 _WORDS = {  # X509_V_ERR_... (openssl-verification-options(1), x509_vfy.h)

@@ -225,7 +225,7 @@ class Gate:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by certificate")
         tree = self._tree()
-        client, name, source = self._certificates.redeem(tree, verb.ticket)
+        client, name, source = self._certificates.redeem(tree, verb)
         self._not_locked_there(name, source)
         flaw = self._certificates.flaw(tree, client)
         if flaw:
@@ -316,8 +316,7 @@ class Gate:
         if isinstance(verb, SILENT) and refusal is None:
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
-        if isinstance(verb, api.LoginCertificate):
-            attempt = self._certificates.attempt(verb.ticket)
+        if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
             claimed, user, about = attempt.source, attempt.user, attempt.shown
         self._audit.write(
             Entry(

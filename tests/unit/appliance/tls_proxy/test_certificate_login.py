@@ -153,6 +153,16 @@ async def test_when_a_connection_ends_its_ticket_is_worth_nothing(site: Site) ->
         await AsyncClient(site.configd_socket).call(api.LoginCertificate(ticket=ticket), api.Session)
 
 
+async def test_of_two_log_ins_with_one_ticket_the_audit_trail_has_both(site: Site) -> None:
+    """One gets in, the other does not, and neither hides the other."""
+    desk, client = site.proxy._tickets, AsyncClient(site.configd_socket)
+    ticket = await desk.present(site.cards.der("alice"), "192.0.2.9")
+    login = api.LoginCertificate(ticket=ticket)
+    answers = await asyncio.gather(*(client.call(login, api.Session) for _ in range(2)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in answers) == ["Refused", "Session"]
+    assert sorted(site.audited()) == [("alice", "192.0.2.9", "ok"), ("unknown", "pid", "authentication")]
+
+
 async def test_another_connection_gains_nothing_from_a_card_that_is_shown_meanwhile(site: Site) -> None:
     async with site.browser("alice") as alice, site.browser() as other:
         await token(alice, site.url)
