@@ -11,7 +11,7 @@ from appliance.configd import accounts, client_certificates
 from appliance.configd.api import LoginCertificate
 from appliance.configd.client_certificates import CertificateError, Client
 from appliance.configd.errors import refused
-from appliance.configd.examining import Examine
+from appliance.configd.examining import Examine, Standing
 from appliance.configd.tickets import Tickets
 
 Tree = Mapping[str, Any]
@@ -28,10 +28,12 @@ class Attempt:
 
 
 class CertificateLogIn:
-    """`examine` says what is wrong with a certificate; `clock` gives monotonic seconds. Safe to use from several threads."""
+    """`examine` says what is wrong with a certificate, `standing` what the agent has against it; `clock` gives monotonic seconds.
+    Safe to use from several threads."""
 
-    def __init__(self, examine: Examine, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, examine: Examine, standing: Standing, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._examine = examine
+        self._standing = standing
         self._tickets = Tickets(clock=clock)
         self._attempts: dict[int, Attempt] = {}  # by the message, of which there is one for each attempt
         self._lock = threading.Lock()
@@ -75,7 +77,10 @@ class CertificateLogIn:
 
     def flaw(self, tree: Tree, client: Client) -> str:
         """What is wrong with a certificate, in a sentence; "" where nothing is."""
-        said = self._examine(client.pem, accounts.certificate_login(tree).strict)
+        rules = accounts.certificate_login(tree)
+        said = self._examine(client.pem, rules.strict and not rules.fetched)
+        if not said and rules.strict and rules.fetched:
+            said = self._standing(client.pem)
         return f"Your certificate {said}." if said else ""
 
     def attempt(self, verb: LoginCertificate) -> Attempt | None:

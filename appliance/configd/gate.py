@@ -16,7 +16,7 @@ from appliance.configd import accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
 from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.errors import RefusedError, as_refusal, refused
-from appliance.configd.examining import Examine
+from appliance.configd.examining import Examine, Standing
 from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions, plain
 from appliance.configd.verbs_impl import Actions
 from appliance.failures import AT_ONE_DOOR
@@ -44,7 +44,7 @@ class Doors:
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
     `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `proxy_uid` the TLS
-    proxy's, `examine` judges a client certificate.
+    proxy's, `examine` judges a client certificate, `standing` asks the agent whether it has been revoked.
     """
 
     name_of: Callable[[int], str | None]
@@ -53,6 +53,7 @@ class Doors:
     alerts_uid: Callable[[], int | None] = lambda: None
     proxy_uid: Callable[[], int | None] = lambda: None
     examine: Examine = lambda _pem, _strict: "cannot be examined here"
+    standing: Standing = lambda _pem: "cannot be looked up here"
 
 
 class Answer(NamedTuple):
@@ -89,7 +90,7 @@ class Gate:
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
-        self._certificates = CertificateLogIn(doors.examine, clock=clock)
+        self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,

@@ -16,7 +16,9 @@ from appliance.proxy_protocol import Preface, encoded
 from appliance.tls_proxy.tls_server import UNSENT_BYTES, TlsServer
 
 HANDSHAKE_SECONDS = 10.0  # some round trips
-CARD_SECONDS = 60.0  # where certificates are asked for: in mid-handshake a card signs, once its holder has typed the PIN
+CARD_SECONDS = (
+    60.0  # where certificates are asked for: in mid-handshake a card signs, once its holder has typed the PIN
+)
 CONNECT_SECONDS = 5.0  # a socket of this machine answers in microseconds; this is for a portal that is being started
 IDLE_SECONDS = (
     200.0  # nothing passes while configd makes a commit, which may take 180 s; who only waits, the portal ends sooner

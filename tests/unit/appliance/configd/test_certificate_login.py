@@ -12,10 +12,11 @@ from appliance import process
 from appliance.config.schema import Schema
 from appliance.configd import facts, lockout, sessions
 from appliance.configd.api import Facts
-from appliance.configd.examining import examiner
+from appliance.configd.examining import asker, examiner
 from appliance.configd.sessions import Peer
 from appliance.configd.tickets import SECONDS, TICKETS, Tickets
 from appliance.process import CommandError, Finished
+from sentry_runtime import control
 from tests.device_pki import DevicePki
 from tests.unit.appliance.workbench import ACCOUNTS, Clock, Daemon
 
@@ -73,6 +74,36 @@ def test_without_the_files_it_refuses(tmp_path: Path) -> None:
     for strict in (True, False):
         look = examiner(process.attempt, authorities=f"{tmp_path}/none.pem", lists=f"{tmp_path}/none.crl")
         assert look(pem, strict)
+
+
+ASKED: dict[str, Any] = {"until": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (control.CertificateStatus(standing="good", passes=True, **ASKED), ""),
+        (control.CertificateStatus(standing="revoked", passes=False, **ASKED), "has been revoked"),
+        (control.CertificateStatus(standing="unknown", passes=False, **ASKED), "nothing proves"),
+        (control.CertificateStatus(standing="stale", passes=True, **ASKED), "nothing proves"),
+        (control.ControlError("nobody is there"), "the agent does not answer"),
+    ],
+)
+def test_only_the_agents_proof_lets_a_card_pass(tmp_path: Path, status: Any, words: str) -> None:
+    pki = DevicePki(tmp_path)
+    pki.authority("Root")
+    pki.issue("card", by="Root")
+    asked: list[tuple[str, Any]] = []
+
+    def call(socket: str, request: Any, _type: Any) -> Any:
+        asked.append((socket, request))
+        if isinstance(status, Exception):
+            raise status
+        return status
+
+    said = asker(call, "agent.sock")(Path(pki.path("card")).read_text())
+    assert (words in said, bool(said)) == (True, bool(words))
+    assert asked == [("agent.sock", control.CheckAdministrator(certificate=pki.der("card")))]
 
 
 # --- tickets -----------------------------------------------------------------------------------------------------
