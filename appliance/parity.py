@@ -15,6 +15,7 @@ from functools import cache
 from appliance.cli import ios, table
 from appliance.cli.settings_tree import schema
 from appliance.config.paths import describe
+from appliance.portal import places
 
 ANY_NAME = "x"  # stands for a name of one's own in a path
 MORE = " …"  # behind the first words of a command: whatever follows
@@ -123,7 +124,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="check in with the UEM now", commands=("debug sentry check-in",), by_hand=MOMENT),
             Row(
                 what="watchdog with packet capture",
-                until="a hung worker is replaced and said so; a capture comes with the portal",
+                until="a hung worker is replaced and said so; for a capture see below",
             ),
             Row(what="wipe, block, allow a device", commands=("device …",), by_hand=DANGER),
         ),
@@ -311,7 +312,10 @@ PARTS: tuple[Part, ...] = (
             ),
             Row(what="software updates", until="updates are images; they come with their own part of the product"),
             Row(what="log levels and export of logs", settings=("syslog.servers",)),
-            Row(what="packet capture", until="comes with the portal"),
+            Row(
+                what="packet capture",
+                until="not there yet: it needs a verb of its own, with bounds of what is captured, how much and how long",
+            ),
             Row(what="service diagnosis", commands=("show sentry connectivity", "show service")),
         ),
     ),
@@ -400,6 +404,12 @@ def ansible_cell(row: Row) -> str:
     return "; ".join(said) or row.by_hand or row.until
 
 
+def portal_cell(row: Row) -> str:
+    """On which page it is, or why it is on none."""
+    commands = [(each, topics().get(each, "")) for each in row.commands if commands_of(each)]
+    return places.cell((each for each in row.settings if has_setting(each)), commands, row.until)
+
+
 HEAD = """\
 # What is where
 
@@ -408,7 +418,8 @@ Made by `python -m appliance.parity > docs/parity.md`; do not edit.
 Everything that administrators of a Standalone Sentry can set and do, by its command line and its system manager, and where it
 is here. A setting is typed in CONFIG mode as it stands and is the same key in a site file and for Ansible
 ([configuration.md](configuration.md)); commands are listed in [cli.md](cli.md), the Ansible modules in
-[ansible.md](ansible.md). Where there is nothing, the reason stands in its place. Portal and REST follow.
+[ansible.md](ansible.md), the portal's pages in [portal.md](portal.md). Where there is nothing, the reason stands in its place.
+REST follows.
 """
 
 
@@ -419,8 +430,11 @@ def page() -> str:
 
 def _sections() -> Iterator[str]:
     for part in PARTS:
-        rows = "".join(f"| {row.what} | {_cell(cli_cell(row))} | {_cell(ansible_cell(row))} |\n" for row in part.rows)
-        yield f"## {part.title}\n\n| | command line | Ansible |\n|---|---|---|\n{rows}"
+        rows = "".join(
+            f"| {row.what} | {_cell(cli_cell(row))} | {_cell(ansible_cell(row))} | {_cell(portal_cell(row))} |\n"
+            for row in part.rows
+        )
+        yield f"## {part.title}\n\n| | command line | Ansible | portal |\n|---|---|---|---|\n{rows}"
 
 
 def _cell(text: str) -> str:

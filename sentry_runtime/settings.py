@@ -520,7 +520,7 @@ class Paths(_Tree, frozen=True, kw_only=True):
     agent_socket: str = "/run/sentry-agent/agent.sock"
     gateway_control: str = "/run/sentry-gateway/control.sock"
     uem_admin: str = "/run/sentry-uem/admin.sock"
-    audit_socket: str = "/run/sentry-audit/audit.sock"  # rsyslog's datagram socket for audit lines
+    audit_socket: str = "/run/sentry-audit/audit.sock"  # where rsyslog takes the streams of audit lines
     revocation: str = "/var/lib/sentry/revocation"  # where the agent keeps the revocation lists it has fetched
     enrolment: str = "/var/lib/sentry/enrolment"  # where the agent keeps its enrolled key and certificate (a folder)
 

@@ -66,6 +66,7 @@ TOPICS = (
     ("backends", "backends", "The servers behind the gateway"),
     ("uem", "uem", "The UEM and the link to it"),
     ("sentry devices", "devices", "The device list"),
+    ("sentry device-states", "device-states", "How many devices there are of each state"),
     ("sentry device <id>", "device", "What is known of one device"),
     ("sentry redirects", "redirects", "Devices that a backend has sent to another server"),
     ("sentry rules", "rules", "The site's own rules on devices, and whether they have expired"),

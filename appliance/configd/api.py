@@ -86,6 +86,13 @@ class Disable(_SessionVerb, frozen=True, kw_only=True, tag="session.disable"):
     """Give up privilege. Result: `Session`."""
 
 
+class Reauthenticate(_SessionVerb, frozen=True, kw_only=True, tag="session.reauthenticate"):
+    """The person at the portal gives their password again, which what is risky asks for. Result: `Session`. PAM decides, and
+    failures count as those of log-ins do."""
+
+    password: Secret
+
+
 class Touch(_SessionVerb, frozen=True, kw_only=True, tag="session.touch"):
     """The person behind the session did something: idle time starts again. Result: `Session`."""
 
@@ -103,6 +110,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     privileged: bool
     idle_seconds: int
     last_login: str = ""
+    fresh_seconds: int = 0
+    """At the portal: for how long what is risky still goes by the password that was given again."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
 
@@ -165,6 +174,13 @@ class Rollback(_SessionVerb, frozen=True, kw_only=True, tag="config.rollback"):
     """Load revision `revision` into the candidate and commit it. Result: `Committed`."""
 
     revision: int
+
+
+class CompareRevisions(_SessionVerb, frozen=True, kw_only=True, tag="config.compare"):
+    """What differs between two kept revisions, from `before` to `after`. Result: tuple[Change, ...]."""
+
+    before: int
+    after: int
 
 
 class ListRevisions(_SessionVerb, frozen=True, kw_only=True, tag="config.revisions"):
@@ -377,6 +393,24 @@ class SetClock(_SessionVerb, frozen=True, kw_only=True, tag="system.clock"):
     time: Word
 
 
+class SearchDevices(_SessionVerb, frozen=True, kw_only=True, tag="devices.search"):
+    """A page of the device list in key order, from behind the entry of `after_device` and `after_user` on: entries whose device
+    id, user or type holds `text` (in any case) and whose state is `state`; each may be empty. Result: `DevicePage`."""
+
+    text: Word = ""
+    state: Literal["", "allowed", "blocked", "wipe_pending", "wiped"] = ""
+    after_device: Word = ""
+    after_user: Word = ""
+
+
+class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `more`: there is another page, which goes on behind the last row."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    more: bool = False
+
+
 class FindDevice(_SessionVerb, frozen=True, kw_only=True, tag="device.find"):
     """The users for whom the embedded UEM knows a device id; refused as `invalid` where it knows it for nobody.
     Result: tuple[str, ...]."""
@@ -447,6 +481,7 @@ Verb = (
     | LoginCertificate
     | Enable
     | Disable
+    | Reauthenticate
     | Touch
     | CloseSession
     | GetConfig
@@ -458,6 +493,7 @@ Verb = (
     | Confirm
     | Discard
     | Rollback
+    | CompareRevisions
     | ListRevisions
     | Show
     | ControlService
@@ -478,6 +514,7 @@ Verb = (
     | Trace
     | ClearNeighbours
     | SetClock
+    | SearchDevices
     | FindDevice
     | SetPassword
     | SetEnableSecret
@@ -506,7 +543,8 @@ RefusalKind = Literal[
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a verb was not served.
 
-    `kind`: `authentication`, `locked`, `permission`, `privilege` (give `enable`), `session` (unknown or expired), `invalid`
+    `kind`: `authentication`, `locked`, `permission`, `privilege` (give `enable`; at the portal: the
+    password again), `session` (unknown or expired), `invalid`
     (bad value; `problems` says where), `lockout` (the author could not come back; a commit with a time limit may), `conflict`
     (changed meanwhile), `apply` (the old revision stands again), `unavailable`.
     """

@@ -94,6 +94,7 @@ class Gate:
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
+            api.Reauthenticate: self._reauthenticate,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
         }
@@ -154,12 +155,13 @@ class Gate:
             manner=held.manner,
             privileged=held.privileged,
             privileged_seconds=self._clock() - held.privileged_since,
+            reauthenticated_seconds=self._since_reauthenticated(held),
         )
         refusal = roles.refusal(type(verb), standing, about=_about(verb) or self._actions.about(verb, held))
         if refusal is not None:
             raise refused(refusal.kind, refusal.message)
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
-        if held.manner != "portal" or isinstance(verb, api.Touch | api.Enable):
+        if held.manner != "portal" or isinstance(verb, api.Touch | api.Enable | api.Reauthenticate):
             self._sessions.touch(held)
         return (self._own.get(type(verb)) or self._actions.table[type(verb)])(verb, held)
 
@@ -186,20 +188,34 @@ class Gate:
     def _login(self, peer: Peer, verb: api.Login) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
-        name, source = verb.user[:NAME_CHARACTERS], plain(verb.source) or NOWHERE
-        self._not_locked_there(name, source)
         if accounts.certificate_login(self._tree()).mode == "required":
             raise refused("permission", "passwords are not taken here; log in with your certificate")
-        role = accounts.roles(self._tree()).get(verb.user)
-        well_formed = 0 < len(verb.password) <= SECRET_CHARACTERS and "\0" not in verb.user + verb.password
+        role = self._proved(verb.user, verb.password, plain(verb.source) or NOWHERE)
+        return self._opened(verb.user, role, "portal", peer, verb.source)
+
+    def _reauthenticate(self, verb: api.Reauthenticate, held: Held) -> api.Session:
+        """At the source where the session came from, so that the portal gains no guesses by naming others."""
+        self._proved(held.user, verb.password, held.source or NOWHERE)
+        held.reauthenticated = self._clock()
+        return self._session(held)
+
+    def _since_reauthenticated(self, held: Held) -> float | None:
+        return None if held.reauthenticated is None else self._clock() - held.reauthenticated
+
+    def _proved(self, user: str, password: str, source: str) -> api.Role:
+        """The role of `user`, whose password this is. Raises an `authentication` or a `locked` refusal; failures are counted."""
+        name = user[:NAME_CHARACTERS]
+        self._not_locked_there(name, source)
+        role = accounts.roles(self._tree()).get(user)
+        well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
         began = self._clock()
-        if role is None or not well_formed or not self._doors.login(verb.user, source, verb.password):
+        if role is None or not well_formed or not self._doors.login(user, source, password):
             self._failed_there(name, source)
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             raise refused("authentication", "user name or password is wrong")
         self._log_ins.succeeded(_there(name, source))
-        return self._opened(verb.user, role, "portal", peer, verb.source)
+        return role
 
     def _not_locked_there(self, name: str, source: str) -> None:
         """Raises `locked`. By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after
@@ -254,6 +270,7 @@ class Gate:
             privileged=held.privileged,
             idle_seconds=self._bounds().idle_seconds(held.manner),
             last_login=held.last_login,
+            fresh_seconds=roles.fresh_seconds(self._since_reauthenticated(held)),
             notices=self._sessions.notices(held),
         )
 
@@ -347,7 +364,7 @@ def _about(verb: Any) -> str:
     """What decides, beside the verb itself, who may use it."""
     if isinstance(verb, api.Show):
         return verb.topic
-    return verb.action if isinstance(verb, api.ControlService | api.Maintain) else ""
+    return verb.action if isinstance(verb, api.ControlService | api.Maintain | api.DeviceAction) else ""
 
 
 _OBJECTS: dict[type, Callable[[Any], str]] = {
@@ -372,6 +389,8 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.RenewCertificate: lambda verb: verb.service,
     api.Commit: lambda verb: "check only" if verb.check_only else verb.comment,
     api.Rollback: lambda verb: f"revision {verb.revision}",
+    api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
+    api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
     api.Power: lambda verb: verb.action,
 }
 """What a verb is about, for the audit: names, never values."""

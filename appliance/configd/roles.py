@@ -18,68 +18,76 @@ ADMINISTRATORS: Final = frozenset[api.Role]({ADMINISTRATOR})
 @dataclass(frozen=True, slots=True)
 class Rule:
     """The roles a verb is open to. `privileged`: only after `enable` (an automation session has it from the start).
-    `portal`: also for the portal, which asks for nothing else. `fresh`: the enable secret was given a moment ago.
-    `alerts`: for the alert service alone, which asks for nothing else."""
+    `portal`: also for the portal, which has no `enable`, and gets nothing else. `fresh`: the enable secret, or at the portal the
+    person's password, was given a moment ago. `risky`: the same, at the portal alone. `alerts`: for the alert service alone,
+    which asks for nothing else. `portal_only`: for the portal alone."""
 
     roles: frozenset[api.Role]
     privileged: bool = False
     portal: bool = False
     fresh: bool = False
+    risky: bool = False
     alerts: bool = False
+    portal_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a session may lean on: its account's role, how it came in, and whether and how long ago `enable` was given."""
+    """What a session may lean on: its account's role, how it came in, and whether and how long ago `enable` was given; at
+    the portal, how long ago the password was given again (None: it was not)."""
 
     role: api.Role
     manner: Manner = "cli"
     privileged: bool = False
     privileged_seconds: float = 0.0
+    reauthenticated_seconds: float | None = None
 
 
 RULES: Final[dict[type, Rule]] = {
     api.Enable: Rule(EVERYBODY),
     api.Disable: Rule(EVERYBODY),
+    api.Reauthenticate: Rule(EVERYBODY, portal=True, portal_only=True),
     api.Touch: Rule(EVERYBODY, portal=True),
     api.CloseSession: Rule(EVERYBODY, portal=True),
-    api.GetConfig: Rule(EVERYBODY, privileged=True),
-    api.SetConfig: Rule(ADMINISTRATORS, privileged=True),
-    api.DeleteConfig: Rule(ADMINISTRATORS, privileged=True),
+    api.GetConfig: Rule(EVERYBODY, privileged=True, portal=True),
+    api.SetConfig: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.DeleteConfig: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.ReplaceConfig: Rule(ADMINISTRATORS, privileged=True),
-    api.DiffConfig: Rule(ADMINISTRATORS, privileged=True),
-    api.Commit: Rule(ADMINISTRATORS, privileged=True),
-    api.Confirm: Rule(ADMINISTRATORS, privileged=True),
-    api.Discard: Rule(ADMINISTRATORS, privileged=True),
-    api.Rollback: Rule(ADMINISTRATORS, privileged=True),
-    api.ListRevisions: Rule(EVERYBODY, privileged=True),
+    api.DiffConfig: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.Commit: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.Confirm: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.Discard: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.Rollback: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.CompareRevisions: Rule(EVERYBODY, privileged=True, portal=True),
+    api.ListRevisions: Rule(EVERYBODY, privileged=True, portal=True),
     api.Show: Rule(EVERYBODY, portal=True),
-    api.ControlService: Rule(OPERATORS, privileged=True),
-    api.Maintain: Rule(OPERATORS, privileged=True),
-    api.PurgeRevocation: Rule(OPERATORS, privileged=True),
-    api.PersistDevices: Rule(OPERATORS, privileged=True),
-    api.CheckIn: Rule(OPERATORS, privileged=True),
-    api.EnrolSentry: Rule(ADMINISTRATORS, privileged=True),
-    api.DeviceAction: Rule(OPERATORS, privileged=True),
-    api.ClearRedirects: Rule(OPERATORS, privileged=True),
-    api.FlagDevice: Rule(OPERATORS, privileged=True),
-    api.Explain: Rule(EVERYBODY),
-    api.DevicePolicy: Rule(OPERATORS, privileged=True),
+    api.ControlService: Rule(OPERATORS, privileged=True, portal=True),
+    api.Maintain: Rule(OPERATORS, privileged=True, portal=True),
+    api.PurgeRevocation: Rule(OPERATORS, privileged=True, portal=True),
+    api.PersistDevices: Rule(OPERATORS, privileged=True, portal=True),
+    api.CheckIn: Rule(OPERATORS, privileged=True, portal=True),
+    api.EnrolSentry: Rule(ADMINISTRATORS, privileged=True, portal=True, risky=True),
+    api.DeviceAction: Rule(OPERATORS, privileged=True, portal=True),
+    api.ClearRedirects: Rule(OPERATORS, privileged=True, portal=True),
+    api.FlagDevice: Rule(OPERATORS, privileged=True, portal=True),
+    api.Explain: Rule(EVERYBODY, portal=True),
+    api.DevicePolicy: Rule(OPERATORS, privileged=True, portal=True),
     api.LookAtHealth: Rule(EVERYBODY, alerts=True),
-    api.SendTestAlert: Rule(OPERATORS, privileged=True),
-    api.Ping: Rule(OPERATORS),
-    api.Lookup: Rule(OPERATORS),
-    api.Trace: Rule(OPERATORS),
-    api.ClearNeighbours: Rule(OPERATORS, privileged=True),
+    api.SendTestAlert: Rule(OPERATORS, privileged=True, portal=True),
+    api.Ping: Rule(OPERATORS, portal=True),
+    api.Lookup: Rule(OPERATORS, portal=True),
+    api.Trace: Rule(OPERATORS, portal=True),
+    api.ClearNeighbours: Rule(OPERATORS, privileged=True, portal=True),
     api.SetClock: Rule(ADMINISTRATORS, privileged=True, fresh=True),
-    api.FindDevice: Rule(OPERATORS, privileged=True),
-    api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True),
-    api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True),
-    api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True),
-    api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True),
-    api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True),
-    api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True),
-    api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.SearchDevices: Rule(EVERYBODY, portal=True),
+    api.FindDevice: Rule(OPERATORS, privileged=True, portal=True),
+    api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True, risky=True),
+    api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
 """Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
 
@@ -87,7 +95,8 @@ PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
     | {"config-properties"}
 )
-"""`show` topics that tell who is here and what is let through: only after `enable`."""
+"""`show` topics that tell who is here and what is let through: only after `enable`. At the portal, where everybody has given a
+password, the role is enough."""
 
 
 SENSITIVE: Final = "who gets in"
@@ -98,7 +107,22 @@ SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (
     ("certificates",),
     ("portal", "certificate_login"),
 )
+WAYS: Final = "from where one gets in"
+"""What a commit or a rollback is about when it changes one of these and none of those above: risky from the portal."""
+WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (
+    ("firewall", "management_networks"),
+    ("portal", "networks"),
+    ("ssh", "password_authentication"),
+)
+ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS}
 FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
+RISKY: Final = FRESH | {
+    (api.Commit, WAYS),
+    (api.Rollback, WAYS),
+    (api.DeviceAction, "wipe"),
+    (api.DeviceAction, "wipe-account"),
+}
+"""What the portal may do only with a password that was given again: besides the rules' own, what cannot be taken back."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
@@ -107,8 +131,8 @@ ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 
 def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal | None:
     """Why a session may not use `verb`; None when it may. `about` is the topic of a `Show`, the action of a
-    `ControlService` or `Maintain`, `SENSITIVE` for a `Commit` or `Rollback` of such settings. A verb that is not in the table
-    is refused."""
+    `ControlService`, `Maintain` or `DeviceAction`, a key of `ABOUT` for a `Commit` or `Rollback` of such settings. A verb that is
+    not in the table is refused."""
     rule = RULES.get(verb)
     roles = rule.roles if rule else frozenset[api.Role]()
     if (verb, about) in ENDS:
@@ -118,8 +142,14 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
     if rule.alerts != (standing.manner == "alerts"):
         return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
-    if standing.manner == "portal" and not rule.portal:
-        return api.Refusal(kind="permission", message="the portal shows and changes nothing; use the command line")
+    if standing.manner == "portal":
+        return _portal(verb, rule, standing, about)
+    if rule.portal_only:
+        return api.Refusal(kind="permission", message="this is for sessions of the portal; give `enable` instead")
+    return _privilege(verb, rule, standing, about)
+
+
+def _privilege(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:
     if (rule.privileged or (verb is api.Show and about in PRIVILEGED_TOPICS)) and not standing.privileged:
         return api.Refusal(kind="privilege", message="this needs privilege; give `enable` first")
     fresh = rule.fresh or (verb, about) in FRESH
@@ -127,3 +157,18 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
         said = f"this needs the enable secret again, which was given more than {FRESH_SECONDS // 60} minutes ago"
         return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first, the candidate stays")
     return None
+
+
+def _portal(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:
+    if not rule.portal:
+        return api.Refusal(kind="permission", message="the portal does not do this; use the command line")
+    asks = rule.fresh or rule.risky or (verb, about) in RISKY
+    if asks and not fresh_seconds(standing.reauthenticated_seconds):
+        said = f"this needs your password, given again within the last {FRESH_SECONDS // 60} minutes"
+        return api.Refusal(kind="privilege", message=said)
+    return None
+
+
+def fresh_seconds(since: float | None) -> int:
+    """For how many seconds more a password that was given `since` seconds ago (None: never) is enough for what is risky."""
+    return 0 if since is None else max(0, int(FRESH_SECONDS - since))

@@ -56,6 +56,7 @@ class Held:
     touched: float
     told: int
     privileged_since: float = 0.0
+    reauthenticated: float | None = None
     credentials: frozenset[str] = frozenset()
     last_login: str = ""
     candidate: Candidate | None = None

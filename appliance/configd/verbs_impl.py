@@ -9,10 +9,23 @@ from appliance.alerts import api as alerts_api
 from appliance.apply import Engine, no_step_back, stamp
 from appliance.config.diff import diff
 from appliance.config.store import LastLogin
-from appliance.configd import accounts, api, clock, facts, health, history, lockout, passwords, roles, tools, wipes
+from appliance.configd import (
+    accounts,
+    api,
+    clock,
+    facts,
+    health,
+    history,
+    lockout,
+    passwords,
+    roles,
+    tools,
+    wipes,
+)
 from appliance.configd.candidates import Candidates
 from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
+from appliance.configd.facts import searching
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
@@ -58,6 +71,7 @@ class Actions:
             api.Confirm: self._confirm,
             api.Discard: self._discard,
             api.Rollback: self._rollback,
+            api.CompareRevisions: self._compare,
             api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
             api.Show: self._show,
             api.ControlService: self._control,
@@ -78,6 +92,7 @@ class Actions:
             api.Trace: lambda verb, _held: tools.trace(verb.host, self._context().attempt),
             api.ClearNeighbours: lambda _verb, _held: tools.clear_neighbours(engine.machine.run),
             api.SetClock: self._set_clock,
+            api.SearchDevices: lambda verb, _held: searching.search(verb, self._context()),
             api.FindDevice: self._find_device,
             api.SetPassword: self._set_password,
             api.SetEnableSecret: self._set_enable_secret,
@@ -97,7 +112,7 @@ class Actions:
     # --- configuration -------------------------------------------------------------------------------------------
 
     def about(self, verb: Any, held: Held) -> str:
-        """`roles.SENSITIVE` where a commit or a rollback would change who gets in; else empty."""
+        """The key of `roles.ABOUT` whose settings a commit or a rollback would change; else empty."""
         if isinstance(verb, api.Commit) and not verb.check_only:
             changes = self.candidates.changes(held)
         elif isinstance(verb, api.Rollback) and any(
@@ -106,8 +121,13 @@ class Actions:
             changes = diff(self.candidates.running(), self._engine.store.load(verb.revision).tree)
         else:
             return ""
-        touched = {change.path[: len(path)] for change in changes for path in roles.SENSITIVE_SETTINGS}
-        return roles.SENSITIVE if touched.intersection(roles.SENSITIVE_SETTINGS) else ""
+        paths = {change.path for change in changes}
+        found = (
+            name
+            for name, settings in roles.ABOUT.items()
+            if any(path[: len(setting)] == setting for path in paths for setting in settings)
+        )
+        return next(found, "")
 
     def _get(self, verb: api.GetConfig, held: Held) -> Any:
         return self.candidates.get(held, verb.view, verb.path)
@@ -155,6 +175,10 @@ class Actions:
         done = self._engine.return_to(verb.revision, held.user, f"rollback to revision {verb.revision}", guard=guard)
         self._committed(held, done)
         return done
+
+    def _compare(self, verb: api.CompareRevisions, _held: Held) -> tuple[api.Change, ...]:
+        load = self._engine.store.load
+        return diff(load(verb.before).tree, load(verb.after).tree)
 
     # --- state and actions ---------------------------------------------------------------------------------------
 

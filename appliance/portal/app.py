@@ -10,17 +10,20 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 from aiohttp import web
 
+from appliance.config.schema import Schema
 from appliance.configd.api import CloseSession, Login, LoginCertificate, Session, Touch
 from appliance.configd.client import AsyncClient, Refused, Unreachable
+from appliance.features import FEATURES
 from appliance.portal import facts
 from appliance.portal.gate import COOKIE, FORM_COOKIE, FORM_FIELD, LOG_IN, Gate, form_of, harden, matches, same_origin
 from appliance.portal.pages import Pages
+from appliance.portal.serve_pages import ServePages
 from appliance.portal.serving import preface_of
 from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
 from appliance.portal.settings import Settings
 from appliance.portal.throttle import Throttle
 
-BODY_BYTES = 65_536  # the log-in form is a few hundred bytes; nothing is uploaded
+BODY_BYTES = 65_536  # the log-in form is a few hundred bytes; who is logged in may send more (`gate.FORM_BYTES`)
 USER_CHARACTERS = 64
 PASSWORD_CHARACTERS = 512
 SWEEP_SECONDS = 30.0  # how late an abandoned session may be closed in configd
@@ -50,6 +53,7 @@ class Portal:
         self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
         self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
         self._gate = Gate(settings, self._log_ins, self._pages)
+        self._served = ServePages(Schema(FEATURES), client, self._pages, self._log_ins, settings.hosts[0])
 
     def application(self) -> web.Application:
         """The aiohttp application with every route."""
@@ -58,7 +62,7 @@ class Portal:
         app.router.add_post("/login", self._login)
         app.router.add_post("/login/certificate", self._login_by_certificate)
         app.router.add_post("/logout", self._logout)
-        app.router.add_get("/", self._status_page)
+        self._served.add_to(app)
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/static/portal.css", self._style)
         app.on_response_prepare.append(harden)  # type: ignore[arg-type]  # aiohttp 3.11 declares one argument, and calls with two
@@ -133,14 +137,6 @@ class Portal:
         answer = web.Response(status=303, headers={"Location": "/login"})
         answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         return answer
-
-    async def _status_page(self, request: web.Request) -> web.StreamResponse:
-        held: LogIn = request[LOG_IN]
-        try:
-            return self._pages.status(held, await self._gathered(held))
-        except Refused:
-            self._log_ins.close(request.cookies.get(COOKIE, ""))
-            return web.Response(status=303, headers={"Location": "/login"})
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         held: LogIn = request[LOG_IN]

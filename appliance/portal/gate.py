@@ -31,6 +31,7 @@ OPEN = frozenset(
 COOKIE = "__Host-sentry"
 FORM_COOKIE = "__Host-sentry-form"  # ties a log-in form to the browser that asked for it, before there is a session
 FORM_FIELD = "token"
+FORM_BYTES = 524_288  # of who is logged in: the longest setting, a bundle of certificates, has 262,144 characters
 LOG_IN = "log_in"
 """The request's key for its `LogIn`."""
 
@@ -80,6 +81,7 @@ class Gate:
             held = self._log_ins.find(request.cookies.get(COOKIE, ""))
             if held is None:
                 return self._stranger(request)
+            request = request.clone(client_max_size=FORM_BYTES)
             request[LOG_IN] = held
         return await self._handled(request, handler)
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.configd.api import Session
 
@@ -10,13 +10,23 @@ TOKEN_BYTES = 32  # 256 bits from the system's generator: not to be guessed, not
 SESSIONS = 200  # configd bounds what one account may hold; this bounds the table itself
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a person is told on the next page: that something was done (`good`), or why it was not."""
+
+    words: str
+    good: bool = True
+
+
 @dataclass(slots=True)
 class LogIn:
-    """One person at one browser. `csrf` must come back with every form; `used` is when they last did something."""
+    """One person at one browser. `csrf` must come back with every form; `used` is when they last did something; `notes` are
+    told on the next page."""
 
     session: Session
     csrf: str
     used: float
+    notes: list[Note] = field(default_factory=list)
 
 
 class LogIns:

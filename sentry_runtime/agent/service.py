@@ -165,7 +165,8 @@ class Desk:
         """What an administrator has the agent do."""
         match request:
             case control.PurgeRevocation():
-                return await self._purged(request)
+                await self._purged(request)
+                return None
             case control.Persist():
                 return await self._persist()
             case control.CheckIn():

@@ -26,7 +26,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input and the ruleset its messages go to."""
+    """One input, its Unix socket for streams if it has one, and the ruleset its messages go to."""
 
     kind: str
     socket: str
@@ -106,7 +106,7 @@ def secured(text: str) -> tuple[Secured, ...]:
 def inputs(text: str) -> tuple[Input, ...]:
     """Every input in RainerScript, with the socket it reads where it has one."""
     return tuple(
-        Input(fields.get("type", ""), fields.get("socket", ""), fields.get("ruleset", DEFAULT))
+        Input(fields.get("type", ""), fields.get("path", ""), fields.get("ruleset", DEFAULT))
         for _place, fields in _calls(uncommented(text), "input")
     )
 

@@ -37,6 +37,7 @@ from sentry_runtime.uem_server.tables import Bound, Clock, Device, Place, Spelli
 from tests import programs
 from tests.ports import free_port
 from tests.programs import Program
+from tests.trail_sink import TrailSink
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # of a machine that has much else to do
@@ -322,33 +323,29 @@ class AuditTrail:
     """Stands where rsyslog's socket is and reads what is sent there."""
 
     def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(path)
-        self._socket.settimeout(START_SECONDS)
-        self._path = Path(path)
+        self._sink = TrailSink(path)
+        self._read = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
-        self._path.unlink()
+        self._sink.close()
 
     def until(self, event: str) -> list[dict[str, Any]]:
         """Read up to the first line of this event; all lines that were read, it being the last."""
         lines: list[dict[str, Any]] = []
         while not lines or lines[-1]["event"] != event:
-            data = self._socket.recv(65_536)
-            assert data.startswith(b"<134>sentry-audit: {")
-            lines.append(msgspec.json.decode(data.partition(b": ")[2]))
+            lines.append(self._sink.line(self._read, START_SECONDS))
+            self._read += 1
         return lines
 
     @contextlib.contextmanager
     def kept(self, loop: asyncio.AbstractEventLoop) -> Iterator[list[bytes]]:
-        """All lines as they come; they are read beside whatever else the loop does, since the kernel's queue is short."""
-        lines: list[bytes] = []
-        loop.add_reader(self._socket, lambda: lines.append(self._socket.recv(65_536)))
+        """All lines as they come; they are read beside whatever else the loop does, since the kernel has room for few."""
+        loop.add_reader(self._sink, self._sink.take)
         try:
-            yield lines
+            yield self._sink.raw
         finally:
-            loop.remove_reader(self._socket)
+            loop.remove_reader(self._sink)
+            self._sink.take()

@@ -27,6 +27,7 @@ SSHD = {
 }
 """All that sshd starts when an administrator comes in."""
 CONFIGD = {
+    "df",  # what the alerts ask every minute: how full the disks are
     "ping",
     "getent",
     "systemctl",

@@ -7,7 +7,6 @@ from pathlib import Path
 from images.run import run
 from tests.bench.tree import INSIDE, RELEASE, REPO
 
-LINES_WAITING = 4_096  # HAProxy and nginx drop the audit lines for which the reader has no room
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -16,7 +15,6 @@ def main(root: Path, arguments: list[str]) -> None:
     run(["mount", "--make-rprivate", "/"])
     run(["mount", "--types", "proc", "proc", root / "proc"])
     run(["ip", "link", "set", "lo", "up"])
-    (root / "proc/sys/net/unix/max_dgram_qlen").write_text(f"{LINES_WAITING}\n")
     run(["mount", "--rbind", "/dev", root / "dev"])
     run(["mount", "--types", "tmpfs", "tmpfs", root / "tmp"])
     run(["mount", "--types", "tmpfs", "tmpfs", root / "run"])

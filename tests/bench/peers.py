@@ -13,6 +13,7 @@ from tests.bench.cores import PROXY
 from tests.bench.program import Program
 from tests.bench.proxy import Proxy, new_folder, takes_connections
 from tests.bench.stage import ADDRESS, Stage, free_port
+from tests.bench.trail import pipe_of
 
 SPARE_DESCRIPTORS = 500  # beside two for each connection: listeners, logs, events
 CONFIGURATIONS = Path(__file__).parent / "configurations"
@@ -82,7 +83,8 @@ def configuration(peer: Peer, stage: Stage, proxy: Proxy, workers: int) -> str:
         key=stage.pair.key,
         nginx_entries=stage.nginx_entries,
         port=proxy.port,
-        trail=stage.trail,
+        pipe=pipe_of(stage.trail),
+        stream=stage.trail,
         workers=workers,
     )
 

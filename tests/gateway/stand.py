@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -25,6 +24,7 @@ from sentry_runtime.eas import query
 from sentry_runtime.eas.policy import Policy, digest
 from tests import programs
 from tests.programs import Program
+from tests.trail_sink import TrailSink
 
 PATIENCE = (
     30.0  # seconds a test waits for what must come; a limit for a broken gateway on a busy machine, never a pause
@@ -415,29 +415,8 @@ class ScriptedAgent:
         return await self.put(ask.key, State.BLOCKED, Reason.UNREGISTERED)
 
 
-class AuditSink:
-    """Stands for rsyslog: takes the datagrams and keeps the lines."""
-
-    def __init__(self, path: str) -> None:
-        self.raw: list[bytes] = []
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.bind(path)
-
-    def close(self) -> None:
-        self._socket.close()
-        Path(self._path).unlink(missing_ok=True)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What has come so far, each as its JSON object."""
-        while True:
-            try:
-                self.raw.append(self._socket.recv(65_536))
-            except BlockingIOError:
-                break
-        prefix = b"<134>sentry-audit: "
-        assert all(one.startswith(prefix) for one in self.raw)
-        return [json.loads(one[len(prefix) :]) for one in self.raw]
+class AuditSink(TrailSink):
+    """The audit lines of a gateway, waited for."""
 
     async def wait(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         """The lines, as soon as they are `enough`."""
@@ -445,11 +424,11 @@ class AuditSink:
         async with asyncio.timeout(PATIENCE):
             while not enough(lines := self.lines()):
                 ready = asyncio.Event()
-                loop.add_reader(self._socket, ready.set)
+                loop.add_reader(self, ready.set)
                 try:
                     await ready.wait()
                 finally:
-                    loop.remove_reader(self._socket)
+                    loop.remove_reader(self)
         return lines
 
     async def count(self, count: int) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from tests.gateway.conftest import UNCHECKED, MakeStand
 from tests.gateway.stand import PATIENCE, PHONE, Backend, Script, Stand, Turn, basic, post, until
 from tests.gateway.test_device_policies import SETTINGS_BODY
 from tests.gateway.test_provisioning import SAYS, plain
+from tests.ports import free_port
 
 EAS = "/Microsoft-Server-ActiveSync"
 RULES = Redirects(hosts=("localhost", "169.254.169.254"), networks=("127.0.0.0/8",))
@@ -102,7 +103,7 @@ async def make_moved(make_stand: MakeStand) -> AsyncIterator[MakeMoved]:
             context.load_cert_chain(*stand.certificates.pair(certificate))
         elsewhere = Backend("elsewhere", context)
         others.append(elsewhere)
-        await elsewhere.start()
+        await elsewhere.start(free_port())  # the same one, at two addresses
         await stand.backend.stop()
         await stand.backend.start(elsewhere.port, "127.0.0.2")
         (backend,) = stand.settings.gateway.backends

@@ -13,6 +13,7 @@ from appliance.configd.facts import (
     management,
     network,
     overview,
+    searching,
     sentry,
     settings,
     telemetry,
@@ -31,6 +32,7 @@ TOPICS: dict[str, Topic] = {
     **tls.TOPICS,
     **management.TOPICS,
     **sentry.TOPICS,
+    **searching.TOPICS,
     **telemetry.TOPICS,
     **alerts.TOPICS,
 }

@@ -176,10 +176,11 @@ def devices(context: Context, _argument: str) -> Table:
         found += page
         after = page[-1].key
     more = " (the first; show device <id> finds one)" if len(found) >= DEVICES else ""
-    return Table(title=f"devices{more}", columns=COLUMNS, rows=tuple(_row(record) for record in found))
+    return Table(title=f"devices{more}", columns=COLUMNS, rows=tuple(row(record) for record in found))
 
 
-def _row(record: Record) -> tuple[str, ...]:
+def row(record: Record) -> tuple[str, ...]:
+    """An entry under `COLUMNS`."""
     return (
         record.key.device_id,
         record.key.principal,
@@ -215,7 +216,7 @@ def device(context: Context, argument: str) -> Table:
 
 def _sheet(record: Record, details: control.Details | None, named: control.Registered | None) -> dict[str, str]:
     """The facts of one entry, by their names."""
-    facts = dict(zip(COLUMNS, _row(record), strict=True))
+    facts = dict(zip(COLUMNS, row(record), strict=True))
     facts |= {name: text for name, text in (("wipe", wipes.told(record)), ("note", record.note)) if text}
     facts["policy"] = _policy(record, named)
     said = details.information if details is not None else None

@@ -10,9 +10,12 @@ from appliance.cli import ios, table
 from appliance.cli.command import Mode, build
 from appliance.cli.grammar import match
 from appliance.config.reference import settings
+from appliance.config.schema import Schema
 from appliance.configd import facts
 from appliance.features import FEATURES
 from appliance.parity import PARTS, Row
+from appliance.portal import places
+from appliance.portal.routes import routes
 from tests.unit.appliance.cli.test_table import grammar
 
 REPO = Path(__file__).parents[3]
@@ -36,6 +39,7 @@ def test_the_committed_page_is_what_the_table_says_today() -> None:
 def test_no_cell_is_empty(row: Row) -> None:
     assert len(parity.cli_cell(row)) > 3
     assert len(parity.ansible_cell(row)) > 3
+    assert len(parity.portal_cell(row)) > 3
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
@@ -80,6 +84,22 @@ def test_every_topic_that_ansible_is_pointed_to_is_one_of_configds() -> None:
     topics = {topic for listed in said for topic in listed.split(", ")}
     assert len(topics) > 30
     assert topics <= known
+
+
+def test_every_page_that_is_named_is_served_by_the_portal() -> None:
+    """And no reason stands where a page has come."""
+    cells = [parity.portal_cell(row) for row in ROWS]
+    named = {word.partition("?")[0] for cell in cells for word in re.findall(r"`(/[^`]*)`", cell)}
+    served = {route.path for route in routes(Schema(FEATURES))}
+    features = {f"/settings/{feature.name}" for feature in FEATURES}
+    assert len(named) > 20
+    assert named <= served | features
+    assert {*places.PAGES.values()} <= served
+    assert not [words for words in (*places.PAGES, *places.NONE) if not _starts_some(words)]
+
+
+def _starts_some(words: str) -> bool:
+    return any(each == words or each.startswith(f"{words} ") for each in parity.syntaxes())
 
 
 def test_every_setting_of_the_schema_is_in_some_row() -> None:

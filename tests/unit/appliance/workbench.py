@@ -368,7 +368,12 @@ NAMES = {
     ALBERT: "albert",
     STRANGER: "mallory",
 }
-PASSWORDS = {"alice": "Alice-Secret-12345", "mallory": "Mallory-Secret-123"}
+PASSWORDS = {
+    "alice": "Alice-Secret-12345",
+    "olga": "Olga-Secret-123456",
+    "albert": "Albert-Secret-1234",
+    "mallory": "Mallory-Secret-123",
+}
 
 
 class Daemon(Bench):

@@ -19,7 +19,7 @@ ruleset(name="sentryAudit") {
     action(type="omfile" file="/var/log/x")
 call to_siem
 }
-input(type="imuxsock" Socket="/run/sentry-audit/audit.sock" Ruleset="sentryAudit")
+input(type="imptcp" path="/run/sentry-audit/audit.sock" ruleset="sentryAudit")
 ruleset(name="to_siem") {
     action(type="omfwd" name="siem" target="192.0.2.9" port="6514" protocol="tcp")
 }

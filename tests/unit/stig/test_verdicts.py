@@ -429,7 +429,7 @@ ruleset(name="sentryAudit" queue.type="LinkedList") { # keep {braces} honest
     action(type="omfile" file="/var/log/x")
     action(type="omfwd" target="log.example" port="6514" protocol="tcp")
 }
-input(type="imuxsock" Socket="/run/sentry-audit/audit.sock" Ruleset="sentryAudit")
+input(type="imptcp" path="/run/sentry-audit/audit.sock" ruleset="sentryAudit")
 *.* action(type="omfwd" target="log.example" port="6514" protocol="tcp")
 """
 

@@ -24,6 +24,9 @@ NOT_FOR_PEOPLE = {
     api.WithdrawCertificate: "the TLS proxy's",
     api.ReplaceConfig: "automation's: a whole site configuration",
     api.LookAtHealth: "the alert service's",
+    api.Reauthenticate: "the portal's, whose sessions have no `enable`",
+    api.CompareRevisions: "the portal's; the command line shows what a rollback changes",
+    api.SearchDevices: "the portal's; the command line has `show sentry devices` and its filters",
 }
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers

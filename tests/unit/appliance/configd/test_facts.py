@@ -352,8 +352,8 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     box.files["/proc/uptime"] = "10.0 20.0\n"
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
-    asked = ("device", "devices", "policies", "redirects", "revocation", "alerts", "alerts-delivery", "alerts-ids")
-    if topic in asked:
+    of_devices = ("device", "device-states", "devices", "policies", "redirects", "revocation")
+    if topic in (*of_devices, "alerts", "alerts-delivery", "alerts-ids"):
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return

@@ -410,6 +410,8 @@ def test_without_an_enable_secret_nobody_goes_privileged(tmp_path: Path) -> None
 
 SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in SESSIONLESS]
 READERS = {
+    api.CompareRevisions,
+    api.SearchDevices,
     api.Enable,
     api.Disable,
     api.Touch,
@@ -437,12 +439,12 @@ OPERATORS = READERS | {
     api.FindDevice,
 }
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
-UNPRIVILEGED |= {api.Trace}
+UNPRIVILEGED |= {api.Trace, api.SearchDevices}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 41
+    assert len(SESSION_VERBS) == 44
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -460,7 +462,7 @@ def test_who_may_use_a_verb(verb: type) -> None:
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
     )
-    if verb is api.LookAtHealth:  # the alert service's
+    if verb in (api.LookAtHealth, api.Reauthenticate):  # the alert service's, and the portal's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
@@ -472,12 +474,104 @@ def test_a_verb_that_is_in_no_table_is_refused() -> None:
     assert refused.kind == "permission"
 
 
-@pytest.mark.parametrize("role", sorted(roles.EVERYBODY))
-def test_the_portal_looks_and_does_nothing_else(role: api.Role) -> None:
-    """Whoever takes it over gets no more than its pages show."""
-    standing = roles.Standing(role=role, manner="portal", privileged=True)
-    served = {verb for verb in SESSION_VERBS if roles.refusal(verb, standing) is None}
-    assert served == {api.Show, api.Touch, api.CloseSession}
+NOT_PORTAL = {api.Enable, api.Disable, api.ReplaceConfig, api.SetClock, api.LookAtHealth}
+RISKY = {
+    api.SetPassword,
+    api.SetEnableSecret,
+    api.UploadCertificate,
+    api.UploadPkcs12,
+    api.RenewCertificate,
+    api.EnrolSentry,
+    api.Power,
+}
+"""What the portal does only with a password that was given a moment ago, whatever it is about."""
+
+
+def served(**standing: Any) -> set[type]:
+    where = roles.Standing(manner="portal", **standing)
+    return {verb for verb in SESSION_VERBS if roles.refusal(verb, where) is None}
+
+
+def test_at_the_portal_a_role_is_enough_for_what_is_not_risky() -> None:
+    """Its sessions have no `enable`; and nothing that none of its pages asks for."""
+    readers, operators = READERS | {api.Reauthenticate}, OPERATORS | {api.Reauthenticate}
+    assert served(role="auditor") == readers - NOT_PORTAL
+    assert served(role="operator") == operators - NOT_PORTAL
+    assert served(role="administrator") == set(SESSION_VERBS) - NOT_PORTAL - RISKY
+
+
+@pytest.mark.parametrize(("seconds", "fresh"), [(None, False), (0.0, True), (299.0, True), (300.0, False)])
+def test_what_is_risky_asks_for_the_password_again(seconds: float | None, *, fresh: bool) -> None:
+    """`enable` of another session is no substitute."""
+    standing: dict[str, Any] = {"role": "administrator", "reauthenticated_seconds": seconds, "privileged": True}
+    assert (served(**standing) >= RISKY) is fresh
+    where = roles.Standing(manner="portal", **standing)
+    for verb, about in roles.RISKY:
+        refused = roles.refusal(verb, where, about=about)
+        assert (refused is None) is fresh
+        assert refused is None or refused.kind == "privilege"
+    assert roles.refusal(api.Commit, where) is None
+    assert roles.refusal(api.DeviceAction, where, about="block") is None
+
+
+def portal_session(daemon: Daemon, user: str = "alice") -> tuple[Peer, str]:
+    portal = Peer(PORTAL, 1, 1)
+    login = api.Login(user=user, password=PASSWORDS[user], source="192.0.2.9")
+    return portal, daemon.say(portal, login, api.Session).handle
+
+
+def test_at_the_portal_who_gives_the_password_again_may_change_who_gets_in(daemon: Daemon) -> None:
+    """For five minutes; the log-in itself does not count, and the candidate survives the question."""
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.SetConfig(session=handle, path=("users", "accounts", "olga", "role"), value="auditor"))
+    commit = api.Commit(session=handle, comment="olga looks")
+    assert refusal(daemon.say, portal, commit).kind == "privilege"
+    again = api.Reauthenticate(session=handle, password=PASSWORDS["alice"])
+    assert daemon.say(portal, again, api.Session).fresh_seconds == 300
+    daemon.ticks.now += 301
+    assert refusal(daemon.say, portal, commit).kind == "privilege"
+    daemon.say(portal, again)
+    daemon.ticks.now += 100
+    assert daemon.say(portal, api.Touch(session=handle), api.Session).fresh_seconds == 200
+    assert daemon.say(portal, commit, api.Committed).changed
+    assert daemon.running()["users"]["accounts"]["olga"]["role"] == "auditor"
+
+
+def test_at_the_portal_another_setting_needs_no_password(daemon: Daemon) -> None:
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    assert daemon.say(portal, api.Commit(session=handle), api.Committed).changed
+    assert refusal(daemon.say, portal, api.Power(session=handle, action="reload")).kind == "privilege"
+
+
+def test_wrong_passwords_of_a_session_count_as_failed_log_ins_from_its_source(daemon: Daemon) -> None:
+    portal, handle = portal_session(daemon)
+    wrong = api.Reauthenticate(session=handle, password="guess")
+    assert [refusal(daemon.say, portal, wrong).kind for _ in range(4)] == ["authentication"] * 3 + ["locked"]
+    right = api.Reauthenticate(session=handle, password=PASSWORDS["alice"])
+    assert refusal(daemon.say, portal, right).kind == "locked"
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.9")
+    assert refusal(daemon.say, portal, login).kind == "locked"
+    assert [(one.event, one.user, one.source) for one in daemon.ledger.entries if one.event == "login.locked"] == [
+        ("login.locked", "alice", "192.0.2.9")
+    ]
+    assert not any("guess" in str(one) for one in daemon.ledger.entries)
+
+
+def test_only_sessions_of_the_portal_give_their_password_again(daemon: Daemon) -> None:
+    peer, handle = privileged(daemon)
+    again = api.Reauthenticate(session=handle, password=PASSWORDS["alice"])
+    assert refusal(daemon.say, peer, again).kind == "permission"
+
+
+def test_two_revisions_are_compared(daemon: Daemon) -> None:
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    daemon.say(portal, api.Commit(session=handle))
+    compare = api.CompareRevisions(session=handle, before=1, after=2)
+    (change,) = daemon.say(portal, compare, tuple[api.Change, ...])
+    assert (change.path, change.before, change.after) == (("web", "port"), 8443, 9443)
+    assert refusal(daemon.say, portal, api.CompareRevisions(session=handle, before=1, after=9)).kind == "invalid"
 
 
 @pytest.mark.parametrize("user", ["alice"])
@@ -490,8 +584,8 @@ def test_every_topic_of_the_status_page_is_told_to_the_portal(daemon: Daemon, us
             type=api.Reply,
         )
         assert answer.refusal is None or answer.refusal.kind == "unavailable", topic
-    log = api.Show(session=session.handle, topic="log")
-    assert refusal(daemon.say, portal, log).kind == "privilege"
+    log = api.Show(session=session.handle, topic="log")  # at the command line only after `enable`
+    assert daemon.say(portal, log, api.Shown) is not None
 
 
 def test_operators_restart_services_and_administrators_stop_them(daemon: Daemon) -> None:

@@ -24,7 +24,16 @@ from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, PROXY, Daem
 REPO = Path(__file__).parents[4]
 GROUP = 54_399
 INTRUDER = Path(__file__).with_name("intruder_program.py")
-SERVED = {"state.show", "session.touch", "session.close"}
+LOOKS = {
+    "session.touch", "session.close", "config.get", "config.revisions", "config.compare", "state.show", "devices.search",
+    "device.explain",
+}  # fmt: skip
+CLOSED = {"session.enable", "session.disable", "config.replace", "system.clock", "state.health"}
+RISKY = {
+    "user.password", "user.enable_secret", "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
+    "system.power",
+}  # fmt: skip
+GUESSED = {"session.reauthenticate"}
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may play another account")
 
@@ -87,22 +96,72 @@ def every_verb(handle: str) -> list[Any]:
             choices = get_args(field.type) if "Literal" in str(field.type) else ()
             fields[field.name] = {
                 "path": ("name",), "value": "box", "tree": {}, "topic": "timeout", "revision": 1, "holds": True,
-                "policy": None,
+                "policy": None, "before": 1, "after": 1,
             }.get(field.name, texts.get(field.name, choices[0] if choices else "localhost"))  # fmt: skip
         made.append(verb(**fields))
     return made
 
 
-async def test_with_a_session_in_hand_it_looks_touches_and_closes(stage: Stage) -> None:
-    handle = await stage.log_in()
+async def answered(stage: Stage, handle: str) -> dict[str, str]:
+    """What comes of one message of each kind with this session, by the verb's name; the session is closed by it."""
     verbs = [verb for verb in every_verb(handle) if not isinstance(verb, api.CloseSession)]
     assert len(verbs) == len(get_args(api.Verb)) - len(SESSIONLESS) - 1
-    before = stage.daemon.running(), stage.daemon.files()
     answers = await stage.say(*verbs, api.CloseSession(session=handle))
     names = [verb.__struct_config__.tag for verb in verbs] + ["session.close"]
-    assert {name for name, answer in zip(names, answers, strict=True) if answer == "ok"} == SERVED
-    assert {answer for answer in answers if answer != "ok"} == {"permission"}
+    return dict(zip(names, answers, strict=True))
+
+
+async def test_with_an_auditor_s_session_in_hand_it_looks(stage: Stage) -> None:
+    before = stage.daemon.running(), stage.daemon.files()
+    said = await answered(stage, await stage.log_in("albert"))
+    served = {name for name, answer in said.items() if answer not in ("permission", "privilege")}
+    assert served == LOOKS | GUESSED
+    assert said["session.reauthenticate"] == "authentication"
     assert (stage.daemon.running(), stage.daemon.files()) == before
+
+
+async def test_with_an_administrator_s_session_in_hand_it_still_changes_nothing_about_who_gets_in(stage: Stage) -> None:
+    """What it knows is the session, not the password."""
+    before = stage.daemon.running()
+    said = await answered(stage, await stage.log_in())
+    assert {name for name, answer in said.items() if answer == "permission"} == CLOSED
+    assert {name for name, answer in said.items() if answer == "privilege"} == RISKY
+    assert said["config.set"] == "ok"
+    assert stage.daemon.running()["users"] == before["users"]
+    assert stage.daemon.running()["cli"] == before["cli"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("users", "accounts", "olga", "role"), "administrator"),
+        (("users", "accounts", "mallory"), {"role": "administrator"}),
+        (("cli", "enable_secret_hash"), "x"),
+    ],
+)
+async def test_a_commit_about_who_gets_in_waits_for_a_password_that_it_does_not_have(
+    stage: Stage, path: api.Path, value: object
+) -> None:
+    """Nor does a rollback to a revision with other accounts; three guesses at the password are all it has."""
+    daemon, handle = stage.daemon, await stage.log_in()
+    daemon.commit({**TREE, "users": {"accounts": {**TREE["users"]["accounts"], "eve": {"role": "administrator"}}}})
+    daemon.commit(TREE)
+    change = api.SetConfig(session=handle, path=path, value=value)
+    assert await stage.say(change, api.Commit(session=handle)) == ["ok", "privilege"]
+    assert await stage.say(api.Commit(session=handle, confirm_minutes=5)) == ["privilege"]
+    assert await stage.say(api.Rollback(session=handle, revision=2)) == ["privilege"]
+    guesses = [api.Reauthenticate(session=handle, password=f"guess {number}") for number in range(5)]
+    assert await stage.say(*guesses) == ["authentication"] * 3 + ["locked"] * 2
+    assert await stage.say(api.Commit(session=handle)) == ["privilege"]
+    assert daemon.running()["users"] == TREE["users"]
+
+
+async def test_it_wipes_no_device_by_itself(stage: Stage) -> None:
+    handle = await stage.log_in()
+    stage.daemon.ticks.now += 14 * 60
+    for action in ("wipe", "wipe-account"):
+        verb = api.DeviceAction(session=handle, action=action, device_id="A", principal="a@b")
+        assert await stage.say(verb) == ["privilege"]
 
 
 async def test_the_session_of_a_command_line_is_nothing_to_it(stage: Stage) -> None:
@@ -172,7 +231,7 @@ async def test_everything_it_tries_is_in_the_audit_trail_under_the_session_s_nam
     stage.daemon.ledger.entries.clear()
     await stage.say(api.SetPassword(session=handle, user="alice", password="Another-Secret-12345"), api.OpenSession())
     seen = [(one.event, one.user, one.result) for one in stage.daemon.ledger.entries]
-    assert seen == [("user.password", "alice", "permission"), ("session.open", "sentry-portal", "permission")]
+    assert seen == [("user.password", "alice", "privilege"), ("session.open", "sentry-portal", "permission")]
     assert not any("Another-Secret" in str(one) for one in stage.daemon.ledger.entries)
 
 

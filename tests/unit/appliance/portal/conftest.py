@@ -1,5 +1,6 @@
 """The portal as it runs: its application behind the TLS proxy, with a scripted configd in place of the root part."""
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from appliance.configd.api import CloseSession, Facts, Login, Refusal, Session, Show, Table, Touch
+from appliance.configd.api import CloseSession, DiffConfig, Facts, Login, Refusal, Session, Show, Table, Touch
 from appliance.configd.client import Refused, Unreachable
 from appliance.portal.app import Portal
 from appliance.portal.serving import listening, serving
@@ -50,6 +51,8 @@ class ScriptedConfigd:
             case CloseSession():
                 self.closed.append(verb.session)
                 return None
+            case DiffConfig():
+                return ()
             case Show():
                 return self._show(verb.topic)
         raise AssertionError(f"the portal has no business sending {verb!r}")
@@ -123,13 +126,20 @@ async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]
     application = portal.application()
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
+    async with behind_proxy(application, certificate, unused_tcp_port):
+        yield held
+
+
+@contextlib.asynccontextmanager
+async def behind_proxy(application: web.Application, certificate: Path, port: int) -> AsyncIterator[None]:
+    """Serve this portal on a port of loopback, through the TLS proxy that has this certificate."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "portal.sock"
-        proxy = Service(proxy_settings(certificate, unused_tcp_port, place), NoTickets())
-        listener = socket.create_server(("127.0.0.1", unused_tcp_port))
+        proxy = Service(proxy_settings(certificate, port, place), NoTickets())
+        listener = socket.create_server(("127.0.0.1", port))
         with listening(place) as inner:
             async with serving(application, inner), proxy.serving([listener]):
-                yield held
+                yield
 
 
 def proxy_settings(certificate: Path, port: int, portal: Path, **more: Any) -> ProxySettings:
@@ -147,3 +157,14 @@ class NoTickets:
 
     async def withdraw(self, _ticket: str) -> None:
         raise AssertionError("there was no ticket")
+
+
+@pytest.fixture
+async def stage(
+    tmp_path: Path, certificate: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
+    """The portal over a real configd (`tests.unit.appliance.portal.stage.Stage`)."""
+    from tests.unit.appliance.portal.stage import staged  # noqa: PLC0415 - which imports this file
+
+    async with staged(tmp_path, certificate, unused_tcp_port, monkeypatch) as running:
+        yield running

@@ -103,6 +103,15 @@ async def test_bytes_pass_both_ways_and_the_portal_learns_where_they_come_from(c
         assert stand.prefaces == [Preface(source[0], source[1], "127.0.0.1", stand.port)]
 
 
+async def test_the_proxy_chooses_the_cipher_suite(certificate: Path) -> None:
+    """By the site's order, whatever the client would rather have."""
+    async with standing(certificate, echo) as stand:
+        stand.trust.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
+        _reader, writer = await stand.connect()
+        assert writer.get_extra_info("cipher")[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+        writer.transport.abort()
+
+
 async def test_who_does_not_read_stops_the_portal_instead_of_filling_the_proxy(certificate: Path) -> None:
     """What the portal could write is what the sockets and the bounds hold, and no more."""
     written = 0

@@ -1,0 +1,106 @@
+"""Every page of the portal: method, path, the roles that it is open to, and what it does. What is not here is not served.
+
+The roles are those of configd (`appliance.configd.roles`), which decides for itself: a row here that lets somebody in whom
+configd refuses only shows a refusal.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from appliance.config.schema import Schema
+from appliance.configd.api import Role
+from appliance.portal import (
+    certificate_pages,
+    changes_pages,
+    dashboard,
+    device_pages,
+    fact_pages,
+    people_pages,
+    service_pages,
+)
+from appliance.portal.settings_pages import SettingsPages
+from appliance.portal.visit import Visit
+
+EVERYBODY: Final = frozenset[Role]({"administrator", "operator", "auditor"})
+OPERATORS: Final = frozenset[Role]({"administrator", "operator"})
+ADMINISTRATORS: Final = frozenset[Role]({"administrator"})
+
+Page = Callable[[Visit], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row. A path in braces stands for a word that is looked up: a feature of the schema."""
+
+    method: str
+    path: str
+    roles: frozenset[Role]
+    does: str
+    page: Page
+
+
+def routes(schema: Schema) -> tuple[Route, ...]:
+    """The table."""
+    settings = SettingsPages(schema)
+    return (
+        Route("GET", "/", EVERYBODY, "everything at a glance", dashboard.page),
+        Route("GET", "/settings", EVERYBODY, "the features", settings.every),
+        Route("GET", "/settings/{feature}", EVERYBODY, "the settings at one place, secrets never", settings.one),
+        Route("POST", "/settings/{feature}", ADMINISTRATORS, "change them in one's candidate", settings.change),
+        Route("GET", "/changes", ADMINISTRATORS, "what one's candidate would change", changes_pages.review),
+        Route("POST", "/changes/commit", ADMINISTRATORS, "commit, also with a time limit", changes_pages.commit),
+        Route("POST", "/changes/discard", ADMINISTRATORS, "forget one's candidate", changes_pages.discard),
+        Route("POST", "/changes/keep", ADMINISTRATORS, "confirm the commit that waits", changes_pages.keep),
+        Route("GET", "/revisions", EVERYBODY, "the kept revisions", changes_pages.revisions),
+        Route("GET", "/revisions/compare", EVERYBODY, "what differs between two", changes_pages.compare),
+        Route("POST", "/revisions/rollback", ADMINISTRATORS, "have an earlier one run again", changes_pages.rollback),
+        *_devices(),
+        *_machine(),
+        *_who_gets_in(),
+        Route("GET", "/logs", EVERYBODY, "the audit trails, also followed", fact_pages.logs),
+        Route("GET", "/facts", EVERYBODY, "any topic of `show`", fact_pages.every),
+        Route("GET", "/compliance", EVERYBODY, "what the STIGs' rules look at", fact_pages.compliance),
+    )
+
+
+def _devices() -> tuple[Route, ...]:
+    return (
+        Route("GET", "/devices", EVERYBODY, "search in the device list", device_pages.search),
+        Route("GET", "/devices/one", EVERYBODY, "one device, and why it gets through or not", device_pages.one),
+        Route("POST", "/devices/act", OPERATORS, "register, allow, block, remove, wipe", device_pages.act),
+        Route("POST", "/devices/flag", OPERATORS, "say that something is wrong with it", device_pages.flag),
+        Route("POST", "/devices/policy", OPERATORS, "assign a policy", device_pages.policy),
+        Route("POST", "/devices/redirects", OPERATORS, "forget redirections", device_pages.forget_redirects),
+    )
+
+
+def _machine() -> tuple[Route, ...]:
+    return (
+        Route("GET", "/services", EVERYBODY, "the services and their counters", service_pages.services),
+        Route("POST", "/services/control", OPERATORS, "start or restart; administrators stop", service_pages.control),
+        Route("POST", "/services/maintain", OPERATORS, "quiesce, resume; administrators drain", service_pages.maintain),
+        Route("GET", "/tools", EVERYBODY, "tools of the network", service_pages.tools),
+        Route("POST", "/tools/look", OPERATORS, "ping, DNS look-up, traceroute", service_pages.look),
+        Route("POST", "/tools/do", OPERATORS, "acts of the moment", service_pages.do),
+        Route("POST", "/tools/enrol", ADMINISTRATORS, "enrol at the UEM (password)", service_pages.enrol),
+        Route("GET", "/power", ADMINISTRATORS, "restart or turn off: the form", service_pages.power),
+        Route("POST", "/power", ADMINISTRATORS, "restart or turn off (password)", service_pages.power_off),
+    )
+
+
+def _who_gets_in() -> tuple[Route, ...]:
+    own = certificate_pages
+    return (
+        Route("GET", "/certificates", EVERYBODY, "which there are and when they end", own.page),
+        Route("GET", "/certificates/request", EVERYBODY, "download a request (CSR)", own.request_text),
+        Route("POST", "/certificates/request", ADMINISTRATORS, "make a key and a request", own.make_request),
+        Route("POST", "/certificates/upload", ADMINISTRATORS, "upload PEM or PKCS12 (password)", own.upload),
+        Route("POST", "/certificates/renew", ADMINISTRATORS, "make an own one anew (password)", own.renew),
+        Route("GET", "/people", EVERYBODY, "accounts, and who is logged in", people_pages.page),
+        Route("POST", "/people/add", ADMINISTRATORS, "add an account (password)", people_pages.add),
+        Route("POST", "/people/password", ADMINISTRATORS, "set a password (password)", people_pages.set_password),
+        Route("POST", "/people/enable-secret", ADMINISTRATORS, "set it (password)", people_pages.set_enable_secret),
+    )
