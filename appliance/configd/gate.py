@@ -16,7 +16,7 @@ from appliance.configd import accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
 from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.errors import RefusedError, as_refusal, refused
-from appliance.configd.examining import Examine
+from appliance.configd.examining import Examine, Standing
 from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions, plain
 from appliance.configd.token_door import TokenDoor
 from appliance.configd.tokens import Tokens
@@ -53,7 +53,7 @@ class Doors:
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
     `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `proxy_uid` the TLS
-    proxy's, `examine` judges a client certificate.
+    proxy's, `examine` judges a client certificate, `standing` asks the agent whether it has been revoked.
     """
 
     name_of: Callable[[int], str | None]
@@ -62,6 +62,7 @@ class Doors:
     alerts_uid: Callable[[], int | None] = lambda: None
     proxy_uid: Callable[[], int | None] = lambda: None
     examine: Examine = lambda _pem, _strict: "cannot be examined here"
+    standing: Standing = lambda _pem: "cannot be looked up here"
 
 
 class Answer(NamedTuple):
@@ -99,7 +100,7 @@ class Gate:
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
-        self._certificates = CertificateLogIn(doors.examine, clock=clock)
+        self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
@@ -260,7 +261,7 @@ class Gate:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by certificate")
         tree = self.tree()
-        client, name, source = self._certificates.redeem(tree, verb.ticket)
+        client, name, source = self._certificates.redeem(tree, verb)
         self._not_locked_there(name, source)
         flaw = self._certificates.flaw(tree, client)
         if flaw:
@@ -369,8 +370,7 @@ class Gate:
         if isinstance(verb, SILENT) and refusal is None:
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
-        if isinstance(verb, api.LoginCertificate):
-            attempt = self._certificates.attempt(verb.ticket)
+        if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
             claimed, user, about = attempt.source, attempt.user, attempt.shown
         who = held or opened
         self._audit.write(

@@ -20,7 +20,7 @@ from appliance.config.store import Store
 from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
 from appliance.configd.client import Refused
-from appliance.configd.examining import examiner
+from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
@@ -405,6 +405,7 @@ class Daemon(Bench):
                     authorities=f"{self.root}{certificate_login.AUTHORITIES}",
                     lists=f"{self.root}{certificate_login.LISTS}",
                 ),
+                standing=asker(self._call, "agent.sock"),
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,
