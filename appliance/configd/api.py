@@ -477,6 +477,13 @@ class SetPassword(_SessionVerb, frozen=True, kw_only=True, tag="user.password"):
     password: Secret
 
 
+class SetOwnPassword(_SessionVerb, frozen=True, kw_only=True, tag="user.own_password"):
+    """Set the password of the session's own account (checked against the password policy), whatever its role, and commit that.
+    Refused while the session has other changes. Result: `Committed`."""
+
+    password: Secret
+
+
 class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_secret"):
     """Set the enable secret (checked against the password policy) in the candidate. Result: None."""
 
@@ -616,6 +623,7 @@ Verb = (
     | SearchDevices
     | FindDevice
     | SetPassword
+    | SetOwnPassword
     | SetEnableSecret
     | CreateToken
     | ListTokens

@@ -1,5 +1,6 @@
 """The gate every message passes: who is the peer, whose session, may it do this; then the deed, and a line of audit."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -166,6 +167,11 @@ class Gate:
             return self._login_token(peer, verb)
         if held is None:
             held = self._sessions.find(verb.session, peer, self.bounds())
+        with held.editing if type(verb) in roles.EDITS else contextlib.nullcontext():
+            return self._judged(verb, held)
+
+    def _judged(self, verb: Any, held: Held) -> Any:
+        """The verb's result, if the session may use it. Raises `RefusedError` where it may not."""
         standing = roles.Standing(
             role=held.role,
             manner=held.manner,

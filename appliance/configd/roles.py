@@ -88,6 +88,7 @@ RULES: Final[dict[type, Rule]] = {
     api.SearchDevices: Rule(EVERYBODY, portal=True),
     api.FindDevice: Rule(OPERATORS, privileged=True, portal=True),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.SetOwnPassword: Rule(EVERYBODY, portal=True, portal_only=True, risky=True),
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.CreateToken: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True, proves=True),
     api.ListTokens: Rule(ADMINISTRATORS, privileged=True),
@@ -121,6 +122,7 @@ WAYS: Final = "from where one gets in"
 WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (
     ("firewall", "management_networks"),
     ("portal", "networks"),
+    ("snmp", "users"),
     ("ssh", "password_authentication"),
 )
 ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS}
@@ -132,6 +134,24 @@ RISKY: Final = FRESH | {
     (api.DeviceAction, "wipe-account"),
 }
 """What the portal may do only with a password that was given again: besides the rules' own, what cannot be taken back."""
+EDITS: Final = frozenset[type](
+    {
+        api.SetConfig,
+        api.DeleteConfig,
+        api.ReplaceConfig,
+        api.MergeConfig,
+        api.Commit,
+        api.Discard,
+        api.Rollback,
+        api.SetPassword,
+        api.SetOwnPassword,
+        api.SetEnableSecret,
+        api.UploadCertificate,
+        api.UploadPkcs12,
+    }
+)
+"""Verbs of which a session has one at a time. The portal's sessions have many connections: a commit that was judged by a harmless
+candidate must not find another one when it is made."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})

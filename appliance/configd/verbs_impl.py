@@ -101,6 +101,7 @@ class Actions:
             api.SearchDevices: lambda verb, _held: searching.search(verb, self._context()),
             api.FindDevice: self._find_device,
             api.SetPassword: self._set_password,
+            api.SetOwnPassword: self._set_own_password,
             api.SetEnableSecret: self._set_enable_secret,
             **self._certificates(),
             api.Power: self._power,
@@ -351,6 +352,20 @@ class Actions:
             known = ", ".join(sorted(accounts.roles(self.candidates.of(held).tree))) or "none yet"
             raise refused("invalid", f"found no account {verb.user!r}; allowed: {known}")
         self.candidates.set(held, path, self._hash(verb.password, verb.user, path, own=verb.user == held.user))
+
+    def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
+        if self.candidates.changes(held):
+            raise refused("conflict", "there are changes that are not committed; commit or discard them first")
+        path = accounts.password_path(held.user)
+        new = self._hash(verb.password, held.user, path, own=True)
+        try:
+            self.candidates.set(held, path, new)
+            order = self.candidates.order(held, api.Commit(session=held.handle, comment="own password"))
+            done = self._engine.commit(dataclasses.replace(order, guard=lockout.guard(held)))
+        finally:
+            held.candidate = None
+        self._committed(held, done)
+        return done
 
     def _set_enable_secret(self, verb: api.SetEnableSecret, held: Held) -> None:
         self.candidates.set(held, accounts.ENABLE_PATH, self._hash(verb.secret, "", accounts.ENABLE_PATH))

@@ -35,6 +35,7 @@ async def page(visit: Visit) -> web.Response:
         tables=[(topic, title, block(found[topic])) for topic, title in TABLES],
         decisions=_decisions(found["gateway"]),
         states=[(word, state, _number(states.get(state, ""))) for state, word in STATES] if states else [],
+        counted=states.get("counted", ""),
         chart=[(word, _number(states.get(state, ""))) for state, word in STATES],
         trouble=[shown.lines[0] for shown in map(block, found.values()) if shown.kind == "text" and _is_away(shown)],
         backends=records(found["backends"]),

@@ -78,22 +78,22 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 ARGUMENTS: Final = {"config-properties": "Part of a path", "fips": "self-test", "certificates": "A service"}
 TITLES: Final = {topic: title for group in TOPICS.values() for topic, title in group}
 COMPLIANCE: Final = (
-    ("fips", "self-test", "FIPS 140 mode (V-250995, V-251001)"),
-    ("timeout", "", "Session limits and idle times (V-250982, V-250984, V-250996)"),
-    ("portal-acl", "", "From where management answers (V-250983, V-250985)"),
-    ("httpd-protocol", "", "TLS of the management ports (V-250985)"),
-    ("clock", "", "Time (V-250999)"),
-    ("ntp", "", "Time servers (V-250999)"),
-    ("syslog", "", "Log servers (V-251002, V-251006)"),
-    ("alerts-delivery", "", "Alerts on audit failures (V-250998)"),
-    ("snmp", "", "SNMP (V-251000)"),
-    ("users", "", "Local accounts (V-251003)"),
-    ("certificates", "", "Certificates (V-251005)"),
-    ("version", "", "Release (V-251007)"),
-    ("gateway", "", "The gateway (V-251008 and after)"),
-    ("emm-source-verify", "", "Pushes are verified"),
-    ("emm-ips", "", "From where the UEM pushes"),
-    ("banner", "", "Log-in banner (V-250987)"),
+    ("fips", "FIPS 140 mode (V-250995, V-251001)"),
+    ("timeout", "Session limits and idle times (V-250982, V-250984, V-250996)"),
+    ("portal-acl", "From where management answers (V-250983, V-250985)"),
+    ("httpd-protocol", "TLS of the management ports (V-250985)"),
+    ("clock", "Time (V-250999)"),
+    ("ntp", "Time servers (V-250999)"),
+    ("syslog", "Log servers (V-251002, V-251006)"),
+    ("alerts-delivery", "Alerts on audit failures (V-250998)"),
+    ("snmp", "SNMP (V-251000)"),
+    ("users", "Local accounts (V-251003)"),
+    ("certificates", "Certificates (V-251005)"),
+    ("version", "Release (V-251007)"),
+    ("gateway", "The gateway (V-251008 and after)"),
+    ("emm-source-verify", "Pushes are verified"),
+    ("emm-ips", "From where the UEM pushes"),
+    ("banner", "Log-in banner (V-250987)"),
 )
 """What an assessor looks at, each with the rules that it is about."""
 
@@ -143,6 +143,6 @@ async def logs(visit: Visit) -> web.Response:
 async def compliance(visit: Visit) -> web.Response:
     """What the rules of the STIGs look at, in one page."""
     frame = await visit.frame()
-    found = await asyncio.gather(*(visit.show(topic, argument) for topic, argument, _title in COMPLIANCE))
-    sections = [(topic, title, block(one)) for (topic, _argument, title), one in zip(COMPLIANCE, found, strict=True)]
+    found = await asyncio.gather(*(visit.show(topic) for topic, _title in COMPLIANCE))
+    sections = [(topic, title, block(one)) for (topic, title), one in zip(COMPLIANCE, found, strict=True)]
     return await visit.page("compliance.html.j2", frame=frame, sections=sections)

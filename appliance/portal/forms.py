@@ -21,6 +21,9 @@ BLANKS = 2  # empty rows at the end of a list, to add to it
 LONG_SECRET = 1_024  # a secret that may be longer than this is a key with its lines
 ROWS = 400  # of one list: more than the longest one that a schema allows
 NAMES_OF_A_ROW = 4  # settings of an instance that the list of instances shows
+SHOWN = (
+    500  # instances on one page: what can be drawn in a moment; of 10,000 certificates, the others are opened by name
+)
 ON, OFF = "on", "off"
 
 
@@ -81,7 +84,8 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A page of settings. `kind` is that of its path (`appliance.config.paths.Node`); `instances` stand under `columns`."""
+    """A page of settings. `kind` is that of its path (`appliance.config.paths.Node`); `instances` stand under
+    `columns`; `more` are there besides."""
 
     path: Path
     kind: Kind
@@ -92,6 +96,7 @@ class Sheet:
     links: tuple[Link, ...] = ()
     columns: tuple[str, ...] = ()
     instances: tuple[Instance, ...] = ()
+    more: int = 0
     problems: tuple[str, ...] = ()
 
     @property
@@ -112,7 +117,8 @@ def sheet(schema: Schema, path: Path, held: Any) -> Sheet | None:
     if here.kind in ("named", "table"):
         inner = rules["valuesrules"] if here.kind == "named" else rules["schema"]
         columns, instances = _instances(path, inner, held)
-        return replace(made, columns=columns, instances=instances)
+        more = max(0, len(held or ()) - SHOWN)
+        return replace(made, columns=columns, instances=instances, more=more)
     part = Part(path=path, label=here.label, help="", fields=(_field(path, path[-1:], rules, held),))
     return replace(made, parts=(part,))
 
@@ -184,9 +190,9 @@ def _instances(path: Path, inner: Rules, held: Any) -> tuple[tuple[str, ...], tu
         columns = tuple(str(inner["schema"][name].get("meta", {}).get("label", name)) for name in short)
         cells = lambda one: tuple(shown(one.get(name)) for name in short)  # noqa: E731
     if isinstance(held, Mapping):
-        items: Iterable[tuple[str, Any]] = sorted(held.items())
+        items: Iterable[tuple[str, Any]] = sorted(held.items())[:SHOWN]
     else:
-        items = ((str(number), one) for number, one in enumerate(held or ()))
+        items = ((str(number), one) for number, one in enumerate((held or ())[:SHOWN]))
     return columns, tuple(Instance(name=name, path=(*path, name), cells=cells(one)) for name, one in items)
 
 
@@ -299,7 +305,15 @@ def trail(schema: Schema, path: Path) -> tuple[tuple[Path, str], ...]:
     found = []
     for length in range(1, len(path)):
         here, rules = path[:length], schema.rules_at(path[: length - 1]) or {"type": "dict", "schema": schema.root}
-        is_name = child_rules(rules, here[-1]) is rules.get("valuesrules") and here[-1] not in rules.get("schema", {})
+        is_name = rules.get("type") == "list" or (
+            child_rules(rules, here[-1]) is rules.get("valuesrules") and here[-1] not in rules.get("schema", {})
+        )
         node = describe(schema, here)
-        found.append((here, here[-1] if is_name or node is None else node.label))
+        found.append((here, name_of(schema, here) if is_name or node is None else node.label))
     return tuple(found)
+
+
+def name_of(schema: Schema, path: Path) -> str:
+    """What an instance is called: its own name, or its place in its list, counted from one."""
+    above = schema.rules_at(path[:-1]) or {}
+    return f"item {int(path[-1]) + 1}" if above.get("type") == "list" and path[-1].isdecimal() else path[-1]

@@ -5,7 +5,16 @@ import re
 
 from aiohttp import web
 
-from appliance.configd.api import DeleteConfig, Refusal, SetConfig, SetEnableSecret, SetPassword
+from appliance.configd.api import (
+    Committed,
+    DeleteConfig,
+    GetConfig,
+    Refusal,
+    SetConfig,
+    SetEnableSecret,
+    SetOwnPassword,
+    SetPassword,
+)
 from appliance.configd.client import Refused
 from appliance.portal.showing import block, records
 from appliance.portal.visit import PASSWORD_CHARACTERS, Visit
@@ -44,7 +53,7 @@ async def add(visit: Visit) -> web.Response:
     if not _NAME.fullmatch(user):
         said = f"User name: found {user[:64]!r}; allowed: a lower-case letter, then up to 30 of a-z, 0-9, - and _"
         return await _page(visit, problems=(said,), typed=typed)
-    if any(one["user"] == user for one in records(await visit.show("users"))):
+    if await _is_taken(visit, user):
         return await _page(
             visit, problems=(f"User name: found {user!r}, which is taken; allowed: another",), typed=typed
         )
@@ -66,8 +75,19 @@ async def add(visit: Visit) -> web.Response:
     return visit.go("/people")
 
 
+async def _is_taken(visit: Visit, user: str) -> bool:
+    """Whether the candidate has an account of this name."""
+    try:
+        await visit.call(GetConfig, view="candidate", path=("users", "accounts", user))
+    except Refused as refused:
+        if refused.refusal.kind != "invalid":
+            raise
+        return False
+    return True
+
+
 async def set_password(visit: Visit) -> web.Response:
-    """Somebody's password, one's own too, into the candidate."""
+    """Somebody's password, into the candidate."""
     user, password = visit.word("user"), _new_password(visit)
     if password is None:
         return await _page(visit, problems=(DIFFER,))
@@ -77,6 +97,20 @@ async def set_password(visit: Visit) -> web.Response:
     except Refused as refused:
         return await _refused(visit, refused.refusal)
     visit.say(f"The password of {user} is in your candidate. Review and commit to make it real.")
+    return visit.go("/people")
+
+
+async def set_own_password(visit: Visit) -> web.Response:
+    """One's own password, whatever one's role; it holds at once."""
+    password = _new_password(visit)
+    if password is None:
+        return await _page(visit, problems=(DIFFER,))
+    try:
+        await visit.prove()
+        await visit.call(SetOwnPassword, Committed, password=password)
+    except Refused as refused:
+        return await _refused(visit, refused.refusal)
+    visit.say("Your password is set, and holds from now on. Your other sessions have ended.")
     return visit.go("/people")
 
 

@@ -102,5 +102,6 @@ def _who_gets_in() -> tuple[Route, ...]:
         Route("GET", "/people", EVERYBODY, "accounts, and who is logged in", people_pages.page),
         Route("POST", "/people/add", ADMINISTRATORS, "add an account (password)", people_pages.add),
         Route("POST", "/people/password", ADMINISTRATORS, "set a password (password)", people_pages.set_password),
+        Route("POST", "/people/own", EVERYBODY, "set one's own password (password)", people_pages.set_own_password),
         Route("POST", "/people/enable-secret", ADMINISTRATORS, "set it (password)", people_pages.set_enable_secret),
     )

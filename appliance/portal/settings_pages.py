@@ -96,7 +96,9 @@ class SettingsPages:
                 await visit.call(DeleteConfig, None, path=target)
                 visit.say(f"{name or path[-1]} is removed in your candidate.")
             elif is_index(name) and int(name) > 0:
-                items = list(await visit.call(GetConfig, view="candidate", path=path))
+                items = await visit.call(GetConfig, view="candidate", path=path)
+                if not isinstance(items, list):
+                    raise web.HTTPBadRequest
                 number = int(name)
                 items[number - 1 : number + 1] = reversed(items[number - 1 : number + 1])
                 await visit.call(SetConfig, None, path=path, value=items)
@@ -123,7 +125,7 @@ class SettingsPages:
 
     async def _page(self, visit: Visit, sheet: Sheet, held: Any, *, frame: Frame, status: int = 200) -> web.Response:
         trail = [(address(path), label) for path, label in forms.trail(self.schema, sheet.path)]
-        title = sheet.path[-1] if _is_instance(self.schema, sheet.path) else sheet.label
+        title = forms.name_of(self.schema, sheet.path) if _is_instance(self.schema, sheet.path) else sheet.label
         return await visit.page(
             "sheet.html.j2",
             status=status,

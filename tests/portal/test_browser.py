@@ -8,23 +8,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.lab import Lab
+from tests.portal.people import PAGE_SECONDS, arrive, log_in
 
 pytestmark = pytest.mark.appliance
 
-PAGE_SECONDS = 20.0  # a loaded two-core machine; a page answers in well under a second
 PHONE = (420, 900)
-
-
-def log_in(browser: Chrome, lab: Lab, password: str) -> None:
-    """Type name and password, and press Enter."""
-    browser.get(f"{lab.portal_url}/")
-    browser.find_element(By.ID, "user").send_keys(lab.admin.user, Keys.TAB)
-    browser.switch_to.active_element.send_keys(password, Keys.ENTER)
-
-
-def arrive(browser: Chrome, path: str) -> None:
-    """Wait until the browser shows this path."""
-    WebDriverWait(browser, PAGE_SECONDS).until(lambda chrome: chrome.current_url.endswith(f":8443{path}"))
 
 
 def complaints(browser: Chrome) -> list[str]:

@@ -1,6 +1,7 @@
 """Who gets a session, what it may do, and what is written down."""
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -446,7 +447,7 @@ UNPRIVILEGED |= {api.Trace, api.SearchDevices}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 50
+    assert len(SESSION_VERBS) == 51
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -464,7 +465,7 @@ def test_who_may_use_a_verb(verb: type) -> None:
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
     )
-    if verb in (api.LookAtHealth, api.Reauthenticate):  # the alert service's, and the portal's
+    if verb in (api.LookAtHealth, api.Reauthenticate, api.SetOwnPassword):  # the alert service's, and the portal's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
@@ -490,6 +491,7 @@ NOT_PORTAL = {
 }
 RISKY = {
     api.SetPassword,
+    api.SetOwnPassword,
     api.SetEnableSecret,
     api.UploadCertificate,
     api.UploadPkcs12,
@@ -575,6 +577,62 @@ def test_only_sessions_of_the_portal_give_their_password_again(daemon: Daemon) -
     peer, handle = privileged(daemon)
     again = api.Reauthenticate(session=handle, password=PASSWORDS["alice"])
     assert refusal(daemon.say, peer, again).kind == "permission"
+
+
+def test_a_candidate_that_is_changed_while_its_commit_is_judged_is_not_the_one_that_is_made(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal's sessions have many connections; a taken-over one sends both words at once."""
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    another = api.SetConfig(session=handle, path=("users", "accounts", "olga", "role"), value="administrator")
+    slipping_in = threading.Thread(target=lambda: daemon.say(portal, another))
+    real = daemon.actions.about
+
+    def about(verb: Any, held: Any) -> str:
+        found = real(verb, held)
+        if isinstance(verb, api.Commit):
+            slipping_in.start()
+            slipping_in.join(0.3)
+            assert slipping_in.is_alive()  # it waits for its turn
+        return found
+
+    monkeypatch.setattr(daemon.actions, "about", about)
+    assert daemon.say(portal, api.Commit(session=handle), api.Committed).changed
+    slipping_in.join(10)
+    assert daemon.running()["web"]["port"] == 9443
+    assert daemon.running()["users"]["accounts"]["olga"]["role"] == "operator"
+
+
+def test_what_a_session_does_one_at_a_time_is_what_changes_something(daemon: Daemon) -> None:
+    looks = {api.GetConfig, api.DiffConfig, api.ListRevisions, api.CompareRevisions, api.Show, api.Touch}
+    assert not looks & roles.EDITS
+    assert {verb for verb, _about in roles.RISKY} - {api.DeviceAction} <= roles.EDITS
+
+
+def test_whoever_it_is_sets_their_own_password_and_nothing_else(daemon: Daemon) -> None:
+    """Their other sessions end, this one goes on; without the password given again, nothing happens."""
+    portal, handle = portal_session(daemon, "albert")
+    mine = api.SetOwnPassword(session=handle, password="Albert-Secret-5678")
+    assert refusal(daemon.say, portal, mine).kind == "privilege"
+    daemon.say(portal, api.Reauthenticate(session=handle, password=PASSWORDS["albert"]))
+    short = api.SetOwnPassword(session=handle, password="short")
+    assert "shorter than 15 characters" in refusal(daemon.say, portal, short).message
+    assert daemon.say(portal, mine, api.Committed).changed
+    held = daemon.running()["users"]["accounts"]
+    assert passwords.verify("Albert-Secret-5678", daemon.vault.reveal(held["albert"]["password_hash"]))
+    assert {name: one["role"] for name, one in held.items()} == {name: one["role"] for name, one in ACCOUNTS.items()}
+    assert daemon.say(portal, api.Touch(session=handle), api.Session).user == "albert"
+    assert all(one.candidate is None for one in daemon.sessions.all())
+
+
+def test_ones_own_password_is_not_set_beside_other_changes(daemon: Daemon) -> None:
+    portal, handle = portal_session(daemon)
+    daemon.say(portal, api.Reauthenticate(session=handle, password=PASSWORDS["alice"]))
+    daemon.say(portal, api.SetConfig(session=handle, path=("web", "port"), value=9443))
+    mine = api.SetOwnPassword(session=handle, password="Alice-Secret-56789")
+    assert refusal(daemon.say, portal, mine).kind == "conflict"
+    assert len(daemon.say(portal, api.DiffConfig(session=handle), tuple[api.Change, ...])) == 1
 
 
 def test_two_revisions_are_compared(daemon: Daemon) -> None:

@@ -33,8 +33,8 @@ CLOSED = {
     "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
 }  # fmt: skip
 RISKY = {
-    "user.password", "user.enable_secret", "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
-    "system.power",
+    "user.password", "user.own_password", "user.enable_secret", "system.power",
+    "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
 }  # fmt: skip
 GUESSED = {"session.reauthenticate"}
 

@@ -207,7 +207,7 @@ def test_there_is_a_last_token(daemon: Daemon) -> None:
 
 NEVER = {
     api.Enable, api.Disable, api.Touch, api.CloseSession, api.CreateToken, api.LookAtHealth,
-    api.Reauthenticate, api.CompareRevisions, api.SearchDevices,
+    api.Reauthenticate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices,
 }  # fmt: skip
 ACCOUNTS: set[type] = {api.SetPassword, api.SetEnableSecret, api.UploadCertificate, api.UploadPkcs12, api.RevokeToken}
 POWER: set[type] = {api.Power, api.SetClock}

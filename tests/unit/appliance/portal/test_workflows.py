@@ -131,6 +131,16 @@ async def test_a_password_is_set_only_with_ones_own_and_is_never_shown(stage: St
     assert "users.accounts.olga.password_hash not set ********" in alice.text
 
 
+async def test_an_auditor_sets_their_own_password(stage: Stage) -> None:
+    albert = await stage.person("albert")
+    new = {"new_password": "Albert-Secret-5678", "new_password_again": "Albert-Secret-5678"}
+    await albert.post("/people/own", new)
+    assert albert.status == 422
+    await albert.send("/people/own", {**new, "own_password": "Albert-Secret-1234"})
+    assert "Your password is set" in albert.text
+    assert "password_hash" in stage.site.running()["users"]["accounts"]["albert"]
+
+
 async def test_a_request_is_downloaded_and_nothing_but_a_service_is_asked_for(stage: Stage) -> None:
     stage.site.topics["certificates"] = CERTIFICATES
     alice = await stage.person("alice")
