@@ -16,6 +16,7 @@ from appliance.cli import ios, table
 from appliance.cli.settings_tree import schema
 from appliance.config.paths import describe
 from appliance.portal import places
+from appliance.rest.operations import BY_NAME
 
 ANY_NAME = "x"  # stands for a name of one's own in a path
 MORE = " …"  # behind the first words of a command: whatever follows
@@ -26,6 +27,59 @@ MOMENT = "an act of the moment, which a person decides on; what is to stay is a 
 DANGER = "not to be repeated by a play that runs again"
 LOOK = "a look at this moment, with an argument"
 STEPS = "a dialogue; Ansible commits the whole tree at once"
+
+# What of the command line is which operation of REST (`appliance.rest.operations`), beside settings and topics.
+REST: dict[str, tuple[str, ...]] = {
+    "show timeout": ("facts",),
+    "show sentry device <id>": ("facts", "find_device"),
+    "show sentry explain <id> <user>": ("explain",),
+    "device register|allow|block|remove <id> <user>": ("device_action",),
+    "device …": ("device_action", "flag_device", "device_policy"),
+    "persist sentry devices": ("persist_devices",),
+    "clear sentry redirects": ("clear_redirects",),
+    "clear revocation": ("purge_revocation",),
+    "debug sentry check-in": ("check_in",),
+    "configure terminal": (
+        "read_candidate",
+        "replace_candidate",
+        "merge_candidate",
+        "set_setting",
+        "delete_setting",
+        "diff",
+    ),
+    "ping <host>": ("ping",),
+    "traceroute <host>": ("trace",),
+    "host <host>": ("lookup",),
+    "clear arp-cache": ("clear_neighbours",),
+    "reload": ("power",),
+    "poweroff": ("power",),
+    "setup": ("replace_config",),
+    "service gateway|agent|uem|portal|alerts start|stop|restart|status": ("service",),
+    "service gateway quiesce|drain|resume": ("maintain",),
+    "write": ("commit", "discard"),
+    "clock set <time>": ("set_clock",),
+    "enable secret": ("set_enable_secret",),
+    "username <user> password": ("set_password",),
+    "certificate …": ("request_certificate", "upload_certificate", "upload_pkcs12", "renew_certificate"),
+    "alert test": ("test_alert",),
+    "rollback <revision>": ("rollback", "confirm"),
+    "show revisions": ("revisions",),
+    "uem enrol": ("enrol",),
+    "token create <token> administrator|operator|auditor": ("create_token",),
+    "token revoke <token>": ("revoke_token",),
+    "show tokens": ("tokens", "session"),
+    "show sentry statistics": ("metrics",),
+}
+SECRET = "the enable secret goes with the request that needs it (`Sentry-Enable-Secret`)"  # noqa: S105 - words about one
+BY_TYPING = "a matter of typing"
+NO_REST: dict[str, str] = {
+    "privileged mode by a second secret": SECRET,
+    "leave": "a request is a session of its own",
+    "help on keys": "the document is at `/openapi.json` and `/docs`",
+    "idle time of the session": "a request is a session of its own",
+    "do a command of PRIVILEGED mode": BY_TYPING,
+}
+"""Rows that are no operation, and why."""
 
 # Why something is not here.
 NOT_OURS = "not a matter of this product"
@@ -302,6 +356,12 @@ PARTS: tuple[Part, ...] = (
             Row(what="sessions and messages", commands=("show sessions", "show confirmation")),
             Row(what="accounts", commands=("show users",)),
             Row(
+                what="tokens of the REST API",
+                commands=("token create <token> administrator|operator|auditor", "token revoke <token>", "show tokens"),
+                by_hand="a token is shown once, to the person who gives it out",
+            ),
+            Row(what="numbers for a monitoring system", commands=("show sentry statistics",)),
+            Row(
                 what="kept configurations, return to one",
                 commands=("show revisions", "rollback <revision>"),
                 by_hand=DANGER,
@@ -394,6 +454,19 @@ def cli_cell(row: Row) -> str:
     return "; ".join(there) or row.until
 
 
+def rest_cell(row: Row) -> str:
+    """Which requests do it, or why none does."""
+    keys = [each for each in row.settings if has_setting(each)]
+    said = [f"`/config`: {', '.join(f'`{each}`' for each in keys)}"] if keys else []
+    seen = dict.fromkeys(topics()[each] for each in row.commands if each in topics() and commands_of(each))
+    if "configuration" in seen:
+        said.append("`GET /config`")
+    said += [f"`GET /facts/{topic}`" for topic in seen if topic not in ("configuration", "revisions")]
+    names = dict.fromkeys(name for each in row.commands if commands_of(each) for name in REST.get(each, ()))
+    said += [f"`{BY_NAME[name].method} {BY_NAME[name].path}`" for name in names]
+    return "; ".join(dict.fromkeys(said)) or NO_REST.get(row.what, "") or row.until
+
+
 def ansible_cell(row: Row) -> str:
     """How a play has it, or why it has not."""
     keys = [f"`{each}`" for each in row.settings if has_setting(each)]
@@ -418,8 +491,8 @@ Made by `python -m appliance.parity > docs/parity.md`; do not edit.
 Everything that administrators of a Standalone Sentry can set and do, by its command line and its system manager, and where it
 is here. A setting is typed in CONFIG mode as it stands and is the same key in a site file and for Ansible
 ([configuration.md](configuration.md)); commands are listed in [cli.md](cli.md), the Ansible modules in
-[ansible.md](ansible.md), the portal's pages in [portal.md](portal.md). Where there is nothing, the reason stands in its place.
-REST follows.
+[ansible.md](ansible.md), the portal's pages in [portal.md](portal.md), and REST, whose places are below `/api/v1`, in
+[rest.md](rest.md). Where there is nothing, the reason stands in its place.
 """
 
 
@@ -430,11 +503,13 @@ def page() -> str:
 
 def _sections() -> Iterator[str]:
     for part in PARTS:
-        rows = "".join(
-            f"| {row.what} | {_cell(cli_cell(row))} | {_cell(ansible_cell(row))} | {_cell(portal_cell(row))} |\n"
-            for row in part.rows
-        )
-        yield f"## {part.title}\n\n| | command line | Ansible | portal |\n|---|---|---|---|\n{rows}"
+        rows = "".join(_row(row) for row in part.rows)
+        yield f"## {part.title}\n\n| | command line | portal | REST | Ansible |\n|---|---|---|---|---|\n{rows}"
+
+
+def _row(row: Row) -> str:
+    cells = " | ".join(_cell(each) for each in (cli_cell(row), portal_cell(row), rest_cell(row), ansible_cell(row)))
+    return f"| {row.what} | {cells} |\n"
 
 
 def _cell(text: str) -> str:

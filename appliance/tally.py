@@ -75,11 +75,12 @@ def caller(environment: Mapping[str, str]) -> Caller:
     return Caller(
         user=environment.get("PAM_USER", ""),
         door=door if _WORD.fullmatch(door) else "unknown",
-        source=_source(environment.get("PAM_RHOST", "")),
+        source=network_of(environment.get("PAM_RHOST", "")),
     )
 
 
-def _source(remote: str) -> str:
+def network_of(remote: str) -> str:
+    """A source as failures are counted by it: an address, of IPv6 its /64, or a name; the console where there is none."""
     if not remote:
         return HERE
     try:

@@ -3,11 +3,10 @@
 One message is one line of JSON. A connection carries one request at a time, each answered by one `Answer`. Three sockets
 exist: the agent's (`Ask`, `Follow`, `Describe`, `KeepEnforcement`, `MarkWipe`, `CheckCertificate` from the gateway;
 `ListDevices`, `ShowDevice`, `ShowDetails`, `Persist`, `CheckIn`, `Enrol`, `RenewEnrolment`, `ShowRevocation`,
-`PurgeRevocation` from the management plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`, `Explain`,
-`ListRedirects`, `ClearRedirects`) and the UEM's (`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`, `Remove`,
-`AssignPolicy`, `ListRegistered`, `ListPolicies`,
-`ShowRegistered`). Who may send what is checked by the server from the peer's credentials (SO_PEERCRED), never from what the
-message says.
+`PurgeRevocation`, `CheckAdministrator` from the management plane), the gateway's (`Status`, `Quiesce`, `Drain`, `Resume`,
+`Explain`, `ListRedirects`, `ClearRedirects`) and the UEM's (`Register`, `SetState`, `OrderWipe`, `CancelWipe`, `Flag`,
+`Remove`, `AssignPolicy`, `ListRegistered`, `ListPolicies`, `ShowRegistered`). Who may send what is checked by the server from
+the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
@@ -152,6 +151,13 @@ class RenewEnrolment(_Request, frozen=True, kw_only=True, tag="uem.renew"):
 class CheckCertificate(_Request, frozen=True, kw_only=True, tag="certificate.check"):
     """Gateway to agent: may a device with this certificate (DER) pass, as far as revocation goes? The answer's `result` is a
     `CertificateStatus`, or an error of kind `invalid` or `busy`."""
+
+    certificate: bytes
+
+
+class CheckAdministrator(_Request, frozen=True, kw_only=True, tag="administrator.check"):
+    """Management to agent: the same for a certificate that an administrator logs in with. The answer's `result` is a
+    `CertificateStatus`, or an error of kind `invalid`, `busy` or `unavailable`."""
 
     certificate: bytes
 
@@ -379,6 +385,7 @@ Request = (
     | Enrol
     | RenewEnrolment
     | CheckCertificate
+    | CheckAdministrator
     | ShowRevocation
     | PurgeRevocation
     | Status

@@ -415,6 +415,14 @@ class UemLink(_Tree, frozen=True, kw_only=True):
             ipaddress.ip_network(network)
 
 
+class AdministratorCertificates(_Tree, frozen=True, kw_only=True):
+    """Whose certificates administrators log in with, of which the management plane asks whether they have been revoked.
+    `authorities` is a PEM bundle of the roots and of those below them."""
+
+    authorities: str
+    revocation: Revocation
+
+
 class Agent(_Tree, frozen=True, kw_only=True):
     """The one writer of the device list."""
 
@@ -425,6 +433,8 @@ class Agent(_Tree, frozen=True, kw_only=True):
     says of further devices is written all the same."""
     persist_seconds: Annotated[float, msgspec.Meta(ge=10, le=86_400)] = 300.0
     """How often the disk is made to confirm the list. Each change is on it before it is answered; this finds a disk that lies."""
+    administrators: AdministratorCertificates | None = None
+    """Where the agent fetches lists or asks a responder for these; None: nobody asks it."""
 
 
 class SentryPeer(_Tree, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, certificates, configure, ios, wizard
+from appliance.cli import actions, certificates, configure, ios, tokens, wizard
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
+TOKEN_DAYS = 365
 VLANS = 4_094  # IEEE 802.1Q
 
 SERVED = "gateway|portal|uem-push"
@@ -222,6 +223,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("enable secret", "Set the enable secret (asks for it)", configure.enable_secret, CONFIG),
     Command("enable secret <secret>", "Set the enable secret", configure.enable_secret, CONFIG),
     *ios.COMMANDS,
+    *tokens.COMMANDS,
     Command(
         f"certificate <service:{SERVED}> csr",
         "Make a key and a request for the site's authority",
@@ -341,6 +343,7 @@ WORDS = {
     "commit confirmed": "Commit, and return by itself unless confirmed",
     "clock": "The clock",
     **ios.WORDS,
+    **tokens.WORDS,
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
@@ -394,6 +397,13 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "via": (Argument("via"), "The router's address"),
     "interface": (Argument("interface"), "An interface of the configuration"),
     "vlan": (Argument("vlan", whole_number(1, VLANS)), "The VLAN's number"),
+    "token": (Argument("token"), "The token's name: lower-case letters, digits and dashes"),
+    "scopes": (
+        Argument("scopes"),
+        "Of read, metrics, diagnose, devices, services, configure, accounts, power; commas between them",
+    ),
+    "days": (Argument("days", whole_number(1, TOKEN_DAYS)), "How long it is good"),
+    "networks": (Argument("networks"), "The networks it may be used from, commas between them"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
 }
 

@@ -159,6 +159,21 @@ def _enter(schema: Schema, here: Any, path: Path) -> Any:
     return here[step]
 
 
+def merged(tree: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `tree` with `patch` laid over it: groups one by one, anything else whole, None takes a setting back
+    (RFC 7396)."""
+    made = deepcopy(dict(tree))
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = made.get(key)
+            made[key] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            made[key] = deepcopy(value)
+    return made
+
+
 def remove(schema: Schema, tree: Mapping[str, Any], path: Path, item: Any = None) -> dict[str, Any]:
     """A copy of `tree` without the value at `path` or, where `item` is given, without that item of the list there."""
     rules = _known(schema, path)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import cerberus
+import cerberus.schema
 from cerberus import errors
 
 from appliance.config import words
@@ -78,7 +79,10 @@ class Schema:
             rules |= {"required": True} if feature.default is None else {"default": feature.default}
             root[feature.name] = rules
         object.__setattr__(self, "root", root)
-        self._validator()  # a feature with malformed rules is seen when the program starts, not at the first commit
+        try:
+            _Validator(deepcopy(root))  # malformed rules are seen when the program starts, not at the first commit
+        except cerberus.SchemaError as error:
+            raise SchemaError(f"a feature's rules are malformed: {error}") from error
 
     @cached_property
     def by_name(self) -> dict[str, Feature]:
@@ -86,11 +90,9 @@ class Schema:
         return {feature.name: feature for feature in self.features}
 
     def _validator(self) -> Any:
-        try:
-            # A copy, because Cerberus puts default objects into the document itself and goes on normalising there.
-            return _Validator(deepcopy(self.root), error_handler=_Collected)
-        except cerberus.SchemaError as error:
-            raise SchemaError(f"a feature's rules are malformed: {error}") from error
+        # A copy, because Cerberus puts default objects into the document itself and goes on normalising there. The rules were
+        # judged when they were put together; Cerberus would hash all of them for each tree, to see that it knows them.
+        return _Validator(cerberus.schema.UnvalidatedSchema(deepcopy(self.root)), error_handler=_Collected)
 
     def fill(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         """`tree` with the defaults filled in as far as it can be understood; nothing is refused."""

@@ -71,15 +71,19 @@ class CertificateLogin:
     mode: str = "off"
     mapping: tuple[str, ...] = ()
     strict: bool = True
+    fetched: bool = False
+    """Whether the agent knows what has been revoked, by lists it fetches or a responder it asks."""
 
 
 def certificate_login(tree: Tree) -> CertificateLogin:
     """What the running configuration says of it."""
     held = tree.get("portal", {}).get("certificate_login", {})
+    revocation = held.get("revocation", {})
     return CertificateLogin(
         mode=str(held.get("mode", "off")),
         mapping=tuple(held.get("mapping", ())),
-        strict=held.get("revocation", {}).get("check", "strict") != "off",
+        strict=revocation.get("check", "strict") != "off",
+        fetched=bool(revocation.get("crl_urls") or revocation.get("ocsp_url")),
     )
 
 

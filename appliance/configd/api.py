@@ -21,6 +21,9 @@ Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 b
 Certificates = Annotated[str, msgspec.Meta(max_length=131_072)]
 """PEM, or PKCS12 in base64: twice what is taken, so that what is a little too long is told so by who takes it."""
 ClientCertificate = Annotated[str, msgspec.Meta(max_length=16_384)]  # base64; those of cards are below 3,000 bytes
+Networks = Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]
+Scope = Literal["read", "metrics", "diagnose", "devices", "services", "configure", "accounts", "power"]
+"""What a token may be used for (`appliance.configd.scopes`)."""
 Path = Annotated[
     tuple[Word, ...], msgspec.Meta(max_length=64)
 ]  # of the configuration; five words lead to the deepest setting
@@ -76,6 +79,17 @@ class LoginCertificate(_Verb, frozen=True, kw_only=True, tag="session.login_cert
     ticket: Handle
 
 
+class LoginToken(_Verb, frozen=True, kw_only=True, tag="session.token"):
+    """A session by an API token, which ends with the connection; only the portal may ask, for one request. With the enable
+    secret it may do in it what needs that. `candidate`: go on with what this token was editing. Result: `Session`. Three
+    tokens that are none lock their source."""
+
+    token: Secret
+    source: Word
+    enable_secret: Secret = ""
+    candidate: bool = False
+
+
 class Enable(_SessionVerb, frozen=True, kw_only=True, tag="session.enable"):
     """Go privileged with the enable secret. Result: `Session`."""
 
@@ -114,6 +128,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """At the portal: for how long what is risky still goes by the password that was given again."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
+    scopes: tuple[Scope, ...] = ()
+    """Of a token."""
 
 
 # --- configuration ------------------------------------------------------------------------------------------------
@@ -124,6 +140,18 @@ class GetConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.get"):
 
     view: View = "running"
     path: Path = ()
+
+
+class ReadConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.read"):
+    """The running configuration with its revision and digest. Result: `Configuration`."""
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs, secrets masked. `digest` changes with each setting, with secrets too."""
+
+    revision: int
+    digest: str
+    tree: dict[str, Any]
 
 
 class SetConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.set"):
@@ -147,6 +175,13 @@ class ReplaceConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.replace
     tree: dict[str, Any]
 
 
+class MergeConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.merge"):
+    """Lay `patch` over the candidate: groups are merged, anything else is replaced, null takes a setting back (RFC 7396).
+    Result: None."""
+
+    patch: dict[str, Any]
+
+
 class DiffConfig(_SessionVerb, frozen=True, kw_only=True, tag="config.diff"):
     """What the candidate would change. Result: tuple[Change, ...]."""
 
@@ -155,11 +190,13 @@ class Commit(_SessionVerb, frozen=True, kw_only=True, tag="config.commit"):
     """Make the candidate the running configuration. Result: `Committed`.
 
     `confirm_minutes`: roll back by itself unless confirmed in time. `check_only`: validate, render and vet, apply nothing.
+    `digest`: a conflict, unless this is the digest of the configuration that the candidate was made from.
     """
 
     comment: Line = ""
     confirm_minutes: int | None = None
     check_only: bool = False
+    digest: Word = ""
 
 
 class Confirm(_SessionVerb, frozen=True, kw_only=True, tag="config.confirm"):
@@ -204,6 +241,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     confirm_by: str = ""
+    digest: str = ""
+    """Of what runs then."""
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +400,19 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     certificates: dict[str, str]
 
 
+class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
+    """Numbers for a monitoring system. Result: `Metrics`."""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """`health` as alerts have it, its certificates and FIPS mode up to ten minutes old; the running revision (0: none yet),
+    and whether a commit waits for confirmation."""
+
+    health: Health
+    revision: int
+    waiting: bool
+
+
 class SendTestAlert(_SessionVerb, frozen=True, kw_only=True, tag="alerts.test"):
     """Have a test mail sent to all who get alerts. Result: Facts, with what the mail server answered."""
 
@@ -438,6 +490,49 @@ class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_
     secret: Secret
 
 
+class CreateToken(_SessionVerb, frozen=True, kw_only=True, tag="token.create"):
+    """Give out a token for the REST API, good for so many days. No scopes: those usual for the role. `enable_secret` is asked
+    for where the session has no privilege of its own (the portal's). Result: `NewToken`."""
+
+    name: Word
+    role: Role
+    scopes: Annotated[tuple[Scope, ...], msgspec.Meta(max_length=16)] = ()
+    days: int | None = None
+    networks: Networks = ()
+    enable_secret: Secret = ""
+
+
+class ListTokens(_SessionVerb, frozen=True, kw_only=True, tag="token.list"):
+    """The tokens there are. Result: tuple[TokenFacts, ...]."""
+
+
+class RevokeToken(_SessionVerb, frozen=True, kw_only=True, tag="token.revoke"):
+    """A token is good for nothing from now on, and what it has open ends. Result: None."""
+
+    name: Word
+
+
+class TokenFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A token, without what proves it. Times are ISO 8601; `networks` empty: from everywhere; `last_use` empty: never."""
+
+    name: str
+    role: Role
+    scopes: tuple[Scope, ...]
+    networks: tuple[str, ...]
+    made_by: str
+    made: str
+    expires: str
+    last_use: str
+    last_source: str
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown once: the token itself."""
+
+    token: str
+    facts: TokenFacts
+
+
 Served = Literal["gateway", "portal", "uem-push"]
 """The services whose certificate may be the site's: 443, 8443, and 9090 for a UEM on another machine."""
 
@@ -486,15 +581,18 @@ Verb = (
     | PresentCertificate
     | WithdrawCertificate
     | LoginCertificate
+    | LoginToken
     | Enable
     | Disable
     | Reauthenticate
     | Touch
     | CloseSession
     | GetConfig
+    | ReadConfig
     | SetConfig
     | DeleteConfig
     | ReplaceConfig
+    | MergeConfig
     | DiffConfig
     | Commit
     | Confirm
@@ -515,6 +613,7 @@ Verb = (
     | Explain
     | DevicePolicy
     | LookAtHealth
+    | ReadMetrics
     | SendTestAlert
     | Ping
     | Lookup
@@ -526,6 +625,9 @@ Verb = (
     | SetPassword
     | SetOwnPassword
     | SetEnableSecret
+    | CreateToken
+    | ListTokens
+    | RevokeToken
     | RequestCertificate
     | UploadCertificate
     | UploadPkcs12

@@ -12,11 +12,12 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
 from appliance.configd import passwords
-from appliance.configd.examining import examiner
+from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
+from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import FEATURES
@@ -72,19 +73,28 @@ def build(
             monotonic=sessions.clock(),
         )
 
+    tokens = Tokens(state / "tokens", clock=time.time)
     actions = Actions(engine, sessions, context=context, paths=paths)
-    gate = Gate(actions, sessions, audit or SyslogAudit(), doors or _doors(), reveal=vault.reveal)
+    gate = Gate(
+        actions,
+        sessions,
+        audit or SyslogAudit(),
+        doors or _doors(paths or Paths()),
+        reveal=vault.reveal,
+        tokens=tokens,
+    )
     renewal = Renewal(engine, gate, sessions)
     return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=renewal.tick))
 
 
-def _doors() -> Doors:
+def _doors(paths: Paths) -> Doors:
     return Doors(
         name_of=_name_of,
         portal_uid=lambda: _uid_of(PORTAL_ACCOUNT),
         alerts_uid=lambda: _uid_of(ALERTS_ACCOUNT),
         proxy_uid=lambda: _uid_of(PROXY_ACCOUNT),
         examine=examiner(process.attempt),
+        standing=asker(control.call, paths.agent_socket),
         login=lambda user, source, password: passwords.pam_login(user, source, password, process.attempt),
     )
 

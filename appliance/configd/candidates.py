@@ -8,6 +8,7 @@ from appliance.config import migrations, paths
 from appliance.config.diff import diff, digest
 from appliance.config.secrets import conceal, masked, too_long, unmask
 from appliance.configd import api
+from appliance.configd.errors import refused
 from appliance.configd.sessions import Candidate, Held
 from appliance.plan import InvalidError, accept
 
@@ -70,6 +71,21 @@ class Candidates:
             accepted = accept(self._schema, brought, self.of(held).tree, self._vault)
             held.candidate = Candidate(accepted, digest(running))
 
+    def merge(self, held: Held, patch: Mapping[str, Any]) -> None:
+        """Lay `patch` over the candidate (RFC 7396); raises `InvalidError`."""
+        with self._vault.guard:
+            before = self.of(held)
+            merged = paths.merged(before.tree, patch)
+            held.candidate = Candidate(accept(self._schema, merged, before.tree, self._vault), before.base)
+
+    def configuration(self) -> api.Configuration:
+        """What runs, masked, with its digest."""
+        current = self._engine.store.current()
+        tree = current.tree if current else {}
+        return api.Configuration(
+            revision=current.number if current else 0, digest=digest(tree), tree=dict(masked(tree))
+        )
+
     def changes(self, held: Held) -> tuple[api.Change, ...]:
         """What the candidate would change."""
         return diff(self.running(), self.of(held).tree) if held.candidate else ()
@@ -77,6 +93,8 @@ class Candidates:
     def order(self, held: Held, verb: api.Commit) -> Order:
         """The session's candidate as an order to commit."""
         candidate = self.of(held)
+        if verb.digest and verb.digest != candidate.base:
+            raise refused("conflict", "the configuration is not the one with this digest any more; read it anew")
         return Order(
             tree=candidate.tree,
             base=candidate.base,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.configd import accounts, client_certificates
+from appliance.configd.api import LoginCertificate
 from appliance.configd.client_certificates import CertificateError, Client
 from appliance.configd.errors import refused
-from appliance.configd.examining import Examine
+from appliance.configd.examining import Examine, Standing
 from appliance.configd.tickets import Tickets
 
 Tree = Mapping[str, Any]
@@ -27,12 +28,14 @@ class Attempt:
 
 
 class CertificateLogIn:
-    """`examine` says what is wrong with a certificate; `clock` gives monotonic seconds. Safe to use from several threads."""
+    """`examine` says what is wrong with a certificate, `standing` what the agent has against it; `clock` gives monotonic seconds.
+    Safe to use from several threads."""
 
-    def __init__(self, examine: Examine, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, examine: Examine, standing: Standing, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._examine = examine
+        self._standing = standing
         self._tickets = Tickets(clock=clock)
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts: dict[int, Attempt] = {}  # by the message, of which there is one for each attempt
         self._lock = threading.Lock()
 
     def present(self, tree: Tree, certificate: str, source: str) -> str:
@@ -49,16 +52,17 @@ class CertificateLogIn:
         """The connection of this ticket is over."""
         self._tickets.withdraw(ticket)
 
-    def redeem(self, tree: Tree, ticket: str) -> tuple[Client, str, str]:
-        """The certificate of a ticket, whose account it names, and from where it was shown. Whether it is good is not known yet.
+    def redeem(self, tree: Tree, verb: LoginCertificate) -> tuple[Client, str, str]:
+        """The certificate of the ticket, whose account it names, and from where it was shown. Whether it is good is not known
+        yet.
 
         Raises `permission` where certificates are not taken, `authentication` where the ticket is none or names nobody.
         """
         attempt = Attempt()
         with self._lock:
-            self._attempts[ticket] = attempt
+            self._attempts[id(verb)] = attempt
         _taken(tree)
-        shown = self._tickets.take(ticket)
+        shown = self._tickets.take(verb.ticket)
         if shown is None:
             raise refused("authentication", "Your certificate was shown too long ago. Try again.")
         attempt.source = shown.source
@@ -73,13 +77,17 @@ class CertificateLogIn:
 
     def flaw(self, tree: Tree, client: Client) -> str:
         """What is wrong with a certificate, in a sentence; "" where nothing is."""
-        said = self._examine(client.pem, accounts.certificate_login(tree).strict)
+        rules = accounts.certificate_login(tree)
+        said = self._examine(client.pem, rules.strict and not rules.fetched)
+        if not said and rules.strict and rules.fetched:
+            said = self._standing(client.pem)
         return f"Your certificate {said}." if said else ""
 
-    def attempt(self, ticket: str) -> Attempt:
-        """What is known of the log-in with this ticket; asked once, when it is over."""
+    def attempt(self, verb: LoginCertificate) -> Attempt | None:
+        """What is known of the log-in that this message has asked for; asked once, when it is over. None where nobody looked at
+        the ticket."""
         with self._lock:
-            return self._attempts.pop(ticket, Attempt())
+            return self._attempts.pop(id(verb), None)
 
 
 def _taken(tree: Tree) -> None:

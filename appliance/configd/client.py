@@ -124,6 +124,43 @@ class AsyncClient:
         return answer
 
 
+class Conversation:
+    """Several calls over one connection, for asyncio: a session that is bound to its connection ends with it."""
+
+    def __init__(self, path: str | Path = SOCKET, *, seconds: float = SECONDS) -> None:
+        self._path = str(path)
+        self._seconds = seconds
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._reader, self._writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
+        except OSError as error:
+            raise Unreachable(f"configd does not answer on {self._path}: {error}") from error
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    @overload
+    async def call(self, verb: Verb, result_type: type[T]) -> T: ...
+    @overload
+    async def call(self, verb: Verb, result_type: Any = Any) -> Any: ...
+    async def call(self, verb: Verb, result_type: Any = Any) -> Any:
+        """Send one verb and return its result. Raises `Refused` or `Unreachable`."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                self._writer.write(_encode(verb) + b"\n")
+                await self._writer.drain()
+                line = await self._reader.readline()
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"configd does not answer on {self._path}: {error}") from error
+        if not line.endswith(b"\n"):
+            raise Unreachable(f"configd does not answer on {self._path}: it closed the connection")
+        return _result(line, result_type)
+
+
 def _result(line: bytes, result_type: Any) -> Any:
     try:
         reply = _decode(line)

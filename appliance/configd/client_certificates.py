@@ -12,9 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-UPN = x509.ObjectIdentifier(
-    "1.3.6.1.4.1.311.20.2.3"
-)  # the user principal name, an otherName of the subject alternative name
+UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")  # user principal name, an otherName among the alternative names
 UTF8_STRING = 0x0C  # its DER tag (X.690 8.23)
 SHOWN_CHARACTERS = 120  # of a subject, in the audit trail and on a page
 

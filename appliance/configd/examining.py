@@ -3,17 +3,22 @@
 openssl judges, in a process of its own without any privilege: who makes certificates must not get at root's memory.
 """
 
+import logging
 import os
 import re
+import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from appliance.features.certificate_login import AUTHORITIES, LISTS
 from appliance.process import CommandError, Finished
+from sentry_runtime import control
+
+_log = logging.getLogger(__name__)
 
 # A key of less than 112 bits of strength, and a signature with SHA-1, are refused (openssl's level 2).
 _VERIFY = ("openssl", "verify", "-purpose", "sslclient", "-auth_level", "2", "-no-CApath", "-no-CAstore")
-_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--")
+_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs", "--")
 _ERROR = re.compile(r"^error (\d+) at (\d+) depth lookup: ?(.*)$", re.MULTILINE)
 _STRANGE = "is of no authority that this appliance takes certificates of"
 _WORDS = {  # X509_V_ERR_... (openssl-verification-options(1), x509_vfy.h)
@@ -36,6 +41,10 @@ Examine = Callable[[str, bool], str]
 """A certificate (PEM), and whether it must be proved not to be revoked, to what is wrong with it, "" where nothing is."""
 
 
+Standing = Callable[[str], str]
+"""A certificate (PEM) to what the agent has against it, "" where it has proof that it is not revoked."""
+
+
 class Attempt(Protocol):
     """`appliance.process.attempt`, or a test's."""
 
@@ -55,6 +64,25 @@ def examiner(attempt: Attempt, *, authorities: str = AUTHORITIES, lists: str = L
         return "" if done.status == 0 else _words(f"{done.errors}\n{done.output}")
 
     return examine
+
+
+def asker(call: Callable[..., Any], socket: str) -> Standing:
+    """Asks the agent at `socket` by `call` (`sentry_runtime.control.call`). That it does not know is a reason to refuse."""
+
+    def standing(pem: str) -> str:
+        request = control.CheckAdministrator(certificate=ssl.PEM_cert_to_DER_cert(pem))
+        try:
+            found: control.CertificateStatus = call(socket, request, control.CertificateStatus)
+        except control.ControlError as error:
+            _log.warning("whether a certificate has been revoked cannot be told: %s", error)
+            return "cannot be looked up: the agent does not answer"
+        if found.standing == "good" and found.passes:
+            return ""
+        return (
+            _WORDS[23] if found.standing == "revoked" else "cannot be looked up: nothing proves that it is not revoked"
+        )
+
+    return standing
 
 
 def _words(said: str) -> str:

@@ -17,8 +17,10 @@ from appliance.configd import accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
 from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.errors import RefusedError, as_refusal, refused
-from appliance.configd.examining import Examine
+from appliance.configd.examining import Examine, Standing
 from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions, plain
+from appliance.configd.token_door import TokenDoor
+from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.failures import AT_ONE_DOOR
 
@@ -30,9 +32,16 @@ NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
-SESSIONLESS = (api.OpenSession, api.Login, api.LoginCertificate, api.PresentCertificate, api.WithdrawCertificate)
+SESSIONLESS = (
+    api.OpenSession,
+    api.Login,
+    api.LoginCertificate,
+    api.LoginToken,
+    api.PresentCertificate,
+    api.WithdrawCertificate,
+)
 """The verbs that name no session: they are each their own account's."""
-SILENT = (api.Touch, api.LookAtHealth, api.PresentCertificate, api.WithdrawCertificate)
+SILENT = (api.Touch, api.LookAtHealth, api.ReadMetrics, api.PresentCertificate, api.WithdrawCertificate)
 
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(api.Verb).decode
@@ -45,7 +54,7 @@ class Doors:
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
     `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `proxy_uid` the TLS
-    proxy's, `examine` judges a client certificate.
+    proxy's, `examine` judges a client certificate, `standing` asks the agent whether it has been revoked.
     """
 
     name_of: Callable[[int], str | None]
@@ -54,6 +63,7 @@ class Doors:
     alerts_uid: Callable[[], int | None] = lambda: None
     proxy_uid: Callable[[], int | None] = lambda: None
     examine: Examine = lambda _pem, _strict: "cannot be examined here"
+    standing: Standing = lambda _pem: "cannot be looked up here"
 
 
 class Answer(NamedTuple):
@@ -75,6 +85,7 @@ class Gate:
         doors: Doors,
         *,
         reveal: Callable[[str], str],
+        tokens: Tokens,
         attempts: Callable[[], Attempts] = Attempts,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -90,13 +101,17 @@ class Gate:
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
-        self._certificates = CertificateLogIn(doors.examine, clock=clock)
+        self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
+        self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
             api.Reauthenticate: self._reauthenticate,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
+            api.CreateToken: self._tokens.create,
+            api.ListTokens: self._tokens.list,
+            api.RevokeToken: self._tokens.revoke,
         }
 
     # --- one message ---------------------------------------------------------------------------------------------
@@ -120,13 +135,13 @@ class Gate:
             refusal = self._refusal(error, verb)
             self._write(peer, verb, held, refusal)
             return Answer(_encode(api.Reply(refusal=refusal)) + b"\n")
-        self._write(peer, verb, held, None, role=done.role if isinstance(done, api.Session) else "")
+        self._write(peer, verb, held, None, opened=done if isinstance(done, api.Session) else None)
         return Answer(_encode(api.Reply(result=msgspec.Raw(result))) + b"\n")
 
     def _holder(self, peer: Peer, verb: Any) -> Held | None:
         """The session the message names, if it is the peer's; looked up here, because a verb may end it."""
         try:
-            return self._sessions.find(verb.session, peer, self._bounds()) if hasattr(verb, "session") else None
+            return self._sessions.find(verb.session, peer, self.bounds()) if hasattr(verb, "session") else None
         except (RefusedError, StoreError):  # `_serve` looks again, and refuses
             return None
 
@@ -148,8 +163,10 @@ class Gate:
             return self._login_certificate(peer, verb)
         if isinstance(verb, api.PresentCertificate | api.WithdrawCertificate):
             return self._shown(peer, verb)
+        if isinstance(verb, api.LoginToken):
+            return self._login_token(peer, verb)
         if held is None:
-            held = self._sessions.find(verb.session, peer, self._bounds())
+            held = self._sessions.find(verb.session, peer, self.bounds())
         with held.editing if type(verb) in roles.EDITS else contextlib.nullcontext():
             return self._judged(verb, held)
 
@@ -161,6 +178,7 @@ class Gate:
             privileged=held.privileged,
             privileged_seconds=self._clock() - held.privileged_since,
             reauthenticated_seconds=self._since_reauthenticated(held),
+            scopes=held.scopes,
         )
         refusal = roles.refusal(type(verb), standing, about=_about(verb) or self._actions.about(verb, held))
         if refusal is not None:
@@ -172,11 +190,13 @@ class Gate:
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
-    def _tree(self) -> Mapping[str, Any]:
+    def tree(self) -> Mapping[str, Any]:
+        """The running configuration."""
         return self._actions.candidates.running()
 
-    def _bounds(self) -> Bounds:
-        tree = self._tree()
+    def bounds(self) -> Bounds:
+        """What it says of sessions."""
+        tree = self.tree()
         return Bounds(accounts.cli_idle_seconds(tree), accounts.portal_idle_seconds(tree), accounts.max_sessions(tree))
 
     def _open(self, peer: Peer, verb: api.OpenSession) -> api.Session:
@@ -185,7 +205,7 @@ class Gate:
         if peer.uid == self._doors.alerts_uid():
             return self._opened(ALERTS, roles.AUDITOR, "alerts", peer, verb.source)
         name = self._doors.name_of(peer.uid)
-        role = accounts.roles(self._tree()).get(name or "")
+        role = accounts.roles(self.tree()).get(name or "")
         if name is None or role is None or peer.uid == self._doors.portal_uid():
             raise refused("permission", "only administrators of this appliance may open a session")
         return self._opened(name, role, "cli", peer, verb.source)
@@ -193,7 +213,7 @@ class Gate:
     def _login(self, peer: Peer, verb: api.Login) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
-        if accounts.certificate_login(self._tree()).mode == "required":
+        if accounts.certificate_login(self.tree()).mode == "required":
             raise refused("permission", "passwords are not taken here; log in with your certificate")
         role = self._proved(verb.user, verb.password, plain(verb.source) or NOWHERE)
         return self._opened(verb.user, role, "portal", peer, verb.source)
@@ -211,7 +231,7 @@ class Gate:
         """The role of `user`, whose password this is. Raises an `authentication` or a `locked` refusal; failures are counted."""
         name = user[:NAME_CHARACTERS]
         self._not_locked_there(name, source)
-        role = accounts.roles(self._tree()).get(user)
+        role = accounts.roles(self.tree()).get(user)
         well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
         began = self._clock()
         if role is None or not well_formed or not self._doors.login(user, source, password):
@@ -241,13 +261,13 @@ class Gate:
         if isinstance(verb, api.WithdrawCertificate):
             self._certificates.withdraw(verb.ticket)
             return None
-        return self._certificates.present(self._tree(), verb.certificate, plain(verb.source) or NOWHERE)
+        return self._certificates.present(self.tree(), verb.certificate, plain(verb.source) or NOWHERE)
 
     def _login_certificate(self, peer: Peer, verb: api.LoginCertificate) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by certificate")
-        tree = self._tree()
-        client, name, source = self._certificates.redeem(tree, verb.ticket)
+        tree = self.tree()
+        client, name, source = self._certificates.redeem(tree, verb)
         self._not_locked_there(name, source)
         flaw = self._certificates.flaw(tree, client)
         if flaw:
@@ -256,9 +276,14 @@ class Gate:
         self._log_ins.succeeded(_there(name, source))
         return self._opened(name, accounts.roles(tree)[name], "portal", peer, source)
 
+    def _login_token(self, peer: Peer, verb: api.LoginToken) -> api.Session:
+        if peer.uid != self._doors.portal_uid():
+            raise refused("permission", "only the portal may log in by token")
+        return self._session(self._tokens.open(peer, verb))
+
     def _opened(self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str) -> api.Session:
-        credentials = accounts.credentials(self._tree()).get(user, frozenset())
-        bounds = self._bounds()
+        credentials = accounts.credentials(self.tree()).get(user, frozenset())
+        bounds = self.bounds()
         held = self._sessions.open(user, role, manner, peer, source=source, bounds=bounds, credentials=credentials)
         if manner in ("cli", "portal"):
             try:
@@ -273,28 +298,32 @@ class Gate:
             user=held.user,
             role=held.role,
             privileged=held.privileged,
-            idle_seconds=self._bounds().idle_seconds(held.manner),
+            idle_seconds=self.bounds().idle_seconds(held.manner),
             last_login=held.last_login,
             fresh_seconds=roles.fresh_seconds(self._since_reauthenticated(held)),
             notices=self._sessions.notices(held),
+            scopes=tuple(sorted(held.scopes)),
         )
 
     def _enable(self, verb: api.Enable, held: Held) -> api.Session:
-        name = held.user
+        self.prove(held.user, verb.secret, held.source)
+        held.privileged, held.privileged_since = True, self._clock()
+        return self._session(held)
+
+    def prove(self, name: str, secret: str, source: str) -> None:
+        """Raise a refusal unless `secret` is the enable secret; three that are not lock it for `name`."""
         self._not_locked(
             self._enables, name, "enable is locked for this account after failed attempts; try again later"
         )
-        reference = accounts.enable_reference(self._tree())
+        reference = accounts.enable_reference(self.tree())
         if reference is None:
             raise refused("permission", "no enable secret is set: set cli enable_secret_hash in the site configuration")
-        if len(verb.secret) > SECRET_CHARACTERS or not passwords.verify(verb.secret, self._reveal(reference)):
+        if len(secret) > SECRET_CHARACTERS or not passwords.verify(secret, self._reveal(reference)):
             self._enables.failed(name)
             if self._is_locked(self._enables, name):
-                self.note("enable.locked", name, source=held.source, result="locked", detail="after failed attempts")
+                self.note("enable.locked", name, source=source, result="locked", detail="after failed attempts")
             raise refused("authentication", "the enable secret is wrong")
         self._enables.succeeded(name)
-        held.privileged, held.privileged_since = True, self._clock()
-        return self._session(held)
 
     def _disable(self, _verb: api.Disable, held: Held) -> api.Session:
         held.privileged = False
@@ -305,7 +334,7 @@ class Gate:
             raise refused("locked", message)
 
     def _is_locked(self, counted: Attempts, name: str, *, factor: int = 1) -> bool:
-        tree = self._tree()
+        tree = self.tree()
         attempts, seconds = factor * accounts.failed_attempts(tree), accounts.lock_seconds(tree)
         return counted.locked(name, attempts=attempts, seconds=seconds)
 
@@ -313,7 +342,7 @@ class Gate:
 
     def tick(self) -> None:
         """Once a second: end idle sessions."""
-        for held in self._sessions.expire(self._bounds()):
+        for held in self._sessions.expire(self.bounds()):
             self.note("session.idle", held.user, source=held.source)
 
     def serves(self, connection: int) -> bool:
@@ -333,21 +362,29 @@ class Gate:
         time_ = stamp(self._now())
         self._audit.write(Entry(time=time_, event=event, user=user, source=source, result=result, detail=detail))
 
-    def _write(self, peer: Peer, verb: Any, held: Held | None, refusal: api.Refusal | None, *, role: str = "") -> None:
+    def _write(
+        self,
+        peer: Peer,
+        verb: Any,
+        held: Held | None,
+        refusal: api.Refusal | None,
+        *,
+        opened: api.Session | None = None,
+    ) -> None:
         # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
         # nor a certificate that was shown: its log-in does.
         if isinstance(verb, SILENT) and refusal is None:
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
-        if isinstance(verb, api.LoginCertificate):
-            attempt = self._certificates.attempt(verb.ticket)
+        if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
             claimed, user, about = attempt.source, attempt.user, attempt.shown
+        who = held or opened
         self._audit.write(
             Entry(
                 time=stamp(self._now()),
                 event=type(verb).__struct_config__.tag if verb is not None else "malformed",
-                user=held.user if held else user,
-                role=held.role if held else role,
+                user=who.user if who else user,
+                role=who.role if who else "",
                 source=f"{held.source if held else claimed} pid {peer.pid}".strip(),
                 path=about,
                 result=refusal.kind if refusal else "ok",
@@ -389,6 +426,8 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.SetClock: lambda verb: verb.time,
     api.FindDevice: lambda verb: verb.device_id,
     api.SetPassword: lambda verb: verb.user,
+    api.CreateToken: lambda verb: f"{verb.name} {verb.role} {' '.join(verb.scopes)}".strip(),
+    api.RevokeToken: lambda verb: verb.name,
     api.RequestCertificate: lambda verb: verb.service,
     api.UploadCertificate: lambda verb: f"{verb.service}{' second' if verb.second else ''}",
     api.UploadPkcs12: lambda verb: f"{verb.service}{' second' if verb.second else ''}",

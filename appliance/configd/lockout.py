@@ -103,6 +103,9 @@ def _admits(tree: Tree, source: str) -> bool:
 
 
 def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
+    if held.manner == "rest":
+        yield from _maker(held, after)
+        return
     path = f"users.accounts.{held.user}"
     if accounts.roles(after).get(held.user) != held.role:
         yield SelfLockout(
@@ -130,6 +133,13 @@ def _enters_portal(tree: Tree, user: str) -> bool:
     mode = accounts.certificate_login(tree).mode
     by_password = mode != "required" and bool(account.get("password_hash"))
     return by_password or (mode != "off" and certificate_login.is_named(tree, user))
+
+
+def _maker(held: Held, after: Tree) -> Iterator[Problem]:
+    """A token ends with the account that made it."""
+    if held.maker and accounts.roles(after).get(held.maker) != "administrator":
+        found = f"{held.maker} gone or no administrator any more, who made the token of this request"
+        yield SelfLockout(f"users.accounts.{held.maker}", found, f"that account, or this change {CONFIRM}")
 
 
 def _ways(tree: Tree, user: str) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from appliance.configd import api
+from appliance.configd import api, scopes
 from appliance.configd.sessions import Manner
 
 FRESH_SECONDS: Final = 300  # who left a privileged terminal alone gives away looks, not the machine
@@ -20,7 +20,8 @@ class Rule:
     """The roles a verb is open to. `privileged`: only after `enable` (an automation session has it from the start).
     `portal`: also for the portal, which has no `enable`, and gets nothing else. `fresh`: the enable secret, or at the portal the
     person's password, was given a moment ago. `risky`: the same, at the portal alone. `alerts`: for the alert service alone,
-    which asks for nothing else. `portal_only`: for the portal alone."""
+    which asks for nothing else. `portal_only`: for the portal alone. `proves`: at the portal the verb itself brings the enable
+    secret, and the gate looks at it."""
 
     roles: frozenset[api.Role]
     privileged: bool = False
@@ -29,18 +30,20 @@ class Rule:
     risky: bool = False
     alerts: bool = False
     portal_only: bool = False
+    proves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a session may lean on: its account's role, how it came in, and whether and how long ago `enable` was given; at
-    the portal, how long ago the password was given again (None: it was not)."""
+    """What a session may lean on: its account's role, how it came in, whether and how long ago `enable` was given; at the portal,
+    how long ago the password was given again (None: it was not); of a token, its scopes."""
 
     role: api.Role
     manner: Manner = "cli"
     privileged: bool = False
     privileged_seconds: float = 0.0
     reauthenticated_seconds: float | None = None
+    scopes: frozenset[api.Scope] = frozenset()
 
 
 RULES: Final[dict[type, Rule]] = {
@@ -50,9 +53,11 @@ RULES: Final[dict[type, Rule]] = {
     api.Touch: Rule(EVERYBODY, portal=True),
     api.CloseSession: Rule(EVERYBODY, portal=True),
     api.GetConfig: Rule(EVERYBODY, privileged=True, portal=True),
+    api.ReadConfig: Rule(EVERYBODY, privileged=True),
     api.SetConfig: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.DeleteConfig: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.ReplaceConfig: Rule(ADMINISTRATORS, privileged=True),
+    api.MergeConfig: Rule(ADMINISTRATORS, privileged=True),
     api.DiffConfig: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.Commit: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.Confirm: Rule(ADMINISTRATORS, privileged=True, portal=True),
@@ -73,6 +78,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Explain: Rule(EVERYBODY, portal=True),
     api.DevicePolicy: Rule(OPERATORS, privileged=True, portal=True),
     api.LookAtHealth: Rule(EVERYBODY, alerts=True),
+    api.ReadMetrics: Rule(EVERYBODY, privileged=True),
     api.SendTestAlert: Rule(OPERATORS, privileged=True, portal=True),
     api.Ping: Rule(OPERATORS, portal=True),
     api.Lookup: Rule(OPERATORS, portal=True),
@@ -84,6 +90,9 @@ RULES: Final[dict[type, Rule]] = {
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.SetOwnPassword: Rule(EVERYBODY, portal=True, portal_only=True, risky=True),
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.CreateToken: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True, proves=True),
+    api.ListTokens: Rule(ADMINISTRATORS, privileged=True),
+    api.RevokeToken: Rule(ADMINISTRATORS, privileged=True),
     api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
@@ -130,6 +139,7 @@ EDITS: Final = frozenset[type](
         api.SetConfig,
         api.DeleteConfig,
         api.ReplaceConfig,
+        api.MergeConfig,
         api.Commit,
         api.Discard,
         api.Rollback,
@@ -148,6 +158,16 @@ ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 """What takes the service from devices until somebody gives it back."""
 
 
+STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset((api.Power, api.SetClock))
+
+
+def _explicit(verb: type, about: str, *, fresh: bool) -> api.Scope | None:
+    """The scope that a token must have been given by name for this, beside the verb's own."""
+    if verb in STOPS_THE_MACHINE or (verb, about) in ENDS:
+        return "power"
+    return "accounts" if fresh or verb is api.RevokeToken else None
+
+
 def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal | None:
     """Why a session may not use `verb`; None when it may. `about` is the topic of a `Show`, the action of a
     `ControlService`, `Maintain` or `DeviceAction`, a key of `ABOUT` for a `Commit` or `Rollback` of such settings. A verb that is
@@ -161,14 +181,13 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
     if rule.alerts != (standing.manner == "alerts"):
         return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
-    if standing.manner == "portal":
-        return _portal(verb, rule, standing, about)
-    if rule.portal_only:
-        return api.Refusal(kind="permission", message="this is for sessions of the portal; give `enable` instead")
-    return _privilege(verb, rule, standing, about)
+    by_manner = {"rest": _rest, "portal": _portal}
+    return by_manner.get(standing.manner, _privilege)(verb, rule, standing, about)
 
 
 def _privilege(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:
+    if rule.portal_only:
+        return api.Refusal(kind="permission", message="this is for sessions of the portal; give `enable` instead")
     if (rule.privileged or (verb is api.Show and about in PRIVILEGED_TOPICS)) and not standing.privileged:
         return api.Refusal(kind="privilege", message="this needs privilege; give `enable` first")
     fresh = rule.fresh or (verb, about) in FRESH
@@ -178,9 +197,17 @@ def _privilege(verb: type, rule: Rule, standing: Standing, about: str) -> api.Re
     return None
 
 
+def _rest(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:
+    explicit = _explicit(verb, about, fresh=rule.fresh or (verb, about) in FRESH)
+    enabled = standing.privileged_seconds <= FRESH_SECONDS
+    return scopes.refusal(verb, standing.scopes, explicit=explicit, enabled=enabled)
+
+
 def _portal(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:
     if not rule.portal:
         return api.Refusal(kind="permission", message="the portal does not do this; use the command line")
+    if rule.proves:
+        return None
     asks = rule.fresh or rule.risky or (verb, about) in RISKY
     if asks and not fresh_seconds(standing.reauthenticated_seconds):
         said = f"this needs your password, given again within the last {FRESH_SECONDS // 60} minutes"

@@ -20,8 +20,11 @@ PORTAL_SESSIONS_OF_ONE = 32  # one account, e.g. in a script that never logs out
 NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
 NOTICES = 32
 SOURCE_CHARACTERS = 128
+REST_SECONDS = (
+    300.0  # of one request; the longest, a commit, has 180 s. So no connection that is kept outlives its token
+)
 
-Manner = Literal["cli", "portal", "automation", "alerts"]
+Manner = Literal["cli", "portal", "automation", "alerts", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,14 @@ class Held:
     credentials: frozenset[str] = frozenset()
     last_login: str = ""
     candidate: Candidate | None = None
+    scopes: frozenset[api.Scope] = frozenset()
+    """Of a token."""
+    maker: str = ""
+    """The account that made the token, and whose going away ends it."""
+    adopted: Candidate | None = None
+    """What the token was editing when this session began."""
+    keeps: bool = False
+    """Whether the next session of the token goes on with the candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,8 @@ class Sessions:
     _held: dict[str, Held] = field(default_factory=dict)
     _notices: list[tuple[float, str]] = field(default_factory=list)
     _told_before: int = 0
+    _desks: dict[str, tuple[float, Candidate]] = field(default_factory=dict)
+    """What each token is editing between its requests, and when it last did."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def open(
@@ -97,6 +110,9 @@ class Sessions:
         source: str,
         bounds: Bounds,
         credentials: frozenset[str] = frozenset(),
+        scopes: frozenset[api.Scope] = frozenset(),
+        maker: str = "",
+        keeps: bool = False,
     ) -> Held:
         """A new session. Raises a `session` refusal when the limit for its manner is reached."""
         with self._lock:
@@ -107,7 +123,7 @@ class Sessions:
                 handle=secrets.token_hex(HANDLE_BYTES),
                 user=user,
                 role=role,
-                privileged=manner == "automation",
+                privileged=manner in ("automation", "rest"),
                 manner=manner,
                 peer=peer,
                 source=plain(source),
@@ -115,7 +131,12 @@ class Sessions:
                 touched=now,
                 told=self._first_notice(now),
                 credentials=credentials,
+                scopes=scopes,
+                maker=maker,
+                keeps=keeps,
             )
+            if keeps and user in self._desks:
+                held.candidate = held.adopted = self._desks[user][1]
             self._held[held.handle] = held
             return held
 
@@ -160,13 +181,38 @@ class Sessions:
             gone = [one for one in self._held.values() if one.peer.connection == connection and one.manner != "portal"]
             for held in gone:
                 del self._held[held.handle]
+                self._leave(held)
             return tuple(gone)
+
+    def _leave(self, held: Held) -> None:
+        """What a token was editing stays for its next request, if this one changed it."""
+        if not held.keeps or held.candidate is held.adopted:
+            return
+        if held.candidate is None:
+            self._desks.pop(held.user, None)
+        else:
+            self._desks[held.user] = (self.clock(), held.candidate)
+
+    def close_user(self, user: str) -> None:
+        """A token is no more: nor are its sessions, and what it was editing."""
+        with self._lock:
+            for held in [one for one in self._held.values() if one.user == user]:
+                del self._held[held.handle]
+            self._desks.pop(user, None)
 
     def expire(self, bounds: Bounds) -> tuple[Held, ...]:
         """End the sessions that were idle too long; returns them."""
         with self._lock:
             now = self.clock()
-            gone = [one for one in self._held.values() if now - one.touched >= bounds.idle_seconds(one.manner)]
+            self._desks = {
+                user: desk for user, desk in self._desks.items() if now - desk[0] < bounds.idle_seconds("rest")
+            }
+            gone = [
+                one
+                for one in self._held.values()
+                if now - one.touched >= bounds.idle_seconds(one.manner)
+                or (one.manner == "rest" and now - one.opened >= REST_SECONDS)
+            ]
             for held in gone:
                 del self._held[held.handle]
             return tuple(gone)
@@ -189,6 +235,10 @@ class Sessions:
             for held in self.all():
                 if held.manner in ("automation", "alerts"):
                     continue
+                if held.manner == "rest":  # a token ends with the account that made it
+                    if held.maker and roles.get(held.maker) != "administrator":
+                        self.close(held.handle)
+                    continue
                 now = credentials.get(held.user, frozenset())
                 if roles.get(held.user) != held.role or (held is not author and not held.credentials <= now):
                     self.close(held.handle)
@@ -197,7 +247,9 @@ class Sessions:
 
     def candidates(self) -> Iterable[object]:
         """The trees being edited."""
-        return [held.candidate.tree for held in self.all() if held.candidate is not None]
+        with self._lock:
+            kept = [candidate.tree for _when, candidate in self._desks.values()]
+        return [*kept, *(held.candidate.tree for held in self.all() if held.candidate is not None)]
 
     # --- notices -------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from appliance.alerts import api as alerts_api
 from appliance.apply import Engine, no_step_back, stamp
-from appliance.config.diff import diff
+from appliance.config.diff import diff, digest
 from appliance.config.store import LastLogin
 from appliance.configd import (
     accounts,
@@ -26,6 +28,7 @@ from appliance.configd.candidates import Candidates
 from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
 from appliance.configd.facts import searching
+from appliance.configd.metering import Meter
 from appliance.configd.sessions import Held, Sessions
 from sentry_runtime import control
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
@@ -63,9 +66,11 @@ class Actions:
         self.candidates = Candidates(engine)
         self.table: dict[type, Runner] = {
             api.GetConfig: self._get,
+            api.ReadConfig: lambda _verb, _held: self.candidates.configuration(),
             api.SetConfig: self._set,
             api.DeleteConfig: self._delete,
             api.ReplaceConfig: self._replace,
+            api.MergeConfig: lambda verb, held: self.candidates.merge(held, verb.patch),
             api.DiffConfig: lambda _verb, held: self.candidates.changes(held),
             api.Commit: self._commit,
             api.Confirm: self._confirm,
@@ -86,6 +91,7 @@ class Actions:
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
             api.LookAtHealth: self._health,
+            api.ReadMetrics: Meter(context).read,
             api.SendTestAlert: self._test_alert,
             api.Ping: lambda verb, _held: tools.ping(verb.host, self._context().attempt),
             api.Lookup: lambda verb, _held: tools.lookup(verb.host, self._context().attempt),
@@ -150,10 +156,9 @@ class Actions:
         if verb.check_only:
             return self._engine.check(order)
         done = self._engine.commit(order)
-        self._committed(held, done)
-        return done
+        return self._committed(held, done)
 
-    def _committed(self, held: Held, done: api.Committed) -> None:
+    def _committed(self, held: Held, done: api.Committed) -> api.Committed:
         held.candidate = None
         if done.confirm_by:
             self._sessions.tell_all(
@@ -161,6 +166,7 @@ class Actions:
             )
         tree = self.candidates.running()
         self._sessions.follow(accounts.roles(tree), accounts.credentials(tree), author=held)
+        return msgspec.structs.replace(done, digest=digest(tree))
 
     def _confirm(self, _verb: api.Confirm, held: Held) -> None:
         self._engine.confirm(held.user)
@@ -174,8 +180,7 @@ class Actions:
         # What would return by itself may be called back earlier; anything else must not lock its author out.
         guard = None if pending is not None and pending.previous == verb.revision else lockout.guard(held)
         done = self._engine.return_to(verb.revision, held.user, f"rollback to revision {verb.revision}", guard=guard)
-        self._committed(held, done)
-        return done
+        return self._committed(held, done)
 
     def _compare(self, verb: api.CompareRevisions, _held: Held) -> tuple[api.Change, ...]:
         load = self._engine.store.load

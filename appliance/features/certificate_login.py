@@ -10,12 +10,16 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from appliance.features import values
-from appliance.features.base import File, Problem, Tree
+from appliance.features import dns, values
+from appliance.features.base import File, Flow, Problem, Tree
+from sentry_runtime.settings import AdministratorCertificates, Revocation
 
 FOLDER = "/var/lib/sentry/tls/administrators"
+AGENT = "sentry-agent"
 AUTHORITIES, LISTS = f"{FOLDER}/authorities.pem", f"{FOLDER}/crls.pem"
 PATH = "portal.certificate_login"
+URLS = 16  # the DoD has as many authorities that issue cards
+URL = "a URL such as http://crl.example.com/cards.crl (what lies there is signed, so there is no https)"
 MODES = ("off", "optional", "required")
 WAYS = ("edipi", "upn", "subject")
 LIST_CHARACTERS = (
@@ -41,7 +45,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
         yield Problem(PATH, f"certificates or lists that cannot be read ({error})", "X.509 certificates and lists")
         return
     yield from _verify_authorities(authorities)
-    if held["revocation"]["check"] == "strict":
+    if held["revocation"]["check"] == "strict" and not _elsewhere(held["revocation"]):
         yield from _verify_lists(authorities, lists)
     if held["mode"] == "required" and not any(is_named(tree, name) for name in _administrators(tree)):
         found = "required, and no administrator whom a certificate could name"
@@ -96,8 +100,41 @@ def _verify_lists(
     issuers = {one.issuer for one in lists}
     missing = [one.subject.rfc4514_string() for one in authorities if one.subject not in issuers]
     if missing:
-        allowed = "a revocation list of each authority, or check off: without them nobody would pass"
+        allowed = (
+            "a revocation list of each authority, crl_urls, ocsp_url or check off: without a proof nobody would pass"
+        )
         yield Problem(f"{PATH}.revocation.crls", f"none of {'; '.join(missing)}", allowed)
+
+
+def _elsewhere(revocation: Mapping[str, Any]) -> bool:
+    """Whether the agent is to fetch lists or to ask a responder."""
+    return bool(revocation["crl_urls"] or "ocsp_url" in revocation)
+
+
+def administrators(tree: Tree) -> AdministratorCertificates | None:
+    """What the agent is asked about administrators' certificates; None where lists of the configuration's own are all there is,
+    or nobody looks."""
+    held = tree.get("portal", {}).get("certificate_login", {"mode": "off"})
+    if held["mode"] == "off" or held["revocation"]["check"] == "off" or not _elsewhere(held["revocation"]):
+        return None
+    said = held["revocation"]
+    rules = Revocation(
+        crl_files=(LISTS,) if "crls" in said else (),
+        crl_urls=tuple(said["crl_urls"]),
+        ocsp_url=said.get("ocsp_url"),
+        refresh_seconds=said["refresh_minutes"] * 60.0,
+    )
+    return AdministratorCertificates(authorities=AUTHORITIES, revocation=rules)
+
+
+def flows(tree: Tree) -> tuple[Flow, ...]:
+    """The agent's ways to lists and responders."""
+    asked = administrators(tree)
+    if asked is None:
+        return ()
+    urls = (*asked.revocation.crl_urls, *filter(None, (asked.revocation.ocsp_url,)))
+    places = (values.place_of(url) for url in urls)
+    return tuple(Flow("portal", "out", "tcp", port, None, dns.addresses_of(tree, host), AGENT) for host, port in places)
 
 
 def files(tree: Tree) -> Mapping[str, File]:
@@ -112,6 +149,10 @@ def files(tree: Tree) -> Mapping[str, File]:
 def authorities_path(tree: Tree) -> str | None:
     """Whose certificates 8443 asks for; None where it asks for none."""
     return AUTHORITIES if AUTHORITIES in files(tree) else None
+
+
+def _is_url(text: str) -> bool:
+    return values.url_of(text, "http") is not None
 
 
 def _choice(*words: str) -> dict[str, Any]:
@@ -154,7 +195,26 @@ CERTIFICATE_LOGIN = values.group(
             crls=values.described(
                 {**values.CRL_KIND, "maxlength": LIST_CHARACTERS},
                 "Revocation lists",
-                "One of each authority. They end, and then need a commit.",
+                "Lists of your own, for a network without a way out: one of each authority. They end, and then need a commit.",
+            ),
+            crl_urls=values.several(
+                values.text_kind(_is_url, URL),
+                "Lists at",
+                "From where the agent fetches the authorities' lists.",
+                most=URLS,
+                default=[],
+            ),
+            ocsp_url=values.described(
+                values.text_kind(_is_url, URL),
+                "Responder",
+                "The authorities' OCSP responder, asked where no list in date decides.",
+            ),
+            refresh_minutes=values.number(
+                "Refresh (minutes)",
+                "How often lists are fetched and the responder asked anew.",
+                low=1,
+                high=1_440,
+                default=60,
             ),
         ),
         "default": {},

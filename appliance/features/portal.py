@@ -77,7 +77,8 @@ def _text(whole: msgspec.Struct) -> str:
 def flows(tree: Tree) -> tuple[Flow, ...]:
     """The portal's port from the management networks, or from those of them that the portal's own list has."""
     networks = tuple(tree["portal"]["networks"] or tree["firewall"]["management_networks"])
-    return (Flow("portal", "in", "tcp", tree["portal"]["port"], zone="management", peers=networks),)
+    inward = Flow("portal", "in", "tcp", tree["portal"]["port"], zone="management", peers=networks)
+    return (inward, *certificate_login.flows(tree))
 
 
 def _verify_networks(tree: Tree) -> Iterable[Problem]:
@@ -124,5 +125,6 @@ FEATURE = Feature(
         Unit("sentry-portal.service", "restart", (FILE, banner.TEXT)),
         Unit("sentry-tls-proxy.service", "restart", (PROXY_FILE,)),
         Unit("sentry-tls-proxy.service", "reload", (certificate_login.AUTHORITIES,)),
+        Unit("sentry-agent.service", "restart", (certificate_login.AUTHORITIES, certificate_login.LISTS)),
     ),
 )

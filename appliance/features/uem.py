@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from appliance import uem_secret
-from appliance.features import dns, interfaces, policy, security, tls, values, vendors
+from appliance.features import certificate_login, dns, interfaces, policy, security, tls, values, vendors
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.tls import AUTHORITY, certificate_path, key_path, subject
 from sentry_runtime.certificates.names import SUBJECT_CHARS, written
@@ -114,6 +114,7 @@ def agent(tree: Tree) -> Agent:
         fail_mode=uem["fail_mode"],
         device_cache_size=uem["device_cache_size"],
         persist_seconds=uem["persist_seconds"],
+        administrators=certificate_login.administrators(tree),
     )
 
 

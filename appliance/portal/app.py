@@ -22,6 +22,7 @@ from appliance.portal.serving import preface_of
 from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
 from appliance.portal.settings import Settings
 from appliance.portal.throttle import Throttle
+from appliance.rest.app import Rest
 
 BODY_BYTES = 65_536  # the log-in form is a few hundred bytes; who is logged in may send more (`gate.FORM_BYTES`)
 USER_CHARACTERS = 64
@@ -52,7 +53,8 @@ class Portal:
         self._certificates = settings.certificate_login
         self._log_ins = LogIns(settings.idle_minutes * 60.0, clock=clock)
         self._throttle = Throttle(settings.login_attempts_per_minute, clock=clock)
-        self._gate = Gate(settings, self._log_ins, self._pages)
+        self._rest = Rest(settings.configd_socket, log_ins_per_minute=settings.login_attempts_per_minute)
+        self._gate = Gate(settings, self._log_ins, self._pages, self._rest.serves)
         self._served = ServePages(Schema(FEATURES), client, self._pages, self._log_ins, settings.hosts[0])
 
     def application(self) -> web.Application:
@@ -65,6 +67,7 @@ class Portal:
         self._served.add_to(app)
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/static/portal.css", self._style)
+        self._rest.mount(app)
         app.on_response_prepare.append(harden)  # type: ignore[arg-type]  # aiohttp 3.11 declares one argument, and calls with two
         app.cleanup_ctx.append(self._sweeping)
         return app

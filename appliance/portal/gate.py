@@ -63,9 +63,12 @@ async def harden(_request: web.Request, response: web.StreamResponse) -> None:
 
 
 class Gate:
-    """The one middleware."""
+    """The one middleware. `by_token` says which requests are the REST API's."""
 
-    def __init__(self, settings: Settings, log_ins: LogIns, pages: Pages) -> None:
+    def __init__(
+        self, settings: Settings, log_ins: LogIns, pages: Pages, by_token: Callable[[web.Request], bool]
+    ) -> None:
+        self._by_token = by_token
         self._hosts = frozenset(name.lower() for name in settings.hosts)
         self._port = settings.port
         self._log_ins = log_ins
@@ -77,6 +80,9 @@ class Gate:
         note_arrival(request)
         if not self._host_is_ours(request):
             return self._error(request, 421, "This name does not belong to this appliance.")
+        if self._by_token(request):  # it asks for a token itself; a cookie opens nothing there but the page about it
+            request[LOG_IN] = self._log_ins.find(request.cookies.get(COOKIE, ""))
+            return await handler(request)
         if (request.method, request.raw_path) not in OPEN:
             held = self._log_ins.find(request.cookies.get(COOKIE, ""))
             if held is None:

@@ -15,7 +15,10 @@ from OpenSSL import SSL
 from appliance.proxy_protocol import Preface, encoded
 from appliance.tls_proxy.tls_server import UNSENT_BYTES, TlsServer
 
-HANDSHAKE_SECONDS = 10.0  # a card that asks its holder for a PIN is slower than TLS: browsers ask before they connect
+HANDSHAKE_SECONDS = 10.0  # some round trips
+CARD_SECONDS = (
+    60.0  # where certificates are asked for: in mid-handshake a card signs, once its holder has typed the PIN
+)
 CONNECT_SECONDS = 5.0  # a socket of this machine answers in microseconds; this is for a portal that is being started
 IDLE_SECONDS = (
     200.0  # nothing passes while configd makes a commit, which may take 180 s; who only waits, the portal ends sooner
@@ -41,7 +44,8 @@ class Tickets(Protocol):
 
 
 class Relay:
-    """`protocol` is what the loop gives an accepted connection to. `ended` is called once, when all is over."""
+    """`protocol` is what the loop gives an accepted connection to. `asks` says whether the client is asked for a certificate,
+    `ended` is called once, when all is over."""
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Relay:
         *,
         tickets: Tickets,
         portal: str,
+        asks: bool,
         ended: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
@@ -68,7 +73,7 @@ class Relay:
         """Whether the last word was the client's: most likely something is being answered."""
         self._ticket = ""
         self._moved = self._loop.time()
-        self._limit = HANDSHAKE_SECONDS
+        self._limit = CARD_SECONDS if asks else HANDSHAKE_SECONDS
         self._timer = self._loop.call_later(self._limit, self._look)
         self.protocol = TlsServer(
             context,

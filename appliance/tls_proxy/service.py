@@ -1,6 +1,7 @@
 """Accepts connections, so many and no more, and gives each its relay."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections import Counter
@@ -19,6 +20,8 @@ SOURCE_CONNECTIONS = 64  # administrators behind one address share these, and th
 BACKLOG = 128
 DRAIN_SECONDS = 5.0  # pages take milliseconds; longer is a client that does not read
 LOOK_SECONDS = 0.05  # between looks while connections end
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What keeps every connection from being taken, and not only one that its client has given up."""
 AGAIN_SECONDS = 1.0  # after an accept that failed: no descriptors or no memory, which others give back
 
 _log = logging.getLogger(__name__)
@@ -70,8 +73,9 @@ class Service:
                 connected, address = await loop.sock_accept(listener)
                 await self._take(connected, (address[0], address[1]))
             except OSError as error:
-                _log.error("no connection can be taken: %s", error)
-                await asyncio.sleep(AGAIN_SECONDS)
+                if error.errno in EXHAUSTED:
+                    _log.error("no connection can be taken: %s", error)
+                    await asyncio.sleep(AGAIN_SECONDS)
 
     async def _take(self, connected: socket.socket, source: tuple[str, int]) -> None:
         if len(self._relays) >= CONNECTIONS or self._crowd[source[0]] >= SOURCE_CONNECTIONS:
@@ -84,6 +88,7 @@ class Service:
             connected.getsockname()[:2],
             tickets=self._tickets,
             portal=self._settings.portal_socket,
+            asks=self._settings.tls.client_authorities is not None,
             ended=lambda: self._forget(relay, source[0]),
             spawn=self._spawn,
         )

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from sentry_runtime.control_server import ControlServer, Peer, Refused, page_tha
 from sentry_runtime.devices.record import Record
 from sentry_runtime.devices.store import StoreError, Writer, fits
 from sentry_runtime.settings import CheckIns as CheckInSettings
+from sentry_runtime.settings import Revocation as Rules
 from sentry_runtime.settings import Settings
 from sentry_runtime.systemd import Notifier
 from sentry_runtime.tls import server_context
@@ -64,6 +65,7 @@ class Parts:
     persister: Persister
     reconciler: Reconciler | None = None
     revocation: Revocation | None = None
+    administrators: Revocation | None = None
 
 
 class Desk:
@@ -85,6 +87,7 @@ class Desk:
             control.CheckCertificate: access.gateway,
             control.ShowRevocation: access.management,
             control.PurgeRevocation: access.management,
+            control.CheckAdministrator: access.management,
             control.Persist: access.management,
             control.CheckIn: access.management,
             control.Enrol: access.management,
@@ -102,9 +105,15 @@ class Desk:
                 return self._parts.followers.stream()
             case control.Describe() | control.KeepEnforcement() | control.MarkWipe():
                 return await self._told(request)
-            case control.CheckCertificate() | control.ShowRevocation() | control.PurgeRevocation():
-                return await self._revocation(request)
-            case control.Persist() | control.CheckIn() | control.Enrol() | control.RenewEnrolment():
+            case control.CheckCertificate() | control.CheckAdministrator():
+                return await self._checked(request)
+            case (
+                control.Persist()
+                | control.CheckIn()
+                | control.Enrol()
+                | control.RenewEnrolment()
+                | control.PurgeRevocation()
+            ):
                 return await self._ordered(request)
             case _:
                 return self._shown(request)
@@ -123,6 +132,8 @@ class Desk:
         match request:
             case control.ListDevices():
                 return self._list(request)
+            case control.ShowRevocation():
+                return [row for one in self._judges() for row in one.shown()]
             case control.ShowDevice():
                 return self._parts.devices.of_device(request.device_id)
             case control.ShowDetails():
@@ -130,24 +141,32 @@ class Desk:
             case _:
                 return self.status()
 
-    async def _revocation(
-        self, request: control.CheckCertificate | control.ShowRevocation | control.PurgeRevocation
-    ) -> object:
-        revocation = self._parts.revocation
-        if isinstance(request, control.ShowRevocation):
-            return [] if revocation is None else revocation.shown()
-        if revocation is None:
+    async def _checked(
+        self, request: control.CheckCertificate | control.CheckAdministrator
+    ) -> control.CertificateStatus:
+        device = isinstance(request, control.CheckCertificate)
+        judge = self._parts.revocation if device else self._parts.administrators
+        if judge is None:
             raise Refused("unavailable", "the settings do not say how revocation is known")
-        if isinstance(request, control.CheckCertificate):
-            return await revocation.check(request.certificate)
-        await revocation.purge(request.by)
-        return None
+        return await judge.check(request.certificate)
+
+    def _judges(self) -> list[Revocation]:
+        return [one for one in (self._parts.revocation, self._parts.administrators) if one is not None]
+
+    async def _purged(self, request: control.PurgeRevocation) -> None:
+        if not self._judges():
+            raise Refused("unavailable", "the settings do not say how revocation is known")
+        await asyncio.gather(*(one.purge(request.by) for one in self._judges()))
 
     async def _ordered(
-        self, request: control.Persist | control.CheckIn | control.Enrol | control.RenewEnrolment
+        self,
+        request: control.Persist | control.CheckIn | control.Enrol | control.RenewEnrolment | control.PurgeRevocation,
     ) -> object:
         """What an administrator has the agent do."""
         match request:
+            case control.PurgeRevocation():
+                await self._purged(request)
+                return None
             case control.Persist():
                 return await self._persist()
             case control.CheckIn():
@@ -247,8 +266,8 @@ async def run(settings: Settings, access: Access, audit: Audit, notifier: Notifi
             asyncio.create_task(parts.persister.run()),
             asyncio.create_task(_stay_alive(parts.devices, notifier)),
         ]
-        if parts.revocation is not None:
-            background.append(asyncio.create_task(parts.revocation.run()))
+        held = [one for one in (parts.revocation, parts.administrators) if one is not None]
+        background += [asyncio.create_task(one.run()) for one in held]
         if (enrolled := parts.to_uem.enrolled) is not None:
             background.append(asyncio.create_task(enrolled.enrolment.run(enrolled.link)))
         ended = asyncio.create_task(stop.wait())
@@ -322,8 +341,9 @@ async def _started(settings: Settings, audit: Audit) -> AsyncIterator[Parts]:
             stack.push_async_callback(push.stop)
             await push.listen(uem.push_addresses, uem.push_port, server)
         revocation = await _revocation(settings, stack, followers, audit)
+        administrators = await _administrators(settings, stack, audit)
         told = (devices, questions, informer, wipes, keeper, circuit, followers, push)
-        yield Parts(*told, way, persister, reconciler, revocation)
+        yield Parts(*told, way, persister, reconciler, revocation, administrators)
 
 
 def _intervals(settings: CheckInSettings) -> dict[CheckIn, float]:
@@ -344,12 +364,34 @@ async def _revocation(
         return None
     held = authorities.load(*(path for path in (auth.authorities, auth.issuers) if path is not None))
     folder = Path(settings.paths.revocation)
+    return await _judging(rules, held, folder, stack, audit, followers.announce_certificates)
+
+
+async def _administrators(settings: Settings, stack: contextlib.AsyncExitStack, audit: Audit) -> Revocation | None:
+    """What administrators' certificates are judged by; each is asked about when it is shown, so nobody waits for news."""
+    asked = settings.agent.administrators
+    if asked is None:
+        return None
+    folder = Path(settings.paths.revocation) / "administrators"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    held = authorities.load(asked.authorities)
+    return await _judging(asked.revocation, held, folder, stack, audit, lambda: None)
+
+
+async def _judging(
+    rules: Rules,
+    held: authorities.Authorities,
+    folder: Path,
+    stack: contextlib.AsyncExitStack,
+    audit: Audit,
+    changed: Callable[[], None],
+) -> Revocation:
     fetcher = await stack.enter_async_context(Fetcher())
     crls = Crls(rules, held, folder, fetcher, now=time.time, audit=audit)
     responder = None
     if rules.ocsp_url is not None:
         responder = Responder(rules.ocsp_url, rules, fetcher, folder / "ocsp.json", now=time.time)
-    made = Revocation(rules, held, crls, responder, now=time.time, audit=audit, changed=followers.announce_certificates)
+    made = Revocation(rules, held, crls, responder, now=time.time, audit=audit, changed=changed)
     await made.load()
     stack.callback(made.close)
     return made

@@ -43,6 +43,9 @@ tried("discard again", ask(verb="config.discard", session=session))
 tried("password", ask(verb="user.password", session=session, user=user, password="Taken-Over-123456"))
 tried("enable secret", ask(verb="user.enable_secret", session=session, secret="Taken-Over-123456"))
 tried("renew", ask(verb="certificate.renew", session=session, service="portal"))
+tried("make a token", ask(verb="token.create", session=session, name="intruder", role="administrator"))
+tried("list tokens", ask(verb="token.list", session=session))
+tried("stop", ask(verb="service.control", session=session, service="gateway", action="stop"))
 tried("power", ask(verb="system.power", session=session, action="poweroff"))
 tried("wipe", ask(verb="device.action", session=session, action="wipe", device_id="A", principal="a@b"))
 tried("guess the password", ask(verb="session.reauthenticate", session=session, password="Taken-Over-123456"))
@@ -52,7 +55,7 @@ tried("close", ask(verb="session.close", session=session))
 tried("after that", ask(verb="state.show", session=session, topic="version"))
 for path in ("/var/lib/sentry/secrets", "/var/lib/sentry/config/running.json", "/etc/shadow", "/etc/sentry/runtime.json",
              "/var/lib/sentry/tls/gateway/key.pem", "/var/lib/sentry/tls/portal/key.pem", "/etc/sentry/tls-proxy.json",
-             "/run/sentry-tally", "/var/log/auth.log"):
+             "/var/lib/sentry/tokens", "/run/sentry-tally", "/var/log/auth.log"):
     try:
         os.listdir(path) if os.path.isdir(path) else open(path).close()
         said[path] = "ok"

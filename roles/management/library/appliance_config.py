@@ -5,8 +5,10 @@ import json
 import socket
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sentry_rest import ARGUMENTS, TOGETHER, Refused, Rest
 
 DOCUMENTATION = r"""
 ---
@@ -16,7 +18,20 @@ description:
   - Hands the tree to C(sentry-configctl) on standard input; it is validated, rendered, vetted, applied and, when anything
     fails, rolled back there. The tree is never written to a file and never appears in an argument or a log.
   - Waits until the ports that must answer do.
+  - With O(url) it speaks to the appliance's REST API instead, from wherever it runs, and needs no account on the appliance.
 options:
+  url:
+    description: The appliance's REST API, such as V(https://gw1.example.test:8443); the module then runs on the controller.
+    type: str
+  token:
+    description: A token with the scopes C(read) and C(configure); C(accounts), too, where it changes who gets in.
+    type: str
+  ca:
+    description: The file of the authority that the appliance's certificate is verified by; without it the system's are taken.
+    type: path
+  enable_secret:
+    description: The enable secret, where the tree changes who gets in and the token has not the scope C(accounts).
+    type: str
   tree:
     description: The whole tree as JSON text; secrets are in it. What it does not have goes back to its default.
     type: str
@@ -66,6 +81,15 @@ EXAMPLES = r"""
 - name: Keep them
   appliance_config:
     state: confirmed
+
+- name: The same without an account on the appliance
+  appliance_config:
+    url: https://gw1.example.test:8443
+    token: "{{ vault_sentry_token }}"
+    ca: files/site-ca.pem
+    settings: "{{ {'ntp': {'servers': ['192.0.2.1', '192.0.2.3']}} | to_json }}"
+  delegate_to: localhost
+  become: false
 """
 
 RETURN = r"""
@@ -124,10 +148,30 @@ def wanted(module):
 
 def confirm(module):
     """Keep the commit that waits; says whether one did."""
-    waits = dict(ask(module, "show", "confirmation")["facts"])["waiting"] != "no"
+    rest = Rest(module) if module.params["url"] else None
+    found = rest.ask("GET", "facts", "confirmation") if rest else ask(module, "show", "confirmation")
+    waits = dict(found["facts"])["waiting"] != "no"
     if waits and not module.check_mode:
-        ask(module, "confirm")
+        if rest:
+            rest.ask("POST", "config", "confirm")
+        else:
+            ask(module, "confirm")
     return waits
+
+
+def commit_by_rest(module):
+    """Hand the tree, or the part of one, over in one request; returns what configd answered."""
+    query = {"comment": module.params["comment"], "check_only": "true" if module.check_mode else "false"}
+    if module.params["confirm_minutes"] is not None:
+        query["confirm_minutes"] = module.params["confirm_minutes"]
+    rest = Rest(module)
+    if not module.params["tree"]:
+        kind = "application/merge-patch+json"
+        return rest.ask("PATCH", "config", query=query, body=read(module, "settings"), kind=kind)
+    tree = read(module, "tree")
+    if module.params["settings"]:
+        tree = merged(tree, read(module, "settings"))
+    return rest.ask("PUT", "config", query=query, body=tree)
 
 
 def commit(module):
@@ -172,9 +216,9 @@ def listeners():
     return found
 
 
-def answers(port):
-    """Somebody takes a connection on that port."""
-    for where in (host for host, bound in listeners() if bound == port):
+def answers(port, host=""):
+    """Somebody takes a connection on that port: of this machine, or of the appliance that `host` names."""
+    for where in [host] if host else [one for one, bound in listeners() if bound == port]:
         try:
             socket.create_connection((where, port), CONNECT_SECONDS).close()
         except OSError:
@@ -187,7 +231,8 @@ def wait(module):
     """Wait for the ports; fails with the ones that stay silent."""
     silent = module.params["answering"]
     until = time.monotonic() + module.params["timeout"]
-    while silent := [port for port in silent if not answers(port)]:
+    host = urlsplit(module.params["url"]).hostname if module.params["url"] else ""
+    while silent := [port for port in silent if not answers(port, host)]:
         if time.monotonic() > until:
             ports = ", ".join(map(str, silent))
             module.fail_json(
@@ -208,15 +253,22 @@ def main():
             "confirm_minutes": {"type": "int"},
             "answering": {"type": "list", "elements": "int", "default": []},
             "timeout": {"type": "int", "default": 60},
+            **ARGUMENTS,
         },
+        required_together=TOGETHER,
         required_if=[("state", "committed", ("tree", "settings"), True)],
         supports_check_mode=True,
     )
-    if module.params["state"] == "confirmed":
-        module.exit_json(changed=confirm(module))
-    if module.check_mode and not CONFIGCTL.exists():
-        module.exit_json(changed=True, revision=0, changes=[], files=[], units=[])
-    done = commit(module)
+    try:
+        if module.params["state"] == "confirmed":
+            module.exit_json(changed=confirm(module))
+        if module.check_mode and not module.params["url"] and not CONFIGCTL.exists():
+            module.exit_json(changed=True, revision=0, changes=[], files=[], units=[])
+        done = commit_by_rest(module) if module.params["url"] else commit(module)
+    except Refused as error:
+        module.fail_json(
+            msg=f"The appliance refused the configuration; the one before stands.\n{error}", status=error.status
+        )
     if not module.check_mode:
         wait(module)
     changes = done.get("changes", [])

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sentry_rest import ARGUMENTS, TOGETHER, Refused, Rest
 
 DOCUMENTATION = r"""
 ---
@@ -13,7 +14,20 @@ short_description: What an appliance says of itself
 description:
   - Asks C(sentry-configctl) for topics of C(show) and for the running configuration. It changes nothing.
   - Secrets are masked, there as everywhere.
+  - With O(url) it asks the appliance's REST API instead, from wherever it runs.
 options:
+  url:
+    description: The appliance's REST API, such as V(https://gw1.example.test:8443); the module then runs on the controller.
+    type: str
+  token:
+    description: A token with the scope C(read).
+    type: str
+  ca:
+    description: The file of the authority that the appliance's certificate is verified by; without it the system's are taken.
+    type: path
+  enable_secret:
+    description: Not needed here; the same options go to both modules.
+    type: str
   topics:
     description: Topics by the names that docs/parity.md lists.
     type: list
@@ -58,6 +72,22 @@ def ask(module, *words):
     return json.loads(out)
 
 
+def by_rest(module):
+    """The topics and, where it is wanted, the configuration, by REST. A topic that cannot be told has its reason instead."""
+    rest, told = Rest(module), {}
+    try:
+        for topic in module.params["topics"]:
+            try:
+                told[topic] = rest.ask("GET", "facts", topic)
+            except Refused as error:
+                if error.status in (401, 403, 429):  # so it is with every topic
+                    raise
+                told[topic] = {"kind": "problem", "problem": str(error)}
+        return told, rest.ask("GET", "config") if module.params["configuration"] else None
+    except Refused as error:
+        module.fail_json(msg=f"The appliance does not tell.\n{error}", status=error.status)
+
+
 def plain(shown):
     """One topic in the shape that is easiest to use in a play."""
     if shown["kind"] == "facts":
@@ -77,16 +107,22 @@ def main():
                 "default": ["version", "system", "interfaces", "services", "fips", "connectivity"],
             },
             "configuration": {"type": "bool", "default": False},
+            **ARGUMENTS,
         },
+        required_together=TOGETHER,
         supports_check_mode=True,
     )
-    told = ask(module, "facts", *module.params["topics"]) if module.params["topics"] else {}
+    configuration = None
+    if module.params["url"]:
+        told, configuration = by_rest(module)
+    else:
+        told = ask(module, "facts", *module.params["topics"]) if module.params["topics"] else {}
     result = {
         "appliance": {topic: plain(shown) for topic, shown in told.items() if shown["kind"] != "problem"},
         "unanswered": {topic: shown["problem"] for topic, shown in told.items() if shown["kind"] == "problem"},
     }
     if module.params["configuration"]:
-        result["configuration"] = ask(module, "get")
+        result["configuration"] = configuration if module.params["url"] else ask(module, "get")
     module.exit_json(changed=False, **result)
 
 

@@ -69,6 +69,7 @@ def _requests() -> list[bytes]:
     asked = (
         control.Ask(key=key, aliases=("X",), device_type="iPhone"),
         control.CheckCertificate(certificate=b"\x30\x00"),
+        control.CheckAdministrator(certificate=b"\x30\x00"),
         control.MarkWipe(key=key, order=3, mark=WipeMark.FAILED),
         control.Status(),
     )

@@ -16,12 +16,13 @@ from appliance.features import FEATURES
 from appliance.parity import PARTS, Row
 from appliance.portal import places
 from appliance.portal.routes import routes
+from appliance.rest.operations import BY_NAME
 from tests.unit.appliance.cli.test_table import grammar
 
 REPO = Path(__file__).parents[3]
 ROWS = [row for part in PARTS for row in part.rows]
 NAMES = [f"{part.title}: {row.what}" for part in PARTS for row in part.rows]
-SAMPLES = {"minutes": "5", "vlan": "5", "revision": "1", "lines": "0"}
+SAMPLES = {"minutes": "5", "vlan": "5", "revision": "1", "lines": "0", "days": "5"}
 
 
 def typed(syntax: str) -> str:
@@ -40,6 +41,7 @@ def test_no_cell_is_empty(row: Row) -> None:
     assert len(parity.cli_cell(row)) > 3
     assert len(parity.ansible_cell(row)) > 3
     assert len(parity.portal_cell(row)) > 3
+    assert len(parity.rest_cell(row)) > 3
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
@@ -67,6 +69,15 @@ def _parses(mode: Mode, line: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def test_every_operation_of_rest_is_in_some_row_and_every_row_names_operations_that_are_there() -> None:
+    """But what the whole configuration is written with, which stands at every setting, and what tells about the API itself."""
+    named = {name for names in parity.REST.values() for name in names}
+    assert named <= set(BY_NAME)
+    assert set(BY_NAME) - named == {"read_config", "merge_config", "facts", "topics", "openapi", "docs"} - named
+    assert {name for row in ROWS for name in row.commands if name in parity.REST} == set(parity.REST)
+    assert set(parity.NO_REST) <= {row.what for row in ROWS}
 
 
 def test_every_setting_is_a_command_of_config_mode() -> None:

@@ -20,10 +20,11 @@ from appliance.config.store import Store
 from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
 from appliance.configd.client import Refused
-from appliance.configd.examining import examiner
+from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
+from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import certificate_login
@@ -404,9 +405,11 @@ class Daemon(Bench):
                     authorities=f"{self.root}{certificate_login.AUTHORITIES}",
                     lists=f"{self.root}{certificate_login.LISTS}",
                 ),
+                standing=asker(self._call, "agent.sock"),
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,
+            tokens=Tokens(self.folder / "tokens", clock=self.clock),
             attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,
             clock=self.ticks,

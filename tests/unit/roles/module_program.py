@@ -8,11 +8,13 @@ import json
 import sys
 from pathlib import Path
 
+from ansible import module_utils
 from ansible.module_utils.testing import patch_module_args
 
 
 def main(module: Path, configctl: Path) -> None:
     """Run the module with the parameters of standard input; it prints its result."""
+    module_utils.__path__.append(str(module.parents[1] / "module_utils"))
     spec = importlib.util.spec_from_file_location(module.stem, module)
     assert spec is not None
     assert spec.loader is not None

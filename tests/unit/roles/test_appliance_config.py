@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from ansible import module_utils
 
 REPO = Path(__file__).resolve().parents[3]
 COMMITTED = {
@@ -39,6 +40,7 @@ class Fake:
             "comment": "test",
             "confirm_minutes": None,
             "answering": [],
+            "url": None,
             **params,
         }
         self.ended = (code, out, err)
@@ -55,6 +57,7 @@ class Fake:
 @pytest.fixture(scope="module")
 def config() -> ModuleType:
     path = REPO / "roles/management/library/appliance_config.py"
+    module_utils.__path__.append(str(REPO / "roles/management/module_utils"))
     spec = importlib.util.spec_from_file_location("appliance_config", path)
     assert spec is not None
     assert spec.loader is not None

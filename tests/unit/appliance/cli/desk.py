@@ -66,7 +66,7 @@ class Configd:
     def idle_seconds(self, seconds: int) -> None:
         """From now on sessions may be idle for so long."""
         bounds = Bounds(seconds, seconds, 5)
-        self.daemon.gate._bounds = lambda: bounds  # type: ignore[method-assign]
+        self.daemon.gate.bounds = lambda: bounds  # type: ignore[method-assign]
 
 
 class Running:

@@ -28,12 +28,27 @@ NOT_FOR_PEOPLE = {
     api.SetOwnPassword: "the portal's, which asks for the one before",
     api.CompareRevisions: "the portal's; the command line shows what a rollback changes",
     api.SearchDevices: "the portal's; the command line has `show sentry devices` and its filters",
+    api.LoginToken: "the portal's, for a request of the REST API",
+    api.ReadConfig: "of the REST API: the configuration with its digest",
+    api.MergeConfig: "of the REST API: a part of a site configuration",
+    api.ReadMetrics: "a monitoring system's",
 }
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers
 DEPTH = 7  # words below the root; the deepest setting, a backend's tls_versions, needs six
 
 
+A_TOKEN = api.TokenFacts(
+    name="x",
+    role="auditor",
+    scopes=("read",),
+    networks=(),
+    made_by="a",
+    made="",
+    expires="",
+    last_use="",
+    last_source="",
+)
 NOTHING_EXPLAINED = Explanation(
     device_id="x",
     principal="x",
@@ -76,6 +91,8 @@ class Recorder:
             api.Facts: api.Facts(title="", facts=()),
             api.Committed: api.Committed(changed=False, revision=1),
             Explanation: NOTHING_EXPLAINED,
+            api.NewToken: api.NewToken(token="sentry_x", facts=A_TOKEN),
+            tuple[api.TokenFacts, ...]: (A_TOKEN,),
         }
         return answers.get(result, {} if verb is api.GetConfig else ())
 
@@ -130,7 +147,7 @@ def test_no_two_words_of_one_place_are_the_same(mode: Mode) -> None:
 @pytest.mark.parametrize("command", table.COMMANDS, ids=lambda command: command.syntax)
 def test_every_command_is_reached_by_its_own_words(command: Any) -> None:
     line = command.syntax
-    for name, value in (("<minutes>", "5"), ("<lines>", "0"), ("<revision>", "1")):
+    for name, value in (("<minutes>", "5"), ("<lines>", "0"), ("<revision>", "1"), ("<days>", "5")):
         line = line.replace(name, value)
     words = [part.strip("<>").partition(":")[2].split("|")[0] or "x" if "<" in part else part for part in line.split()]
     for mode in command.modes:
@@ -148,7 +165,7 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
             names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy", "name", "network", "via")
             values = dict.fromkeys(names, "192.0.2.1")
             values |= {"next": "255.255.255.255", "interface": "mgmt0", "vlan": "1", "time": "now", "command": "Sync"}
-            values |= {"role": "operator"}
+            values |= {"role": "operator", "token": "x", "scopes": "read", "days": "5", "networks": "192.0.2.0/24"}
             values |= {"finding": "flag", "cause": "policy"}
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}

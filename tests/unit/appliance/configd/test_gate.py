@@ -418,6 +418,8 @@ READERS = {
     api.Touch,
     api.CloseSession,
     api.GetConfig,
+    api.ReadConfig,
+    api.ReadMetrics,
     api.ListRevisions,
     api.Show,
     api.Explain,
@@ -445,7 +447,7 @@ UNPRIVILEGED |= {api.Trace, api.SearchDevices}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 45
+    assert len(SESSION_VERBS) == 51
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -475,7 +477,18 @@ def test_a_verb_that_is_in_no_table_is_refused() -> None:
     assert refused.kind == "permission"
 
 
-NOT_PORTAL = {api.Enable, api.Disable, api.ReplaceConfig, api.SetClock, api.LookAtHealth}
+NOT_PORTAL = {
+    api.Enable,
+    api.Disable,
+    api.ReplaceConfig,
+    api.SetClock,
+    api.LookAtHealth,
+    api.ReadConfig,
+    api.MergeConfig,
+    api.ReadMetrics,
+    api.ListTokens,
+    api.RevokeToken,
+}
 RISKY = {
     api.SetPassword,
     api.SetOwnPassword,

@@ -14,11 +14,11 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from appliance.configd import api
+from appliance.configd import api, scopes
 from appliance.configd.gate import SESSIONLESS
 from appliance.configd.server import Server
 from appliance.configd.sessions import Peer
-from tests.unit.appliance.configd.test_gate import ENABLE, TREE
+from tests.unit.appliance.configd.test_gate import ENABLE, TREE, privileged
 from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, PROXY, Daemon
 
 REPO = Path(__file__).parents[4]
@@ -28,7 +28,10 @@ LOOKS = {
     "session.touch", "session.close", "config.get", "config.revisions", "config.compare", "state.show", "devices.search",
     "device.explain",
 }  # fmt: skip
-CLOSED = {"session.enable", "session.disable", "config.replace", "system.clock", "state.health"}
+CLOSED = {
+    "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
+    "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
+}  # fmt: skip
 RISKY = {
     "user.password", "user.own_password", "user.enable_secret", "system.power",
     "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
@@ -48,9 +51,9 @@ class Stage:
         self.daemon = Daemon(folder / "box")
         self.daemon.commit(TREE)
 
-    async def intrude(self, lines: list[bytes], *, uid: int = PORTAL) -> Answers:
+    async def intrude(self, lines: list[bytes], *, uid: int = PORTAL, mode: str = "") -> Answers:
         """Send the lines from a process of that account, in the socket's group; what came back, one each."""
-        argv = [sys.executable, str(INTRUDER), str(self.socket), str(uid), str(GROUP)]
+        argv = [sys.executable, str(INTRUDER), str(self.socket), str(uid), str(GROUP), *filter(None, [mode])]
         done = await asyncio.to_thread(
             subprocess.run, argv, input=b"".join(line + b"\n" for line in lines), capture_output=True, check=True
         )
@@ -60,6 +63,21 @@ class Stage:
         """As `intrude`, for verbs: `ok` or the refusal's kind."""
         answers = await self.intrude([msgspec.json.encode(verb) for verb in verbs], uid=uid)
         return [answer["refusal"]["kind"] if answer.get("refusal") else "ok" for answer in answers]
+
+    async def with_token(self, token: str, verbs: list[Any]) -> list[str]:
+        """As `say`, in one connection after the token; the handle in the verbs is HANDLE."""
+        opening = api.LoginToken(token=token, source="192.0.2.7")
+        lines = [msgspec.json.encode(verb) for verb in (opening, *verbs)]
+        answers = await self.intrude(lines, mode="one")
+        return [answer["refusal"]["kind"] if answer.get("refusal") else "ok" for answer in answers]
+
+    def token(self, name: str, *scopes: api.Scope) -> str:
+        """One that alice gives out on the command line."""
+        peer, handle = privileged(self.daemon, connection=77)
+        verb = api.CreateToken(session=handle, name=name, role="administrator", scopes=scopes)
+        made = self.daemon.say(peer, verb, api.NewToken)
+        self.daemon.say(peer, api.CloseSession(session=handle))
+        return str(made.token)
 
     async def log_in(self, user: str = "alice") -> str:
         """The portal's session of a person who logged in; its handle."""
@@ -96,7 +114,7 @@ def every_verb(handle: str) -> list[Any]:
             choices = get_args(field.type) if "Literal" in str(field.type) else ()
             fields[field.name] = {
                 "path": ("name",), "value": "box", "tree": {}, "topic": "timeout", "revision": 1, "holds": True,
-                "policy": None, "before": 1, "after": 1,
+                "policy": None, "before": 1, "after": 1, "patch": {},
             }.get(field.name, texts.get(field.name, choices[0] if choices else "localhost"))  # fmt: skip
         made.append(verb(**fields))
     return made
@@ -251,6 +269,53 @@ async def test_a_tls_proxy_that_was_taken_over_opens_no_session(stage: Stage) ->
     verbs = (api.OpenSession(), login, api.LoginCertificate(ticket="0" * 64))
     assert await stage.say(*verbs, uid=PROXY) == ["permission"] * 3
     assert set(await stage.say(*every_verb(await stage.log_in()), uid=PROXY)) == {"session"}
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+async def test_with_a_token_that_passes_by_it_is_that_token_and_nobody_else(stage: Stage) -> None:
+    """It may do what the token's scopes say, over that connection; everything else is not permitted."""
+    token = stage.token("reader", "read")
+    verbs = every_verb("HANDLE")
+    before = stage.daemon.running(), stage.daemon.files()
+    answers = (await stage.with_token(token, verbs))[1:]
+    names = {verb.__struct_config__.tag: answer for verb, answer in zip(verbs, answers, strict=True)}
+    mine = {verb.__struct_config__.tag for verb, scope in scopes.SCOPE_OF.items() if scope == "read"}  # type: ignore[attr-defined]
+    assert {name for name, answer in names.items() if answer != "permission"} == mine
+    assert (stage.daemon.running(), stage.daemon.files()) == before
+    assert set(await stage.say(*every_verb("0" * 64))) == {"session"}
+
+
+async def test_an_administrator_s_token_makes_no_other_and_its_handle_is_nothing_elsewhere(stage: Stage) -> None:
+    token = stage.token("fleet")
+    more = api.CreateToken(session="HANDLE", name="intruder", role="administrator", enable_secret=ENABLE)
+    power = api.Power(session="HANDLE", action="poweroff")
+    assert await stage.with_token(token, [more, power]) == ["ok", "permission", "privilege"]
+    opening = msgspec.json.encode(api.LoginToken(token=token, source="192.0.2.7"))
+    (answer,) = await stage.intrude([opening])
+    handle = str(answer["result"]["handle"])
+    assert set(await stage.say(*every_verb(handle))) == {"session"}
+    assert [one.name for one in stage.daemon.gate._tokens._tokens.all()] == ["fleet"]
+
+
+async def test_it_is_no_token_that_did_not_pass_by(stage: Stage) -> None:
+    """Neither the digest nor the name is worth anything, and the claimed source changes nothing."""
+    stage.token("fleet")
+    (kept,) = stage.daemon.gate._tokens._tokens.all()
+    tried = (kept.digest, kept.name, f"sentry_{kept.digest[:43]}", "sentry_" + "A" * 43)
+    guesses = [api.LoginToken(token=text, source=f"192.0.2.{number}") for number, text in enumerate(tried)]
+    assert await stage.say(*guesses) == ["authentication"] * len(tried)
+    assert await stage.say(api.LoginToken(token="x", source="192.0.2.7"), uid=ALICE) == ["permission"]
+    assert stage.daemon.sessions.all() == ()
+
+
+async def test_a_session_that_looks_gives_out_no_token_without_the_enable_secret(stage: Stage) -> None:
+    handle = await stage.log_in()
+    token = api.CreateToken(session=handle, name="intruder", role="administrator")
+    guess = api.CreateToken(session=handle, name="intruder", role="administrator", enable_secret="guess")
+    assert await stage.say(token, guess, guess, guess, guess) == ["permission"] + ["authentication"] * 3 + ["locked"]
+    assert stage.daemon.gate._tokens._tokens.all() == ()
 
 
 @pytest.mark.parametrize(

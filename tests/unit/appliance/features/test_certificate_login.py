@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appliance.features import certificate_login, portal
+from appliance.features import certificate_login, portal, uem
 from appliance.features.base import Tree
 from appliance.plan import InvalidError
 from tests.device_pki import DevicePki
@@ -104,6 +104,33 @@ def test_what_would_let_nobody_in_is_refused(
 def test_without_a_look_at_revocation_no_lists_are_asked_for(lab_with: LabWith, cards: DevicePki) -> None:
     tree = site(lab_with, good(cards, revocation={"check": "off"}))
     assert certificate_login.LISTS not in portal.render(tree)
+
+
+def test_lists_elsewhere_and_a_responder_are_the_agents_to_ask(lab_with: LabWith, cards: DevicePki) -> None:
+    """The agent alone gets a way there; lists of the configuration's own count beside those it fetches."""
+    held = {
+        "crl_urls": ["http://192.0.2.9/cards.crl"],
+        "ocsp_url": "http://ocsp.example.com:8080/",
+        "refresh_minutes": 5,
+    }
+    tree = site(lab_with, good(cards, revocation={**held, "crls": lists(cards, "Root")}))
+    ways = [(flow.port, flow.peers, flow.user) for flow in portal.flows(tree) if flow.direction == "out"]
+    assert ways == [(80, ("192.0.2.9",), "sentry-agent"), (8080, (), "sentry-agent")]
+    asked = uem.agent(tree).administrators
+    assert asked is not None
+    assert asked.authorities == certificate_login.AUTHORITIES
+    rules = asked.revocation
+    assert (rules.crl_files, rules.crl_urls, rules.ocsp_url) == (
+        (certificate_login.LISTS,),
+        ("http://192.0.2.9/cards.crl",),
+        "http://ocsp.example.com:8080/",
+    )
+    assert (rules.policy, rules.refresh_seconds) == ("strict", 300.0)
+    for change in ({"mode": "off"}, {"revocation": {**held, "check": "off"}}):
+        off = site(lab_with, {**good(cards, revocation=held), **change})
+        assert uem.agent(off).administrators is None
+        assert [flow for flow in portal.flows(off) if flow.direction == "out"] == []
+    assert uem.agent(site(lab_with, good(cards))).administrators is None
 
 
 @pytest.mark.parametrize(

@@ -126,17 +126,16 @@ async def stand(certificate: Path, unused_tcp_port: int) -> AsyncIterator[Stand]
     application = portal.application()
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     held = Stand(f"https://localhost:{unused_tcp_port}", configd, application, trust)
-    async with behind_proxy(application, certificate, unused_tcp_port):
+    async with behind_proxy(application, certificate, socket.create_server(("127.0.0.1", unused_tcp_port))):
         yield held
 
 
 @contextlib.asynccontextmanager
-async def behind_proxy(application: web.Application, certificate: Path, port: int) -> AsyncIterator[None]:
-    """Serve this portal on a port of loopback, through the TLS proxy that has this certificate."""
+async def behind_proxy(application: web.Application, certificate: Path, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve this portal on a port of loopback, through the TLS proxy that has the certificate in this folder."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "portal.sock"
-        proxy = Service(proxy_settings(certificate, port, place), NoTickets())
-        listener = socket.create_server(("127.0.0.1", port))
+        proxy = Service(proxy_settings(certificate, listener.getsockname()[1], place), NoTickets())
         with listening(place) as inner:
             async with serving(application, inner), proxy.serving([listener]):
                 yield

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import re
+import socket
 import ssl
 import sys
 import tempfile
@@ -248,7 +249,7 @@ async def staged(
     trust = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     stage = Stage(site, f"https://localhost:{port}", trust, application)
     try:
-        async with behind_proxy(application, certificate, port):
+        async with behind_proxy(application, certificate, socket.create_server(("127.0.0.1", port))):
             yield stage
     finally:
         for one in stage.people:

@@ -119,6 +119,7 @@ def same_account(daemon: Daemon) -> None:
         login=doors.login,
         proxy_uid=os.getuid,
         examine=doors.examine,
+        standing=doors.standing,
     )
     daemon.gate._doors = own
 

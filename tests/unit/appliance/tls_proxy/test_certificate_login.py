@@ -13,6 +13,7 @@ import pytest
 
 from appliance.configd import api
 from appliance.configd.client import AsyncClient, Refused
+from sentry_runtime import control
 from tests.unit.appliance.tls_proxy.conftest import LONG, Site, certificate_tree, crls
 from tests.unit.appliance.workbench import PASSWORDS
 
@@ -153,6 +154,16 @@ async def test_when_a_connection_ends_its_ticket_is_worth_nothing(site: Site) ->
         await AsyncClient(site.configd_socket).call(api.LoginCertificate(ticket=ticket), api.Session)
 
 
+async def test_of_two_log_ins_with_one_ticket_the_audit_trail_has_both(site: Site) -> None:
+    """One gets in, the other does not, and neither hides the other."""
+    desk, client = site.proxy._tickets, AsyncClient(site.configd_socket)
+    ticket = await desk.present(site.cards.der("alice"), "192.0.2.9")
+    login = api.LoginCertificate(ticket=ticket)
+    answers = await asyncio.gather(*(client.call(login, api.Session) for _ in range(2)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in answers) == ["Refused", "Session"]
+    assert sorted(site.audited()) == [("alice", "192.0.2.9", "ok"), ("unknown", "pid", "authentication")]
+
+
 async def test_another_connection_gains_nothing_from_a_card_that_is_shown_meanwhile(site: Site) -> None:
     async with site.browser("alice") as alice, site.browser() as other:
         await token(alice, site.url)
@@ -229,6 +240,23 @@ async def test_without_a_list_in_date_nobody_passes_unless_the_site_says_so(
     async with site.browser("alice") as browser:
         found, said = await enter(browser, site)
     assert (found, "revocation list" in said) == (status, check == "strict")
+
+
+@pytest.mark.parametrize(("standing", "status"), [("good", 303), ("revoked", 401), ("unknown", 401)])
+async def test_where_lists_are_fetched_the_agent_is_asked(site: Site, cards: Any, standing: Any, status: int) -> None:
+    """And configd still judges the rest by itself: lists of the configuration's own are not needed for that."""
+    passes = standing == "good"
+    told = control.CertificateStatus(standing=standing, passes=passes, until=0.0)
+    site.daemon.told[control.CheckAdministrator] = told
+    revocation = {"crl_urls": ["http://crl.lab.test/cards.crl"]}
+    site.daemon.commit(certificate_tree(cards, revocation=revocation))
+    async with site.browser("alice") as browser:
+        assert (await enter(browser, site))[0] == status
+    (asked,) = [request for _path, request in site.daemon.asked if isinstance(request, control.CheckAdministrator)]
+    assert asked.certificate == cards.der("alice")
+    async with site.browser("ended") as browser:
+        found, said = await enter(browser, site)
+        assert (found, "has ended" in said) == (401, True)
 
 
 async def test_the_names_of_the_authorities_are_sent(site: Site) -> None:

@@ -47,8 +47,8 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(certificate: Path, answer: Answer | None) -> AsyncIterator[Stand]:
-    """A proxy before a portal that answers so; None: there is no portal."""
+async def standing(certificate: Path, answer: Answer | None, **more: Any) -> AsyncIterator[Stand]:
+    """A proxy before a portal that answers so; None: there is no portal. `more` is TLS's."""
     prefaces: list[Preface] = []
 
     async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,7 +66,7 @@ async def standing(certificate: Path, answer: Answer | None) -> AsyncIterator[St
         portal = await asyncio.start_unix_server(visited, place) if answer else None
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        proxy = Service(proxy_settings(certificate, port, place), NoTickets())
+        proxy = Service(proxy_settings(certificate, port, place, **more), NoTickets())
         async with proxy.serving([listener]):
             yield Stand(port, proxy, trust, prefaces)
         if portal is not None:
@@ -101,6 +101,15 @@ async def test_bytes_pass_both_ways_and_the_portal_learns_where_they_come_from(c
         writer.close()
         assert hashlib.sha256(back).digest() == hashlib.sha256(data).digest()
         assert stand.prefaces == [Preface(source[0], source[1], "127.0.0.1", stand.port)]
+
+
+async def test_the_proxy_chooses_the_cipher_suite(certificate: Path) -> None:
+    """By the site's order, whatever the client would rather have."""
+    async with standing(certificate, echo) as stand:
+        stand.trust.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
+        _reader, writer = await stand.connect()
+        assert writer.get_extra_info("cipher")[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+        writer.transport.abort()
 
 
 async def test_who_does_not_read_stops_the_portal_instead_of_filling_the_proxy(certificate: Path) -> None:
@@ -162,6 +171,16 @@ async def test_a_connection_that_is_still_for_too_long_ends(certificate: Path, m
         reader, writer = await stand.connect()
         assert await all_of(reader) == b""
         writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        assert await all_of(reader) == b""
+        writer.close()
+
+
+async def test_a_card_has_time_for_its_pin_and_not_for_ever(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where certificates are asked for, a handshake may take longer."""
+    monkeypatch.setattr(relay, "HANDSHAKE_SECONDS", LONG)
+    monkeypatch.setattr(relay, "CARD_SECONDS", SHORT)
+    async with standing(certificate, echo, client_authorities=str(certificate / "cert.pem")) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         assert await all_of(reader) == b""
         writer.close()
