@@ -146,7 +146,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="set-up wizard, again and again", commands=("setup",), by_hand=STEPS),
             Row(
                 what="start, stop, restart services",
-                commands=("service gateway|agent|uem|portal|alerts start|stop|restart|status",),
+                commands=("service gateway|agent|uem|portal|alerts|acme start|stop|restart|status",),
                 by_hand=MOMENT,
             ),
             Row(
@@ -279,7 +279,7 @@ PARTS: tuple[Part, ...] = (
                 what="sign-in by certificate", until="comes with the portal, with a proof that configd verifies itself"
             ),
             Row(
-                what="certificates: own, requests, uploads",
+                what="certificates: own, requests, uploads, from an ACME server",
                 settings=("certificates",),
                 commands=("certificate …",),
                 by_hand=STEPS,

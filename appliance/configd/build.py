@@ -12,6 +12,7 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
 from appliance.configd import passwords
+from appliance.configd.acme import Acme
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.renewal import Renewal
@@ -73,7 +74,8 @@ def build(
     actions = Actions(engine, sessions, context=context, paths=paths)
     gate = Gate(actions, sessions, audit or SyslogAudit(), doors or _doors(), reveal=vault.reveal)
     renewal = Renewal(engine, gate, sessions)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=renewal.tick))
+    acme = Acme(engine, gate, sessions)
+    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick)))
 
 
 def _doors() -> Doors:

@@ -78,7 +78,7 @@ RULES: Final[dict[type, Rule]] = {
     api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True),
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True),
-    api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True),
+    api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True),
 }
 """Every verb but the two that open a session; a test holds it against `api.Verb`."""

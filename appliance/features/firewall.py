@@ -12,7 +12,7 @@ CONFIGURATION = "/etc/nftables.conf"
 NETWORKS = 64
 SHORTEST_PREFIX = 8  # 10.0.0.0/8 is the largest network one organisation manages from; ULA sites are /48
 FAMILIES = (("ip", 4), ("ip6", 6))
-SERVICE_ACCOUNTS = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal", "sentry-alerts")
+SERVICE_ACCOUNTS = ("sentry-gateway", "sentry-agent", "sentry-uem", "sentry-portal", "sentry-alerts", "sentry-acme")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Flows = Callable[[Tree], tuple[Flow, ...]]

@@ -15,6 +15,7 @@ SERVICES = (
     "sentry-configd.service",
     "sentry-portal.service",
     "sentry-alerts.service",
+    "sentry-acme.service",
     "ssh.service",
     "chrony.service",
     "nftables.service",

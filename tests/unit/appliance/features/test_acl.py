@@ -33,7 +33,7 @@ PASSWD = "\n".join(
         (
             "root",
             *("_chrony", "Debian-snmp"),
-            *(f"sentry-{name}" for name in ("gateway", "agent", "uem", "portal", "alerts", "log")),
+            *(f"sentry-{name}" for name in ("gateway", "agent", "uem", "portal", "alerts", "acme", "log")),
         )
     )
 )

@@ -44,7 +44,10 @@ def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str
     authority = (MATERIAL / "authority.pem").read_text()
     epmm = {"host": "192.0.2.7", "account": "a", "password": "b", "ca_certificates": authority}
     vendor = lab_with(lambda tree: tree["uem"].update(mode="epmm", epmm=epmm))
-    everything = {path for tree in (*trees.values(), lab_with(core()), vendor) for path in render_all(tree, FEATURES)}
+    acme = {"directory": "https://ca.test/dir", "ca_certificates": authority}
+    ordered = lab_with(lambda tree: tree.update(certificates={"acme": acme, "servers": {"portal": {"issuer": "acme"}}}))
+    sites = (*trees.values(), lab_with(core()), vendor, ordered)
+    everything = {path for tree in sites for path in render_all(tree, FEATURES)}
     units = [(feature.name, unit) for feature in FEATURES for unit in feature.units]
     assert len(units) >= 8
     for name, unit in units:

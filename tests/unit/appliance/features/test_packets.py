@@ -20,6 +20,7 @@ sentry-portal:x:990:990::/:/bin/false
 sentry-log:x:989:989::/:/bin/false
 Debian-snmp:x:988:988::/:/bin/false
 sentry-alerts:x:987:987::/:/bin/false
+sentry-acme:x:986:986::/:/bin/false
 """
 Found = dict[str, dict[str, str]]
 
