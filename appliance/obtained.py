@@ -56,11 +56,14 @@ def taken(service: str, system: System) -> Chain | None:
 
 
 def shown(tree: Tree, service: str, system: System) -> "served.Uploaded | None":
-    """What of it `service` shows; None: nothing, since none is wanted, none is there or it is for another host name."""
+    """What of it `service` shows; None: nothing, since none is wanted, none is there, it is for another host name, or its key is
+    RSA where the settings say EC or the other way round: the cipher suites may be those of the other kind alone."""
     if service not in places(tree):
         return None
     chain = taken(service, system)
     if chain is None or any(chains.flaws(chain, (str(tree["hostname"]),))):
+        return None
+    if chains.key_kind(chain[0].public_key()).startswith("rsa") != _key_type(tree, service).startswith("rsa"):
         return None
     return served.Uploaded("first", chains.pem(chain), "")
 
@@ -75,11 +78,15 @@ def due(tree: Tree, service: str, system: System, now: datetime, *, since: datet
     if chain[-1] not in chains.roots(anchors(tree, system)):
         return True
     server = chain[0]
-    if chains.key_kind(server.public_key()) != served.settings(tree, service).get("key_type", "p256"):
+    if chains.key_kind(server.public_key()) != _key_type(tree, service):
         return True
     starts = server.not_valid_before_utc
     lifetime = server.not_valid_after_utc - (max(since, starts) if since is not None else starts)
     return bool(now >= server.not_valid_after_utc - lifetime * tree["certificates"]["acme"]["renew_percent"] / 100)
+
+
+def _key_type(tree: Tree, service: str) -> str:
+    return str(served.settings(tree, service).get("key_type", "p256"))
 
 
 def asks_for(request: str, tree: Tree, service: str) -> bool:
@@ -92,7 +99,7 @@ def asks_for(request: str, tree: Tree, service: str) -> bool:
     found = {str(one.value).lower() for one in held}
     kind = chains.key_kind(made.public_key())
     wanted = {name.lower() for name in names(tree, service)}
-    return found == wanted and kind == served.settings(tree, service).get("key_type", "p256")
+    return found == wanted and kind == _key_type(tree, service)
 
 
 def flaws(chain: Chain, tree: Tree, service: str, request: str, now: datetime) -> Iterator[Flaw]:

@@ -8,6 +8,8 @@ All times are of the clock that people set: they must outlive a start of the mac
 longer than it would have waited.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from appliance.acme.api import Report, Standing
@@ -102,9 +104,10 @@ def next_try(state: State, order: Order, now: float) -> float:
     return max(held, own)
 
 
-def due(state: State, now: float) -> str | None:
-    """The service whose order is due, the one that has waited longest first."""
-    open_orders = {service: next_try(state, order, now) for service, order in state.orders.items() if not order.chain}
+def due(state: State, now: float, wanted: Collection[str]) -> str | None:
+    """The service among `wanted` whose order is due, the one that has waited longest first."""
+    listed = ((service, order) for service, order in state.orders.items() if service in wanted and not order.chain)
+    open_orders = {service: next_try(state, order, now) for service, order in listed}
     ripe = [service for service, moment in open_orders.items() if moment <= now]
     return min(ripe, key=lambda service: (open_orders[service], service), default=None)
 

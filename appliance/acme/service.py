@@ -19,6 +19,7 @@ from appliance.acme.settings import Settings
 from appliance.acme.talk import Notes, TalkError, obtain
 
 LOOK_SECONDS = 1.0  # between looks at what is due; a look costs nothing
+WANTED_SECONDS = 60.0  # after configd asked last; it asks every five seconds for as long as it wants a certificate
 ATTEMPT_SECONDS = 600.0  # for a whole attempt; the waits within one are four minutes together
 
 _log = logging.getLogger(__name__)
@@ -38,11 +39,15 @@ class Service:
         keep: Keep,
         *,
         wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self._settings = settings
         self._keep = keep
         self._wall = wall
+        self._clock = clock
+        self._asked: dict[str, float] = {}
+        """When configd asked for each service last."""
         self._attempt_seconds = attempt_seconds
         self._working: str | None = None
         self._proofs: dict[str, str] = {}
@@ -61,6 +66,7 @@ class Service:
             return orders.report(state, self._settings.directory, now, working=self._working)
         before = msgspec.json.encode(state)
         if isinstance(asked, Obtain):
+            self._asked[asked.service] = self._clock()
             known = orders.ask(state, asked.service, asked.request)
             said = self._standing(asked) if known is not None else Standing(state="waits", problem="too many orders")
         else:
@@ -101,8 +107,9 @@ class Service:
             ending.cancel()
 
     async def look(self) -> None:
-        """Try the order that is due, if one is."""
-        service = orders.due(self._state, self._wall())
+        """Try the order that is due, if one is. What configd does not ask for any more is wanted by nobody."""
+        wanted = [name for name, when in self._asked.items() if self._clock() < when + WANTED_SECONDS]
+        service = orders.due(self._state, self._wall(), wanted)
         if service is None:
             return
         order = self._state.orders[service]

@@ -22,7 +22,7 @@ from appliance import chains
 from appliance.acme import api
 from appliance.acme.keep import BAD, KEY, STATE, Keep
 from appliance.acme.orders import FIRST_TRY, LONGEST_HOLD, State
-from appliance.acme.service import Service, StuckError
+from appliance.acme.service import WANTED_SECONDS, Service, StuckError
 from appliance.acme.settings import Binding, Settings
 from sentry_runtime import control
 from tests.acme_server import BINDING_ID, BINDING_KEY, AcmeServer, serving
@@ -54,7 +54,10 @@ class Bench:
 
     def restart(self, **settings: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **settings)
-        self.service = Service(self.settings, Keep(self.folder), wall=self.wall, attempt_seconds=PATIENCE)
+        self.clock = Wall(0.0)
+        self.service = Service(
+            self.settings, Keep(self.folder), wall=self.wall, clock=self.clock, attempt_seconds=PATIENCE
+        )
 
     def say(self, asked: api.Ask) -> Any:
         return asyncio.run(self.service.answer(asked))
@@ -221,6 +224,14 @@ def test_a_port_that_somebody_else_has(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", bench.settings.port)):
         said = bench.attempt(request()).problem
     assert said.startswith(f"port {bench.settings.port} cannot be listened on: ")
+
+
+def test_what_configd_asks_for_no_more_is_not_tried(bench: Bench) -> None:
+    """A place that has its certificate from elsewhere now, or a configd that is not there."""
+    bench.obtain(request())
+    bench.clock.now += WANTED_SECONDS
+    asyncio.run(bench.service.look())
+    assert bench.report().orders["portal"] == api.Standing(state="waits")
 
 
 def test_nobody_listens_when_nothing_is_proved(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from appliance.acme import api as acme_api
 from appliance.acme.keep import Keep
 from appliance.acme.service import Service
 from appliance.acme.settings import Settings
-from appliance.configd import api
+from appliance.configd import api, roles
 from appliance.configd.acme import EVERY_SECONDS, IDLE_SECONDS, TELL_SECONDS, Acme
 from appliance.configd.facts import certificates as facts
 from appliance.configd.health import _not_obtained
@@ -264,10 +264,23 @@ def test_other_names_or_another_kind_of_key_are_another_order(
     assert peer.judged == [""]
     first = stand.shown()
     peer.says = lambda _asked: acme_api.Standing(state="waits")
-    stand.set(*path, value=[*value, "ftp.test"] if isinstance(value, list) else "rsa3072")
+    stand.set(*path, value=[*value, "ftp.test"] if isinstance(value, list) else "p256")
     stand.commit()
     stand.tick()
     assert (stand.shown(), len(peer.requests)) == (first, 3)
+
+
+def test_from_ec_to_rsa_the_appliance_shows_its_own_meanwhile(stand: Ordering, peer: Peer) -> None:
+    """The cipher suites may be for RSA alone from that commit on: nobody could connect any more."""
+    peer.says = answered()
+    stand.tick()
+    taken = stand.shown()
+    stand.set(*PLACE, "key_type", value="rsa3072")
+    stand.commit()
+    assert stand.shown() not in (taken, stand.own)
+    stand.tick()
+    assert len(peer.requests) == 2
+    assert stand.about()["made by"] == "ACME"
 
 
 def test_an_authority_that_dates_its_certificates_back_is_not_asked_again_and_again(
@@ -420,6 +433,17 @@ def test_renew_orders_another_one_at_once(stand: Ordering, peer: Peer) -> None:
     stand.tick()
     assert stand.shown() != first
     assert len(peer.requests) == 2
+
+
+def test_renew_is_for_administrators_who_gave_the_enable_secret_a_moment_ago() -> None:
+    def said(role: api.Role, seconds: float) -> str:
+        standing = roles.Standing(role=role, privileged=True, privileged_seconds=seconds)
+        refusal = roles.refusal(api.RenewCertificate, standing)
+        return refusal.kind if refusal else ""
+
+    assert said("administrator", roles.FRESH_SECONDS) == ""
+    assert said("administrator", roles.FRESH_SECONDS + 1) == "privilege"
+    assert said("operator", 0.0) == "permission"
 
 
 def test_an_upload_goes_before_and_the_own_one_is_had_back(stand: Ordering, peer: Peer) -> None:
