@@ -73,6 +73,34 @@ def read(text: str) -> Chain:
     return _ordered(_certificates(text))
 
 
+def up_to(text: str, anchors: str) -> Chain:
+    """The chain from the first certificate of a PEM text (RFC 8555 9.1: the server's) up to a root among `anchors`, by way of the
+    others in the text. Raises `ChainError` where that leads to none of them."""
+    held = _certificates(text)
+    believed, chain, rest = roots(anchors), held[:1], held[1:]
+    while True:
+        root = next((one for one in believed if _named(chain[-1], one) and _signed(chain[-1], one)), None)
+        if root is not None:
+            return (*chain, root)
+        above = next((one for one in rest if _named(chain[-1], one) and _signed(chain[-1], one)), None)
+        if above is None:
+            said = f"a chain that ends at {subject(chain[-1])}, issued by {_name(chain[-1].issuer)}"
+            raise ChainError(said, f"one that leads to a root that is believed, of which there are {len(believed)}")
+        chain.append(above)
+        rest.remove(above)
+
+
+def roots(anchors: str) -> list[x509.Certificate]:
+    """The authorities in a bundle that have issued themselves. One that cannot be read is nobody's root."""
+    found = []
+    for block in _BLOCK.finditer(anchors):
+        try:
+            found.append(x509.load_pem_x509_certificate(block[0].encode()))
+        except _UNREADABLE:
+            continue
+    return [one for one in found if _issued_itself(one)]
+
+
 def pem(chain: Iterable[x509.Certificate]) -> str:
     """The certificates as PEM, in this order."""
     return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in chain)

@@ -51,6 +51,11 @@ def request_path(service: str) -> str:
     return f"{FOLDER}/{service}/request.pem"
 
 
+def order_path(service: str) -> str:
+    """Where the request of `service` lies that an ACME server is asked to answer."""
+    return f"{FOLDER}/{service}/order.pem"
+
+
 def place(name: str) -> str:
     """Where the key with this digest lies."""
     return f"{RING}/{name}.key"
@@ -61,10 +66,23 @@ def make_request(service: str, kind: str, subject: Mapping[str, str], names: tup
 
     A request of before is forgotten, its key is not: its certificate may still come. Raises `CommandError`.
     """
+    common = names[0].partition(":")[2][:64]  # X.520's bound; the names that count are the alternative ones
+    fields = [(short, subject[long]) for long, short in _FIELDS.items() if long in subject]
+    written = "\n".join(f"{name} = {value}" for name, value in (*fields, ("CN", common)))
+    return _made(service, kind, _REQUEST.format(subject=written, names=", ".join(names)), request_path(service), system)
+
+
+def make_order(service: str, kind: str, names: tuple[str, ...], system: System) -> str:
+    """The same for an ACME server, which takes the names and no subject (RFC 8555 7.4): the common name is one of the past."""
+    text = _REQUEST.format(subject="", names=", ".join(names))
+    return _made(service, kind, text, order_path(service), system, "-subj", "/")
+
+
+def _made(service: str, kind: str, text: str, path: str, system: System, *options: str) -> str:
     folder = f"{FOLDER}/{service}"
     system.run(["install", "-d", "-o", "root", "-g", "root", "-m", "0755", FOLDER, folder])
     system.run(["install", "-d", "-o", "root", "-g", "root", "-m", "0700", RING])
-    new = f"{RING}/new"
+    new = f"{RING}/new.{service}.{path.rpartition('/')[2]}"  # two may be made at the same time
     algorithm, parameter = KINDS[kind]
     # openssl makes the file of a private key 0600.
     system.run(["rm", "-f", "--", new])
@@ -72,21 +90,11 @@ def make_request(service: str, kind: str, subject: Mapping[str, str], names: tup
     key = place(chains.name_of_private(system.read(new) or ""))
     system.run(["chmod", "0600", "--", new])
     system.run(["mv", "-f", "-T", "--", new, key])
-    written = "\n".join(f"{name} = {value}" for name, value in _distinguished(subject, names))
-    text = _REQUEST.format(subject=written, names=", ".join(names))
-    path = request_path(service)
-    system.run(
-        ["openssl", "req", "-new", "-config", "/dev/stdin", "-sha256", "-key", key, "-out", f"{path}.new"], stdin=text
-    )
+    command = ["openssl", "req", "-new", "-config", "/dev/stdin", *options, "-sha256", "-key", key]
+    system.run([*command, "-out", f"{path}.new"], stdin=text)
     system.run(["chmod", "0644", "--", f"{path}.new"])
     system.run(["mv", "-f", "-T", "--", f"{path}.new", path])
     return system.read(path) or ""
-
-
-def _distinguished(subject: Mapping[str, str], names: tuple[str, ...]) -> list[tuple[str, str]]:
-    common = names[0].partition(":")[2]
-    fields = [(short, subject[long]) for long, short in _FIELDS.items() if long in subject]
-    return [*fields, ("CN", common[:64])]  # X.520's bound; the names that count are the alternative ones
 
 
 def key_for(certificate: chains.Chain, system: System) -> str | None:
@@ -99,10 +107,16 @@ def pending(service: str, system: System) -> str:
     return system.read(request_path(service)) or ""
 
 
+def ordered(service: str, system: System) -> str:
+    """The request of `service` that an ACME server is asked to answer, as PEM; "" where none is."""
+    return system.read(order_path(service)) or ""
+
+
 def needed(trees: Collection[Tree], services: Collection[str], system: System) -> frozenset[str]:
     """The digests of the keys that the certificates of these configurations, and the requests of these services, are for."""
     held = {chains.key_name(chains.read(text)[0].public_key()) for tree in trees for text in _texts(tree)}
-    return frozenset(held | {chains.name_of_request(pending(service, system)) for service in services})
+    out = {chains.name_of_request(find(service, system)) for service in services for find in (pending, ordered)}
+    return frozenset(held | out)
 
 
 def _texts(tree: Tree) -> list[str]:

@@ -201,7 +201,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="set-up wizard, again and again", commands=("setup",), by_hand=STEPS),
             Row(
                 what="start, stop, restart services",
-                commands=("service gateway|agent|uem|portal|tls-proxy|alerts start|stop|restart|status",),
+                commands=("service gateway|agent|uem|portal|tls-proxy|alerts|acme start|stop|restart|status",),
                 by_hand=MOMENT,
             ),
             Row(
@@ -336,7 +336,7 @@ PARTS: tuple[Part, ...] = (
                 commands=("show certificate-login",),
             ),
             Row(
-                what="certificates: own, requests, uploads",
+                what="certificates: own, requests, uploads, from an ACME server",
                 settings=("certificates",),
                 commands=("certificate …",),
                 by_hand=STEPS,

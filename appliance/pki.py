@@ -1,5 +1,5 @@
 """The certificates that the appliance's services show: those of its own authority or signed by themselves, which are made here,
-and those that were uploaded, which are put in place here.
+and those that were uploaded or obtained from an ACME server, which are put in place here.
 
 Everything is done by the `openssl` command, so that the machine's one OpenSSL (and its FIPS provider) does all of it. Keys
 are made where they stay: they never leave the machine, and no key is ever in an argument list. What is found on the disk
@@ -14,7 +14,7 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from appliance import chains, keyring, secret_file, served
+from appliance import chains, keyring, obtained, secret_file, served
 from appliance.features import interfaces, values
 from appliance.features.base import System, Tree
 from appliance.features.tls import AUTHORITY, FOLDER, certificate_path, key_path
@@ -75,7 +75,7 @@ def _now() -> datetime:
 
 def ensure(tree: Tree, system: System, *, clock: Clock = _now, anew: Collection[str] = ()) -> tuple[str, ...]:
     """Make what is missing, about to end, for other names, without its key, of another authority or of another kind, and what
-    is named in `anew`; put what was uploaded in place.
+    is named in `anew`; put what was uploaded or obtained in place.
 
     Idempotent; returns the names of the services that have another certificate now, with the authority's own (`ca`) where that
     is new. These are reloaded or restarted if they run. Raises `CommandError` when openssl or a file operation fails, `KeyError`
@@ -97,7 +97,7 @@ def ensure(tree: Tree, system: System, *, clock: Clock = _now, anew: Collection[
 
 def _bring(leaf: Leaf, tree: Tree, system: System, due: datetime, now: datetime, issuer: str, *, again: bool) -> bool:
     """Have the certificate of `leaf` be the right one; whether that took anything."""
-    chosen = served.choice(tree, leaf.name, now)
+    chosen = served.choice(tree, leaf.name, now) or obtained.shown(tree, leaf.name, system)
     if chosen is not None:
         return _put(leaf, chosen, system)
     if not again and _leaf_good(leaf, tree, system, due, now, issuer):

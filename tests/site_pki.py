@@ -114,6 +114,13 @@ def answer(
     return made.sign(by.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
+def request_for(*names: str) -> str:
+    """A request (PKCS #10) for names with a new key and without a subject, as PEM."""
+    held = x509.SubjectAlternativeName([_general(name) for name in names])
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(held, critical=False)
+    return made.sign(new_key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
 def with_sha1(by: Signed) -> str:
     """A server's certificate signed with SHA-1, which the library refuses to make and the openssl command does not."""
     with tempfile.TemporaryDirectory() as place:

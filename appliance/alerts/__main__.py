@@ -7,13 +7,13 @@ import signal
 import sys
 from pathlib import Path
 
-from appliance.alerts.api import SOCKET
+from appliance.alerts.api import LINE_BYTES, SOCKET, Ask
 from appliance.alerts.keep import FOLDER, Keep
 from appliance.alerts.looking import Machine
 from appliance.alerts.service import Service
-from appliance.alerts.serving import closed_umask, serving
 from appliance.alerts.settings import SETTINGS_PATH, Settings, SettingsError, load
 from appliance.configd import api
+from appliance.local_socket import Desk, closed_umask, serving
 from appliance.systemd import Notifier
 
 EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
@@ -43,7 +43,7 @@ async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     service = Service(settings, Keep(arguments.state), Machine(socket=arguments.configd))
-    async with serving(arguments.socket, service.answer):
+    async with serving(arguments.socket, Desk(Ask, service.answer, LINE_BYTES)):
         notifier = Notifier()
         notifier.send("READY=1")
         watchdog = asyncio.create_task(notifier.keep_alive())

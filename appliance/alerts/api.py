@@ -3,6 +3,7 @@
 import msgspec
 
 SOCKET = "/run/sentry-alerts/alerts.sock"
+LINE_BYTES = 4_096  # the longest request is a name
 TEST_SECONDS = 130.0  # a mail has two minutes (`appliance.alerts.post`)
 
 

@@ -38,6 +38,8 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         judged -= {"certificate_ends", "fips_failed"}
     if not health.agent:
         judged -= {"certificate_ends"}  # the one of the enrolment is the agent's
+    if health.not_obtained is None:
+        judged -= {"certificate_not_obtained"}
     if health.synchronised is None:
         judged -= {"clock_not_synchronised"}
     conditions = (
@@ -47,6 +49,7 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         *_agent(health),
         *_clock_and_cryptography(health),
         *_certificates(health, when),
+        *_not_obtained(health),
     )
     return Looked(conditions, judged, tuple(_counted(health, counters, when)))
 
@@ -102,6 +105,12 @@ def _certificates(health: Health, when: float) -> Iterator[Condition]:
     enrolled = health.agent.get("enrolment_ends", 0)
     if isinstance(enrolled, int) and enrolled:
         yield from _ends("of the enrolment", datetime.fromtimestamp(enrolled, UTC), ENROLMENT_DAYS, when)
+
+
+def _not_obtained(health: Health) -> Iterator[Condition]:
+    for service, problem in sorted((health.not_obtained or {}).items()):
+        words = f"The ACME server has given no certificate for {service}; it is tried again: {problem}"
+        yield _condition("certificate_not_obtained", service, words)
 
 
 def _ends(name: str, end: datetime, warned: Iterable[int], when: float) -> Iterator[Condition]:

@@ -70,6 +70,12 @@ ALERTS: Final[dict[str, Alert]] = {
         severity="warning",
         lasts=True,
     ),
+    "certificate_not_obtained": Alert(
+        what="For a quarter of an hour the ACME server has given no certificate, or one that was refused; it is tried again.",
+        severity="warning",
+        lasts=True,
+        hold_seconds=900,
+    ),
     "uem_link_down": Alert(what="The UEM cannot be reached.", severity="critical", lasts=True, hold_seconds=20),
     "backend_down": Alert(
         what="All workers of the gateway find a backend down.", severity="critical", lasts=True, hold_seconds=20

@@ -54,12 +54,12 @@ def upload_pkcs12(*, second: bool) -> Action:
 
 
 def renew(shell: Shell, values: Values) -> Output:
-    """Make a certificate of the appliance's own anew, now."""
+    """Make a certificate of the appliance's own anew, now, or order one from the ACME server."""
     return output.shown(shell.call(api.RenewCertificate, api.Text, service=values["service"]))
 
 
 def made_here(issuer: str) -> Action:
-    """The command that goes back from what was uploaded to a certificate that the appliance makes."""
+    """The command that goes from what was uploaded to a certificate that the appliance makes or gets by itself."""
 
     def action(shell: Shell, values: Values) -> None:
         path: Path = ("certificates", "servers", values["service"].replace("-", "_"))

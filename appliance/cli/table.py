@@ -127,7 +127,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(
-        "service <service:gateway|agent|uem|portal|tls-proxy|alerts> <action:start|stop|restart|status>",
+        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme> <action:start|stop|restart|status>",
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
@@ -200,7 +200,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("alert test", "Send a test mail to all who get alerts", actions.alert_test, PRIVILEGED),
     Command(
         f"certificate <service:{SERVED}|client> renew",
-        "Make the appliance's own certificate anew",
+        "Make the appliance's own certificate anew, or order the next from the ACME server",
         certificates.renew,
         PRIVILEGED,
     ),
@@ -240,6 +240,12 @@ COMMANDS: tuple[Command, ...] = (
         f"certificate <service:{SERVED}> own",
         "Show one of the appliance's own authority",
         certificates.made_here("own"),
+        CONFIG,
+    ),
+    Command(
+        f"certificate <service:{SERVED}> acme",
+        "Have it from the ACME server (certificates acme)",
+        certificates.made_here("acme"),
         CONFIG,
     ),
     Command(
@@ -321,6 +327,7 @@ WORDS = {
     "service portal": "The portal",
     "service tls-proxy": "What ends TLS on 8443, before the portal",
     "service alerts": "What tells people what they must hear of",
+    "service acme": "What asks the ACME server for certificates",
     "alert": "Try whether alerts arrive",
     "uem": "This gateway's certificate at its UEM",
     "device": "Register, allow, block, wipe or remove a device, say what is wrong with it or what policy it has",
@@ -347,7 +354,7 @@ WORDS = {
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
-for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts"):
+for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme"):
     for _action, _text in (
         ("start", "Start it"),
         ("stop", "Stop it"),

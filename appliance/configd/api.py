@@ -294,7 +294,7 @@ Shown = Facts | Table | Text
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts"]
+    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme"]
     action: Literal["start", "stop", "restart", "status"]
 
 
@@ -387,7 +387,8 @@ class UnitHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What alerts are made of. `gateway` and `agent` are what these say of themselves, empty when they do not answer; `disks` how
-    full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601)."""
+    full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
+    `not_obtained` are services with what keeps an ACME server from giving them certificates."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -398,6 +399,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     thorough: bool
     fips: bool | None
     certificates: dict[str, str]
+    not_obtained: dict[str, str] | None = None
 
 
 class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
@@ -564,7 +566,8 @@ class UploadPkcs12(_SessionVerb, frozen=True, kw_only=True, tag="certificate.upl
 
 
 class RenewCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate.renew"):
-    """Make a certificate of the appliance's own anew now; `client` is the one shown to the UEM. Result: Text."""
+    """Make a certificate of the appliance's own anew now, or order one from the ACME server where it comes from there; `client`
+    is the one shown to the UEM. Result: Text."""
 
     service: Literal["gateway", "portal", "uem-push", "client"]
 

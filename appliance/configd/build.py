@@ -12,6 +12,7 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
 from appliance.configd import passwords
+from appliance.configd.acme import Acme
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
@@ -84,7 +85,8 @@ def build(
         tokens=tokens,
     )
     renewal = Renewal(engine, gate, sessions)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=renewal.tick))
+    acme = Acme(engine, gate, sessions)
+    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick)))
 
 
 def _doors(paths: Paths) -> Doors:

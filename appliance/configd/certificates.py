@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from appliance import chains, keyring, pki, served
+from appliance import chains, keyring, obtained, pki, served
 from appliance.apply import Engine
 from appliance.configd import api
 from appliance.configd.bringing import bring
 from appliance.configd.candidates import Candidates
 from appliance.configd.errors import refused
+from appliance.configd.ordering import order
 from appliance.configd.sessions import Held
 from appliance.features import certificates as feature
 from appliance.features.base import Problem
@@ -89,9 +90,13 @@ class Certificates:
         return self._put(verb, held, chain, key=key)
 
     def renew(self, verb: api.RenewCertificate, _held: Held) -> api.Text:
-        """Make a certificate of the appliance's own anew, now."""
-        name = OWN[verb.service]
-        if served.choice(self._candidates.running(), name, self._clock()) is not None:
+        """Make a certificate of the appliance's own anew, now; or order one, where it comes from an ACME server."""
+        name, tree = OWN[verb.service], self._candidates.running()
+        if name in obtained.places(tree):
+            order(tree, name, self._engine.machine, self._engine.store.trees())
+            said = f"A certificate is ordered; `show certificates {verb.service}` says what becomes of it."
+            return api.Text(title="ordered", lines=(said,))
+        if served.choice(tree, name, self._clock()) is not None:
             raise refused(
                 "invalid", f"the certificate of {verb.service} was uploaded; the authority that made it makes the next"
             )

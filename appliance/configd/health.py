@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from appliance import obtained
 from appliance.configd.api import Health, UnitHealth
 from appliance.configd.clock import followed
-from appliance.configd.facts import Context, crypto, host
+from appliance.configd.facts import Context, certificates, crypto, host
 from appliance.features.tls import AUTHORITY, certificate_path
 from appliance.pki import LEAVES
 from appliance.process import CommandError
@@ -30,6 +31,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         thorough=thorough,
         fips=_fips(context) if thorough else None,
         certificates=dict(_certificates(context)) if thorough else {},
+        not_obtained=_not_obtained(context),
     )
 
 
@@ -73,6 +75,18 @@ def _fips(context: Context) -> bool:
         return crypto.fips(context, "").lines[0] == crypto.ENABLED
     except CommandError:  # an openssl whose module fails its self-test says nothing else either
         return False
+
+
+def _not_obtained(context: Context) -> dict[str, str] | None:
+    """What keeps an ACME server from giving certificates; None when the ACME service does not answer: its unit says the rest."""
+    places = obtained.places(context.tree)
+    if not places:
+        return {}
+    try:
+        orders = certificates.standings(context).orders
+    except control.ControlError:
+        return None
+    return {name: order.problem for name, order in orders.items() if name in places and order.problem}
 
 
 def _certificates(context: Context) -> Iterator[tuple[str, str]]:

@@ -96,7 +96,7 @@ RULES: Final[dict[type, Rule]] = {
     api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
-    api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True, risky=True),
+    api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
 """Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""

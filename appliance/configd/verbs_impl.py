@@ -39,7 +39,9 @@ PRINCIPAL_CHARACTERS = 320  # RFC 3696: 64 for the local part, @, 255 for the do
 NOTE_CHARACTERS = 200
 POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
-UNITS = {name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts")}
+UNITS = {
+    name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme")
+}
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
 DEVICE_IDS = "a device id is 1 to 64 letters, digits, dots, dashes or underscores"
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from appliance.apply import Engine
 from appliance.config.store import Pending, StoreError
@@ -27,13 +27,13 @@ class Watch:
         sessions: Sessions,
         *,
         clock: Callable[[], float] = time.monotonic,
-        renew: Callable[[], None] = lambda: None,
+        renew: Iterable[Callable[[], None]] = (),
     ) -> None:
         self._engine = engine
         self._gate = gate
         self._sessions = sessions
         self._clock = clock
-        self._renew = renew
+        self._renew = tuple(renew)
         self._not_before = 0.0
 
     def tick(self) -> None:
@@ -41,7 +41,8 @@ class Watch:
         try:
             self._gate.tick()
             self._return()
-            self._renew()
+            for renew in self._renew:
+                renew()
         except (StoreError, OSError) as error:
             _log.error("the store cannot be read: %s", error)
 

@@ -1,5 +1,5 @@
 """The certificates that the appliance's services show: its own, kept valid and in step with its names, or those of the site's
-authority (V-251005), with a second one ready (`appliance.pki` makes them and puts them in place).
+authority (V-251005), with a second one ready (`appliance.pki` makes them and puts them in place), or an ACME server's.
 
 An uploaded certificate without a key is for a key that was made here (`appliance.keyring`).
 """
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance import chains, keyring, pki, served
-from appliance.features import values
+from appliance.features import acme, values
 from appliance.features.base import Feature, Problem, System, Tree
 from appliance.features.values import Rules
 
@@ -45,6 +45,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
         for where, one in _given(path, server):
             yield from verify_chain(f"{where}.certificate", one["certificate"], str(tree["hostname"]))
     yield from _verify_push(tree)
+    yield from acme.verify(tree)
 
 
 def _verify_belonging(path: str, server: Mapping[str, Any]) -> Iterator[Problem]:
@@ -137,7 +138,8 @@ def key_kinds(tree: Tree, service: str) -> frozenset[str]:
 
 def reconcile(tree: Tree, system: System) -> bool:
     """Make what is missing, expiring or names something else; put in place what was uploaded; the services are told."""
-    return bool(pki.ensure(tree, system))
+    bound = acme.reconcile(tree, system)
+    return bool(pki.ensure(tree, system)) or bound
 
 
 def _is_key(text: str) -> bool:
@@ -172,9 +174,10 @@ def _server(label: str, text: str) -> Rules:
         label,
         text,
         issuer=values.described(
-            {"type": "string", "allowed": ["own", "self_signed"]},
+            {"type": "string", "allowed": ["own", "self_signed", "acme"]},
             "Issuer",
-            "Who signs the certificate that is made here: the appliance's own authority, or itself.",
+            "Who signs the certificate that is not uploaded: the appliance's own authority, itself, or the ACME server of "
+            "certificates.acme; until that has issued one, the appliance's own authority.",
             default="own",
         ),
         key_type=values.described(
@@ -238,6 +241,7 @@ FEATURE = Feature(
             ),
             "default": {},
         },
+        acme=acme.GROUP,
         servers={
             **values.group(
                 "Servers",
@@ -250,6 +254,9 @@ FEATURE = Feature(
         },
     ),
     verify=verify,
+    render=acme.render,
+    flows=acme.flows,
+    units=(acme.UNIT,),
     verify_change=verify_change,
     on_machine=on_machine,
     reconcile=reconcile,

@@ -19,6 +19,7 @@ SERVICE_ACCOUNTS = (
     "sentry-portal",
     "sentry-tls-proxy",
     "sentry-alerts",
+    "sentry-acme",
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

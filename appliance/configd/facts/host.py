@@ -16,6 +16,7 @@ SERVICES = (
     "sentry-portal.service",
     "sentry-tls-proxy.service",
     "sentry-alerts.service",
+    "sentry-acme.service",
     "ssh.service",
     "chrony.service",
     "nftables.service",

@@ -193,3 +193,46 @@ def test_keys_are_known_by_their_public_half() -> None:
         "p384",
         "rsa3072",
     ]
+
+
+# --- what an ACME server gives -----------------------------------------------------------------------------------------
+
+
+def test_the_root_is_found_among_those_that_are_believed() -> None:
+    anchors = text(OTHER, ROOT)
+    assert chains.pem(chains.up_to(text(SERVER, MIDDLE), anchors)) == text(*WHOLE)
+    assert chains.pem(chains.up_to(text(*WHOLE), anchors)) == text(*WHOLE)
+    assert chains.read(chains.pem(chains.up_to(text(SERVER, MIDDLE), anchors))) == chains.read(text(*WHOLE))
+
+
+def test_a_root_that_another_one_signed_is_left_for_the_one_that_is_believed() -> None:
+    """A cross-signed root leads to a root of before; what is believed is the same authority's own."""
+    new = authority("new")
+    crossed = authority("new", OTHER)  # the same name, another key: it signs nothing here
+    issued = server(new)
+    assert chains.pem(chains.up_to(text(issued, crossed), text(new))) == text(issued, new)
+    with pytest.raises(ChainError, match="leads to a root that is believed"):
+        chains.up_to(text(issued, crossed), text(OTHER))
+
+
+@pytest.mark.parametrize(
+    ("given", "anchors"),
+    [
+        (text(SERVER, MIDDLE), text(OTHER)),
+        (text(*WHOLE), text(OTHER)),
+        (text(SERVER), text(ROOT)),
+        (text(SERVER, MIDDLE), text(MIDDLE)),  # no root
+        (text(SERVER, MIDDLE), ""),
+        (text(MIDDLE, SERVER), text(OTHER)),
+        (text(server(authority("root"))), text(ROOT)),  # the root's name, and not its key
+    ],
+    ids=["stranger", "stranger with its root", "a gap", "no root", "nobody believed", "upside down", "a namesake"],
+)
+def test_what_leads_to_no_root_that_is_believed_is_refused(given: str, anchors: str) -> None:
+    with pytest.raises(ChainError, match="allowed: one that leads to a root that is believed"):
+        chains.up_to(given, anchors)
+
+
+def test_an_anchor_that_cannot_be_read_is_nobody_s_root() -> None:
+    broken = ROOT.pem.replace("MII", "AAA", 1)
+    assert chains.pem(chains.up_to(text(SERVER, MIDDLE), broken + text(ROOT))) == text(*WHOLE)

@@ -67,6 +67,7 @@ def health_of(**rest: Any) -> Health:
         "thorough": True,
         "fips": True,
         "certificates": {},
+        "not_obtained": {},
     }
     return Health(**{**fields, **rest})
 

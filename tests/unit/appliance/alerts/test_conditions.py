@@ -106,11 +106,18 @@ def test_the_certificate_of_the_enrolment(seconds: int, level: str) -> None:
     assert [(one.subject, one.level) for one in found] == ([("of the enrolment", level)] if level else [])
 
 
+def test_a_certificate_that_an_acme_server_does_not_give() -> None:
+    found = look(health_of(not_obtained={"portal": "refused\x1b[0m"})).conditions
+    assert [(one.alert, one.subject) for one in found] == [("certificate_not_obtained", "portal")]
+    assert found[0].words.endswith("it is tried again: refused?[0m")
+
+
 def test_who_does_not_answer_is_not_judged() -> None:
     """So what stood goes on standing: a gateway that does not answer has not mended its backends."""
-    found = look(health_of(gateway={}, agent={}, synchronised=None, thorough=False, fips=None))
+    found = look(health_of(gateway={}, agent={}, synchronised=None, thorough=False, fips=None, not_obtained=None))
     away = {"backend_down", "gateway_out_of_service", "uem_link_down", "device_list_full"}
-    assert LASTING - found.judged == away | {"clock_not_synchronised", "certificate_ends", "fips_failed"}
+    away |= {"clock_not_synchronised", "certificate_ends", "certificate_not_obtained", "fips_failed"}
+    assert LASTING - found.judged == away
     assert found.conditions == ()
 
 

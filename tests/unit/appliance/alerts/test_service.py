@@ -15,9 +15,10 @@ from appliance.alerts import api as alerts_api
 from appliance.alerts.keep import BAD, NAME, Keep
 from appliance.alerts.post import Delivery, Post
 from appliance.alerts.service import HEALTH_SECONDS, THOROUGH_SECONDS, Service
-from appliance.alerts.serving import serving as answering
 from appliance.alerts.settings import Settings
 from appliance.configd.api import UnitHealth
+from appliance.local_socket import Desk
+from appliance.local_socket import serving as answering
 from sentry_runtime import control
 from tests.device_pki import DevicePki
 from tests.mail_sink import MailSink, context_of, serving
@@ -287,7 +288,7 @@ def ask(bench: Bench, path: Path, asked: Any, kind: Any, *, allowed: Callable[[]
 
     async def run() -> Any:
         uids = frozenset({os.getuid()}) if allowed is None else allowed()
-        async with answering(path, bench.service.answer, allowed=uids):
+        async with answering(path, Desk(alerts_api.Ask, bench.service.answer, alerts_api.LINE_BYTES, uids)):
             return await asyncio.to_thread(control.call, path, asked, kind)
 
     return asyncio.run(run())
@@ -326,7 +327,8 @@ def test_nonsense_and_silence_end_their_own_connection_only(bench: Bench, tmp_pa
             return peer.recv(4_096)
 
     async def run() -> tuple[bytes, Any]:
-        async with answering(path, bench.service.answer, allowed=frozenset({os.getuid()})):
+        mine = frozenset({os.getuid()})
+        async with answering(path, Desk(alerts_api.Ask, bench.service.answer, alerts_api.LINE_BYTES, mine)):
             said = await asyncio.to_thread(talk)
             good: Any = alerts_api.Status()
             return said, await asyncio.to_thread(control.call, path, good, alerts_api.Report)

@@ -29,6 +29,7 @@ def test_secrets_are_marked() -> None:
     lines = [line for line in page(FEATURES).splitlines() if "*secret*" in line and line.startswith("|")]
     assert [line.split("`")[1] for line in lines] == [
         "users.accounts.NAME.password_hash",
+        "certificates.acme.binding.key",
         *(
             f"certificates.servers.{service}.{second}key"
             for service in ("gateway", "portal", "uem_push")

@@ -33,7 +33,7 @@ PASSWD = "\n".join(
         (
             "root",
             *("_chrony", "Debian-snmp"),
-            *(f"sentry-{name}" for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "log")),
+            *(f"sentry-{name}" for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "log")),
         )
     )
 )

@@ -46,7 +46,9 @@ def test_every_check_and_unit_looks_at_files_the_feature_renders(trees: dict[str
     vendor = lab_with(lambda tree: tree["uem"].update(mode="epmm", epmm=epmm))
     login = {"mode": "optional", "authorities": authority, "revocation": {"check": "off"}}
     cards = lab_with(lambda tree: tree["portal"].update(certificate_login=login))
-    sites = (*trees.values(), lab_with(core()), vendor, cards)
+    acme = {"directory": "https://ca.test/dir", "ca_certificates": authority}
+    ordered = lab_with(lambda tree: tree.update(certificates={"acme": acme, "servers": {"portal": {"issuer": "acme"}}}))
+    sites = (*trees.values(), lab_with(core()), vendor, cards, ordered)
     everything = {path for tree in sites for path in render_all(tree, FEATURES)}
     units = [(feature.name, unit) for feature in FEATURES for unit in feature.units]
     assert len(units) >= 8

@@ -21,6 +21,7 @@ sentry-log:x:989:989::/:/bin/false
 Debian-snmp:x:988:988::/:/bin/false
 sentry-alerts:x:987:987::/:/bin/false
 sentry-tls-proxy:x:986:986::/:/bin/false
+sentry-acme:x:985:985::/:/bin/false
 """
 Found = dict[str, dict[str, str]]
 
