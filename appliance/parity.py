@@ -54,7 +54,7 @@ REST: dict[str, tuple[str, ...]] = {
     "reload": ("power",),
     "poweroff": ("power",),
     "setup": ("replace_config",),
-    "service gateway|agent|uem|portal|alerts start|stop|restart|status": ("service",),
+    "service gateway|agent|uem|portal|tls-proxy|alerts|acme start|stop|restart|status": ("service",),
     "service gateway quiesce|drain|resume": ("maintain",),
     "write": ("commit", "discard"),
     "clock set <time>": ("set_clock",),

@@ -46,6 +46,7 @@ NONE: Final[dict[str, str]] = {
     "help": SHELL,
     "timeout": SHELL,
     "do": SHELL,
+    "token": "tokens are for programs: they are made and revoked at the command line",
     "clock set": "the clock is the time servers'; by hand it is set at the command line",
 }
 """Commands without a page, and why."""

@@ -1,7 +1,7 @@
 """Services, tools of the network, and restarting or turning off the machine."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from aiohttp import web
 
@@ -27,7 +27,7 @@ from appliance.portal.showing import Block, block, records
 from appliance.portal.step_up import ask_password, wants_password
 from appliance.portal.visit import Visit
 
-SERVICES: Final = ("gateway", "agent", "uem", "portal", "alerts")
+SERVICES: Final = get_args(ControlService.__annotations__["service"])
 ACTIONS: Final = ("start", "restart", "stop")
 MAINTENANCE: Final = ("quiesce", "drain", "resume")
 HOST_CHARACTERS = 255
