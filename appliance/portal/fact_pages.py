@@ -66,6 +66,7 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("ssh", "SSH"),
         ("fips", "FIPS 140 mode"),
         ("portal", "This portal"),
+        ("certificate-login", "Log-in by certificate"),
         ("syslog", "Log servers"),
         ("snmp", "SNMP"),
         ("alerts", "Alerts"),

@@ -7,9 +7,11 @@ import pytest
 import yarl
 
 from appliance.config.schema import Schema
+from appliance.configd import facts
 from appliance.configd.api import Role
 from appliance.features import FEATURES
 from appliance.portal import reference
+from appliance.portal.fact_pages import TITLES
 from appliance.portal.gate import OPEN
 from appliance.portal.routes import EVERYBODY, Route, routes
 from tests.unit.appliance.portal.stage import ACCOUNTS, Stage, seen
@@ -35,6 +37,11 @@ def test_no_route_takes_a_command_or_a_path() -> None:
     words = {word for route in ROUTES for word in re.findall(r"{(.*?)}", route.path)}
     assert words == {"feature"}
     assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES) > 35
+
+
+def test_every_topic_of_configd_is_a_fact_or_has_a_page_of_its_own() -> None:
+    assert set(facts.TOPICS) - set(TITLES) == {"device", "log", "revisions"}
+    assert set(TITLES) <= set(facts.TOPICS)
 
 
 async def test_the_application_serves_the_table_and_the_few_known_routes_and_nothing_else(stage: Stage) -> None:
