@@ -140,13 +140,17 @@ class Tokens:
         return found if not found.networks or _within(source, found.networks) else None
 
     def note_use(self, name: str, source: str) -> None:
-        """It was used, from there. Written when the last time that was written is `USE_SECONDS` ago, or was from elsewhere."""
+        """It was used, from there. Written when the last time that was written is `USE_SECONDS` ago. What cannot be written is
+        said in the log: a full disk must not keep out who would make room."""
         now = self._clock()
         with self._lock:
             held = self._held.get(name)
-            if held is None or (0 <= now - held.used < USE_SECONDS and held.used_from == source):
+            if held is None or 0 <= now - held.used < USE_SECONDS:
                 return
-            self._write({**self._held, name: msgspec.structs.replace(held, used=now, used_from=source)})
+            try:
+                self._write({**self._held, name: msgspec.structs.replace(held, used=now, used_from=source)})
+            except StoreError as error:
+                _log.error("the use of the token %s could not be remembered: %s", name, error)
 
 
 def told(token: Token) -> api.TokenFacts:

@@ -87,6 +87,23 @@ def test_it_is_good_after_a_restart_and_its_last_use_is_known(daemon: Daemon) ->
     assert listed.last_use == "2027-01-15T08:00:00Z"
 
 
+def test_a_use_that_cannot_be_written_down_keeps_nobody_out(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk is mended over REST, too."""
+    token = give(daemon)
+
+    def full(_place: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("appliance.configd.tokens._replace", full)
+    peer, handle = enter(daemon, token)
+    assert daemon.say(peer, api.ReadConfig(session=handle), api.Configuration).revision == 1
+    assert "No space left" in caplog.text
+    with pytest.raises(Refused, match="No space left"):
+        give(daemon, "more")
+
+
 def test_only_the_portal_may_show_one(daemon: Daemon) -> None:
     token = give(daemon)
     for uid in (ROOT, ALICE, OLGA):
