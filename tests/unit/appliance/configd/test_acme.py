@@ -409,7 +409,7 @@ def test_a_chain_with_which_the_portal_does_not_run_is_taken_back(stand: Orderin
     assert stand.shown() == stand.own
     assert stand.machine.read(obtained.path("portal")) is None
     assert stand.ordered()
-    assert "portal" in peer.judged[0]
+    assert "tls-proxy" in peer.judged[0]
     restarts = stand.machine.told.count(PORTAL)
     once = peer.says(acme_api.Obtain(service="portal", request=stand.ordered()))
     peer.says = lambda _asked: once

@@ -226,7 +226,9 @@ NEVER = {
     api.Enable, api.Disable, api.Touch, api.CloseSession, api.CreateToken, api.LookAtHealth,
     api.Reauthenticate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices,
 }  # fmt: skip
-ACCOUNTS: set[type] = {api.SetPassword, api.SetEnableSecret, api.UploadCertificate, api.UploadPkcs12, api.RevokeToken}
+ACCOUNTS: set[type] = {
+    api.SetPassword, api.SetEnableSecret, api.UploadCertificate, api.UploadPkcs12, api.RenewCertificate, api.RevokeToken,
+}  # fmt: skip
 POWER: set[type] = {api.Power, api.SetClock}
 
 
