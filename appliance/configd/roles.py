@@ -127,13 +127,20 @@ WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (
 )
 ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS}
 FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
-RISKY: Final = FRESH | {
-    (api.Commit, WAYS),
-    (api.Rollback, WAYS),
-    (api.DeviceAction, "wipe"),
-    (api.DeviceAction, "wipe-account"),
-}
-"""What the portal may do only with a password that was given again: besides the rules' own, what cannot be taken back."""
+ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
+"""What takes the service from devices until somebody gives it back."""
+RISKY: Final = (
+    FRESH
+    | ENDS
+    | {
+        (api.Commit, WAYS),
+        (api.Rollback, WAYS),
+        (api.DeviceAction, "wipe"),
+        (api.DeviceAction, "wipe-account"),
+    }
+)
+"""What the portal may do only with a password that was given again: besides the rules' own, what cannot be taken back or ends
+the service."""
 EDITS: Final = frozenset[type](
     {
         api.SetConfig,
@@ -154,9 +161,6 @@ EDITS: Final = frozenset[type](
 candidate must not find another one when it is made."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
-ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
-"""What takes the service from devices until somebody gives it back."""
-
 
 STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset((api.Power, api.SetClock))
 

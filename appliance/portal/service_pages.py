@@ -70,8 +70,7 @@ async def control(visit: Visit) -> web.Response:
     service, action = visit.word("service"), visit.word("action")
     if service not in SERVICES or action not in ACTIONS:
         raise web.HTTPBadRequest
-    await _told(visit, ControlService, f"{service}: {action}", service=service, action=action)
-    return visit.go("/services")
+    return await _acted(visit, ControlService, f"{service}: {action}", service=service, action=action)
 
 
 async def maintain(visit: Visit) -> web.Response:
@@ -79,20 +78,23 @@ async def maintain(visit: Visit) -> web.Response:
     action = visit.word("action")
     if action not in MAINTENANCE:
         raise web.HTTPBadRequest
-    await _told(visit, Maintain, f"gateway: {action}", action=action)
-    return visit.go("/services")
+    return await _acted(visit, Maintain, f"gateway: {action}", action=action)
 
 
-async def _told(visit: Visit, verb: Any, what: str, **fields: Any) -> None:
-    """Send a verb whose answer is facts, and tell what came of it on the next page."""
+async def _acted(visit: Visit, verb: Any, what: str, **fields: str) -> web.Response:
+    """Send a verb, with the person's password where the form has it; what came of it stands on the next page."""
     try:
+        await visit.prove()
         done = await visit.call(verb, Facts, **fields)
     except Refused as refused:
+        if wants_password(refused.refusal):
+            return await ask_password(visit, refused.refusal, kept=tuple(fields))
         if refused.refusal.kind == "session":
             raise
         visit.say(f"{what}: {refused.refusal.message}", good=False)
-        return
-    visit.say(f"{what}: {', '.join(f'{name} {value}' for name, value in done.facts)}")
+    else:
+        visit.say(f"{what}: {', '.join(f'{name} {value}' for name, value in done.facts)}")
+    return visit.go("/services")
 
 
 async def tools(visit: Visit) -> web.Response:

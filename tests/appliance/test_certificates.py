@@ -148,7 +148,7 @@ def test_a_request_of_the_appliance_is_answered_shown_and_rolled_back(
     ):
         assert secured.version() == "TLSv1.2"
     keys = lab.root("find", "/var/lib/sentry/tls", "-name", "*key*", "-type", "f", "-printf", "%m %u:%g %p\\n").stdout
-    assert "640 root:sentry-portal /var/lib/sentry/tls/portal/key.pem" in keys
+    assert "640 root:sentry-tls-proxy /var/lib/sentry/tls/portal/key.pem" in keys
     assert {line.split()[0] for line in keys.splitlines()} <= {"600", "640"}
     kept = json.loads(lab.cli("enable", lab.enable_secret, "show revisions | json").stdout)["rows"]
     running = int(next(row["revision"] for row in kept if row["current"] == "*"))

@@ -75,7 +75,7 @@ OK = {"log in", "look", "log", "read", "set an account", "set the networks", "di
 GONE = {"guess a handle", "after that"}
 WITHOUT_PASSWORD = {
     "commit an account", "commit an account for a time", "commit the networks", "password", "enable secret", "renew", "power",
-    "wipe", "power after that",
+    "wipe", "power after that", "stop",
 }  # fmt: skip
 WRONG = {"guess the password", "made up"}  # the second is a ticket that the TLS proxy never got
 

@@ -607,7 +607,8 @@ def test_a_candidate_that_is_changed_while_its_commit_is_judged_is_not_the_one_t
 def test_what_a_session_does_one_at_a_time_is_what_changes_something(daemon: Daemon) -> None:
     looks = {api.GetConfig, api.DiffConfig, api.ListRevisions, api.CompareRevisions, api.Show, api.Touch}
     assert not looks & roles.EDITS
-    assert {verb for verb, _about in roles.RISKY} - {api.DeviceAction} <= roles.EDITS
+    acts = {api.DeviceAction, api.ControlService, api.Maintain}
+    assert {verb for verb, _about in roles.RISKY} - acts <= roles.EDITS
 
 
 def test_whoever_it_is_sets_their_own_password_and_nothing_else(daemon: Daemon) -> None:

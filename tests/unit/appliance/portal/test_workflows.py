@@ -8,6 +8,7 @@ from appliance.configd import api
 from sentry_runtime import control
 from sentry_runtime.devices.record import State
 from tests.unit.appliance.portal.stage import Person, Stage, devices, seen
+from tests.unit.appliance.workbench import PASSWORDS
 
 OWN = {"own_password": "Alice-Secret-12345"}
 BLOCKED = "PHONE000003"
@@ -95,6 +96,20 @@ async def test_services_are_restarted_by_operators_and_stopped_by_administrators
     assert "restart -- sentry-gateway.service" in " ".join(stage.site.commands.acted())
     await alice.post("/services/control", {"service": "ssh", "action": "stop"})
     assert alice.status == 400
+
+
+async def test_what_takes_the_service_from_devices_asks_for_the_password_again(stage: Stage) -> None:
+    alice = await stage.person("alice")
+    for path, fields in (
+        ("/services/control", {"service": "gateway", "action": "stop"}),
+        ("/services/maintain", {"action": "drain"}),
+    ):
+        before = stage.site.commands.acted()
+        await alice.post(path, fields)
+        assert (alice.status, "your password" in alice.text) == (403, True), path
+        assert stage.site.commands.acted() == before
+    await alice.post("/services/control", {"service": "gateway", "action": "stop", "own_password": PASSWORDS["alice"]})
+    assert "stop -- sentry-gateway.service" in " ".join(stage.site.commands.acted())
 
 
 async def test_an_account_is_added_with_a_password_in_one_candidate_or_not_at_all(stage: Stage) -> None:
