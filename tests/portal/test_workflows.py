@@ -202,16 +202,18 @@ def test_pages_fit_the_screen_in_both_schemes_and_the_browser_refuses_nothing(
     assert [message for message in severe if "favicon" not in message] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/devices", "/settings/ntp", "/revisions", "/people"])
-def test_the_portal_answers_quickly(lab: Lab, admin: Chrome, path: str) -> None:
+def test_the_portal_answers_quickly(lab: Lab, admin: Chrome) -> None:
     """The median of five; what is behind a page (commands of the system) counts too."""
     cookie = admin.get_cookie("__Host-sentry")
     assert cookie is not None
-    taken = []
+    medians = {}
     with lab.http() as person:
-        for _ in range(5):
-            began = time.monotonic()
-            answer = person.get(f"{lab.portal_url}{path}", cookies={"__Host-sentry": cookie["value"]}, timeout=30)
-            taken.append(time.monotonic() - began)
-            assert answer.status_code == 200
-    assert sorted(taken)[2] < TOO_LONG_SECONDS, taken
+        for path in ("/", "/devices", "/settings/ntp", "/revisions", "/people"):
+            taken = []
+            for _ in range(5):
+                began = time.monotonic()
+                answer = person.get(f"{lab.portal_url}{path}", cookies={"__Host-sentry": cookie["value"]}, timeout=30)
+                taken.append(time.monotonic() - began)
+                assert answer.status_code == 200
+            medians[path] = sorted(taken)[2]
+    assert max(medians.values()) < TOO_LONG_SECONDS, medians
