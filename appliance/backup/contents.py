@@ -102,13 +102,8 @@ def read(payload: bytes) -> Payload:
 def settings(payload: Payload, schema: int) -> dict[str, Any]:
     """The settings that it holds, secrets in plain, brought from `schema` to that of this version. Raises `BackupError`."""
     plain: dict[str, Any] = _revealed(payload.tree, payload.secrets)
-    return taken(plain, schema)
-
-
-def taken(tree: Mapping[str, Any], schema: int) -> dict[str, Any]:
-    """`tree` of an older schema as one of today's. Raises `BackupError` for one of a later version."""
     try:
-        return migrations.brought(tree, schema)
+        return migrations.brought(plain, schema)
     except migrations.VersionError as error:
         raise BackupError(f"found a backup of settings that are not known here: {error}") from error
 

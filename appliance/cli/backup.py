@@ -65,9 +65,13 @@ def _block(shell: Shell) -> str:
     if shell.terminal.interactive:
         shell.terminal.write([f"Enter the backup, from {armour.BEGIN} to {armour.END}."])
     lines: list[str] = []
-    while not lines or lines[-1] != armour.END:
-        lines.append(shell.terminal.ask("").strip())
-        if lines[0] != armour.BEGIN:
+    ended = False
+    while not ended:
+        # A terminal may hand over what was pasted in one piece.
+        more = [line.strip() for line in shell.terminal.ask("").splitlines() if line.strip()]
+        lines += more
+        ended = armour.END in more
+        if lines[:1] not in ([], [armour.BEGIN]):
             raise CommandError(f"Not done: found another first line; allowed: {armour.BEGIN}")
         if len(lines) > armour.LINES:
             raise CommandError(f"Not done: more than {armour.LINES} lines, and none that ends the backup.")

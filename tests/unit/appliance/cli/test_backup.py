@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from appliance.backup import armour
 from tests.unit.appliance.cli.desk import HOST, SECRET, Configd, Dialogue, Run
 
@@ -68,3 +70,20 @@ def test_the_passphrase_is_not_shown_at_a_terminal(dialogue: Dialogue) -> None:
     assert armour.END in dialogue.answer(PASSPHRASE)
     assert PASSPHRASE not in dialogue.raw
     assert "*" not in dialogue.raw
+
+
+@pytest.mark.parametrize("pasted", ["\r", "\n"], ids=["line by line", "in one piece"])
+def test_a_person_pastes_a_block_and_is_asked(dialogue: Dialogue, cli: Run, configd: Configd, pasted: str) -> None:
+    printed = block(cli)
+    assert cli(stdin=CHANGE).returncode == 0
+    dialogue.expect(rf"{HOST}>\s*$")
+    dialogue.do("enable", r"secret:\s*$")
+    dialogue.answer(SECRET)
+    dialogue.do("backup restore", r"END SENTRY BACKUP-----\.\s*$")
+    text = pasted.join(printed.strip().splitlines())
+    dialogue.send(f"\x1b[200~{text}\x1b[201~\r" if pasted == "\n" else f"{text}\r")
+    dialogue.expect(r"Passphrase of the backup:\s*$")
+    dialogue.send(f"{PASSPHRASE}\r")
+    assert "192.0.2.8" in dialogue.expect(r"(?s)Passphrase.*no\]\s*$")
+    assert "is running." in dialogue.answer("yes")
+    assert "192.0.2.8" not in servers(configd)
