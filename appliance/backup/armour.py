@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from appliance.backup.sealing import FILE_BYTES, BackupError
+from appliance.backup.bounds import FILE_BYTES, BackupError
 
 BEGIN = "-----BEGIN SENTRY BACKUP-----"
 END = "-----END SENTRY BACKUP-----"

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from appliance import chains, fleet_secret, keyring, obtained, pki, served
-from appliance.backup.sealing import BackupError
+from appliance.backup.bounds import BackupError
 from appliance.config import migrations
 from appliance.config.secrets import references
 from appliance.features.base import File, System, Tree

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from appliance.backup.sealing import FILE_BYTES, BackupError
+from appliance.backup.bounds import FILE_BYTES, BackupError
 from appliance.system import sync_folder
 
 _NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z)-([1-9][0-9]{0,8})\.backup")

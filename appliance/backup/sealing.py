@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
+from appliance.backup.bounds import FILE_BYTES, PASSPHRASE, PASSPHRASE_LEAST, PASSPHRASE_MOST, BackupError
+
 FORMAT = 1
 MARK = b"SENTRY-BACKUP\n"
 ITERATIONS = 210_000
@@ -28,16 +30,8 @@ SALT_BYTES = 32  # SP 800-132 (5.1) wants 16 at least
 NONCE_BYTES = 12  # SP 800-38D (8.2): what GCM takes without hashing it first
 KEY_BYTES = 32
 TAG_BYTES = 16
-PASSPHRASE_LEAST, PASSPHRASE_MOST = 15, 512  # V-250989; and no more than other secrets of ours have
 HEADER_BYTES = 2_048  # the longest host name and the rest have 700
-FILE_BYTES = 1_048_576  # in base64 it fits into one request of the REST API; one with the most keys has a quarter of it
 PAYLOAD_BYTES = 16_777_216  # as the longest revision: what is compressed cannot fill the memory
-
-PASSPHRASE = f"{PASSPHRASE_LEAST} to {PASSPHRASE_MOST} printable characters"
-
-
-class BackupError(ValueError):
-    """What is no backup that can be made or read here; the message says what was found and what is allowed."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from appliance import __version__, keyring
 from appliance.apply import Engine, Order, no_step_back, stamp
 from appliance.backup import armour, contents, sealing
+from appliance.backup.bounds import BackupError
 from appliance.backup.keeping import Folder
-from appliance.backup.sealing import BackupError
 from appliance.config import migrations
 from appliance.configd import api, lockout
 from appliance.configd.errors import refused

@@ -1,7 +1,7 @@
 """How the insides of configd say no, and how every error becomes a `Refusal` the person can act on."""
 
 from appliance.apply import ConflictError
-from appliance.backup.sealing import BackupError
+from appliance.backup.bounds import BackupError
 from appliance.config.paths import PathError
 from appliance.config.secrets import SecretError
 from appliance.config.store import NoSuchRevisionError, StoreError

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from appliance.backup.sealing import PASSPHRASE, PASSPHRASE_LEAST, PASSPHRASE_MOST
+from appliance.backup.bounds import PASSPHRASE, PASSPHRASE_LEAST, PASSPHRASE_MOST
 from appliance.features import values
 from appliance.features.base import Feature, Problem, Tree
 

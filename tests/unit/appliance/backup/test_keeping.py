@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from appliance.backup.bounds import BackupError
 from appliance.backup.keeping import Copy, Folder, due
-from appliance.backup.sealing import BackupError
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

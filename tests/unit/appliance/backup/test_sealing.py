@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.backup import armour, sealing
-from appliance.backup.sealing import BackupError, Header, read_header, seal, unseal
+from appliance.backup.bounds import FILE_BYTES, BackupError
+from appliance.backup.sealing import Header, read_header, seal, unseal
 
 PASSPHRASE = "correct horse battery"
 FEW = 1_000  # what SP 800-132 wants at least; the files of a test need not be hard to guess
@@ -127,7 +128,7 @@ def test_what_is_too_long_is_neither_made_nor_read() -> None:
     with pytest.raises(BackupError, match="allowed: at most 1048576"):
         sealed(b"\0" * (sealing.PAYLOAD_BYTES + 1))
     with pytest.raises(BackupError, match="of at most 1048576"):
-        opened(sealed() + bytes(sealing.FILE_BYTES))
+        opened(sealed() + bytes(FILE_BYTES))
 
 
 def test_a_block_has_its_two_lines_and_base64_between() -> None:

@@ -1,11 +1,13 @@
 """Backups as an administrator has them at the command line: printed as a block, pasted back, shown, and asked about."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from appliance.backup import armour
-from tests.unit.appliance.cli.desk import HOST, SECRET, Configd, Dialogue, Run
+from tests.unit.appliance.cli.desk import ENVIRONMENT, HOST, SECRET, Configd, Dialogue, Run
 
 PASSPHRASE = "a long enough passphrase"
 ENTER = f"enable\n{SECRET}\n"
@@ -87,3 +89,9 @@ def test_a_person_pastes_a_block_and_is_asked(dialogue: Dialogue, cli: Run, conf
     assert "192.0.2.8" in dialogue.expect(r"(?s)Passphrase.*no\]\s*$")
     assert "is running." in dialogue.answer("yes")
     assert "192.0.2.8" not in servers(configd)
+
+
+def test_the_command_line_starts_without_a_cipher() -> None:
+    """Each SSH command starts it anew; what takes long to load is configd's."""
+    program = "import sys, appliance.cli.table; sys.exit('cryptography' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=False).returncode == 0
