@@ -8,16 +8,19 @@ renamed (`Store.run`): a failure or a crash before that brings the old revision 
 """
 
 import contextlib
+import dataclasses
 import datetime
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from appliance import render
 from appliance.config.diff import digest
@@ -25,10 +28,10 @@ from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Journal, Kept, Pending, Running, Store, StoreError
 from appliance.configd.api import Committed
-from appliance.features.base import Problem, Tree, Unit
+from appliance.features.base import File, Problem, Tree, Unit
 from appliance.plan import InvalidError, Plan, accept, plan
 from appliance.process import CommandError
-from appliance.system import Boot, Machine
+from appliance.system import Ahead, Boot, Held, Machine
 from appliance.vet import ApplyError, vet
 
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
@@ -66,6 +69,13 @@ class Order:
     """A way back may be taken while an earlier commit waits for confirmation."""
     guard: Guard | None = no_step_back
     """Says why this must not follow on what runs; None for the return of a commit that nobody confirmed."""
+    brings: Mapping[str, File] = field(default_factory=dict)
+    """Files that no setting renders and that come with the tree: keys and certificates of a backup. They are in place before
+    the system is brought in step, and the way back knows what stood there."""
+    returns: Mapping[str, Held | None] = field(default_factory=dict)
+    """What stood where such a commit, which nobody confirmed, has brought files."""
+    tells: tuple[str, ...] = ()
+    """The units that must take notice where any of these files changes."""
 
 
 def _no_stop(_step: str) -> None:
@@ -106,8 +116,12 @@ class Engine:
     def check(self, order: Order) -> Committed:
         """Validate, render and vet, change nothing. Raises what `commit` raises before it touches the machine."""
         with self._alone():
-            made = self._prepare(order)
-            return self._report(made, self.store.next_number() - 1, changed=bool(made.changes or made.touched))
+            try:
+                made = self._prepare(order)
+            finally:
+                self._collect()  # the order's secrets, which nothing refers to
+            done = self._report(made, self.store.next_number() - 1, changed=bool(made.changes or made.touched))
+            return msgspec.structs.replace(done, digest=order.base)
 
     def commit(self, order: Order) -> Committed:
         """Make `order.tree` the running configuration.
@@ -153,8 +167,16 @@ class Engine:
             )
         if order.confirm_minutes is not None and not 1 <= order.confirm_minutes <= CONFIRM_MINUTES:
             raise ConflictError(f"found {order.confirm_minutes} minutes to confirm; allowed: 1 to {CONFIRM_MINUTES}")
-        made = plan(self.schema, accept(self.schema, order.tree, tree, self.vault), current, self.machine)
-        vet(self.schema.features, made, self._staging, self.machine)
+        made = plan(
+            self.schema,
+            accept(self.schema, order.tree, tree, self.vault),
+            current,
+            self.machine,
+            brings=order.brings,
+            returns=order.returns,
+            tells=order.tells,
+        )
+        vet(self.schema.features, made, self._staging, Ahead(self.machine, made.brought))
         if current is not None and order.guard is not None:
             wrong = tuple(order.guard(self.schema, tree, made.tree))
             if wrong:
@@ -218,6 +240,12 @@ class Engine:
         for path in made.remove:
             self.machine.restore(path, None)
             self._checkpoint(f"removed {path}")
+        for path, brought in made.brought.items():
+            self.machine.write(path, brought)
+            self._checkpoint(f"brought {path}")
+        for path, held in made.returned.items():
+            self.machine.restore(path, held)
+            self._checkpoint(f"returned {path}")
         self._units_changed(made.touched)
         reconciled = self._reconcile(made.tree)
         self._checkpoint("reconciled")
@@ -243,8 +271,9 @@ class Engine:
 
     def _notify(self, made: Plan) -> None:
         for unit in made.units:
+            concerned = sorted(unit.concerned(made.touched)) or ["files that came with the settings"]
             owner = next(feature.name for feature in self.schema.features if unit in feature.units)
-            with _blamed(owner, f"{unit.name} ({unit.action} for {', '.join(sorted(unit.concerned(made.touched)))})"):
+            with _blamed(owner, f"{unit.name} ({unit.action} for {', '.join(concerned)})"):
                 self._act(unit)
 
     def _act(self, unit: Unit) -> None:
@@ -285,7 +314,7 @@ class Engine:
     def _keep(self, made: Plan, before: Kept | None, journal: Journal, order: Order) -> int:
         """Keep the revision (if it differs from the running one) and move the pointer: from here on it is committed."""
         number = before.number if before else 0
-        if made.changes or before is None or set(before.files) != set(made.files):
+        if made.changes or before is None or set(before.files) != set(made.files) or made.besides:
             number = self.store.next_number()
             self.store.keep(
                 Kept(
@@ -299,22 +328,25 @@ class Engine:
             )
             self._checkpoint("kept")
             if order.confirm_minutes is not None and before is not None:
-                self.store.set_pending(self._pending(journal, number, before, order.user, 60 * order.confirm_minutes))
+                self.store.set_pending(self._pending(journal, number, before, order, made))
                 self._checkpoint("armed")
         self.store.run(Running(revision=number, token=journal.token))
         self._checkpoint("running")
         return number
 
-    def _pending(self, journal: Journal, number: int, before: Kept, user: str, seconds: float) -> Pending:
+    def _pending(self, journal: Journal, number: int, before: Kept, order: Order, made: Plan) -> Pending:
+        seconds = 60.0 * (order.confirm_minutes or 0)
         return Pending(
             token=journal.token,
             revision=number,
             previous=before.number,
             deadline=self._now() + seconds,
-            user=user,
+            user=order.user,
             boot=self._boot.name(),
             boot_deadline=self._boot.seconds() + seconds,
             limit=seconds,
+            files={path: journal.before[path] for path in made.besides},
+            tells=order.tells,
         )
 
     def _tidy(self) -> None:
@@ -326,10 +358,17 @@ class Engine:
             if self.store.pending() is None:
                 self.store.set_pending(None)
             self.store.prune()
+        except (StoreError, OSError) as error:
+            _log.warning("after a commit: %s", error)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Forget the secrets that no revision and no candidate refers to."""
+        try:
             with self.vault.guard:
                 self.vault.collect([*self.store.trees(), *self.in_use()])
         except (StoreError, OSError) as error:
-            _log.warning("after a commit: %s", error)
+            _log.warning("secrets that nothing refers to: %s", error)
 
     def _report(self, made: Plan, number: int, *, changed: bool) -> Committed:
         pending = self.store.pending()
@@ -447,10 +486,15 @@ class Engine:
                 self._tending = False
 
     def return_to(self, number: int, user: str, comment: str, *, guard: Guard | None = no_step_back) -> Committed:
-        """Commit revision `number` again, whatever waits for confirmation. Raises as `commit`, and `NoSuchRevisionError`."""
+        """Commit revision `number` again, whatever waits for confirmation; the files that it brought go with it.
+        Raises as `commit`, and `NoSuchRevisionError`."""
         tree = self.store.load(number).tree
         base = self.store.digest()
-        return self.commit(Order(tree=tree, base=base, user=user, comment=comment, over_pending=True, guard=guard))
+        pending = self.store.pending()
+        order = Order(tree=tree, base=base, user=user, comment=comment, over_pending=True, guard=guard)
+        if pending is not None and pending.previous == number:
+            order = dataclasses.replace(order, returns=pending.files, tells=pending.tells)
+        return self.commit(order)
 
 
 def stamp(seconds: float) -> str:

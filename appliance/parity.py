@@ -64,6 +64,9 @@ REST: dict[str, tuple[str, ...]] = {
     "alert test": ("test_alert",),
     "rollback <revision>": ("rollback", "confirm"),
     "show revisions": ("revisions",),
+    "backup export": ("export_backup",),
+    "backup export <backup>": ("export_backup",),
+    "backup restore": ("restore_backup",),
     "uem enrol": ("enrol",),
     "token create <token> administrator|operator|auditor": ("create_token",),
     "token revoke <token>": ("revoke_token",),
@@ -355,6 +358,16 @@ PARTS: tuple[Part, ...] = (
         (
             Row(what="sessions and messages", commands=("show sessions", "show confirmation")),
             Row(what="accounts", commands=("show users",)),
+            Row(
+                what="backup of settings, secrets, keys and certificates, and the way back",
+                commands=("backup export", "backup restore"),
+                by_hand=MOMENT,
+            ),
+            Row(
+                what="backups that the appliance makes by itself",
+                settings=("backup.on_change", "backup.daily_at", "backup.keep", "backup.passphrase"),
+                commands=("show backups", "backup export <backup>"),
+            ),
             Row(
                 what="tokens of the REST API",
                 commands=("token create <token> administrator|operator|auditor", "token revoke <token>", "show tokens"),

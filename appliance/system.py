@@ -12,7 +12,7 @@ import pwd
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -99,6 +99,26 @@ class Machine(System, Protocol):
 
     def await_silence(self, ask: Callable[[], str]) -> str:
         """Wait until `ask` has nothing more to say; returns what it still says when the time is up."""
+
+
+class Ahead:
+    """A machine as features will see it once `files` lie there, which they do not yet."""
+
+    def __init__(self, system: System, files: Mapping[str, File]) -> None:
+        self._system = system
+        self._files = files
+
+    def run(self, argv: list[str], *, stdin: str | None = None) -> str:
+        """See `System.run`."""
+        return self._system.run(argv, stdin=stdin)
+
+    def read(self, path: str) -> str | None:
+        """See `System.read`."""
+        return self._files[path].text if path in self._files else self._system.read(path)
+
+    def secret(self, reference: str) -> str:
+        """See `System.secret`."""
+        return self._system.secret(reference)
 
 
 class Boot:

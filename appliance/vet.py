@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from appliance.features.base import Check, Feature
+from appliance.features.base import Check, Feature, System
 from appliance.plan import InvalidError, Plan
 from appliance.process import CommandError
-from appliance.system import Machine
 
 _STAGED = re.compile(r"\{(/[^{}]+)\}")
 
@@ -17,7 +16,7 @@ class ApplyError(RuntimeError):
     """A commit failed; the message names the feature and the file or unit, and says whether the old revision stands."""
 
 
-def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine) -> None:
+def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: System) -> None:
     """Stage the files of `made` below `staging` (root only, gone afterwards) and ask each feature's checkers about them.
 
     Raises `InvalidError` where this machine forbids a setting, `ApplyError` with the feature, the files and the checker's
@@ -35,7 +34,7 @@ def vet(features: Iterable[Feature], made: Plan, staging: Path, machine: Machine
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _look(feature: Feature, made: Plan, machine: Machine) -> None:
+def _look(feature: Feature, made: Plan, machine: System) -> None:
     try:
         problems = tuple(feature.on_machine(made.tree, machine))
     except Exception as error:  # a feature's own look at the machine may raise anything; it is raised on, with its name
@@ -66,7 +65,7 @@ def _staged(staging: Path, path: str) -> Path:
     return staging / path.lstrip("/")
 
 
-def _ask(feature: str, check: Check, made: Plan, staging: Path, machine: Machine) -> None:
+def _ask(feature: str, check: Check, made: Plan, staging: Path, machine: System) -> None:
     argv = [_STAGED.sub(lambda found: str(_staged(staging, found[1])), word) for word in check.argv]
     try:
         machine.run(argv)

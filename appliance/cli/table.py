@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, certificates, configure, ios, tokens, wizard
+from appliance.cli import actions, backup, certificates, configure, ios, tokens, wizard
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -84,6 +84,7 @@ TOPICS = (
     ("tcp", "tcp", "Listening sockets"),
     ("alerts", "alerts", "Alerts that wait and that were told"),
     ("alerts delivery", "alerts-delivery", "Who gets alerts, and whether they arrive"),
+    ("backups", "backups", "The backups that lie here, and whether the last one could be made"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
 )
@@ -224,6 +225,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("enable secret <secret>", "Set the enable secret", configure.enable_secret, CONFIG),
     *ios.COMMANDS,
     *tokens.COMMANDS,
+    *backup.COMMANDS,
     Command(
         f"certificate <service:{SERVED}> csr",
         "Make a key and a request for the site's authority",
@@ -351,6 +353,7 @@ WORDS = {
     "clock": "The clock",
     **ios.WORDS,
     **tokens.WORDS,
+    **backup.WORDS,
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
@@ -411,6 +414,7 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     ),
     "days": (Argument("days", whole_number(1, TOKEN_DAYS)), "How long it is good"),
     "networks": (Argument("networks"), "The networks it may be used from, commas between them"),
+    "backup": (Argument("backup"), "A backup's name, from `show backups`"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
 }
 

@@ -83,6 +83,9 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     boot: str = ""
     boot_deadline: float = 0.0
     limit: float = 0.0
+    files: dict[str, Held | None] = {}
+    """What stood where this commit brought files that no setting renders; `tells` are the units that use them."""
+    tells: tuple[str, ...] = ()
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):

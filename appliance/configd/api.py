@@ -20,6 +20,9 @@ Line = Annotated[str, msgspec.Meta(max_length=1_024)]  # a comment, a note; what
 Secret = Annotated[str, msgspec.Meta(max_length=1_024)]  # libxcrypt takes 511 bytes
 Certificates = Annotated[str, msgspec.Meta(max_length=131_072)]
 """PEM, or PKCS12 in base64: twice what is taken, so that what is a little too long is told so by who takes it."""
+BackupText = Annotated[
+    str, msgspec.Meta(max_length=1_500_000)
+]  # 1 MiB in base64 with line ends: `appliance.backup.sealing`
 ClientCertificate = Annotated[str, msgspec.Meta(max_length=16_384)]  # base64; those of cards are below 3,000 bytes
 Networks = Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]
 Scope = Literal["read", "metrics", "diagnose", "devices", "services", "configure", "accounts", "power"]
@@ -253,6 +256,37 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     comment: str
     current: bool
+
+
+class ExportBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.export"):
+    """Seal what runs, its secrets and the appliance's keys and certificates with a passphrase; or, with a `name`, give out one
+    that lies here, sealed as it is. Result: `Backup`."""
+
+    passphrase: Secret = ""
+    name: Word = ""
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    """The file (base64), of which appliance and of when (ISO 8601) it is, and the version of the product that made it."""
+
+    host: str
+    when: str
+    product: str
+    backup: str
+
+
+class RestoreBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.restore"):
+    """Make what a backup (base64, with or without its two lines) holds the running configuration. Result: `Committed`.
+
+    `confirm_minutes`, `check_only` and `digest` are as for `Commit`; the digest is that of what runs. Files that the backup
+    brings return with a commit that nobody confirms, and with no later rollback.
+    """
+
+    backup: BackupText
+    passphrase: Secret
+    check_only: bool = False
+    confirm_minutes: int | None = None
+    digest: Word = ""
 
 
 # --- state and actions --------------------------------------------------------------------------------------------
@@ -603,6 +637,8 @@ Verb = (
     | Rollback
     | CompareRevisions
     | ListRevisions
+    | ExportBackup
+    | RestoreBackup
     | Show
     | ControlService
     | Maintain

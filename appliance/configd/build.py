@@ -8,6 +8,7 @@ from pathlib import Path
 from appliance import process
 from appliance.apply import Engine
 from appliance.audit import Audit, SyslogAudit
+from appliance.backup.keeping import Folder
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
@@ -16,6 +17,7 @@ from appliance.configd.acme import Acme
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
+from appliance.configd.keeper import Keeper
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
 from appliance.configd.tokens import Tokens
@@ -59,6 +61,8 @@ def build(
     machine = machine or Appliance(vault.reveal)
     engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)
 
+    backups = Folder(state / "backups")
+
     def context() -> Context:
         return Context(
             system=machine,
@@ -72,10 +76,11 @@ def build(
             sessions=sessions.all(),
             now=time.time(),
             monotonic=sessions.clock(),
+            backups=backups,
         )
 
     tokens = Tokens(state / "tokens", clock=time.time)
-    actions = Actions(engine, sessions, context=context, paths=paths)
+    actions = Actions(engine, sessions, context=context, backups=backups, paths=paths)
     gate = Gate(
         actions,
         sessions,
@@ -86,7 +91,8 @@ def build(
     )
     renewal = Renewal(engine, gate, sessions)
     acme = Acme(engine, gate, sessions)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick)))
+    keeper = Keeper(engine, gate, sessions, backups)
+    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick, keeper.tick)))
 
 
 def _doors(paths: Paths) -> Doors:

@@ -1,6 +1,7 @@
 """How the insides of configd say no, and how every error becomes a `Refusal` the person can act on."""
 
 from appliance.apply import ConflictError
+from appliance.backup.bounds import BackupError
 from appliance.config.paths import PathError
 from appliance.config.secrets import SecretError
 from appliance.config.store import NoSuchRevisionError, StoreError
@@ -29,6 +30,7 @@ def refused(kind: RefusalKind, message: str) -> RefusedError:
 _KINDS: tuple[tuple[type[Exception], RefusalKind], ...] = (
     (ConflictError, "conflict"),
     (NoSuchRevisionError, "invalid"),
+    (BackupError, "invalid"),
     (ApplyError, "apply"),
     (RenderError, "apply"),
     (MachineError, "apply"),

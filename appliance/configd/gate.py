@@ -434,6 +434,8 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.RenewCertificate: lambda verb: verb.service,
     api.Commit: lambda verb: "check only" if verb.check_only else verb.comment,
     api.Rollback: lambda verb: f"revision {verb.revision}",
+    api.ExportBackup: lambda verb: verb.name,
+    api.RestoreBackup: lambda verb: "check only" if verb.check_only else "",
     api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
     api.Power: lambda verb: verb.action,

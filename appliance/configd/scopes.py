@@ -33,6 +33,8 @@ SCOPE_OF: Final[dict[type, api.Scope]] = {
     api.Confirm: "configure",
     api.Discard: "configure",
     api.Rollback: "configure",
+    api.ExportBackup: "configure",
+    api.RestoreBackup: "configure",
     api.SetPassword: "configure",
     api.SetEnableSecret: "configure",
     api.RequestCertificate: "configure",

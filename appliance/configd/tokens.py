@@ -63,12 +63,29 @@ class Tokens:
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+        self._load()
+
+    def _load(self) -> None:
+        self._seen = self._lies()
         self._trouble: StoreError | None = None
         try:
             self._held = {one.name: one for one in self._read()}
         except StoreError as error:  # then no token is good, and everything else goes on
             self._held, self._trouble = {}, error
             _log.error("%s", error)
+
+    def _follow(self) -> None:
+        """A backup that is restored, and one that nobody confirms, put another file there. `_lock` is held."""
+        if self._lies() != self._seen:
+            self._load()
+
+    def _lies(self) -> tuple[int, int] | None:
+        """Which file lies there; each that is written is another one."""
+        try:
+            state = self._place.stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns
 
     def _read(self) -> tuple[Token, ...]:
         try:
@@ -85,7 +102,7 @@ class Tokens:
             _replace(self._place, msgspec.json.encode(tuple(held.values())))
         except OSError as error:
             raise StoreError(f"{self._place}: cannot be written: {error.strerror or error}") from error
-        self._held = held
+        self._held, self._seen = held, self._lies()
 
     def _readable(self) -> None:
         if self._trouble is not None:
@@ -93,6 +110,8 @@ class Tokens:
 
     def all(self) -> tuple[Token, ...]:
         """Every token, by name; those that have ended, too, until they are revoked. Raises `StoreError`."""
+        with self._lock:
+            self._follow()
         self._readable()
         return tuple(one for _name, one in sorted(self._held.items()))
 
@@ -112,6 +131,7 @@ class Tokens:
             expires=now + _days(days) * DAY_SECONDS,
         )
         with self._lock:
+            self._follow()
             if token.name in self._held:
                 raise refused(
                     "invalid", f"found a token {token.name} already; allowed: another name, or revoke it first"
@@ -124,6 +144,7 @@ class Tokens:
     def revoke(self, name: str) -> None:
         """It is gone, at once. Raises an `invalid` refusal where there is none of that name."""
         with self._lock:
+            self._follow()
             if name not in self._held:
                 known = ", ".join(sorted(self._held)) or "none yet"
                 raise refused("invalid", f"found no token {name[:64]!r}; allowed: {known}")
@@ -134,6 +155,8 @@ class Tokens:
         if TOKEN.fullmatch(text) is None:
             return None
         digest = _digest(text)
+        with self._lock:
+            self._follow()
         found = next((one for one in self._held.values() if secrets.compare_digest(one.digest, digest)), None)
         if found is None or self._clock() >= found.expires or found.made_by not in administrators:
             return None
@@ -144,6 +167,7 @@ class Tokens:
         said in the log: a full disk must not keep out who would make room."""
         now = self._clock()
         with self._lock:
+            self._follow()
             held = self._held.get(name)
             if held is None or 0 <= now - held.used < USE_SECONDS:
                 return

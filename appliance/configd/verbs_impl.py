@@ -9,6 +9,7 @@ import msgspec
 
 from appliance.alerts import api as alerts_api
 from appliance.apply import Engine, no_step_back, stamp
+from appliance.backup.keeping import Folder
 from appliance.config.diff import diff, digest
 from appliance.config.store import LastLogin
 from appliance.configd import (
@@ -24,6 +25,7 @@ from appliance.configd import (
     tools,
     wipes,
 )
+from appliance.configd.backups import Backups
 from appliance.configd.candidates import Candidates
 from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
@@ -57,6 +59,7 @@ class Actions:
         sessions: Sessions,
         *,
         context: Callable[[], facts.Context],
+        backups: Folder,
         paths: Paths | None = None,
         call: Callable[..., Any] = control.call,
     ) -> None:
@@ -66,6 +69,7 @@ class Actions:
         self._paths = paths or Paths()
         self._call = call
         self.candidates = Candidates(engine)
+        self._backups = Backups(engine, backups)
         self.table: dict[type, Runner] = {
             api.GetConfig: self._get,
             api.ReadConfig: lambda _verb, _held: self.candidates.configuration(),
@@ -80,6 +84,8 @@ class Actions:
             api.Rollback: self._rollback,
             api.CompareRevisions: self._compare,
             api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
+            api.ExportBackup: self._backups.export,
+            api.RestoreBackup: self._restore,
             api.Show: self._show,
             api.ControlService: self._control,
             api.Maintain: self._maintain,
@@ -187,6 +193,10 @@ class Actions:
     def _compare(self, verb: api.CompareRevisions, _held: Held) -> tuple[api.Change, ...]:
         load = self._engine.store.load
         return diff(load(verb.before).tree, load(verb.after).tree)
+
+    def _restore(self, verb: api.RestoreBackup, held: Held) -> api.Committed:
+        done = self._backups.restore(verb, held)
+        return done if verb.check_only else self._committed(held, done)
 
     # --- state and actions ---------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from appliance.features import (
     acl,
     alerts,
     backends,
+    backup,
     banner,
     certificates,
     cli,
@@ -57,4 +58,5 @@ FEATURES: tuple[Feature, ...] = (
     portal.FEATURE,
     email.FEATURE,
     alerts.FEATURE,
+    backup.FEATURE,
 )

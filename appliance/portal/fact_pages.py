@@ -73,6 +73,7 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("alerts", "Alerts"),
         ("alerts-delivery", "Delivery of alerts"),
         ("alerts-ids", "The alerts there are"),
+        ("backups", "Backups that lie here"),
         ("config-properties", "Settings as a flat list"),
     ),
 }

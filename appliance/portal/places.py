@@ -47,6 +47,7 @@ NONE: Final[dict[str, str]] = {
     "timeout": SHELL,
     "do": SHELL,
     "token": "tokens are for programs: they are made and revoked at the command line",
+    "backup": "a backup holds every secret and key: it is made and restored at the command line, or over REST by a token for it",
     "clock set": "the clock is the time servers'; by hand it is set at the command line",
 }
 """Commands without a page, and why."""

@@ -155,6 +155,22 @@ VERBS: tuple[Operation, ...] = (
         api.Rollback,
         api.Committed,
     ),
+    _action(
+        "/backup/export",
+        "export_backup",
+        "Seal what runs, with its secrets and keys",
+        CONFIG,
+        api.ExportBackup,
+        api.Backup,
+    ),
+    _action(
+        "/backup/restore",
+        "restore_backup",
+        "Make a backup what runs",
+        CONFIG,
+        api.RestoreBackup,
+        api.Committed,
+    ),
     _read(
         "/candidate",
         "read_candidate",
@@ -357,5 +373,6 @@ TOPICS = (
     "revocation", "agent", "uem", "devices", "device", "redirects", "rules", "policies", "emm-source-verify", "emm-ips",
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
+    "backups",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

@@ -4,6 +4,7 @@ from appliance.configd.api import Shown
 from appliance.configd.errors import refused
 from appliance.configd.facts import (
     alerts,
+    backups,
     bundle,
     certificate_login,
     certificates,
@@ -35,6 +36,7 @@ TOPICS: dict[str, Topic] = {
     **searching.TOPICS,
     **telemetry.TOPICS,
     **alerts.TOPICS,
+    **backups.TOPICS,
 }
 """Every topic by its name."""
 TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}

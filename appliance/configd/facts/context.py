@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from appliance.backup.keeping import Folder
 from appliance.config.schema import Schema
 from appliance.config.store import Kept, Pending
 from appliance.configd.api import Revision, Shown
@@ -32,6 +33,7 @@ class Context:
     sessions: tuple[Held, ...]
     now: float
     monotonic: float
+    backups: Folder
 
     @property
     def tree(self) -> Mapping[str, Any]:

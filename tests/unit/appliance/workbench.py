@@ -13,6 +13,7 @@ import msgspec
 from appliance import process
 from appliance.apply import Engine, Order
 from appliance.audit import Entry
+from appliance.backup.keeping import Folder
 from appliance.config.diff import digest
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
@@ -390,7 +391,8 @@ class Daemon(Bench):
         self.asked: list[Any] = []
         self.told: dict[type, Any] = {}
         """What the data plane answers, by the request's type."""
-        self.actions = Actions(self.engine, self.sessions, context=self.context, call=self._call)
+        self.backups = Folder(self.folder / "backups")
+        self.actions = Actions(self.engine, self.sessions, context=self.context, backups=self.backups, call=self._call)
         self.gate = Gate(
             self.actions,
             self.sessions,
@@ -409,7 +411,7 @@ class Daemon(Bench):
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,
-            tokens=Tokens(self.folder / "tokens", clock=self.clock),
+            tokens=Tokens(self.root / "var/lib/sentry/tokens", clock=self.clock),
             attempts=lambda: Attempts(clock=self.ticks),
             wall_clock=self.clock,
             clock=self.ticks,
@@ -443,6 +445,7 @@ class Daemon(Bench):
             sessions=self.sessions.all(),
             now=self.clock(),
             monotonic=self.ticks(),
+            backups=self.backups,
         )
 
     def say(self, peer: Peer, verb: Any, result_type: Any = Any) -> Any:

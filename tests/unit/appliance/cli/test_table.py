@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.backup import armour
 from appliance.cli import configure, settings_tree, table
 from appliance.cli.command import Action, Mode, Tree
 from appliance.cli.config_lines import config_lines
@@ -75,6 +76,7 @@ class Recorder:
     def __init__(self) -> None:
         self.sent: list[tuple[type[Any], dict[str, Any]]] = []
         self.terminal = self
+        self.lines: list[str] = []
         self.session = api.Session(handle="h", user="a", role="administrator", privileged=True, idle_seconds=600)
 
     def call(self, verb: type[Any], result: Any, **fields: Any) -> Any:
@@ -93,11 +95,12 @@ class Recorder:
             Explanation: NOTHING_EXPLAINED,
             api.NewToken: api.NewToken(token="sentry_x", facts=A_TOKEN),
             tuple[api.TokenFacts, ...]: (A_TOKEN,),
+            api.Backup: api.Backup(host="", when="", product="", backup=""),
         }
         return answers.get(result, {} if verb is api.GetConfig else ())
 
     def ask(self, _question: str) -> str:
-        return "."
+        return self.lines.pop(0) if self.lines else "."
 
     def ask_secret(self, _question: str) -> str:
         return "secret"
@@ -166,9 +169,10 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
             values = dict.fromkeys(names, "192.0.2.1")
             values |= {"next": "255.255.255.255", "interface": "mgmt0", "vlan": "1", "time": "now", "command": "Sync"}
             values |= {"role": "operator", "token": "x", "scopes": "read", "days": "5", "networks": "192.0.2.0/24"}
-            values |= {"finding": "flag", "cause": "policy"}
+            values |= {"finding": "flag", "cause": "policy", "backup": "x"}
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}
+            recorder.lines = [armour.BEGIN, armour.END] if path[-2:] == ("backup", "restore") else []
             if node.action is not None and path[0] not in ("exit", "logout", "setup") and path[:2] != ("do", "setup"):
                 node.action(recorder, values)  # type: ignore[arg-type]
     verbs = set(get_args(api.Verb))

@@ -535,3 +535,48 @@ def test_a_commit_waits_for_what_is_done_between_commits(tmp_path: Path) -> None
         assert not committing.done()
         go_on.set()
         assert (tending.result(20), committing.result(20).revision) == (True, 2)
+
+
+KEYS = "/var/lib/web/key"
+
+
+def test_files_that_come_with_a_tree_are_in_place_first_are_told_of_and_return_with_what_nobody_confirmed(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    bench.commit(FIRST)
+    brings = {KEYS: File("new\n", mode=0o600)}
+    bench.commands.log.clear()
+    bench.steps.clear()
+    done = bench.commit(FIRST, brings=brings, tells=("web.service", "nobody.service"), confirm_minutes=5)
+    assert done.changed
+    assert (done.revision, done.files, done.units) == (2, (KEYS,), ("web.service",))
+    assert bench.commands.acted() == ["reload-or-restart -- web.service"]
+    assert bench.text(KEYS) == "new\n"
+    assert bench.machine.place(KEYS).stat().st_mode & 0o777 == 0o600
+    assert bench.steps.index(f"brought {KEYS}") < bench.steps.index("reconciled")
+    bench.engine.return_to(1, "tester", "back")
+    assert bench.text(KEYS) is None
+    assert bench.store.pending() is None
+
+
+@pytest.mark.parametrize("step", ["journal", f"brought {KEYS}", "probed", "kept"])
+def test_a_commit_that_is_killed_leaves_no_file_that_came_with_it(tmp_path: Path, step: str) -> None:
+    bench = Bench(tmp_path)
+    bench.commit(FIRST)
+    bench.crash_at = step
+    with pytest.raises(Crash):
+        bench.commit({**FIRST, "name": "other"}, brings={KEYS: File("new\n")}, tells=("web.service",))
+    bench.crash_at = None
+    assert bench.restart() is not None
+    assert bench.text(KEYS) is None
+    assert bench.running()["name"] == FIRST["name"]
+
+
+def test_to_check_keeps_no_secret(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.commit(FIRST)
+    kept = set((tmp_path / "secrets").iterdir())
+    checked = bench.engine.check(bench.order({**FIRST, "web": {"token": "another-token"}}))
+    assert checked.digest == bench.digest()
+    assert set((tmp_path / "secrets").iterdir()) == kept

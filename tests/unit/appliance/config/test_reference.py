@@ -42,4 +42,5 @@ def test_secrets_are_marked() -> None:
         "uem.intune.client_secret",
         "gateway.fleet_secret",
         "email.password",
+        "backup.passphrase",
     ]

@@ -447,7 +447,7 @@ UNPRIVILEGED |= {api.Trace, api.SearchDevices}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 51
+    assert len(SESSION_VERBS) == 53
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -488,6 +488,8 @@ NOT_PORTAL = {
     api.ReadMetrics,
     api.ListTokens,
     api.RevokeToken,
+    api.ExportBackup,
+    api.RestoreBackup,
 }
 RISKY = {
     api.SetPassword,

@@ -31,6 +31,7 @@ LOOKS = {
 CLOSED = {
     "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
     "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
+    "backup.export", "backup.restore",
 }  # fmt: skip
 RISKY = {
     "user.password", "user.own_password", "user.enable_secret", "system.power",

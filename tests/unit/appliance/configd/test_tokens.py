@@ -182,7 +182,7 @@ def test_a_connection_that_is_kept_outlives_neither_its_request_nor_the_account(
 
 def test_a_file_that_cannot_be_read_ends_the_tokens_and_nothing_else(daemon: Daemon) -> None:
     token = give(daemon)
-    place = daemon.folder / "tokens/tokens.json"
+    place = daemon.root / "var/lib/sentry/tokens/tokens.json"
     place.write_text("[{")
     daemon.restart()
     assert kind(daemon.say, portal(), api.LoginToken(token=token, source=SOURCE)) == "authentication"
@@ -227,6 +227,7 @@ NEVER = {
     api.Reauthenticate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices,
 }  # fmt: skip
 ACCOUNTS: set[type] = {
+    api.ExportBackup, api.RestoreBackup,
     api.SetPassword, api.SetEnableSecret, api.UploadCertificate, api.UploadPkcs12, api.RenewCertificate, api.RevokeToken,
 }  # fmt: skip
 POWER: set[type] = {api.Power, api.SetClock}
@@ -404,7 +405,7 @@ def test_a_token_does_not_take_away_the_account_that_made_it_without_a_way_back(
 
 def test_the_file_of_the_tokens_holds_digests_alone(daemon: Daemon) -> None:
     give(daemon)
-    (held,) = msgspec.json.decode((daemon.folder / "tokens/tokens.json").read_bytes())
+    (held,) = msgspec.json.decode((daemon.root / "var/lib/sentry/tokens/tokens.json").read_bytes())
     assert set(held) == {
         "name", "digest", "role", "scopes", "networks", "made_by", "made", "expires", "used", "used_from",
     }  # fmt: skip

@@ -118,6 +118,7 @@ BODIES: dict[str, Any] = {
     "set_password": {"user": "alice", "password": "x"},
     "set_enable_secret": {"secret": "x"},
     "upload_certificate": {"certificate": "x"},
+    "restore_backup": {"backup": "AAAA", "passphrase": "x"},
     "upload_pkcs12": {"pkcs12": "x", "password": "x"},
     "ping": {"host": "localhost"},
     "lookup": {"host": "localhost"},
