@@ -1,6 +1,7 @@
 """Backups of the running appliance, by the command line and over REST: what was changed since is as before again."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ PASSPHRASE = "a long enough passphrase"
 NAME = "backups"
 OTHER = "10.98.2.78"  # nobody's; chrony does not run in a container, and asks nobody
 TIMEOUT = 120.0
+PATIENCE_SECONDS = 60.0  # configd looks every ten
 IDENTITY = ("ca.pem", "ca.key", "gateway/key.pem", "portal/key.pem", "gateway/fleet.key")
 
 
@@ -103,3 +105,28 @@ def test_the_same_over_rest(lab: Lab, kept: None, token: str) -> None:
     done = ask("restore", {**asked, "digest": checked.json()["digest"]})
     assert done.status_code == 200, done.text
     assert servers(lab) == before
+
+
+def kept_here(lab: Lab) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(lab.cli("show backups | json").stdout)["rows"]
+    return found
+
+
+def test_the_appliance_keeps_one_by_itself_and_gives_it_out(lab: Lab, kept: None) -> None:
+    lines = ("backup on_change yes", "backup passphrase", PASSPHRASE, "commit")
+    privileged(lab, "configure terminal", *lines)
+    rows = json.loads(privileged(lab, "show revisions | json"))["rows"]
+    running = str(next(row["revision"] for row in rows if row["current"] == "*"))
+    until = time.monotonic() + PATIENCE_SECONDS
+    while running not in [row["revision"] for row in kept_here(lab)]:
+        assert time.monotonic() < until
+        time.sleep(1.0)
+    name = kept_here(lab)[0]["name"]
+    folder = "/var/lib/sentry/backups"
+    said = lab.root("stat", "-c", "%a %U:%G", folder, f"{folder}/{name}").stdout.splitlines()
+    assert said == ["700 root:root", "600 root:root"]
+    printed = privileged(lab, f"backup export {name}").strip().splitlines()
+    assert "Nothing is different" in privileged(lab, "backup restore", *printed, PASSPHRASE)
+    trail = lab.root("tail", "-n", "60", "/var/log/auth.log").stdout
+    assert '"event":"backup.kept"' in trail
+    assert PASSPHRASE not in trail

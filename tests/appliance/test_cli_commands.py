@@ -16,7 +16,7 @@ TOPICS = (
     "ports", "fips", "service", "portal", "gateway", "agent", "backends", "uem", "sentry devices", "sentry policies",
     "sentry redirects",
     "sentry emm-source-verify", "sentry emm-ips", "memory", "tcp", "timeout", "confirmation",
-    "alerts delivery", "alerts ids",
+    "alerts delivery", "alerts ids", "backups",
 )  # fmt: skip
 NO_COMMANDS = (
     "/usr/lib/openssh/sftp-server", "/bin/sh", "bash -i", "scp -t /tmp", "show version; id", "show version && id",
