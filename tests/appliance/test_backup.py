@@ -27,8 +27,18 @@ def privileged(lab: Lab, *lines: str, check: bool = True) -> str:
     return done.stdout + done.stderr
 
 
+def block(lab: Lab, *lines: str) -> list[str]:
+    """The backup that a command prints; what it tells people beside it stands on standard error."""
+    return lab.cli("enable", lab.enable_secret, *lines).stdout.strip().splitlines()
+
+
+def told(lab: Lab, line: str) -> Any:
+    """What a command says as JSON."""
+    return json.loads(lab.cli("enable", lab.enable_secret, f"{line} | json").stdout)
+
+
 def servers(lab: Lab) -> list[str]:
-    found: list[str] = json.loads(privileged(lab, "show running-config | json"))["ntp"]["servers"]
+    found: list[str] = told(lab, "show running-config")["ntp"]["servers"]
     return found
 
 
@@ -45,7 +55,7 @@ def digests(lab: Lab) -> str:
 @pytest.fixture
 def kept(lab: Lab) -> Iterator[None]:
     """The revision of before is committed again afterwards, whatever became of the test."""
-    rows = json.loads(privileged(lab, "show revisions | json"))["rows"]
+    rows = told(lab, "show revisions")["rows"]
     number = next(row["revision"] for row in rows if row["current"] == "*")
     yield
     privileged(lab, "configure terminal", f"rollback {number}")
@@ -56,15 +66,15 @@ def token(lab: Lab) -> Iterator[str]:
     """A token for the same over REST."""
     with suppress(CommandError):
         privileged(lab, f"token revoke {NAME}")
-    line = f"token create {NAME} administrator scopes read,configure,accounts days 1 | json"
-    yield str(json.loads(privileged(lab, line))["token"])
+    line = f"token create {NAME} administrator scopes read,configure,accounts days 1"
+    yield str(told(lab, line)["token"])
     privileged(lab, f"token revoke {NAME}")
 
 
 def test_a_backup_that_was_printed_is_pasted_back(lab: Lab, kept: None) -> None:
     """In FIPS mode, by the machine's own OpenSSL; another passphrase opens nothing."""
     before, identity = servers(lab), digests(lab)
-    printed = privileged(lab, "backup export", PASSPHRASE, PASSPHRASE).strip().splitlines()
+    printed = block(lab, "backup export", PASSPHRASE, PASSPHRASE)
     assert (printed[0], printed[-1]) == ("-----BEGIN SENTRY BACKUP-----", "-----END SENTRY BACKUP-----")
     changed(lab)
     wrong = privileged(lab, "backup restore", *printed, f"not the {PASSPHRASE}", check=False)
@@ -76,9 +86,9 @@ def test_a_backup_that_was_printed_is_pasted_back(lab: Lab, kept: None) -> None:
     assert servers(lab) == before
     assert OTHER not in lab.root("cat", "/etc/chrony/chrony.conf").stdout
     assert digests(lab) == identity
-    rows = json.loads(privileged(lab, "show revisions | json"))["rows"]
+    rows = told(lab, "show revisions")["rows"]
     assert "restored from the backup of gateway.lab.test of " in rows[0]["comment"]
-    trail = lab.root("tail", "-n", "60", "/var/log/auth.log").stdout
+    trail = lab.root("tail", "-n", "500", "/var/log/auth.log").stdout
     assert '"event":"backup.export"' in trail
     assert '"event":"backup.restore"' in trail
     assert PASSPHRASE not in trail
@@ -113,9 +123,9 @@ def kept_here(lab: Lab) -> list[dict[str, str]]:
 
 
 def test_the_appliance_keeps_one_by_itself_and_gives_it_out(lab: Lab, kept: None) -> None:
-    lines = ("backup on_change yes", "backup passphrase", PASSPHRASE, "commit")
+    lines = ("backup on_change true", "backup passphrase", PASSPHRASE, "commit")
     privileged(lab, "configure terminal", *lines)
-    rows = json.loads(privileged(lab, "show revisions | json"))["rows"]
+    rows = told(lab, "show revisions")["rows"]
     running = str(next(row["revision"] for row in rows if row["current"] == "*"))
     until = time.monotonic() + PATIENCE_SECONDS
     while running not in [row["revision"] for row in kept_here(lab)]:
@@ -125,8 +135,8 @@ def test_the_appliance_keeps_one_by_itself_and_gives_it_out(lab: Lab, kept: None
     folder = "/var/lib/sentry/backups"
     said = lab.root("stat", "-c", "%a %U:%G", folder, f"{folder}/{name}").stdout.splitlines()
     assert said == ["700 root:root", "600 root:root"]
-    printed = privileged(lab, f"backup export {name}").strip().splitlines()
+    printed = block(lab, f"backup export {name}")
     assert "Nothing is different" in privileged(lab, "backup restore", *printed, PASSPHRASE)
-    trail = lab.root("tail", "-n", "60", "/var/log/auth.log").stdout
+    trail = lab.root("tail", "-n", "500", "/var/log/auth.log").stdout
     assert '"event":"backup.kept"' in trail
     assert PASSPHRASE not in trail
