@@ -28,6 +28,8 @@ SSHD = {
 """All that sshd starts when an administrator comes in."""
 CONFIGD = {
     "df",  # what the alerts ask every minute: how full the disks are
+    "install",  # the hourly look at the appliance's own certificates, and a commit's
+    "stat",
     "ping",
     "getent",
     "systemctl",
