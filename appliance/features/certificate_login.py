@@ -151,10 +151,6 @@ def authorities_path(tree: Tree) -> str | None:
     return AUTHORITIES if AUTHORITIES in files(tree) else None
 
 
-def _is_url(text: str) -> bool:
-    return values.url_of(text, "http") is not None
-
-
 def _choice(*words: str) -> dict[str, Any]:
     return {"type": "string", "allowed": list(words)}
 
@@ -198,14 +194,14 @@ CERTIFICATE_LOGIN = values.group(
                 "Lists of your own, for a network without a way out: one of each authority. They end, and then need a commit.",
             ),
             crl_urls=values.several(
-                values.text_kind(_is_url, URL),
+                values.text_kind(values.is_http_url, URL),
                 "Lists at",
                 "From where the agent fetches the authorities' lists.",
                 most=URLS,
                 default=[],
             ),
             ocsp_url=values.described(
-                values.text_kind(_is_url, URL),
+                values.text_kind(values.is_http_url, URL),
                 "Responder",
                 "The authorities' OCSP responder, asked where no list in date decides.",
             ),

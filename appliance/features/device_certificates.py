@@ -147,10 +147,6 @@ def flows(tree: Tree) -> tuple[Flow, ...]:
     )
 
 
-def _is_url(text: str) -> bool:
-    return values.url_of(text, "http") is not None
-
-
 def _choice(*words: str) -> Rules:
     return {"type": "string", "allowed": list(words)}
 
@@ -170,14 +166,14 @@ REVOCATION = values.group(
         "Lists of your own, for a network without a way out; they end, and then need a commit.",
     ),
     crl_urls=values.several(
-        values.text_kind(_is_url, URL),
+        values.text_kind(values.is_http_url, URL),
         "Lists at",
         "From where the agent fetches the authorities' lists.",
         most=URLS,
         default=[],
     ),
     ocsp_url=values.described(
-        values.text_kind(_is_url, URL),
+        values.text_kind(values.is_http_url, URL),
         "Responder",
         "The authority's OCSP responder, asked where no list in date decides.",
     ),

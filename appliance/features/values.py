@@ -205,6 +205,11 @@ def is_host(text: str) -> bool:
     return address_of(text) is not None or is_dns_name(text)
 
 
+def is_http_url(text: str) -> bool:
+    """Whether `text` is an http URL: where what is signed lies, lists and answers of authorities."""
+    return url_of(text, "http") is not None
+
+
 def url_of(text: str, scheme: str) -> SplitResult | None:
     """`text` as a URL of this scheme, with a host and without an account or a fragment, or None."""
     try:

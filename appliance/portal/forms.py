@@ -182,13 +182,16 @@ def _links(path: Path, rules: Rules, held: Any) -> Iterator[Link]:
 
 def _instances(path: Path, inner: Rules, held: Any) -> tuple[tuple[str, ...], tuple[Instance, ...]]:
     """The headings, and what of each instance stands below them."""
-    if not isinstance(inner.get("schema"), Mapping) or inner.get("type") != "dict":
+    fields = inner["schema"] if inner.get("type") == "dict" and isinstance(inner.get("schema"), Mapping) else None
+    short = [name for name, one in (fields or {}).items() if is_plain(one) and not _is_long(one)][:NAMES_OF_A_ROW]
+    if fields is None:
         columns: tuple[str, ...] = (str(inner.get("meta", {}).get("label", "Value")),)
-        cells: Any = lambda one: (shown(one),)  # noqa: E731 - one of two shapes
     else:
-        short = [name for name, one in inner["schema"].items() if is_plain(one) and not _is_long(one)][:NAMES_OF_A_ROW]
-        columns = tuple(str(inner["schema"][name].get("meta", {}).get("label", name)) for name in short)
-        cells = lambda one: tuple(shown(one.get(name)) for name in short)  # noqa: E731
+        columns = tuple(str(fields[name].get("meta", {}).get("label", name)) for name in short)
+
+    def cells(one: Any) -> tuple[str, ...]:
+        return (shown(one),) if fields is None else tuple(shown(one.get(name)) for name in short)
+
     if isinstance(held, Mapping):
         items: Iterable[tuple[str, Any]] = sorted(held.items())[:SHOWN]
     else:

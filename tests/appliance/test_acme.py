@@ -18,8 +18,8 @@ import pytest
 
 from images.lab.zones import MANAGEMENT
 from images.paths import Layout
-from images.run import run
 from tests.acme_server import AcmeServer, serving
+from tests.appliance.lab_server import certificate_of
 from tests.lab import Lab
 
 pytestmark = pytest.mark.appliance
@@ -43,18 +43,7 @@ def until(holds: Callable[[], object]) -> None:
 @pytest.fixture(scope="module")
 def certificate(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The ACME server's own, of the authority that the lab's settings name for other servers."""
-    folder = tmp_path_factory.mktemp("acme")
-    (folder / "ext").write_text(
-        f"subjectAltName=IP:{HOST}\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
-        "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n"
-    )
-    key, request, made = folder / "key.pem", folder / "csr.pem", folder / "cert.pem"
-    run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=acme",
-         "-keyout", key, "-out", request])  # fmt: skip
-    authority = layout.lab / "backend-ca.pem"
-    run(["openssl", "x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority.with_suffix(".key"), "-days", "2",
-         "-sha256", "-extfile", folder / "ext", "-out", made])  # fmt: skip
-    return str(made), str(key)
+    return certificate_of(layout, tmp_path_factory.mktemp("acme"), "acme", HOST)
 
 
 Running = Callable[[], contextlib.AbstractContextManager[AcmeServer]]

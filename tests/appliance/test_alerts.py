@@ -13,6 +13,7 @@ from appliance.portal.gate import FORM_COOKIE, FORM_FIELD
 from images.lab.zones import MANAGEMENT
 from images.paths import Layout
 from images.run import run
+from tests.appliance.lab_server import certificate_of
 from tests.lab import Lab
 from tests.mail_sink import MailSink, context_of, serving
 
@@ -28,18 +29,7 @@ PATIENCE = 90.0  # what is away is tried again after 15 and 30 seconds
 @pytest.fixture(scope="module")
 def certificate(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The mail server's, of the authority that the lab's settings name."""
-    folder = tmp_path_factory.mktemp("mail")
-    (folder / "ext").write_text(
-        f"subjectAltName=IP:{HOST}\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
-        "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n"
-    )
-    key, request, made = folder / "key.pem", folder / "csr.pem", folder / "cert.pem"
-    run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=mail",
-         "-keyout", key, "-out", request])  # fmt: skip
-    authority = layout.lab / "backend-ca.pem"
-    run(["openssl", "x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority.with_suffix(".key"), "-days", "2",
-         "-sha256", "-extfile", folder / "ext", "-out", made])  # fmt: skip
-    return str(made), str(key)
+    return certificate_of(layout, tmp_path_factory.mktemp("mail"), "mail", HOST)
 
 
 @pytest.fixture
