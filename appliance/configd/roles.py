@@ -127,7 +127,10 @@ WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (
     ("snmp", "users"),
     ("ssh", "password_authentication"),
 )
-ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS}
+AWAY: Final = "where devices' log-ins go, and who decides on them"
+"""The same of these: whoever holds the portal must not have devices' passwords sent elsewhere."""
+AWAY_SETTINGS: Final[tuple[api.Path, ...]] = (("backends",), ("uem",))
+ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS, AWAY: AWAY_SETTINGS}
 FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 """What takes the service from devices until somebody gives it back."""
@@ -137,6 +140,8 @@ RISKY: Final = (
     | {
         (api.Commit, WAYS),
         (api.Rollback, WAYS),
+        (api.Commit, AWAY),
+        (api.Rollback, AWAY),
         (api.DeviceAction, "wipe"),
         (api.DeviceAction, "wipe-account"),
     }

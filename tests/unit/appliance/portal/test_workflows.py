@@ -1,10 +1,14 @@
 """The pages made by hand: devices, services, certificates, people, power, logs."""
 
+import os
 import re
+from typing import Any
 
 import pytest
 
 from appliance.configd import api
+from appliance.configd.client import Refused
+from appliance.configd.sessions import Peer
 from sentry_runtime import control
 from sentry_runtime.devices.record import State
 from tests.unit.appliance.portal.stage import Person, Stage, devices, seen
@@ -219,3 +223,22 @@ async def test_the_dashboard_shows_counts_and_what_cannot_be_had(stage: Stage) -
         "Requests: allowed 18231, blocked 912",
         "Devices: allowed 88, blocked 10, wipe pending 2, wiped 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [(("backends", "servers", "mail", "host"), "elsewhere.example.com"), (("uem", "devices_per_mailbox"), 7)],
+)
+async def test_where_log_ins_go_and_who_decides_is_not_changed_without_the_password(
+    stage: Stage, path: api.Path, value: Any
+) -> None:
+    """Else whoever holds the portal would have devices' passwords sent to a server of theirs."""
+    peer = Peer(os.getuid(), 1, 1)
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source="127.0.0.1")
+    handle = stage.site.say(peer, login, api.Session).handle
+    stage.site.say(peer, api.SetConfig(session=handle, path=path, value=value))
+    with pytest.raises(Refused) as caught:
+        stage.site.say(peer, api.Commit(session=handle))
+    assert caught.value.refusal.kind == "privilege"
+    stage.site.say(peer, api.Reauthenticate(session=handle, password=PASSWORDS["alice"]))
+    assert stage.site.say(peer, api.Commit(session=handle), api.Committed).changed
