@@ -1,6 +1,7 @@
 """Workers by the hundred connections: a reload drops no held Ping, a killed one takes only its own exchanges along."""
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -115,9 +116,13 @@ async def test_a_worker_killed_under_load_takes_only_its_own_exchanges_along(mak
 
     async def ask(number: int) -> None:
         device = await stand.device()
-        while not over.is_set():
+        for (
+            turn
+        ) in itertools.count():  # each time another Sync: the same one again and again is a loop, and slowed down
+            if over.is_set():
+                break
             try:
-                answer = await device.ask(post("Sync", b"abc", device=f"PHONE{number}"))
+                answer = await device.ask(post("Sync", f"{turn:06}".encode(), device=f"PHONE{number}"))
                 answered[answer.status] += 1
             except (ConnectionError, asyncio.IncompleteReadError):
                 lost.append(number)
