@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stig import answers, benchmark, difference, results, rules, summary, written
+from stig import answers, benchmark, devices, difference, results, rules, summary, written
 from stig.errors import InputError, StigError
 from stig.machine import SshMachine
 from stig.recorder import utc_now
@@ -14,9 +14,9 @@ from stig.reports import files, manual, reference
 from stig.results import Scan
 from stig.scan import scan
 from stig.target import MANAGEMENT, Login, Target, check, described
+from stig.target import answers as target_answers
 
 FAILED, FOUND = 2, 1
-LAB_ANSWERS = Path(__file__).parents[1] / "sites" / "lab-answers.yml"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,8 +45,8 @@ def _scan(asked: argparse.Namespace) -> int:
         catalogue = benchmark.apply(path, catalogue)
     target = check(_target(asked))
     earlier = difference.comparable(results.read(asked.earlier), target.name) if asked.earlier else None
-    given = asked.answers or (LAB_ANSWERS if asked.appliance and LAB_ANSWERS.is_file() else None)
-    site = answers.load(given) if given else None
+    given = asked.answers or (target_answers(asked.appliance) if asked.appliance else None)
+    site = answers.load(given, catalogue) if given else None
     with tempfile.TemporaryDirectory(prefix="stig-") as folder:  # mode 0700: control sockets lie in it
         machine = SshMachine(target, Path(folder))
         try:
@@ -72,7 +72,7 @@ def _say(line: str) -> None:
 
 
 def _target(asked: argparse.Namespace) -> Target:
-    names = ("host", "port", "user", "key", "admin_user", "admin_key", "known_hosts", "ca_file")
+    names = ("host", "port", "user", "key", "admin_user", "admin_key", "known_hosts", "ca_file", "devices")
     given = {name: getattr(asked, name) for name in names}
     if asked.appliance is not None:
         return described(asked.appliance, **given)
@@ -89,6 +89,7 @@ def _target(asked: argparse.Namespace) -> Target:
         zones={MANAGEMENT: asked.host},
         ca_file=asked.ca_file,
         ssh_port=asked.port or 22,
+        devices=devices.load(asked.devices) if asked.devices else None,
     )
 
 
@@ -104,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("scan", help="scan an appliance and write the reports")
     one.add_argument("--appliance", type=Path, help="the description `make appliance` wrote (build/appliance.json)")
-    one.add_argument("--answers", type=Path, help="the site's answer file; with --appliance the lab's is the default")
+    one.add_argument(
+        "--answers", type=Path, help="the site's answer file; with --appliance the one it names is the default"
+    )
     one.add_argument(
         "--out", "--output", dest="out", type=Path, default=Path("build/scan"), help="folder of the reports"
     )
@@ -119,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--admin-key", type=Path, help="its private key")
     one.add_argument("--known-hosts", type=Path, help="the appliance's host keys")
     one.add_argument("--ca-file", type=Path, help="authority the portal's certificate is verified against")
+    one.add_argument(
+        "--devices",
+        type=Path,
+        help="the devices the gateway is tried with; with --appliance those it names are the default",
+    )
     one.add_argument(
         "--benchmark",
         type=Path,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -50,6 +51,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cli_processes": ("pgrep", "-c", "-f", "/bin/[s]entry-cli"),
     "connections": ("ss", "-Htnp", "state", "established"),
     "runtime": ("cat", "/etc/sentry/runtime.json"),
+    "device_authorities": ("cat", "/var/lib/sentry/tls/devices/authorities.pem"),
     "portal": ("cat", "/etc/sentry/portal.json"),
     "tls_proxy": ("cat", "/etc/sentry/tls-proxy.json"),
     "pwscore": ("pwscore",),
@@ -79,6 +81,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
     "resolvers": ("cat", "/etc/resolv.conf"),
     "listening": ("ss", "-Htuln"),
+    "routes": ("ip", "-j", "route", "show"),
+    "routes6": ("ip", "-j", "-6", "route", "show"),
     "login_defs": ("cat", "/etc/login.defs"),
     "limits": ("grep", "-rhs", "", "/etc/security/limits.conf", "/etc/security/limits.d"),
     "pwquality": ("grep", "-rhs", "", "/etc/security/pwquality.conf.d", "/etc/security/pwquality.conf"),
@@ -120,6 +124,7 @@ class Facts:
     machine: Machine
     _seen: dict[tuple[str, str], Finished] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
+    _made: dict[str, Any] = field(default_factory=dict)
 
     def argv(self, name: str) -> tuple[str, ...]:
         """The command behind a fact, as it is run."""
@@ -139,6 +144,18 @@ class Facts:
         if key not in self._seen:
             self._seen[key] = self.machine.look(self.argv(name), stdin=stdin)
         return self._seen[key]
+
+    def anew(self, name: str) -> Finished:
+        """`answer`, asked again: for what the scan itself has changed since."""
+        self._seen.pop((name, ""), None)
+        return self.answer(name)
+
+    def once(self, name: str, make: Callable[[], Shape]) -> Shape:
+        """What `make` gives, made at the first call of this name and remembered: for looks that several rules stand on."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Shape = self._made[name]
+        return made
 
     def text(self, name: str) -> str:
         """The output of a command that must succeed."""

@@ -18,12 +18,12 @@ class Finished:
     errors: str
 
 
-def run(argv: Sequence[str], *, seconds: float = SECONDS) -> Finished:
-    """Run `argv` with nothing on its standard input; `FactError` when it cannot start or does not end in time."""
+def run(argv: Sequence[str], *, seconds: float = SECONDS, stdin: str = "") -> Finished:
+    """Run `argv` with this on its standard input; `FactError` when it cannot start or does not end in time."""
     try:
         done = subprocess.run(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",

@@ -7,12 +7,15 @@ from typing import Any
 
 import msgspec
 
+from stig import devices
+from stig.devices import Devices
 from stig.errors import FactError, InputError
 
 SSH_PORT = 22
 PORTAL_PORT = 8443
 GATEWAY_PORT = 443
 MANAGEMENT = "management"
+DEVICE = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Target:
     """`collector` may sudo and is used to look; `admin` is an administrator and gets the command line.
 
     `zones` are the appliance's addresses as `zone name -> address`; `ca_file` holds the authority its portal is
-    verified against, None the system's trust store. `snmp` is who asks it by SNMP; without one nobody does.
+    verified against, None the system's trust store. `snmp` is who asks it by SNMP, `devices` are those the gateway is tried with;
+    without them nobody does.
     """
 
     name: str
@@ -51,6 +55,12 @@ class Target:
     ca_file: Path | None = None
     ssh_port: int = SSH_PORT
     snmp: SnmpUser | None = None
+    devices: Devices | None = None
+
+    @property
+    def gateway(self) -> str:
+        """The address devices find the gateway at."""
+        return self.zones.get(DEVICE, self.address)
 
     @property
     def client(self) -> str:
@@ -93,6 +103,8 @@ class _Description(msgspec.Struct, frozen=True):
     ca_file: str | None = None
     known_hosts: str | None = None
     snmp: _Snmp | None = None
+    devices: str | None = None
+    answers: str | None = None
 
 
 def described(path: Path, **overrides: Any) -> Target:
@@ -100,16 +112,12 @@ def described(path: Path, **overrides: Any) -> Target:
 
     Without a `known_hosts` entry, the file of that name beside the description is taken.
     """
-    try:
-        read = msgspec.json.decode(path.read_bytes(), type=_Description)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; `make appliance` writes it") from error
-    except msgspec.MsgspecError as error:
-        raise InputError(f"{path}: {error}") from error
+    read = _read(path)
     given = {key: value for key, value in overrides.items() if value is not None}
     collector = Login(given.get("user", read.builder.user), Path(given.get("key", read.builder.key)))
     admin = Login(given.get("admin_user", read.ssh.user), Path(given.get("admin_key", read.ssh.key)))
     ca_file = given.get("ca_file", read.ca_file)
+    tried_with = given.get("devices", read.devices)
     return Target(
         name=read.name,
         address=given.get("host", read.address),
@@ -120,7 +128,23 @@ def described(path: Path, **overrides: Any) -> Target:
         ca_file=Path(ca_file) if ca_file else None,
         ssh_port=given.get("port", read.ssh.port),
         snmp=_snmp_user(read.snmp) if read.snmp else None,
+        devices=devices.load(Path(tried_with)) if tried_with else None,
     )
+
+
+def answers(path: Path) -> Path | None:
+    """The answer file that an `appliance.json` names. Raises as `described`."""
+    named = _read(path).answers
+    return Path(named) if named else None
+
+
+def _read(path: Path) -> _Description:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Description)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; `make appliance` writes it") from error
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _snmp_user(read: _Snmp) -> SnmpUser:
