@@ -112,6 +112,11 @@ class Recorder:
             raise NotReviewed("needs the site's answer file (--answers), which was not given")
         return self.answers
 
+    @pytest.fixture(name="given")
+    def _given_fixture(self) -> Answers | None:
+        """The answers, for a check that can do without."""
+        return self.answers
+
     @pytest.fixture(name="prove")
     def _prove_fixture(self, request: pytest.FixtureRequest) -> Prove:
         proof = Prove(self.clock)

@@ -123,7 +123,7 @@ def test_certificates_of_approved_authorities_alone_are_taken(facts: Facts, answ
     if answers.approved_authorities is None:
         raise NotReviewed("needs approved_authorities in the site's answer file: the authorities it approves of")
     found = tries(facts)
-    believed = tls.certificates_in(facts.text("device_authorities"))
+    believed = tls.certificates_in(facts.answer("device_authorities").output)
     approved = tls.certificates_in(answers.approved_authorities.read_text(encoding="utf-8"))
     prove(judge.approved(believed, approved, devices.stranger(found)))
 
@@ -140,7 +140,7 @@ def test_log_ins_go_to_designated_servers_alone(facts: Facts, answers: Answers, 
 
 
 @pytest.mark.stig("V-250985")
-def test_only_the_uem_may_manage(facts: Facts, answers: Answers, prove: Prove) -> None:
+def test_only_the_uem_may_manage(facts: Facts, given: Answers | None, prove: Prove) -> None:
     """By the commands the rule names."""
     told = facts.cli_data("show uem", _Sheet).facts
     if told.get("mode") == "embedded":
@@ -148,9 +148,9 @@ def test_only_the_uem_may_manage(facts: Facts, answers: Answers, prove: Prove) -
             "Applies where the UEM is another machine. This site's is in the box: it listens on loopback only, and no management "
             "traffic comes from outside."
         )
-    if answers.uem_addresses is None:
+    if given is None or given.uem_addresses is None:
         raise NotReviewed("needs uem_addresses in the site's answer file: the addresses its UEM pushes from")
     verified = facts.cli_data("show sentry emm-source-verify", _Sheet).facts
     addresses = facts.cli_data("show sentry emm-ips", _Sheet).facts
     rows = facts.cli_data("show backends", _Table).rows
-    prove(site.uem(verified, addresses, answers.uem_addresses, tuple(row["host"] for row in rows)))
+    prove(site.uem(verified, addresses, given.uem_addresses, tuple(row["host"] for row in rows)))

@@ -34,6 +34,10 @@ LIMIT = sessions.SessionLimit(site=5, shown="5", opened=5, present=5, refusal="t
         (replace(LIMIT, opened=6, present=6), OPEN),
         (replace(LIMIT, opened=4, present=4), OPEN),
         (replace(LIMIT, shown="6"), OPEN),
+        (replace(LIMIT, site=None), GOOD),
+        (replace(LIMIT, site=None, shown="6"), OPEN),
+        (replace(LIMIT, site=None, shown="11", opened=11, present=11), OPEN),
+        (replace(LIMIT, site=None, shown="none", opened=11, present=11), OPEN),
         (replace(LIMIT, site=11, shown="11", opened=11, present=11), OPEN),
     ],
 )
