@@ -101,7 +101,13 @@ def _target(asked: argparse.Namespace) -> Target:
         ]
         if surplus:
             raise InputError(f"found --{surplus[0].replace('_', '-')} beside {asked.target}, which says it already")
-        return by_command_line(asked.target, key=asked.key, known_hosts=asked.known_hosts, ca_file=asked.ca_file)
+        return by_command_line(
+            asked.target,
+            key=asked.key,
+            known_hosts=asked.known_hosts,
+            ca_file=asked.ca_file,
+            gateway=asked.gateway_address or "",
+        )
     if asked.appliance is not None:
         return described(asked.appliance, **given)
     needed = ("host", "user", "key", "admin_key", "known_hosts")
@@ -117,6 +123,7 @@ def _target(asked: argparse.Namespace) -> Target:
         zones={MANAGEMENT: asked.host},
         ca_file=asked.ca_file,
         ssh_port=asked.port or 22,
+        gateway=asked.gateway_address or "",
     )
 
 
@@ -157,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--admin-user", help="an administrator's account")
     one.add_argument("--admin-key", type=Path, help="its private key")
     one.add_argument("--known-hosts", type=Path, help="the appliance's host keys")
+    one.add_argument("--gateway-address", help="where 443 answers, if not at the address of the management zone")
     one.add_argument("--ca-file", type=Path, help="authority the portal's certificate is verified against")
     one.add_argument(
         "--benchmark",
@@ -184,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         ("ca-file", "authority of the portals"),
     ):
         many.add_argument(f"--{name}", type=Path, help=what)
+    many.add_argument("--gateway-address", help="where 443 answers; of a host of its own, stig_gateway_address")
     many.add_argument("--answers", type=Path, help="the site's answer file")
     many.add_argument("--fail-on", type=_categories, help="exit with 1 when a rule of these is open anywhere: I,II,III")
     two = commands.add_parser("summary", help="print the counts of a scan by category")

@@ -12,11 +12,12 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Final
 
 import msgspec
 
-from stig.commands import COMMANDS, INPUT, Standpoint, argv, shown
+from stig.commands import COMMANDS, INPUT, Standpoint, argv, depends, shown
 from stig.errors import FactError
 from stig.machine import REMOTE_SECONDS, TIMED_OUT
 from stig.run import run
@@ -72,18 +73,19 @@ def read(asked: ReadFact) -> Fact:
     """Run the fact's command. `FactError` for a name that is not in the list, and for what is no account or no address."""
     if asked.name not in COMMANDS:
         raise FactError(f"found the fact {asked.name!r}; allowed: {', '.join(COMMANDS)}")
-    # The address that the person came to is the one this machine has towards theirs.
-    Standpoint(admin=asked.user, client=asked.client, address=asked.client)
-    seen_from = Standpoint(
-        admin=asked.user, client=asked.client, address=source_towards(asked.client, SSH_PORT).partition("%")[0]
-    )
-    words = argv(asked.name, seen_from)
+    words = argv(asked.name, _seen_from(asked)) if depends(asked.name) else COMMANDS[asked.name]
     status, output, errors = _ran(asked.name, words)
     if len(output) + len(errors) > OUTPUT_CHARACTERS:
         raise FactError(f"{asked.name}: more than {OUTPUT_CHARACTERS} characters; scan with an account that may sudo")
     return Fact(
         fact=asked.name, listed=COMMANDS[asked.name], command=shown(words), status=status, output=output, errors=errors
     )
+
+
+def _seen_from(asked: ReadFact) -> Standpoint:
+    """The address that the person came to is the one this machine has towards theirs."""
+    seen_from = Standpoint(admin=asked.user, client=asked.client, address=asked.client)
+    return replace(seen_from, address=source_towards(asked.client, SSH_PORT).partition("%")[0])
 
 
 def _ran(name: str, words: tuple[str, ...]) -> tuple[int, str, str]:

@@ -40,7 +40,7 @@ class SnmpUser:
 class Target:
     """`collector` may sudo and is used to look; None: facts come by the command line, too. `admin` is an administrator or an
     auditor, and gets the command line. `key_alias` is the name under which `known_hosts` has the host's key, where that is not
-    the address.
+    the address. `gateway` is where 443 answers, where that is not `address`.
 
     `zones` are the appliance's addresses as `zone name -> address`; `ca_file` holds the authority its portal is
     verified against, None the system's trust store. `snmp` is who asks it by SNMP; without one nobody does.
@@ -56,6 +56,12 @@ class Target:
     ssh_port: int = SSH_PORT
     snmp: SnmpUser | None = None
     key_alias: str = ""
+    gateway: str = ""
+
+    @property
+    def gateway_address(self) -> str:
+        """Where devices come in; the address of the management zone where no other is named."""
+        return self.gateway or self.address
 
     @property
     def looks_as(self) -> str:
@@ -86,7 +92,7 @@ def source_towards(address: str, port: int) -> str:
 
 
 def by_command_line(
-    url: str, *, key: Path | None, known_hosts: Path | None, ca_file: Path | None, snmp: SnmpUser | None = None
+    url: str, *, key: Path | None, known_hosts: Path | None, ca_file: Path | None, gateway: str = ""
 ) -> Target:
     """The target of `ssh://auditor@host[:port]`, of whose account there is nothing but an SSH key. `InputError` for anything
     else, and for a name that has no address."""
@@ -108,7 +114,7 @@ def by_command_line(
         zones={MANAGEMENT: address},
         ca_file=ca_file,
         ssh_port=port,
-        snmp=snmp,
+        gateway=_address(gateway) if gateway else "",
         key_alias=_alias(parts.hostname, address, port),
     )
 
