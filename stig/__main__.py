@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stig import answers, benchmark, difference, fleet, own, results, rules, summary, written
+from stig import answers, benchmark, devices, difference, fleet, own, results, rules, summary, written
 from stig.auditor import AuditorMachine
 from stig.door import SshDoor, ssh_config
 from stig.errors import InputError, StigError
@@ -15,10 +15,10 @@ from stig.recorder import utc_now
 from stig.reports import files, manual, reference
 from stig.results import Scan
 from stig.scan import scan
-from stig.target import MANAGEMENT, Login, Target, by_command_line, check, described
+from stig.target import Login, Target, by_command_line, check, described, zones
+from stig.target import answers as target_answers
 
 FAILED, FOUND = 2, 1
-LAB_ANSWERS = Path(__file__).parents[1] / "sites" / "lab-answers.yml"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,8 +50,8 @@ def _scan(asked: argparse.Namespace) -> int:
         catalogue = benchmark.apply(path, catalogue)
     target = check(_target(asked))
     earlier = difference.comparable(results.read(asked.earlier), target.name) if asked.earlier else None
-    given = asked.answers or (LAB_ANSWERS if asked.appliance and LAB_ANSWERS.is_file() else None)
-    site = answers.load(given) if given else None
+    given = asked.answers or (target_answers(asked.appliance) if asked.appliance else None)
+    site = answers.load(given, catalogue) if given else None
     with tempfile.TemporaryDirectory(prefix="stig-") as folder:  # mode 0700: control sockets lie in it
         machine = _machine(target, Path(folder))
         try:
@@ -93,7 +93,7 @@ def _say(line: str) -> None:
 
 
 def _target(asked: argparse.Namespace) -> Target:
-    names = ("host", "port", "user", "key", "admin_user", "admin_key", "known_hosts", "ca_file")
+    names = ("host", "port", "user", "key", "admin_user", "admin_key", "known_hosts", "ca_file", "devices")
     given = {name: getattr(asked, name) for name in names}
     if asked.target is not None:
         surplus = [
@@ -107,6 +107,7 @@ def _target(asked: argparse.Namespace) -> Target:
             known_hosts=asked.known_hosts,
             ca_file=asked.ca_file,
             gateway=asked.gateway_address or "",
+            tried=devices.load(asked.devices) if asked.devices else None,
         )
     if asked.appliance is not None:
         return described(asked.appliance, **given)
@@ -120,10 +121,10 @@ def _target(asked: argparse.Namespace) -> Target:
         collector=Login(asked.user, asked.key),
         admin=Login(asked.admin_user or "admin", asked.admin_key),
         known_hosts=asked.known_hosts,
-        zones={MANAGEMENT: asked.host},
+        zones=zones(asked.host, asked.gateway_address or ""),
         ca_file=asked.ca_file,
         ssh_port=asked.port or 22,
-        gateway=asked.gateway_address or "",
+        devices=devices.load(asked.devices) if asked.devices else None,
     )
 
 
@@ -150,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
         help="ssh://auditor@host[:port]: an appliance's auditor or administrator, by the command line alone",
     )
     one.add_argument("--appliance", type=Path, help="the description `make appliance` wrote (build/appliance.json)")
-    one.add_argument("--answers", type=Path, help="the site's answer file; with --appliance the lab's is the default")
+    one.add_argument(
+        "--answers", type=Path, help="the site's answer file; with --appliance the one it names is the default"
+    )
     one.add_argument(
         "--out", "--output", dest="out", type=Path, default=Path("build/scan"), help="folder of the reports"
     )
@@ -166,6 +169,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--known-hosts", type=Path, help="the appliance's host keys")
     one.add_argument("--gateway-address", help="where 443 answers, if not at the address of the management zone")
     one.add_argument("--ca-file", type=Path, help="authority the portal's certificate is verified against")
+    one.add_argument(
+        "--devices",
+        type=Path,
+        help="the devices the gateway is tried with; with --appliance those it names are the default",
+    )
     one.add_argument(
         "--benchmark",
         type=Path,
@@ -192,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         ("ca-file", "authority of the portals"),
     ):
         many.add_argument(f"--{name}", type=Path, help=what)
+    many.add_argument("--devices", type=Path, help="the devices the gateways are tried with")
     many.add_argument("--gateway-address", help="where 443 answers; of a host of its own, stig_gateway_address")
     many.add_argument("--answers", type=Path, help="the site's answer file")
     many.add_argument("--fail-on", type=_categories, help="exit with 1 when a rule of these is open anywhere: I,II,III")

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cli_processes": ("pgrep", "-c", "-f", "/bin/[s]entry-cli"),
     "connections": ("ss", "-Htnp", "state", "established"),
     "runtime": ("cat", "/etc/sentry/runtime.json"),
+    "device_authorities": ("cat", "/var/lib/sentry/tls/devices/authorities.pem"),
     "portal": ("cat", "/etc/sentry/portal.json"),
     "tls_proxy": ("cat", "/etc/sentry/tls-proxy.json"),
     # Candidates for a password, each lacking one property: its standard input is fixed, too (`INPUT`).
@@ -83,6 +84,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
     "resolvers": ("cat", "/etc/resolv.conf"),
     "listening": ("ss", "-Htuln"),
+    "routes": ("ip", "-j", "route", "show"),
+    "routes6": ("ip", "-j", "-6", "route", "show"),
     "login_defs": ("cat", "/etc/login.defs"),
     "limits": ("grep", "-rhs", "", "/etc/security/limits.conf", "/etc/security/limits.d"),
     "pwquality": ("grep", "-rhs", "", "/etc/security/pwquality.conf.d", "/etc/security/pwquality.conf"),

@@ -1,6 +1,7 @@
 """What a machine answers to the closed list of commands (`stig.commands`), each fetched once."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ class Facts:
     """What has been asked since somebody last emptied it, as an auditor types it at the command line to see it again."""
     _seen: dict[str, Finished] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
+    _made: dict[str, Any] = field(default_factory=dict)
 
     def argv(self, name: str) -> tuple[str, ...]:
         """The command behind a fact, as it is run."""
@@ -39,6 +41,18 @@ class Facts:
         if name not in self._seen:
             self._seen[name] = self.machine.look(name, self.argv(name), stdin=commands.INPUT.get(name, ""))
         return self._seen[name]
+
+    def anew(self, name: str) -> Finished:
+        """`answer`, asked again: for what the scan itself has changed since."""
+        self._seen.pop(name, None)
+        return self.answer(name)
+
+    def once(self, name: str, make: Callable[[], Shape]) -> Shape:
+        """What `make` gives, made at the first call of this name and remembered: for looks that several rules stand on."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Shape = self._made[name]
+        return made
 
     def text(self, name: str) -> str:
         """The output of a command that must succeed."""

@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from stig import devices
 from stig.commands import Standpoint
+from stig.devices import Devices
 from stig.errors import FactError, InputError
 
 SSH_PORT = 22
 PORTAL_PORT = 8443
 GATEWAY_PORT = 443
 MANAGEMENT = "management"
+DEVICE = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,11 @@ class SnmpUser:
 class Target:
     """`collector` may sudo and is used to look; None: facts come by the command line, too. `admin` is an administrator or an
     auditor, and gets the command line. `key_alias` is the name under which `known_hosts` has the host's key, where that is not
-    the address. `gateway` is where 443 answers, where that is not `address`.
+    the address.
 
     `zones` are the appliance's addresses as `zone name -> address`; `ca_file` holds the authority its portal is
-    verified against, None the system's trust store. `snmp` is who asks it by SNMP; without one nobody does.
+    verified against, None the system's trust store. `snmp` is who asks it by SNMP, `devices` are those the gateway is tried with;
+    without them nobody does.
     """
 
     name: str
@@ -56,12 +60,12 @@ class Target:
     ssh_port: int = SSH_PORT
     snmp: SnmpUser | None = None
     key_alias: str = ""
-    gateway: str = ""
+    devices: Devices | None = None
 
     @property
-    def gateway_address(self) -> str:
-        """Where devices come in; the address of the management zone where no other is named."""
-        return self.gateway or self.address
+    def gateway(self) -> str:
+        """The address devices find the gateway at."""
+        return self.zones.get(DEVICE, self.address)
 
     @property
     def looks_as(self) -> str:
@@ -92,7 +96,13 @@ def source_towards(address: str, port: int) -> str:
 
 
 def by_command_line(
-    url: str, *, key: Path | None, known_hosts: Path | None, ca_file: Path | None, gateway: str = ""
+    url: str,
+    *,
+    key: Path | None,
+    known_hosts: Path | None,
+    ca_file: Path | None,
+    gateway: str = "",
+    tried: Devices | None = None,
 ) -> Target:
     """The target of `ssh://auditor@host[:port]`, of whose account there is nothing but an SSH key. `InputError` for anything
     else, and for a name that has no address."""
@@ -111,12 +121,17 @@ def by_command_line(
         collector=None,
         admin=Login(parts.username, key),
         known_hosts=known_hosts or Path.home() / ".ssh" / "known_hosts",
-        zones={MANAGEMENT: address},
+        zones=zones(address, _address(gateway) if gateway else ""),
         ca_file=ca_file,
         ssh_port=port,
-        gateway=_address(gateway) if gateway else "",
+        devices=tried,
         key_alias=_alias(parts.hostname, address, port),
     )
+
+
+def zones(management: str, gateway: str = "") -> dict[str, str]:
+    """The zones of which addresses are known: `gateway` is where devices come in, where that is elsewhere."""
+    return {MANAGEMENT: management, **({DEVICE: gateway} if gateway else {})}
 
 
 def _address(host: str) -> str:
@@ -161,6 +176,8 @@ class _Description(msgspec.Struct, frozen=True):
     ca_file: str | None = None
     known_hosts: str | None = None
     snmp: _Snmp | None = None
+    devices: str | None = None
+    answers: str | None = None
 
 
 def described(path: Path, **overrides: Any) -> Target:
@@ -168,16 +185,12 @@ def described(path: Path, **overrides: Any) -> Target:
 
     Without a `known_hosts` entry, the file of that name beside the description is taken.
     """
-    try:
-        read = msgspec.json.decode(path.read_bytes(), type=_Description)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; `make appliance` writes it") from error
-    except msgspec.MsgspecError as error:
-        raise InputError(f"{path}: {error}") from error
+    read = _read(path)
     given = {key: value for key, value in overrides.items() if value is not None}
     collector = Login(given.get("user", read.builder.user), Path(given.get("key", read.builder.key)))
     admin = Login(given.get("admin_user", read.ssh.user), Path(given.get("admin_key", read.ssh.key)))
     ca_file = given.get("ca_file", read.ca_file)
+    tried_with = given.get("devices", read.devices)
     return Target(
         name=read.name,
         address=given.get("host", read.address),
@@ -188,7 +201,23 @@ def described(path: Path, **overrides: Any) -> Target:
         ca_file=Path(ca_file) if ca_file else None,
         ssh_port=given.get("port", read.ssh.port),
         snmp=_snmp_user(read.snmp) if read.snmp else None,
+        devices=devices.load(Path(tried_with)) if tried_with else None,
     )
+
+
+def answers(path: Path) -> Path | None:
+    """The answer file that an `appliance.json` names. Raises as `described`."""
+    named = _read(path).answers
+    return Path(named) if named else None
+
+
+def _read(path: Path) -> _Description:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Description)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; `make appliance` writes it") from error
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _snmp_user(read: _Snmp) -> SnmpUser:

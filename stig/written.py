@@ -112,7 +112,7 @@ def load(folder: Path = FOLDER) -> Catalogue:
                 if name in seen:
                     raise InputError(f"{folder}: {name} appears twice; every rule has identifiers of its own")
                 seen.add(name)
-            if rule.kind != "test" and rule.not_reviewed is None:
+            if rule.kind not in ("test", "answer") and rule.not_reviewed is None:
                 raise InputError(f"{folder}: {rule.id} is of kind {rule.kind} and must say why it is not reviewed")
     remedy.checked(remedies, (rule.id for rule in catalogue.rules))
     return catalogue

@@ -25,7 +25,7 @@ def _suites(facts: Facts, listener: tuple[str, int]) -> Point:
 def _address(facts: Facts, port: int) -> str:
     """Where a listener is asked: devices may come in at another address than administrators."""
     target = facts.machine.target
-    return target.gateway_address if port == GATEWAY_PORT else target.address
+    return target.gateway if port == GATEWAY_PORT else target.address
 
 
 def _nothing(_facts: Facts) -> tuple[Point, ...]:

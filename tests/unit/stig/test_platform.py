@@ -278,6 +278,7 @@ BREAKS: list[tuple[str, Break]] = [
     ("SENTRY-OS-0832", swap("nft", '"limit"', '"counter"')),
     ("SENTRY-OS-0833", add("listening", "tcp LISTEN 0 128 0.0.0.0:23 0.0.0.0:*")),
     ("SENTRY-OS-0833", add("listening", "udp UNCONN 0 0 *:123 *:*")),
+    ("SENTRY-OS-0833", add("listening", "tcp LISTEN 0 0 *:40000 *:*")),
     ("SENTRY-OS-0834", swap("interfaces", '"UP"', '"PROMISC","UP"')),
     ("SENTRY-OS-0835", add("wireless", "/sys/class/net/wlan0/wireless")),
     ("SENTRY-OS-0836", swap("resolvers", "^nameserver .*", "nameserver 192.0.2.1")),

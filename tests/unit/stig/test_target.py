@@ -25,7 +25,7 @@ def test_an_address_with_an_account_is_a_target_of_the_command_line_alone() -> N
     assert (target.address, target.ssh_port, target.key_alias) == ("127.0.0.1", 22, "")
     assert target.known_hosts == Path.home() / ".ssh" / "known_hosts"
     assert target.zones == {"management": "127.0.0.1"}
-    assert target.gateway_address == "127.0.0.1"
+    assert target.gateway == "127.0.0.1"
 
 
 def test_a_name_is_resolved_once_and_its_host_key_looked_up_by_the_name() -> None:
