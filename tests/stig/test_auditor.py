@@ -52,8 +52,7 @@ def auditor(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
 
 def scanned(out: Path, *given: str) -> dict[str, Any]:
     """The results of one scan."""
-    answers = ["--answers", str(REPO / "sites/lab-answers.yml")]
-    run([sys.executable, "-m", "stig", "scan", *given, *answers, "--out", str(out)], cwd=REPO, seconds=SCAN_SECONDS)
+    run([sys.executable, "-m", "stig", "scan", *given, "--out", str(out)], cwd=REPO, seconds=SCAN_SECONDS)
     tree: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
     return tree
 
@@ -67,6 +66,10 @@ def test_a_scan_by_the_command_line_ends_as_one_with_sudo(
 ) -> None:
     """Rule by rule, but for those that the way itself changes; nothing is in error that is not with sudo."""
     given = ["--key", str(auditor.ssh.key), "--known-hosts", str(lab.known_hosts), "--ca-file", str(lab.ca_file)]
+    given += ["--gateway-address", lab.addresses.device]
+    described = json.loads(layout.appliance.read_text(encoding="utf-8"))
+    for name in ("answers", "devices"):
+        given += [f"--{name}", str(described[name])] if described.get(name) else []
     tree = scanned(tmp_path / "auditor", f"ssh://{AUDITOR}@{lab.address}:{lab.ssh.port}", *given)
     measured("a scan as an auditor", tree["seconds"])
     found = by_rule(tree)

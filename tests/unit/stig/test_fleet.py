@@ -10,7 +10,9 @@ from stig import fleet
 from stig.__main__ import main
 from stig.errors import InputError
 from stig.fleet import Ended, Host
+from stig.run import run
 
+REPO = Path(__file__).resolve().parents[3]
 INVENTORY = """
 gateways:
   vars: {stig_user: assessor}
@@ -74,3 +76,17 @@ def test_hosts_that_cannot_be_scanned_are_told_with_the_reason_and_fail_the_run(
 def test_the_worst_host_decides_what_a_build_server_sees(each: tuple[int, ...], whole: int) -> None:
     """A scan that was killed is one that failed."""
     assert fleet.status([Ended("gw", one, 1.0, "") for one in each]) == whole
+
+
+def test_the_playbook_scans_from_here_whatever_the_inventory_says_of_the_way_there(tmp_path: Path) -> None:
+    """And a host that cannot be scanned fails, with the scanner's reason."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text('all: {hosts: {gw1: {ansible_host: "::1", ansible_port: 2222, ansible_connection: ssh}}}')
+    program = fleet.reader().replace("ansible-inventory", "ansible-playbook")
+    done = run(
+        [program, "-i", str(inventory), "-e", "stig_known_hosts=/no/hosts", str(REPO / "playbooks/scan.yml")],
+        seconds=120,
+    )
+    assert done.status == 2
+    assert "ssh://auditor@[::1]:2222" in done.output
+    assert "/no/hosts: there is no such file" in done.output
