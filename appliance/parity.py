@@ -72,6 +72,7 @@ REST: dict[str, tuple[str, ...]] = {
     "token revoke <token>": ("revoke_token",),
     "show tokens": ("tokens", "session"),
     "show sentry statistics": ("metrics",),
+    "stig scan": ("start_scan", "stig_report"),
 }
 SECRET = "the enable secret goes with the request that needs it (`Sentry-Enable-Secret`)"  # noqa: S105 - words about one
 BY_TYPING = "a matter of typing"
@@ -372,6 +373,16 @@ PARTS: tuple[Part, ...] = (
                 what="tokens of the REST API",
                 commands=("token create <token> administrator|operator|auditor", "token revoke <token>", "show tokens"),
                 by_hand="a token is shown once, to the person who gives it out",
+            ),
+            Row(
+                what="scan by the STIGs' rules, each night and now; what is open",
+                commands=("show stig", "show stig open", "stig scan"),
+                by_hand="`playbooks/scan.yml` scans a fleet from outside",
+            ),
+            Row(
+                what="facts that a STIG scan judges by, for an assessor's account",
+                commands=("show facts", "facts <fact>"),
+                by_hand=LOOK,
             ),
             Row(what="numbers for a monitoring system", commands=("show sentry statistics",)),
             Row(

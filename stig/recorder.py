@@ -54,6 +54,7 @@ class Outcome:
     reading: str = ""
     evidence: tuple[Evidence, ...] = ()
     seconds: float = 0.0
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -129,9 +130,11 @@ class Recorder:
         rule, self._began = rule_of(item), time.monotonic()
         if rule in self.outcomes:
             raise ScanError(f"two checks claim {rule}; a rule has exactly one")
+        self.facts.asked.clear()
         result = yield
         outcome = self._outcome(rule)
         outcome.seconds = round(time.monotonic() - self._began, 3)
+        outcome.asked = tuple(self.facts.asked)
         self.outcomes[rule] = outcome
         self.say(f"{rule}  {outcome.status:<14}  {outcome.seconds:5.1f} s  {outcome.reason}".rstrip())
         return result

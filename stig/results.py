@@ -35,7 +35,8 @@ class Override(_Data, frozen=True, kw_only=True):
 
 
 class Result(_Data, frozen=True, kw_only=True):
-    """What one rule ended as. `reason` is why, where no evidence decided it; `reading` how the rule was read."""
+    """What one rule ended as. `reason` is why, where no evidence decided it; `reading` how the rule was read; `asked` the
+    lines by which an auditor sees the same at the appliance's command line; `mended_by`, where it is open, what mends it."""
 
     rule: str
     stig: Stig
@@ -48,6 +49,8 @@ class Result(_Data, frozen=True, kw_only=True):
     reason: str = ""
     reading: str = ""
     evidence: tuple[Evidence, ...] = ()
+    asked: tuple[str, ...] = ()
+    mended_by: str = ""
     seconds: float = 0.0
     override: Override | None = None
 

@@ -97,6 +97,8 @@ def _result(stig: Stig, rule: Rule, outcome: Outcome | None) -> Result:
         reason=ended.reason,
         reading=ended.reading,
         evidence=ended.evidence,
+        asked=ended.asked,
+        mended_by=rule.remedy if ended.status == "open" else "",
         seconds=ended.seconds,
     )
 

@@ -100,6 +100,11 @@ ALERTS: Final[dict[str, Alert]] = {
         severity="critical",
         lasts=True,
     ),
+    "stig_rule_open": Alert(
+        what="The appliance's scan of itself finds a rule of the STIGs open that was not before.",
+        severity="warning",
+        lasts=True,
+    ),
     "alerts_incomplete": Alert(
         what="Something could not be looked at, so that an alert may be missing.",
         severity="critical",

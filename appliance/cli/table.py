@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, backup, certificates, configure, ios, tokens, wizard
+from appliance.cli import actions, backup, certificates, configure, ios, stig, tokens, wizard
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -87,6 +87,9 @@ TOPICS = (
     ("backups", "backups", "The backups that lie here, and whether the last one could be made"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
+    ("facts", "facts", "The facts that a STIG scan asks, and the command behind each"),
+    ("stig", "stig", "What the appliance's last scan of itself has found"),
+    ("stig open", "stig-open", "The rules that it found open, and what mends each"),
 )
 """`show` of what runs: words, configd's topic, help."""
 
@@ -112,6 +115,8 @@ COMMANDS: tuple[Command, ...] = (
         actions.explain,
         EXEC,
     ),
+    Command("stig scan", "Have the appliance scan itself by the STIGs' rules", stig.scan, EXEC),
+    Command("facts <fact>", "One fact that a STIG scan asks: its command and what it shows", stig.fact, EXEC),
     Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
     Command("show running-config", "The configuration that runs", actions.show_config("running"), PRIVILEGED),
     Command("show startup-config", "The configuration after a restart", actions.show_config("startup"), PRIVILEGED),
@@ -415,6 +420,7 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "days": (Argument("days", whole_number(1, TOKEN_DAYS)), "How long it is good"),
     "networks": (Argument("networks"), "The networks it may be used from, commas between them"),
     "backup": (Argument("backup"), "A backup's name, from `show backups`"),
+    "fact": (Argument("fact"), "The fact's name, from `show facts`"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
 }
 

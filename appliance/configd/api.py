@@ -422,7 +422,8 @@ class UnitHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What alerts are made of. `gateway` and `agent` are what these say of themselves, empty when they do not answer; `disks` how
     full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
-    `not_obtained` are services with what keeps an ACME server from giving them certificates."""
+    `not_obtained` are services with what keeps an ACME server from giving them certificates; `stig_opened` are rules of the STIGs
+    that are open and once were not, with what each demands."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -434,6 +435,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     fips: bool | None
     certificates: dict[str, str]
     not_obtained: dict[str, str] | None = None
+    stig_opened: dict[str, str] | None = None
 
 
 class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
@@ -606,6 +608,45 @@ class RenewCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate
     service: Literal["gateway", "portal", "uem-push", "client"]
 
 
+class ReadFact(_SessionVerb, frozen=True, kw_only=True, tag="stig.fact"):
+    """What a fact of the closed list is, which a STIG scan judges by (`show facts` has the list). Result: `Fact`."""
+
+    name: Word
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """`command` is what root has run for it, `listed` the same as the list has it, before account and addresses were filled in;
+    `status` its exit status, `output` and `errors` what it printed."""
+
+    fact: str
+    listed: tuple[str, ...]
+    command: str
+    status: int
+    output: str
+    errors: str
+
+
+class StartScan(_SessionVerb, frozen=True, kw_only=True, tag="stig.scan"):
+    """Have the appliance scan itself by the STIGs' rules now; a scan that runs already is the one. Result: None."""
+
+
+ReportForm = Literal["ckl", "cklb", "html", "json"]
+
+
+class ReadReport(_SessionVerb, frozen=True, kw_only=True, tag="stig.report"):
+    """A report of the appliance's last scan of itself: a checklist, the page for people, or the results. Result: `Report`."""
+
+    form: ReportForm
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A file: what it is called, what it is (a media type), and its text."""
+
+    name: str
+    media_type: str
+    text: str
+
+
 class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
     """Restart or turn off the machine. Result: None."""
 
@@ -671,6 +712,9 @@ Verb = (
     | UploadCertificate
     | UploadPkcs12
     | RenewCertificate
+    | ReadFact
+    | StartScan
+    | ReadReport
     | Power
 )
 

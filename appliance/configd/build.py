@@ -32,6 +32,7 @@ from sentry_runtime.settings import Paths
 PORTAL_ACCOUNT = "sentry-portal"
 PROXY_ACCOUNT = "sentry-tls-proxy"
 ALERTS_ACCOUNT = "sentry-alerts"
+SCANNER_ACCOUNT = "sentry-stig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def _doors(paths: Paths) -> Doors:
         name_of=_name_of,
         portal_uid=lambda: _uid_of(PORTAL_ACCOUNT),
         alerts_uid=lambda: _uid_of(ALERTS_ACCOUNT),
+        scanner_uid=lambda: _uid_of(SCANNER_ACCOUNT),
         proxy_uid=lambda: _uid_of(PROXY_ACCOUNT),
         examine=examiner(process.attempt),
         standing=asker(control.call, paths.agent_socket),

@@ -27,6 +27,7 @@ from appliance.failures import AT_ONE_DOOR
 ROOT = 0
 AUTOMATION = "root"
 ALERTS = "sentry-alerts"
+SCANNER = "sentry-stig"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
@@ -53,14 +54,16 @@ class Doors:
     """How the gate learns who somebody is; tests give their own.
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
-    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `proxy_uid` the TLS
-    proxy's, `examine` judges a client certificate, `standing` asks the agent whether it has been revoked.
+    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `scanner_uid` that of the
+    appliance's own scan, `proxy_uid` the TLS proxy's, `examine` judges a client certificate, `standing` asks the agent whether it
+    has been revoked.
     """
 
     name_of: Callable[[int], str | None]
     portal_uid: Callable[[], int | None]
     login: Callable[[str, str, str], bool]
     alerts_uid: Callable[[], int | None] = lambda: None
+    scanner_uid: Callable[[], int | None] = lambda: None
     proxy_uid: Callable[[], int | None] = lambda: None
     examine: Examine = lambda _pem, _strict: "cannot be examined here"
     standing: Standing = lambda _pem: "cannot be looked up here"
@@ -204,6 +207,8 @@ class Gate:
             return self._opened(AUTOMATION, roles.ADMINISTRATOR, "automation", peer, verb.source)
         if peer.uid == self._doors.alerts_uid():
             return self._opened(ALERTS, roles.AUDITOR, "alerts", peer, verb.source)
+        if peer.uid == self._doors.scanner_uid():
+            return self._opened(SCANNER, roles.AUDITOR, "scanner", peer, verb.source)
         name = self._doors.name_of(peer.uid)
         role = accounts.roles(self.tree()).get(name or "")
         if name is None or role is None or peer.uid == self._doors.portal_uid():
@@ -438,6 +443,8 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.RestoreBackup: lambda verb: "check only" if verb.check_only else "",
     api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
+    api.ReadFact: lambda verb: verb.name,
+    api.ReadReport: lambda verb: verb.form,
     api.Power: lambda verb: verb.action,
 }
 """What a verb is about, for the audit: names, never values."""

@@ -13,6 +13,7 @@ AUDITOR: Final[api.Role] = "auditor"
 EVERYBODY: Final = frozenset[api.Role]({ADMINISTRATOR, OPERATOR, AUDITOR})
 OPERATORS: Final = frozenset[api.Role]({ADMINISTRATOR, OPERATOR})
 ADMINISTRATORS: Final = frozenset[api.Role]({ADMINISTRATOR})
+AUDITORS: Final = frozenset[api.Role]({ADMINISTRATOR, AUDITOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,9 @@ RULES: Final[dict[type, Rule]] = {
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.ReadFact: Rule(AUDITORS),  # with nothing but a key: an auditor has no enable secret
+    api.StartScan: Rule(AUDITORS, portal=True),
+    api.ReadReport: Rule(AUDITORS, portal=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
 """Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
@@ -110,6 +114,9 @@ PRIVILEGED_TOPICS: Final = frozenset(
 """`show` topics that tell who is here and what is let through: only after `enable`. At the portal, where everybody has given a
 password, the role is enough."""
 
+
+SCANNED: Final = frozenset[type]({api.Show, api.ReadFact, api.Touch, api.CloseSession})
+"""What the scanner's sessions may do."""
 
 SENSITIVE: Final = "who gets in"
 """What a commit or a rollback is about when it changes one of these settings: then it is as risky as `SetPassword`."""
@@ -193,7 +200,7 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
     if rule.alerts != (standing.manner == "alerts"):
         return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
-    by_manner = {"rest": _rest, "portal": _portal}
+    by_manner = {"rest": _rest, "portal": _portal, "scanner": _scanner}
     return by_manner.get(standing.manner, _privilege)(verb, rule, standing, about)
 
 
@@ -207,6 +214,13 @@ def _privilege(verb: type, rule: Rule, standing: Standing, about: str) -> api.Re
         said = f"this needs the enable secret again, which was given more than {FRESH_SECONDS // 60} minutes ago"
         return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first, the candidate stays")
     return None
+
+
+def _scanner(verb: type, _rule: Rule, _standing: Standing, about: str) -> api.Refusal | None:
+    """The appliance's own scan looks at what an auditor looks at without `enable`, and does nothing."""
+    if verb in SCANNED and about not in PRIVILEGED_TOPICS:
+        return None
+    return api.Refusal(kind="permission", message="this is the scanner's, which looks and may do nothing else")
 
 
 def _rest(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:

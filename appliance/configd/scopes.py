@@ -23,6 +23,8 @@ SCOPE_OF: Final[dict[type, api.Scope]] = {
     api.Show: "read",
     api.Explain: "read",
     api.ListTokens: "read",
+    api.StartScan: "read",  # it changes nothing, and one runs at a time
+    api.ReadReport: "read",
     api.ReadMetrics: "metrics",
     api.SetConfig: "configure",
     api.DeleteConfig: "configure",

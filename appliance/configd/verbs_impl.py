@@ -22,6 +22,8 @@ from appliance.configd import (
     lockout,
     passwords,
     roles,
+    stig_facts,
+    stig_results,
     tools,
     wipes,
 )
@@ -112,6 +114,9 @@ class Actions:
             api.SetOwnPassword: self._set_own_password,
             api.SetEnableSecret: self._set_enable_secret,
             **self._certificates(),
+            api.ReadFact: lambda verb, held: stig_facts.read(verb, held, self.candidates.running(), call),
+            api.StartScan: lambda _verb, _held: stig_results.scan_now(engine.machine.run),
+            api.ReadReport: lambda verb, _held: stig_results.report(verb.form),
             api.Power: self._power,
         }
 

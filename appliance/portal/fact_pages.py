@@ -75,6 +75,9 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("alerts-ids", "The alerts there are"),
         ("backups", "Backups that lie here"),
         ("config-properties", "Settings as a flat list"),
+        ("stig", "The last STIG scan"),
+        ("stig-open", "Open rules of the STIGs"),
+        ("facts", "Facts that a STIG scan asks"),
     ),
 }
 """The topics of configd's `show` that stand on the page of facts, by group."""

@@ -22,6 +22,7 @@ MENU = (
     ("/logs", "Logs"),
     ("/facts", "Facts"),
     ("/compliance", "Compliance"),
+    ("/stig", "STIG"),
     ("/revisions", "Revisions"),
     ("/tools", "Tools"),
     ("/power", "Power"),

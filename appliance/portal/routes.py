@@ -20,6 +20,7 @@ from appliance.portal import (
     fact_pages,
     people_pages,
     service_pages,
+    stig_pages,
 )
 from appliance.portal.settings_pages import SettingsPages
 from appliance.portal.visit import Visit
@@ -27,6 +28,7 @@ from appliance.portal.visit import Visit
 EVERYBODY: Final = frozenset[Role]({"administrator", "operator", "auditor"})
 OPERATORS: Final = frozenset[Role]({"administrator", "operator"})
 ADMINISTRATORS: Final = frozenset[Role]({"administrator"})
+AUDITORS: Final = frozenset[Role]({"administrator", "auditor"})
 
 Page = Callable[[Visit], Awaitable[web.Response]]
 
@@ -63,6 +65,9 @@ def routes(schema: Schema) -> tuple[Route, ...]:
         Route("GET", "/logs", EVERYBODY, "the audit trails, also followed", fact_pages.logs),
         Route("GET", "/facts", EVERYBODY, "any topic of `show`", fact_pages.every),
         Route("GET", "/compliance", EVERYBODY, "what the STIGs' rules look at", fact_pages.compliance),
+        Route("GET", "/stig", EVERYBODY, "what the appliance's scan of itself has found", stig_pages.page),
+        Route("POST", "/stig/scan", AUDITORS, "have it scan itself now", stig_pages.scan_now),
+        Route("GET", "/stig/report", AUDITORS, "download a checklist or a report", stig_pages.download),
     )
 
 

@@ -337,6 +337,8 @@ VERBS: tuple[Operation, ...] = (
     ),
     _action("/system/clock", "set_clock", "Set the clock, where no time server keeps it", SYSTEM, api.SetClock),
     _action("/system/power", "power", "Restart or turn off the machine", SYSTEM, api.Power),
+    _action("/stig/scan", "start_scan", "Have the appliance scan itself by the STIGs' rules", FACTS, api.StartScan),
+    _read("/stig/reports/{form}", "stig_report", "A report of its last scan", FACTS, api.ReadReport, api.Report),
     _read("/tokens", "tokens", "The tokens there are", TOKENS, api.ListTokens, tuple[api.TokenFacts, ...]),
     Operation(
         method="DELETE",
@@ -373,6 +375,6 @@ TOPICS = (
     "revocation", "agent", "uem", "devices", "device", "redirects", "rules", "policies", "emm-source-verify", "emm-ips",
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
-    "backups",
+    "backups", "stig", "stig-open", "facts",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

@@ -276,7 +276,7 @@ def own_file_system(facts: Facts) -> Verdict:
     return Verdict(
         (
             Point(
-                "cat /proc/self/mounts: /var/log/audit",
+                "cat /proc/1/mounts: /var/log/audit",
                 "a file system of its own" if there else "a folder among others",
                 "a file system of its own",
                 there,

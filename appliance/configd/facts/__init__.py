@@ -17,6 +17,7 @@ from appliance.configd.facts import (
     searching,
     sentry,
     settings,
+    stig,
     telemetry,
     tls,
 )
@@ -37,6 +38,7 @@ TOPICS: dict[str, Topic] = {
     **telemetry.TOPICS,
     **alerts.TOPICS,
     **backups.TOPICS,
+    **stig.TOPICS,
 }
 """Every topic by its name."""
 TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}

@@ -32,6 +32,7 @@ from appliance.features import certificate_login
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.process import CommandError, Finished
 from appliance.system import Appliance, Boot
+from sentry_runtime import control
 from sentry_runtime.settings import Paths
 
 WEB = "/etc/web/web.conf"
@@ -359,12 +360,13 @@ ACCOUNTS = {
     "olga": {"role": "operator"},
     "albert": {"role": "auditor"},
 }
-ROOT, PORTAL, ALERTS, PROXY, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 902, 1001, 1002, 1003, 1099
+ROOT, PORTAL, ALERTS, PROXY, SCANNER, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 902, 903, 1001, 1002, 1003, 1099
 NAMES = {
     ROOT: "root",
     PORTAL: "sentry-portal",
     PROXY: "sentry-tls-proxy",
     ALERTS: "sentry-alerts",
+    SCANNER: "sentry-stig",
     ALICE: "alice",
     OLGA: "olga",
     ALBERT: "albert",
@@ -391,6 +393,8 @@ class Daemon(Bench):
         self.asked: list[Any] = []
         self.told: dict[type, Any] = {}
         """What the data plane answers, by the request's type."""
+        self.reached: set[str] = set()
+        """Sockets at which somebody answers really."""
         self.backups = Folder(self.folder / "backups")
         self.actions = Actions(self.engine, self.sessions, context=self.context, backups=self.backups, call=self._call)
         self.gate = Gate(
@@ -401,6 +405,7 @@ class Daemon(Bench):
                 name_of=NAMES.get,
                 portal_uid=lambda: PORTAL,
                 alerts_uid=lambda: ALERTS,
+                scanner_uid=lambda: SCANNER,
                 proxy_uid=lambda: PROXY,
                 examine=examiner(
                     process.attempt,
@@ -420,8 +425,10 @@ class Daemon(Bench):
         self.watch = Watch(self.engine, self.gate, self.sessions, clock=self.ticks)
         return said
 
-    def _call(self, path: str, request: Any, result_type: Any = Any, **_rest: Any) -> Any:
+    def _call(self, path: str, request: Any, result_type: Any = Any, **rest: Any) -> Any:
         self.asked.append((path, request))
+        if path in self.reached:
+            return control.call(path, request, result_type, **rest)
         return self.told.get(type(request), 0 if result_type is int else None)
 
     def context(self) -> Context:

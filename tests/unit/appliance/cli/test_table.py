@@ -33,6 +33,7 @@ NOT_FOR_PEOPLE = {
     api.ReadConfig: "of the REST API: the configuration with its digest",
     api.MergeConfig: "of the REST API: a part of a site configuration",
     api.ReadMetrics: "a monitoring system's",
+    api.ReadReport: "the portal's and REST's: a checklist is a file; the command line has `show stig open`",
 }
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers
@@ -93,6 +94,7 @@ class Recorder:
             api.Facts: api.Facts(title="", facts=()),
             api.Committed: api.Committed(changed=False, revision=1),
             Explanation: NOTHING_EXPLAINED,
+            api.Fact: api.Fact(fact="x", listed=(), command="", status=0, output="", errors=""),
             api.NewToken: api.NewToken(token="sentry_x", facts=A_TOKEN),
             tuple[api.TokenFacts, ...]: (A_TOKEN,),
             api.Backup: api.Backup(host="", when="", product="", backup=""),
@@ -165,7 +167,20 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
     recorder = Recorder()
     for mode in Mode:
         for path, node in list(walk(table.tree(mode, recorder))):  # type: ignore[arg-type]
-            names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy", "name", "network", "via")
+            names = (
+                "host",
+                "user",
+                "id",
+                "comment",
+                "address",
+                "NAME",
+                "NUMBER",
+                "policy",
+                "name",
+                "network",
+                "via",
+                "fact",
+            )
             values = dict.fromkeys(names, "192.0.2.1")
             values |= {"next": "255.255.255.255", "interface": "mgmt0", "vlan": "1", "time": "now", "command": "Sync"}
             values |= {"role": "operator", "token": "x", "scopes": "read", "days": "5", "networks": "192.0.2.0/24"}

@@ -442,12 +442,17 @@ OPERATORS = READERS | {
     api.FindDevice,
 }
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
-UNPRIVILEGED |= {api.Trace, api.SearchDevices}
+AUDITED = {
+    api.ReadFact,
+    api.StartScan,
+    api.ReadReport,
+}  # an assessor's: of auditors and administrators, and of no operator
+UNPRIVILEGED |= {api.Trace, api.SearchDevices, *AUDITED}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 53
+    assert len(SESSION_VERBS) == 56
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -465,6 +470,8 @@ def test_who_may_use_a_verb(verb: type) -> None:
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
     )
+    if verb in AUDITED:
+        may = {"administrator", "auditor"}
     if verb in (api.LookAtHealth, api.Reauthenticate, api.SetOwnPassword):  # the alert service's, and the portal's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
@@ -490,6 +497,7 @@ NOT_PORTAL = {
     api.RevokeToken,
     api.ExportBackup,
     api.RestoreBackup,
+    api.ReadFact,
 }
 RISKY = {
     api.SetPassword,
@@ -511,7 +519,7 @@ def served(**standing: Any) -> set[type]:
 
 def test_at_the_portal_a_role_is_enough_for_what_is_not_risky() -> None:
     """Its sessions have no `enable`; and nothing that none of its pages asks for."""
-    readers, operators = READERS | {api.Reauthenticate}, OPERATORS | {api.Reauthenticate}
+    readers, operators = READERS | {api.Reauthenticate, *AUDITED}, OPERATORS | {api.Reauthenticate}
     assert served(role="auditor") == readers - NOT_PORTAL
     assert served(role="operator") == operators - NOT_PORTAL
     assert served(role="administrator") == set(SESSION_VERBS) - NOT_PORTAL - RISKY

@@ -26,12 +26,12 @@ GROUP = 54_399
 INTRUDER = Path(__file__).with_name("intruder_program.py")
 LOOKS = {
     "session.touch", "session.close", "config.get", "config.revisions", "config.compare", "state.show", "devices.search",
-    "device.explain",
+    "device.explain", "stig.scan", "stig.report",
 }  # fmt: skip
 CLOSED = {
     "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
     "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
-    "backup.export", "backup.restore",
+    "backup.export", "backup.restore", "stig.fact",
 }  # fmt: skip
 RISKY = {
     "user.password", "user.own_password", "user.enable_secret", "system.power",
