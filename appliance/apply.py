@@ -78,6 +78,14 @@ class Order:
     """The units that must take notice where any of these files changes."""
 
 
+@dataclass(frozen=True, slots=True)
+class LaidOut:
+    """What a start has put back: the paths that were written, and what could not be done, with the reason."""
+
+    written: tuple[str, ...]
+    left: tuple[str, ...]
+
+
 def _no_stop(_step: str) -> None:
     """The default checkpoint."""
 
@@ -422,6 +430,31 @@ class Engine:
             with _noted(left, unit):
                 self.machine.act(unit, action, wait=wait)
         return left
+
+    def lay_out(self) -> LaidOut:
+        """After a start of a machine whose /etc is in memory: put back what the running revision renders, bring the system in
+        step and tell the units. Nothing before the first commit. Each step is tried, whatever became of the one before: a
+        machine that serves and has one fault is worth more than a closed one.
+
+        Raises `ConflictError` while a commit is being applied, `StoreError`, `RenderError`, `MachineError`.
+        """
+        with self._alone():
+            current = self.store.current()
+            if current is None:
+                return LaidOut((), ())
+            made = plan(self.schema, dict(current.tree), current, self.machine)
+            left: list[str] = []
+            for path in made.write:
+                with _noted(left, path):
+                    self.machine.write(path, made.files[path][1])
+            with _noted(left, "systemd"):
+                self._units_changed(made.write)
+            with _noted(left, "reconcile"):
+                self._reconcile(made.tree)
+            for unit in made.units:
+                with _noted(left, unit.name):
+                    self._act(unit)
+            return LaidOut(made.write, tuple(left))
 
     def confirm(self, user: str) -> None:
         """Keep the commit that waits. Raises `ConflictError` when none does."""

@@ -227,8 +227,9 @@ def _help_line(choice: Choice, width: int) -> str:
 # --- the session -----------------------------------------------------------------------------------------------------
 
 
-def run(client: Client, source: str, *, console: Console | None = None) -> int:
-    """A person's session, from the greeting to the end. Exit status 0, or 1 when no session could be had."""
+def run(client: Client, source: str, *, console: Console | None = None, only: str = "") -> int:
+    """A person's session, from the greeting to the end; with `only` it is this one command. Exit status 0, or 1 when no
+    session could be had."""
     console = console or Console()
     with _signals():
         try:
@@ -242,7 +243,10 @@ def run(client: Client, source: str, *, console: Console | None = None) -> int:
         if shell.session.last_login:
             console.write([f"Last log-in: {safe(shell.session.last_login)}"])
         try:
-            _converse(shell, console)
+            if only:
+                _once(shell, console, only)
+            else:
+                _converse(shell, console)
         except HungUp:
             signal.setitimer(signal.ITIMER_REAL, 0)
         except (Leave, EOFError) as end:
@@ -274,16 +278,20 @@ def _converse(shell: Shell, console: Console) -> None:
             line = console.line()
         except KeyboardInterrupt:
             continue
-        try:
-            with _uninterrupted():
-                shell.run(line)
-        except GrammarError as error:
-            console.write(explain(line, error))
-        except (CommandError, Refused, Unreachable) as error:
-            console.write(reasons(error))
-        except KeyboardInterrupt:
-            console.write(["% Given up."])
-        console.write(f"* {safe(notice)}" for notice in shell.touch())
+        _once(shell, console, line)
+
+
+def _once(shell: Shell, console: Console, line: str) -> None:
+    try:
+        with _uninterrupted():
+            shell.run(line)
+    except GrammarError as error:
+        console.write(explain(line, error))
+    except (CommandError, Refused, Unreachable) as error:
+        console.write(reasons(error))
+    except KeyboardInterrupt:
+        console.write(["% Given up."])
+    console.write(f"* {safe(notice)}" for notice in shell.touch())
 
 
 @contextlib.contextmanager

@@ -35,29 +35,46 @@ def load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > SITE_BYTES:
             raise SiteError(f"{path}: found more than {SITE_BYTES} bytes; allowed: a site configuration")
-        loader = _Loader(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise SiteError(f"{path}: cannot be read: {error}") from error
+    return parsed(text, str(path), beside=path)
+
+
+def parsed(text: str, name: str, *, beside: Path | None = None) -> dict[str, Any]:
+    """The tree of a site configuration, brought to this version, not yet checked. `name` stands in errors; `!file` is known
+    where there is a file that it is `beside`, and without one an error repeats nothing of the text. Raises `SiteError`."""
+    if len(text) > SITE_BYTES:
+        raise SiteError(f"{name}: found more than {SITE_BYTES} bytes; allowed: a site configuration")
     try:
-        tree = loader.get_single_data()
+        loader = _Loader(text, name, beside)
+        try:
+            tree = loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
-        raise SiteError(f"{path}: {error}") from error
-    finally:
-        loader.dispose()
+        raise SiteError(f"{name}: {error if beside else _place(error)}") from error
     if not isinstance(tree, dict):
-        raise SiteError(f"{path}: found {type(tree).__name__}; allowed: settings (keys and values)")
+        raise SiteError(f"{name}: found {type(tree).__name__}; allowed: settings (keys and values)")
     try:
         return migrations.taken(tree)
     except migrations.VersionError as error:
-        raise SiteError(f"{path}: {error}") from error
+        raise SiteError(f"{name}: {error}") from error
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the lines around it: there may be secrets on them."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
+    return f"is not YAML: {getattr(error, 'problem', None) or type(error).__name__}{where}"
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key may stand once and `!file` is known."""
 
-    def __init__(self, text: str, site: Path) -> None:
+    def __init__(self, text: str, name: str, site: Path | None) -> None:
         super().__init__(text)
-        self.name = str(site)
+        self.name = name
         self.site = site
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's
@@ -76,6 +93,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_file(self, node: yaml.Node) -> str:
         """The text of the file a `!file` names, without one last line end."""
+        if self.site is None:
+            said = f"{FILE_TAG} is known in an operator's site file only"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
         if not isinstance(node, yaml.ScalarNode) or not node.value:
             raise yaml.constructor.ConstructorError(None, None, f"{FILE_TAG} wants a path", node.start_mark)
         place = self.site.parent / Path(node.value).expanduser()

@@ -14,6 +14,7 @@ from pathlib import Path
 from appliance.apply import ConflictError
 from appliance.config.secrets import SecretError
 from appliance.config.store import StoreError
+from appliance.configd import starting
 from appliance.configd.api import SOCKET
 from appliance.configd.build import Parts, build
 from appliance.configd.server import Server
@@ -108,6 +109,7 @@ async def _serve(server: Server, parts: Parts) -> None:
         # First ready, then recover: undoing may restart units that systemd starts only after this one.
         _notify("READY=1")
         await asyncio.to_thread(_recover, parts)
+        await asyncio.to_thread(starting.lay_out, parts.engine, parts.gate, parts.sessions)
         await asyncio.to_thread(_look_for_drift, parts)
     await serving
 

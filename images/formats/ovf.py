@@ -1,7 +1,8 @@
 """The OVF descriptor (DSP0243 2.0 and what vSphere adds): the machine that an OVA's disk wants, as XML.
 
-Elements stand in the order that the schemas ask for; within an item that is the order of the alphabet. Settings are asked for as
-properties, which VMware hands to the guest by way of guestInfo, and VirtualBox leaves alone.
+Elements stand in the order that the schemas ask for; within an item that is the order of the alphabet. The site configuration is
+asked for as a property, which vSphere hands to the guest on a CD (the ISO transport) and VirtualBox leaves alone: by way of
+guestInfo it would take VMware's own tools in the guest, which do a lot more besides.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,15 @@ STREAM_OPTIMIZED = "http://www.vmware.com/interfaces/specifications/vmdk.html#st
 # One card in each of the appliance's zones; who has fewer networks connects several cards to one.
 NETWORKS = ("Device", "Management", "Backend")
 
-_CPU, _MEMORY, _SCSI, _ETHERNET, _DISK = "3", "4", "6", "10", "17"  # CIM_ResourceAllocationSettingData.ResourceType
+_CPU, _MEMORY, _SCSI, _ETHERNET, _CD, _DISK, _SATA = (
+    "3",
+    "4",
+    "6",
+    "10",
+    "15",
+    "17",
+    "20",
+)  # CIM_ResourceAllocationSettingData.ResourceType
 _NAMESPACES = {
     "xmlns": "http://schemas.dmtf.org/ovf/envelope/1",
     "xmlns:ovf": "http://schemas.dmtf.org/ovf/envelope/1",
@@ -35,14 +44,12 @@ class Property:
     secret: bool = False
 
 
-# The keys are those that cloud-init's OVF and VMware data sources look for.
+# The key is the one that cloud-init's OVF data source looks for; `appliance.first_boot.disks` does, too.
 PROPERTIES = (
-    Property("hostname", "Host name", "The appliance's name; the site configuration's own, where it has one."),
-    Property("instance-id", "Instance id", "Another one makes the appliance read its user-data again."),
     Property(
         "user-data",
         "Site configuration (base64)",
-        "The site configuration as YAML, base64. Passwords in it are hashes. Without it the console's setup asks.",
+        "The site configuration as YAML, in base64. Passwords in it are hashes. Without it the console asks.",
     ),
 )
 
@@ -125,12 +132,17 @@ def _hardware(machine: Machine) -> str:
                   AutomaticAllocation="true", Connection=name, ResourceSubType="VmxNet3", ResourceType=_ETHERNET)
             for place, name in enumerate(NETWORKS)
         ),
+        # vSphere puts the CD with the property's value in here.
+        _item(5 + len(NETWORKS), ElementName="SATA controller", Address="0", ResourceSubType="vmware.sata.ahci",
+              ResourceType=_SATA),
+        _item(6 + len(NETWORKS), ElementName="CD drive", AddressOnParent="0", AutomaticAllocation="false",
+              Parent=str(5 + len(NETWORKS)), ResourceSubType="vmware.cdrom.remotepassthrough", ResourceType=_CD),
     ]  # fmt: skip
     settings = [
         _element("vmw:Config", {"ovf:required": "false", "vmw:key": key, "vmw:value": value})
         for key, value in (("firmware", "efi"), ("bootOptions.efiSecureBootEnabled", "true"))
     ]
-    transport = {"ovf:transport": "com.vmware.guestInfo"}
+    transport = {"ovf:transport": "iso"}
     return _element("VirtualHardwareSection", transport, _text("Info", "The hardware"), system, *items, *settings)
 
 

@@ -69,7 +69,22 @@ _VAR_EMPTY = ("var/cache/apt", "var/lib/apt/lists", "var/lib/sentry", "var/log/j
 # dpkg's record is the image's and not the machine's: an update brings its own with its packages.
 RECORD = "usr/lib/sysimage/dpkg"
 
-ENABLED = ("sentry-host-keys.service", "sentry-keep.path", "sentry-keep.service")
+UNITS = (
+    "sentry-first-boot.service",
+    "sentry-host-keys.service",
+    "sentry-keep.path",
+    "sentry-keep.service",
+    "sentry-setup@.service",
+)
+# The consoles that the kernel's command line names (images/targets.py).
+ENABLED = (
+    "sentry-first-boot.service",
+    "sentry-host-keys.service",
+    "sentry-keep.path",
+    "sentry-keep.service",
+    "sentry-setup@tty1.service",
+    "sentry-setup@ttyS0.service",
+)
 MASKED = (
     "grub-common.service",
     "sshd-keygen.service",  # would make keys of all kinds
@@ -210,10 +225,13 @@ def _parts(tree: Path) -> None:
     """The units and tools of a sealed image, what they read, and the place where users' files of state begin."""
     for name in ("sentry-host-keys", "sentry-keep"):
         write_file(tree / f"usr/lib/sentry/bin/{name}", (FILES / name).read_text(encoding="utf-8"), 0o755)
+    for name in UNITS:
+        write_file(tree / "usr/lib/systemd/system" / name, (FILES / name).read_text(encoding="utf-8"))
     for name in ENABLED:
-        unit = tree / "usr/lib/systemd/system" / name
-        write_file(unit, (FILES / name).read_text(encoding="utf-8"))
-        _link(tree / "etc/systemd/system/multi-user.target.wants" / name, f"/usr/lib/systemd/system/{name}")
+        unit = re.sub(r"@.*\.", "@.", name)  # an instance is a link to its template
+        _link(tree / "etc/systemd/system/multi-user.target.wants" / name, f"/usr/lib/systemd/system/{unit}")
+    dropin = (FILES / "nftables.dropin").read_text(encoding="utf-8")
+    write_file(tree / "etc/systemd/system/nftables.service.d/70-image.conf", dropin)
     for name in MASKED:
         _link(tree / "etc/systemd/system" / name, "/dev/null")
     for name, text in layout.repart().items():

@@ -100,9 +100,9 @@ def test_the_disk_is_the_file_and_its_sizes_are_those_of_file_and_disk(envelope:
 
 def test_an_items_fields_stand_in_the_order_of_the_alphabet_and_its_id_is_its_own(envelope: etree._Element) -> None:
     items = envelope.findall(f".//{OVF}Item")
-    assert len(items) == 7
+    assert len(items) == 9
     ids = [item.findtext(f"{RASD}InstanceID") for item in items]
-    assert len(set(ids)) == 7
+    assert len(set(ids)) == 9
     for item in items:
         names = [child.tag.removeprefix(RASD) for child in item]
         assert names == sorted(names)
@@ -122,12 +122,13 @@ def test_the_machine_starts_with_uefi_and_secure_boot(envelope: etree._Element) 
     assert told == {"firmware": "efi", "bootOptions.efiSecureBootEnabled": "true"}
 
 
-def test_first_boot_settings_are_handed_over_by_guestinfo(envelope: etree._Element) -> None:
+def test_the_site_configuration_is_handed_over_on_a_cd(envelope: etree._Element) -> None:
     hardware = envelope.find(f".//{OVF}VirtualHardwareSection")
     assert hardware is not None
-    assert hardware.get(f"{OVF}transport") == "com.vmware.guestInfo"
+    assert hardware.get(f"{OVF}transport") == "iso"
+    assert "15" in [node.text for node in envelope.findall(f".//{RASD}ResourceType")]  # a drive for it
     keys = [node.get(f"{OVF}key") for node in envelope.findall(f".//{OVF}Property")]
-    assert keys == ["hostname", "instance-id", "user-data"]
+    assert keys == ["user-data"]
 
 
 def test_what_xml_would_take_for_its_own_is_escaped() -> None:

@@ -165,11 +165,19 @@ def test_the_parts_of_a_sealed_image_come(sealed: Path) -> None:
     assert os.access(sealed / "usr/lib/sentry/bin/sentry-keep", os.X_OK)
     wants = sealed / "etc/systemd/system/multi-user.target.wants"
     assert sorted(path.name for path in wants.iterdir()) == [
+        "sentry-first-boot.service",
         "sentry-host-keys.service",
         "sentry-keep.path",
         "sentry-keep.service",
+        "sentry-setup@tty1.service",
+        "sentry-setup@ttyS0.service",
     ]
+    template = Path("/usr/lib/systemd/system/sentry-setup@.service")
+    assert (wants / "sentry-setup@tty1.service").readlink() == template
+    assert (sealed / template.relative_to("/")).is_file()
     assert (sealed / "etc/systemd/system/systemd-repart.service").readlink() == Path("/dev/null")
+    dropin = sealed / "etc/systemd/system/nftables.service.d/70-image.conf"
+    assert "ConditionPathExists=/etc/nftables.conf\n" in dropin.read_text()
 
 
 def test_sealing_again_changes_nothing(sealed: Path) -> None:

@@ -122,10 +122,10 @@ def public_key(folder: Path) -> str:
 class Dialogue(Screen):
     """sentry-cli at a pseudo-terminal."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, program: Path = PROGRAM) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            os.execve(sys.executable, [sys.executable, str(PROGRAM), str(path)], ENVIRONMENT)  # noqa: S606
+            os.execve(sys.executable, [sys.executable, str(program), str(path)], ENVIRONMENT)  # noqa: S606
         # The size, and no pixels: struct winsize (tty_ioctl(4))
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
         super().__init__(lambda data: os.write(self._fd, data), self._receive_within, WAIT_SECONDS)
