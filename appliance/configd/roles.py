@@ -99,6 +99,10 @@ RULES: Final[dict[type, Rule]] = {
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.ReadSoftware: Rule(EVERYBODY, portal=True),
+    api.UploadSoftware: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.UpdateSoftware: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.RollBackSoftware: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
 """Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
@@ -170,7 +174,9 @@ candidate must not find another one when it is made."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 
-STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset((api.Power, api.SetClock))
+STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset(
+    (api.Power, api.SetClock, api.UpdateSoftware, api.RollBackSoftware)
+)
 
 
 def _explicit(verb: type, about: str, *, fresh: bool) -> api.Scope | None:

@@ -24,6 +24,7 @@ MENU = (
     ("/compliance", "Compliance"),
     ("/revisions", "Revisions"),
     ("/tools", "Tools"),
+    ("/software", "Software"),
     ("/power", "Power"),
 )
 """Every page's menu."""
