@@ -120,7 +120,7 @@ class Gate:
         held: LogIn | None = request.get(LOG_IN)
         if held is None or request.method in _SAFE:
             return True
-        if (request.method, request.path) in STREAMS:
+        if (request.method, request.raw_path) in STREAMS:
             return same_origin(request)
         form = await form_of(request)
         return same_origin(request) and matches(form.get(FORM_FIELD), held.csrf)

@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator
 
 from aiohttp import BodyPartReader, web
 
-from appliance.configd.api import ReadSoftware, RollBackSoftware, Software, UpdateSoftware, UploadSoftware
+from appliance.configd.api import (
+    ReadSoftware,
+    RollBackSoftware,
+    Session,
+    Software,
+    Touch,
+    UpdateSoftware,
+    UploadSoftware,
+)
 from appliance.configd.client import Refused
 from appliance.portal.gate import FORM_FIELD, matches
 from appliance.portal.step_up import ask_password, wants_password
@@ -15,7 +23,7 @@ from appliance.portal.visit import Visit
 PIECE_BYTES = 1_048_576  # what configd takes in one message
 TOKEN_BYTES = 256
 NOT_OURS = "This form is not ours or is too old. Go back and try again."
-UPLOAD_SECONDS = 1_800.0  # two hundred megabytes over one megabit; the session stays idle no longer than it may
+UPLOAD_SECONDS = 1_800.0  # two hundred megabytes over one megabit
 
 
 async def page(visit: Visit) -> web.Response:
@@ -39,6 +47,8 @@ async def upload(visit: Visit) -> web.Response:
             here = await _uploaded(visit)
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
+    except ValueError as error:  # what aiohttp says of a form that is cut or has no boundary
+        raise web.HTTPBadRequest from error
     except Refused as refused:
         if refused.refusal.kind == "session":
             raise
@@ -64,6 +74,7 @@ async def _uploaded(visit: Visit) -> int:
     here = 0
     async for piece in _pieces(file):
         data = base64.b64encode(piece).decode()
+        await visit.call(Touch, Session)  # who waits for an upload is not idle
         here = await visit.call(UploadSoftware, int, offset=here, data=data)
     if here:
         await visit.call(UploadSoftware, int, offset=here, data="", last=True)

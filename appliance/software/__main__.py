@@ -16,6 +16,7 @@ from appliance.software.spool import Spool, SpoolError
 BY = "sentry-software"
 COMMAND_LINE = Path("/proc/cmdline")
 FAILED = 1
+EVENTS = {"update": "software.updated", "rollback": "software.rolled_back"}
 
 
 def main() -> int:
@@ -50,8 +51,7 @@ def _carry_out() -> int:
         return 0
     slots = spool.slots()
     went = f"slot {slots.next} with {slots.of(slots.next).version} is next" if slots and not done.problem else ""
-    _note(f"software.{done.kind}d" if done.kind == "update" else "software.rolled_back",
-          done.problem or went, by=done.by, result="error" if done.problem else "ok")  # fmt: skip
+    _note(EVENTS[done.kind], done.problem or went, by=done.by, result="error" if done.problem else "ok")
     return FAILED if done.problem else 0
 
 

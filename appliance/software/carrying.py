@@ -52,7 +52,8 @@ def carry_out(spool: Spool, machine: Machine) -> Told | None:
     spool.tell(told)
     problem = ""
     try:
-        (_update if order.kind == "update" else _roll_back)(order, spool, machine)
+        with spool.alone():
+            (_update if order.kind == "update" else _roll_back)(order, spool, machine)
     except (CarryError, RaucError, VersionError) as error:
         problem = str(error)
     done = Told(kind=order.kind, by=order.by, began=told.began, ended=machine.now(), problem=problem)

@@ -53,6 +53,11 @@ def mark_good(
 
     Raises `RaucError` or `OSError` when the environment cannot be written: then this start stays counted.
     """
+    with spool.alone():
+        return _mark_good(spool, machine, command_line, boot or partition("boot", machine.slot), esp)
+
+
+def _mark_good(spool: Spool, machine: Machine, command_line: str, boot: Path, esp: Path) -> Marked:
     before = spool.slots()
     slots = before or Slots(next=machine.slot)
     other = OTHER[machine.slot]
@@ -66,7 +71,7 @@ def mark_good(
     environment.keep_spare(esp)
     running = slots.of(machine.slot)
     if running.version != machine.version or not running.boot_digest:
-        found, length = digest(boot or partition("boot", machine.slot))
+        found, length = digest(boot)
         running = Slot(version=machine.version, boot_digest=found, boot_bytes=length)
     hashed, offset = _ROOT_HASH.search(command_line), _OFFSET.search(command_line)
     running = msgspec.structs.replace(

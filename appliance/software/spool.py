@@ -5,11 +5,13 @@
     order.json      `Order`: what the unit is to do next
     told.json       `Told`: what it is doing, or how that ended
     slots.json      `Slots`
+    lock            held by the unit that is at work on the slots
 
 Everything but the upload is written to a new file and renamed. Both sides are root's, and the folder is for nobody else.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -100,6 +102,17 @@ class Spool:
     @property
     def _incoming(self) -> Path:
         return self._root / "incoming"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One of the units at a time reads what the slots hold and writes what they hold then."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     # --- the upload ----------------------------------------------------------------------------------------------
 

@@ -30,14 +30,18 @@ def verify(spool: Spool, machine: Machine, *, place: Place = partition) -> dict[
             continue
         damage = _damage(slot, letter, machine, place)
         found[letter] = damage
-        now = spool.slots()  # an update may have begun meanwhile: its word on the slot counts
-        if now is None or now.of(letter) != slot:
-            continue
-        state = "bad" if damage and letter != machine.slot else slot.state
-        spool.note(
-            now.having(letter, msgspec.structs.replace(slot, verified=machine.now(), damage=damage, state=state))
-        )
+        with spool.alone():
+            _note(spool, letter, slot, damage, machine)
     return found
+
+
+def _note(spool: Spool, letter: Letter, slot: Slot, damage: str, machine: Machine) -> None:
+    now = spool.slots()  # an update may have come meanwhile: its word on the slot counts
+    if now is None or now.of(letter) != slot:
+        return
+    state = "bad" if damage and letter != machine.slot else slot.state
+    done = msgspec.structs.replace(slot, verified=machine.now(), damage=damage, state=state)
+    spool.note(now.having(letter, done))
 
 
 def _damage(slot: Slot, letter: Letter, machine: Machine, place: Place) -> str:

@@ -53,6 +53,7 @@ def test_a_refused_log_in_says_who_and_from_where(message: str, words: str) -> N
         ("software.unhealthy", "software_unwell"),
         ("software.fell_back", "software_unwell"),
         ("software.damaged", "software_damaged"),
+        ("software.failed", "software_unwell"),
     ],
 )
 def test_what_the_units_around_the_slots_say_is_told_and_nobody_else_says_it(event: str, alert: str) -> None:

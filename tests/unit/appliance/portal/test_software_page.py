@@ -81,6 +81,14 @@ async def test_a_form_that_is_not_ours_brings_nothing(stage: Stage) -> None:
         url, data=b"", headers={"Origin": "https://evil.example"}, allow_redirects=False
     ) as answer:
         assert answer.status == 403
+    cut = b"--x\r\nContent-Disposition: form-data; name=token\r\n\r\nabc"
+    for kind, data in (
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=x", b"y"),
+        ("multipart/form-data; boundary=x", cut),
+    ):
+        async with alice.http.post(url, data=data, headers={"Content-Type": kind}, allow_redirects=False) as answer:
+            assert answer.status in (400, 403), kind
     assert not stage.site.software.uploaded()
 
 
