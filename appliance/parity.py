@@ -73,6 +73,9 @@ REST: dict[str, tuple[str, ...]] = {
     "show tokens": ("tokens", "session"),
     "show sentry statistics": ("metrics",),
     "stig scan": ("start_scan", "stig_report"),
+    "show software": ("software",),
+    "software update": ("upload_software", "update_software"),
+    "software rollback": ("roll_back_software",),
 }
 SECRET = "the enable secret goes with the request that needs it (`Sentry-Enable-Secret`)"  # noqa: S105 - words about one
 BY_TYPING = "a matter of typing"
@@ -88,6 +91,7 @@ NO_REST: dict[str, str] = {
 # Why something is not here.
 NOT_OURS = "not a matter of this product"
 SEALED = "the system is what was built and tested: nothing is installed into it, an update replaces it as a whole"
+BROUGHT = "an update is brought by who has looked at it (`software update`, `playbooks/upgrade.yml`); the appliance fetches none"
 NO_PROGRAM = "no way leads from the command line to another program or machine"
 KERBEROS = "the gateway passes Negotiate on and holds no tickets"
 
@@ -142,9 +146,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="TLS versions of the management ports", commands=("show httpd protocol",)),
             Row(what="everything for support", commands=("show tech",)),
             Row(what="running configuration", commands=("show running-config", "show startup-config")),
-            Row(
-                what="where updates come from", until="updates are images; they come with their own part of the product"
-            ),
+            Row(what="where updates come from", until=BROUGHT),
         ),
     ),
     Part(
@@ -220,7 +222,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="save the configuration", commands=("write", "write memory"), by_hand=STEPS),
             Row(
                 what="look for updates, update by itself",
-                until="updates are images; they come with their own part of the product",
+                until=BROUGHT,
             ),
             Row(what="install packages, such as a hypervisor's tools", until=SEALED),
             Row(what="renew the boot loader's configuration", until=SEALED),
@@ -267,7 +269,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="certificates of clients and of the portal", commands=("certificate …",), by_hand=STEPS),
             Row(what="turn HSTS off", until="the portal is never without it"),
             Row(what="licence, common-criteria mode", until="there is one mode, and it is the hardened one"),
-            Row(what="automatic upgrades", until="updates are images; they come with their own part of the product"),
+            Row(what="automatic upgrades", until=BROUGHT),
         ),
     ),
     Part(
@@ -394,7 +396,11 @@ PARTS: tuple[Part, ...] = (
                 what="export and import of the configuration",
                 commands=("show running-config",),
             ),
-            Row(what="software updates", until="updates are images; they come with their own part of the product"),
+            Row(
+                what="software updates, and the way back",
+                commands=("show software", "software update", "software rollback"),
+                by_hand="`playbooks/upgrade.yml`, over REST",
+            ),
             Row(what="log levels and export of logs", settings=("syslog.servers",)),
             Row(
                 what="packet capture",

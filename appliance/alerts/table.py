@@ -105,6 +105,19 @@ ALERTS: Final[dict[str, Alert]] = {
         severity="warning",
         lasts=True,
     ),
+    "software_changed": Alert(
+        what="An update was written, runs well, or could not be written; or somebody ordered the way back.",
+        severity="notice",
+        always=True,
+    ),
+    "software_unwell": Alert(
+        what="A start did not go well, or the appliance has gone back to the version before by itself.",
+        severity="critical",
+    ),
+    "software_damaged": Alert(
+        what="A slot of the system has a damaged block, found when both were read whole.",
+        severity="critical",
+    ),
     "alerts_incomplete": Alert(
         what="Something could not be looked at, so that an alert may be missing.",
         severity="critical",

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, backup, certificates, configure, ios, stig, tokens, wizard
+from appliance.cli import actions, backup, certificates, configure, ios, software, stig, tokens, wizard
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -231,6 +231,7 @@ COMMANDS: tuple[Command, ...] = (
     *ios.COMMANDS,
     *tokens.COMMANDS,
     *backup.COMMANDS,
+    *software.COMMANDS,
     Command(
         f"certificate <service:{SERVED}> csr",
         "Make a key and a request for the site's authority",
@@ -359,6 +360,7 @@ WORDS = {
     **ios.WORDS,
     **tokens.WORDS,
     **backup.WORDS,
+    **software.WORDS,
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""

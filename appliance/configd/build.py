@@ -11,6 +11,7 @@ from appliance.audit import Audit, SyslogAudit
 from appliance.backup.keeping import Folder
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
+from appliance.config.stepping_back import step_back
 from appliance.config.store import Store
 from appliance.configd import passwords
 from appliance.configd.acme import Acme
@@ -25,6 +26,7 @@ from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import FEATURES
 from appliance.features.base import Feature
+from appliance.software.spool import Spool
 from appliance.system import Appliance, Machine
 from sentry_runtime import control
 from sentry_runtime.settings import Paths
@@ -43,6 +45,8 @@ class Parts:
     sessions: Sessions
     gate: Gate
     watch: Watch
+    stepped_back: str = ""
+    """What was done because an earlier version runs again."""
 
 
 def build(
@@ -58,6 +62,7 @@ def build(
     vault = Secrets(state / "secrets")
     schema = Schema(features)
     store = Store(state / "config", complete=schema.fill)
+    stepped_back = step_back(store)
     sessions = Sessions()
     machine = machine or Appliance(vault.reveal)
     engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)
@@ -81,7 +86,9 @@ def build(
         )
 
     tokens = Tokens(state / "tokens", clock=time.time)
-    actions = Actions(engine, sessions, context=context, backups=backups, paths=paths)
+    actions = Actions(
+        engine, sessions, context=context, backups=backups, software=Spool(state / "software"), paths=paths
+    )
     gate = Gate(
         actions,
         sessions,
@@ -93,7 +100,13 @@ def build(
     renewal = Renewal(engine, gate, sessions)
     acme = Acme(engine, gate, sessions)
     keeper = Keeper(engine, gate, sessions, backups)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick, keeper.tick)))
+    return Parts(
+        engine,
+        sessions,
+        gate,
+        Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick, keeper.tick)),
+        stepped_back,
+    )
 
 
 def _doors(paths: Paths) -> Doors:

@@ -377,8 +377,8 @@ class Gate:
         opened: api.Session | None = None,
     ) -> None:
         # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
-        # nor a certificate that was shown: its log-in does.
-        if isinstance(verb, SILENT) and refusal is None:
+        # nor a certificate that was shown: its log-in does; nor a piece of an update but the last.
+        if refusal is None and (isinstance(verb, SILENT) or (isinstance(verb, api.UploadSoftware) and not verb.last)):
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
         if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
@@ -445,6 +445,7 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
     api.ReadFact: lambda verb: verb.name,
     api.ReadReport: lambda verb: verb.form,
+    api.UpdateSoftware: lambda verb: "an older one, too" if verb.allow_older else "",
     api.Power: lambda verb: verb.action,
 }
 """What a verb is about, for the audit: names, never values."""

@@ -103,6 +103,10 @@ RULES: Final[dict[type, Rule]] = {
     api.ReadFact: Rule(AUDITORS),  # with nothing but a key: an auditor has no enable secret
     api.StartScan: Rule(AUDITORS, portal=True),
     api.ReadReport: Rule(AUDITORS, portal=True),
+    api.ReadSoftware: Rule(EVERYBODY, portal=True),
+    api.UploadSoftware: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.UpdateSoftware: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.RollBackSoftware: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
 """Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
@@ -177,7 +181,9 @@ candidate must not find another one when it is made."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 
-STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset((api.Power, api.SetClock))
+STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset(
+    (api.Power, api.SetClock, api.UpdateSoftware, api.RollBackSoftware)
+)
 
 
 def _explicit(verb: type, about: str, *, fresh: bool) -> api.Scope | None:

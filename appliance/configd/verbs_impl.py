@@ -34,6 +34,8 @@ from appliance.configd.errors import refused
 from appliance.configd.facts import searching
 from appliance.configd.metering import Meter
 from appliance.configd.sessions import Held, Sessions
+from appliance.configd.software import Software
+from appliance.software.spool import Spool
 from sentry_runtime import control
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
@@ -62,6 +64,7 @@ class Actions:
         *,
         context: Callable[[], facts.Context],
         backups: Folder,
+        software: Spool,
         paths: Paths | None = None,
         call: Callable[..., Any] = control.call,
     ) -> None:
@@ -117,6 +120,7 @@ class Actions:
             api.ReadFact: lambda verb, held: stig_facts.read(verb, held, self.candidates.running(), call),
             api.StartScan: lambda _verb, _held: stig_results.scan_now(engine.machine.run),
             api.ReadReport: lambda verb, _held: stig_results.report(verb.form),
+            **self._software(software),
             api.Power: self._power,
         }
 
@@ -127,6 +131,15 @@ class Actions:
             api.UploadCertificate: verbs.upload,
             api.UploadPkcs12: verbs.upload_pkcs12,
             api.RenewCertificate: verbs.renew,
+        }
+
+    def _software(self, spool: Spool) -> dict[type, Runner]:
+        verbs = Software(self._engine.machine, spool, clock=self._sessions.clock, sessions=self._sessions.all)
+        return {
+            api.ReadSoftware: verbs.read,
+            api.UploadSoftware: verbs.upload,
+            api.UpdateSoftware: verbs.update,
+            api.RollBackSoftware: verbs.roll_back,
         }
 
     # --- configuration -------------------------------------------------------------------------------------------

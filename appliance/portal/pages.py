@@ -25,6 +25,7 @@ MENU = (
     ("/stig", "STIG"),
     ("/revisions", "Revisions"),
     ("/tools", "Tools"),
+    ("/software", "Software"),
     ("/power", "Power"),
 )
 """Every page's menu."""

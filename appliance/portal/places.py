@@ -26,6 +26,8 @@ PAGES: Final[dict[str, str]] = {
     "host": "/tools",
     "clear arp-cache": "/tools",
     "reload": "/power",
+    "show software": "/software",
+    "software": "/software",
     "poweroff": "/power",
     "setup": "/settings",
     "service": "/services",

@@ -20,6 +20,7 @@ from appliance.portal import (
     fact_pages,
     people_pages,
     service_pages,
+    software_pages,
     stig_pages,
 )
 from appliance.portal.settings_pages import SettingsPages
@@ -91,6 +92,10 @@ def _machine() -> tuple[Route, ...]:
         Route("POST", "/tools/look", OPERATORS, "ping, DNS look-up, traceroute", service_pages.look),
         Route("POST", "/tools/do", OPERATORS, "acts of the moment", service_pages.do),
         Route("POST", "/tools/enrol", ADMINISTRATORS, "enrol at the UEM (password)", service_pages.enrol),
+        Route("GET", "/software", EVERYBODY, "what the slots hold", software_pages.page),
+        Route("POST", "/software/upload", ADMINISTRATORS, "bring an update", software_pages.upload),
+        Route("POST", "/software/update", ADMINISTRATORS, "write it (password)", software_pages.update),
+        Route("POST", "/software/rollback", ADMINISTRATORS, "take the other slot (password)", software_pages.roll_back),
         Route("GET", "/power", ADMINISTRATORS, "restart or turn off: the form", service_pages.power),
         Route("POST", "/power", ADMINISTRATORS, "restart or turn off (password)", service_pages.power_off),
     )

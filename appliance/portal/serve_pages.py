@@ -8,7 +8,7 @@ from appliance.config.schema import Schema
 from appliance.configd.api import Refusal
 from appliance.configd.client import Refused
 from appliance.portal.desk import Caller, Desk
-from appliance.portal.gate import COOKIE, LOG_IN, form_of
+from appliance.portal.gate import COOKIE, LOG_IN, STREAMS, form_of
 from appliance.portal.pages import Pages
 from appliance.portal.routes import Route, routes
 from appliance.portal.sessions import LogIn, LogIns
@@ -51,7 +51,8 @@ class ServePages:
             if held.session.role not in route.roles:
                 allowed = ", ".join(sorted(route.roles))
                 return self._pages.error(403, f"The role {held.session.role} may not do this; allowed: {allowed}.")
-            form = await form_of(request) if route.method == "POST" else {}
+            reads = route.method == "POST" and (route.method, route.path) not in STREAMS
+            form = await form_of(request) if reads else {}
             visit = Visit(request, held, self._desk, self._pages, self._host, form)
             if LIVE not in request.query:
                 self._log_ins.use(held)

@@ -89,6 +89,7 @@ def _read(path: str, name: str, summary: str, tag: str, verb: type[Any], result:
 CHANGES = tuple[api.Change, ...]
 CONFIG, EDIT, DEVICES, SERVICES = "configuration", "candidate", "devices", "services"
 CERTIFICATES, SYSTEM, TOKENS, FACTS = "certificates", "system", "tokens", "facts"
+SOFTWARE = "software"
 OWN: tuple[Operation, ...] = (
     Operation(
         method="GET", path="/session", name="session", summary="Who the token is", tag=TOKENS, result=api.Session
@@ -132,6 +133,15 @@ OWN: tuple[Operation, ...] = (
         tag=TOKENS,
         verb=api.CreateToken,
         result=api.NewToken,
+    ),
+    Operation(
+        method="PUT",
+        path="/software/bundle",
+        name="upload_software",
+        summary="Bring an update, as it is (application/octet-stream)",
+        tag=SOFTWARE,
+        verb=api.UploadSoftware,
+        result=int,
     ),
 )
 """Those with handlers of their own."""
@@ -336,6 +346,30 @@ VERBS: tuple[Operation, ...] = (
         "/network/clear-neighbours", "clear_neighbours", "Forget the neighbours", SYSTEM, api.ClearNeighbours, api.Table
     ),
     _action("/system/clock", "set_clock", "Set the clock, where no time server keeps it", SYSTEM, api.SetClock),
+    _read(
+        "/software",
+        "software",
+        "What the slots hold, and how the last order went",
+        SOFTWARE,
+        api.ReadSoftware,
+        api.Software,
+    ),
+    _action(
+        "/software/update",
+        "update_software",
+        "Write the update that was brought into the other slot",
+        SOFTWARE,
+        api.UpdateSoftware,
+        api.Software,
+    ),
+    _action(
+        "/software/rollback",
+        "roll_back_software",
+        "Have the next restart take the other slot",
+        SOFTWARE,
+        api.RollBackSoftware,
+        api.Software,
+    ),
     _action("/system/power", "power", "Restart or turn off the machine", SYSTEM, api.Power),
     _action("/stig/scan", "start_scan", "Have the appliance scan itself by the STIGs' rules", FACTS, api.StartScan),
     _read("/stig/reports/{form}", "stig_report", "A report of its last scan", FACTS, api.ReadReport, api.Report),

@@ -3,7 +3,7 @@
 The files are real files; only commands are answered by `Commands`, which can be told to fail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from appliance.configd.watch import Watch
 from appliance.features import certificate_login
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.process import CommandError, Finished
+from appliance.software.spool import Spool
 from appliance.system import Appliance, Boot
 from sentry_runtime import control
 from sentry_runtime.settings import Paths
@@ -53,6 +54,8 @@ class Commands:
     failing: set[str] = field(default_factory=set)
     dies_after: set[str] = field(default_factory=set)
     """Units that are `failed` once they were acted on."""
+    follows: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """What comes of an order to systemd, by its words."""
 
     def __call__(self, argv: list[str], *, stdin: str | None = None) -> str:
         self.log.append(argv)
@@ -67,6 +70,7 @@ class Commands:
             return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if argv[-1] in self.units else ''}\n"
         if argv[1] != "daemon-reload":
             self.units[argv[-1]] = "failed" if argv[-1] in self.dies_after else "active"
+            self.follows.get(" ".join(argv[1:]), lambda: None)()
         return ""
 
     def _journalctl(self, argv: list[str], _stdin: str | None) -> str:
@@ -396,7 +400,15 @@ class Daemon(Bench):
         self.reached: set[str] = set()
         """Sockets at which somebody answers really."""
         self.backups = Folder(self.folder / "backups")
-        self.actions = Actions(self.engine, self.sessions, context=self.context, backups=self.backups, call=self._call)
+        self.software = Spool(self.folder / "software")
+        self.actions = Actions(
+            self.engine,
+            self.sessions,
+            context=self.context,
+            backups=self.backups,
+            software=self.software,
+            call=self._call,
+        )
         self.gate = Gate(
             self.actions,
             self.sessions,

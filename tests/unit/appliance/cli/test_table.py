@@ -34,6 +34,7 @@ NOT_FOR_PEOPLE = {
     api.MergeConfig: "of the REST API: a part of a site configuration",
     api.ReadMetrics: "a monitoring system's",
     api.ReadReport: "the portal's and REST's: a checklist is a file; the command line has `show stig open`",
+    api.UploadSoftware: "the portal's and the REST API's: no file is brought to the command line",
 }
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers
@@ -98,6 +99,7 @@ class Recorder:
             api.NewToken: api.NewToken(token="sentry_x", facts=A_TOKEN),
             tuple[api.TokenFacts, ...]: (A_TOKEN,),
             api.Backup: api.Backup(host="", when="", product="", backup=""),
+            api.Software: api.Software(image=False),
         }
         return answers.get(result, {} if verb is api.GetConfig else ())
 

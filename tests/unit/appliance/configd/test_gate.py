@@ -413,6 +413,7 @@ SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in SESSIONLESS]
 READERS = {
     api.CompareRevisions,
     api.SearchDevices,
+    api.ReadSoftware,
     api.Enable,
     api.Disable,
     api.Touch,
@@ -447,12 +448,12 @@ AUDITED = {
     api.StartScan,
     api.ReadReport,
 }  # an assessor's: of auditors and administrators, and of no operator
-UNPRIVILEGED |= {api.Trace, api.SearchDevices, *AUDITED}
+UNPRIVILEGED |= {api.Trace, api.SearchDevices, api.ReadSoftware, *AUDITED}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 56
+    assert len(SESSION_VERBS) == 60
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -507,6 +508,8 @@ RISKY = {
     api.UploadPkcs12,
     api.RenewCertificate,
     api.EnrolSentry,
+    api.UpdateSoftware,
+    api.RollBackSoftware,
     api.Power,
 }
 """What the portal does only with a password that was given a moment ago, whatever it is about."""

@@ -230,7 +230,7 @@ ACCOUNTS: set[type] = {
     api.ExportBackup, api.RestoreBackup,
     api.SetPassword, api.SetEnableSecret, api.UploadCertificate, api.UploadPkcs12, api.RenewCertificate, api.RevokeToken,
 }  # fmt: skip
-POWER: set[type] = {api.Power, api.SetClock}
+POWER: set[type] = {api.Power, api.SetClock, api.UpdateSoftware, api.RollBackSoftware}
 
 
 def served(verb: type, *held: api.Scope, about: str = "", enabled: bool = False) -> bool:
