@@ -34,6 +34,9 @@ PAGES: Final[dict[str, str]] = {
     "certificate": "/certificates",
     "enable secret": "/people",
     "username": "/people",
+    "support": "/support",
+    "debug capture": "/support",
+    "download": "/support",
 }
 """The page of a command, by its first words; the longest that fits counts."""
 NONE: Final[dict[str, str]] = {

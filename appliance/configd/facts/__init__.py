@@ -6,9 +6,11 @@ from appliance.configd.facts import (
     alerts,
     backups,
     bundle,
+    capture,
     certificate_login,
     certificates,
     crypto,
+    downloads,
     host,
     machine,
     management,
@@ -19,6 +21,7 @@ from appliance.configd.facts import (
     settings,
     telemetry,
     tls,
+    watchdog,
 )
 from appliance.configd.facts.context import Context, Topic
 
@@ -37,6 +40,9 @@ TOPICS: dict[str, Topic] = {
     **telemetry.TOPICS,
     **alerts.TOPICS,
     **backups.TOPICS,
+    **downloads.TOPICS,
+    **watchdog.TOPICS,
+    **capture.TOPICS,
 }
 """Every topic by its name."""
 TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}

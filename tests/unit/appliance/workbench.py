@@ -20,17 +20,22 @@ from appliance.config.secrets import Secrets
 from appliance.config.store import Store
 from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
+from appliance.configd.capturing import Capturing
 from appliance.configd.client import Refused
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
+from appliance.configd.following import Following
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
+from appliance.configd.support import Support
 from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import certificate_login
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
-from appliance.process import CommandError, Finished
+from appliance.process import NOT_STARTED, CommandError, Finished
+from appliance.support.records import Records
+from appliance.support.shelf import Shelf
 from appliance.system import Appliance, Boot
 from sentry_runtime.settings import Paths
 
@@ -57,19 +62,28 @@ class Commands:
         self.log.append(argv)
         if argv[0] in self.failing or " ".join(argv[:2]) in self.failing:
             raise CommandError(argv, 1, f"{argv[0]} is told to fail")
-        answer: str = getattr(self, f"_{argv[0]}")(argv, stdin)
+        answers = getattr(self, f"_{argv[0]}", None)
+        if answers is None:
+            raise CommandError(argv, NOT_STARTED, "No such file or directory")
+        answer: str = answers(argv, stdin)
         return answer
 
     def _systemctl(self, argv: list[str], _stdin: str | None) -> str:
         if argv[1] == "show":
             state = self.units.get(argv[-1], "inactive")
             return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if argv[-1] in self.units else ''}\n"
+        if argv[1] == "list-units":
+            return ""
         if argv[1] != "daemon-reload":
             self.units[argv[-1]] = "failed" if argv[-1] in self.dies_after else "active"
         return ""
 
     def _journalctl(self, argv: list[str], _stdin: str | None) -> str:
         return "web: line 7: no such word\n" if argv[-1] == "_SYSTEMD_UNIT=web.service" else ""
+
+    def _tail(self, argv: list[str], _stdin: str | None) -> str:
+        place = self.root / argv[-1].lstrip("/")
+        return place.read_text() if place.exists() else ""
 
     def _webd(self, argv: list[str], _stdin: str | None) -> str:
         if "nonsense" in Path(argv[-1]).read_text():
@@ -392,7 +406,20 @@ class Daemon(Bench):
         self.told: dict[type, Any] = {}
         """What the data plane answers, by the request's type."""
         self.backups = Folder(self.folder / "backups")
-        self.actions = Actions(self.engine, self.sessions, context=self.context, backups=self.backups, call=self._call)
+        self.shelf = Shelf(self.folder / "support", clock=self.clock)
+        self.records = Records(self.folder / "hung", clock=self.clock)
+        support = Support(self.engine, self.shelf, self.context, clock=self.ticks)
+        self.capturing = Capturing(self.engine, self.shelf, root=self.root, clock=self.clock)
+        self.actions = Actions(
+            self.engine,
+            self.sessions,
+            context=self.context,
+            backups=self.backups,
+            support=support,
+            capturing=self.capturing,
+            following=Following(self.context, root=self.root, clock=self.ticks),
+            call=self._call,
+        )
         self.gate = Gate(
             self.actions,
             self.sessions,
@@ -446,6 +473,8 @@ class Daemon(Bench):
             now=self.clock(),
             monotonic=self.ticks(),
             backups=self.backups,
+            shelf=self.shelf,
+            records=self.records,
         )
 
     def say(self, peer: Peer, verb: Any, result_type: Any = Any) -> Any:
