@@ -100,7 +100,7 @@ def build(
         backups=backups,
         support=support,
         capturing=capturing,
-        following=Following(context),
+        following=Following(machine.run, lambda: {held.handle for held in sessions.all()}),
         paths=paths,
     )
     gate = Gate(

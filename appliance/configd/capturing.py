@@ -1,6 +1,5 @@
 """The verbs about captures of packets: start one, in a unit that may read packets and nothing else; end it; take its file."""
 
-import contextlib
 import logging
 import os
 import stat
@@ -50,6 +49,7 @@ class Capturing:
         self._group = group
         self._clock = clock
         self._lock = threading.Lock()
+        self._waits = False
 
     def start(self, verb: api.StartCapture, held: Held) -> api.Facts:
         """Begin one. Raises an `invalid` or `conflict` refusal, `ShelfError`, `CommandError`, `MachineError`."""
@@ -57,7 +57,8 @@ class Capturing:
         with self._lock:
             if self._runs():
                 raise refused("conflict", "a capture is running; end it first, or wait: `show capture` says until when")
-            self._collect_left()
+            self._shelf.check_room()
+            self._collect()  # what one left that configd did not see the end of
             self._shelf.check_room()
             text = msgspec.json.encode(request).decode()
             self._machine.write(asked.PLACE, File(text, mode=0o640, group=self._group))
@@ -118,7 +119,12 @@ class Capturing:
         what = asked.told(request) if request else "one that nobody knows of"
         try:
             laid = self._collect()
-        except (ShelfError, OSError, MachineError) as error:
+        except ShelfError as error:  # it waits where it is until somebody makes room
+            if not self._waits:
+                note("capture.end", user, result="error", detail=f"{what}: its file waits for room: {error}")
+            self._waits = True
+            return
+        except (OSError, MachineError) as error:
             self._forget()
             note("capture.end", user, result="error", detail=f"{what}: its file is lost: {error}")
             return
@@ -126,12 +132,6 @@ class Capturing:
 
     def _runs(self) -> bool:
         return self._machine.unit(asked.UNIT).active in RUNNING
-
-    def _collect_left(self) -> None:
-        """What a capture left that configd did not see the end of."""
-        with contextlib.suppress(ShelfError):
-            self._collect()
-        self._forget()
 
     def _collect(self) -> Laid | None:
         """The file of the capture onto the shelf; None where there is none, or nothing in it."""
@@ -141,6 +141,7 @@ class Capturing:
         return laid
 
     def _forget(self) -> None:
+        self._waits = False
         self._result.unlink(missing_ok=True)
         self._machine.restore(asked.PLACE, None)
 

@@ -9,14 +9,14 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance.configd import api
 from appliance.configd.errors import refused
-from appliance.configd.facts.context import LINES, Context
+from appliance.configd.facts.context import LINES
 from appliance.configd.facts.management import RUNTIME_LOG, TRAIL
 from appliance.configd.sessions import Held
 
@@ -41,12 +41,19 @@ class _Place:
 
 
 class Following:
-    """The looks. `root` is where the machine's files lie; `clock` is monotonic. Safe to use from several threads."""
+    """The looks. `run` runs a command, `handles` are those of the open sessions, `root` is where the machine's files lie, `clock`
+    is monotonic. Safe to use from several threads."""
 
     def __init__(
-        self, context: Callable[[], Context], *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic
+        self,
+        run: Callable[[list[str]], str],
+        handles: Callable[[], Collection[str]],
+        *,
+        root: Path = Path("/"),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context = context
+        self._run = run
+        self._handles = handles
         self._log = root / RUNTIME_LOG.lstrip("/")
         self._clock = clock
         self._places: dict[str, _Place] = {}
@@ -54,7 +61,7 @@ class Following:
 
     def look(self, verb: api.FollowLog, held: Held) -> api.Followed:
         """The lines since the look that `verb.after` names; without one the last lines. Raises an `invalid` refusal for a name
-        that is not this session's, a `conflict` one where it follows enough already, `CommandError`, `OSError`."""
+        that is not this session's or was given up for newer ones, `CommandError`, `OSError`."""
         with self._lock:
             name, place = self._place(verb, held)
         found, skipped = self._of_gateway(place) if place.gateway else self._of_journal(place)
@@ -63,7 +70,7 @@ class Following:
 
     def _place(self, verb: api.FollowLog, held: Held) -> tuple[str, _Place]:
         now = self._clock()
-        known = {each.handle for each in self._context().sessions}
+        known = self._handles()
         self._places = {
             name: place
             for name, place in self._places.items()
@@ -75,8 +82,9 @@ class Following:
                 raise refused("invalid", "this look at a log is over or is not yours; begin a new one")
             place.looked = now
             return verb.after, place
-        if sum(1 for place in self._places.values() if place.handle == held.handle) >= OF_ONE_SESSION:
-            raise refused("conflict", f"this session follows {OF_ONE_SESSION} logs already; close one of them first")
+        mine = {name: place for name, place in self._places.items() if place.handle == held.handle}
+        if len(mine) >= OF_ONE_SESSION:  # a page that was left is looked from no more: it is the one that goes
+            del self._places[min(mine, key=lambda name: mine[name].looked)]
         name, place = secrets.token_hex(NAME_BYTES), _Place(held.handle, verb.which == "gateway", now)
         self._places[name] = place
         return name, place
@@ -84,7 +92,7 @@ class Following:
     def _of_journal(self, place: _Place) -> tuple[list[str], bool]:
         argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(LINES), "--show-cursor"]
         argv += [f"--after-cursor={place.cursor}"] if place.cursor else []
-        lines = self._context().system.run([*argv, *TRAIL]).splitlines()
+        lines = self._run([*argv, *TRAIL]).splitlines()
         last = _CURSOR.fullmatch(lines[-1]) if lines else None
         if last is None:  # nothing has come
             return lines, False

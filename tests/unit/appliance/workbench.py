@@ -417,7 +417,12 @@ class Daemon(Bench):
             backups=self.backups,
             support=support,
             capturing=self.capturing,
-            following=Following(self.context, root=self.root, clock=self.ticks),
+            following=Following(
+                self.commands,
+                lambda: {held.handle for held in self.sessions.all()},
+                root=self.root,
+                clock=self.ticks,
+            ),
             call=self._call,
         )
         self.gate = Gate(

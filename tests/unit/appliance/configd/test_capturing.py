@@ -177,6 +177,23 @@ def test_where_no_file_more_may_lie_none_is_begun(box: Daemon) -> None:
     assert box.text(PLACE) is None
 
 
+def test_a_file_for_which_there_is_no_room_any_more_waits_until_there_is(box: Daemon) -> None:
+    start(box)
+    place = captures(box)
+    names = [box.shelf.put("bundle", b"x").name for _ in range(MOST_FILES)]
+    for _ in range(3):
+        ends(box)
+    assert place.exists()
+    assert [one.detail for one in box.ledger.entries if one.event == "capture.end"] == [last(box)[2]]
+    assert "waits for room" in last(box)[2]
+    assert "files that wait" in refused(partial(start, box)).message
+    assert place.exists()
+    box.shelf.drop(names[0])
+    ends(box)
+    assert [one.kind for one in box.shelf.all()].count("capture") == 1
+    assert not place.exists()
+
+
 def test_only_administrators_capture(box: Daemon) -> None:
     for uid in (OLGA, ALBERT):
         peer, handle = privileged(box, uid)

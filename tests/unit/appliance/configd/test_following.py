@@ -118,16 +118,30 @@ def test_a_place_is_its_session_s_alone(box: Daemon, log: Path) -> None:
     assert kind(box, alice, "0" * 32) == "invalid"
 
 
-def test_a_session_follows_two_and_those_that_it_left_are_forgotten(box: Daemon, log: Path) -> None:
+def test_a_session_follows_two_and_a_third_takes_the_place_of_the_one_that_was_left(box: Daemon, log: Path) -> None:
+    """A page that is loaded anew begins anew; another session's are not touched."""
+    assert log.exists()
+    handle, other = session(box), session(box, "olga")
+    kept = look(box, other).after
+    first, second = (look(box, handle).after for _ in range(OF_ONE_SESSION))
+    box.ticks.now += 1
+    look(box, handle, first)
+    third = look(box, handle).after
+    assert kind(box, handle, second) == "invalid"
+    for name in (first, third):
+        look(box, handle, name)
+    look(box, other, kept)
+
+
+def test_what_is_looked_at_no_more_is_forgotten(box: Daemon, log: Path) -> None:
     assert log.exists()
     handle = session(box)
-    held = [look(box, handle).after for _ in range(OF_ONE_SESSION)]
-    assert kind(box, handle) == "conflict"
+    first, second = look(box, handle).after, look(box, handle).after
     box.ticks.now += FORGOTTEN_SECONDS - 1
-    look(box, handle, held[0])
+    look(box, handle, first)
     box.ticks.now += 1
-    look(box, handle)
-    assert kind(box, handle, held[1]) == "invalid"
+    look(box, handle, first)
+    assert kind(box, handle, second) == "invalid"
 
 
 def test_looks_keep_no_session_from_ending(box: Daemon, log: Path) -> None:

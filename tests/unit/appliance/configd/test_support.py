@@ -26,7 +26,7 @@ from appliance.features.snmp_users import USERS
 from appliance.support.packing import BUNDLE_BYTES, FOLDER, PART_BYTES, packed
 from appliance.support.shelf import KEPT_SECONDS
 from tests.unit.appliance.cli.desk import SECRET, SITE, accepted, without_effects
-from tests.unit.appliance.workbench import ALBERT, ALICE, OLGA, PORTAL, Daemon
+from tests.unit.appliance.workbench import ALBERT, ALICE, OLGA, PORTAL, ROOT, Daemon
 
 CANARY = "cAnArY"
 SECRETS = {
@@ -295,3 +295,13 @@ def test_a_bundle_has_a_last_byte() -> None:
     assert found["long"].startswith("(the beginning was left out)")
     assert found["long"].endswith("the end")
     assert packed({"a": "b"}, 1.0) == packed({"a": "b"}, 1.0)
+
+
+def test_before_the_first_configuration_there_is_a_bundle_too(tmp_path: Path) -> None:
+    """Automation asks: there are no accounts yet."""
+    daemon = Daemon(tmp_path, features=without_effects())
+    peer, session = daemon.open(ROOT)
+    laid = daemon.say(peer, api.MakeBundle(session=session.handle), api.Download)
+    parts = unpacked(daemon.shelf.piece(laid.name, 0)[1])
+    assert parts["files.txt"] == "nothing is configured yet\n"
+    assert "by root" in parts["README.txt"]
