@@ -158,12 +158,13 @@ _TRAIL: dict[str, Callable[[Entry], _Words]] = {
     "config.recovered": lambda entry: ("configuration_returned", "after an interruption", entry.detail),
     "config.drift": lambda entry: ("configuration_drift", entry.detail, entry.detail),
     "login.locked": _locked,
+    "service.hung": lambda entry: ("service_hung", entry.detail.partition(":")[0], f"It hung: {entry.detail}"),
     "service.control": _service,
     "gateway.maintain": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} gateway")),
     "system.power": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} of the appliance")),
 }
 """What of configd's own trail, and of the tally's, is told: event -> alert, subject, words."""
-_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift", "login.locked"})
+_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift", "login.locked", "service.hung"})
 """What is told whatever came of it."""
 
 

@@ -62,6 +62,11 @@ ALERTS: Final[dict[str, Alert]] = {
     "service_restarted": Alert(
         what="A service ended by a fault and was started again.", severity="warning", rules=("V-251035",)
     ),
+    "service_hung": Alert(
+        what="A service hung and was ended by its watchdog; what it did is kept for a support bundle.",
+        severity="warning",
+        rules=("V-251035",),
+    ),
     "service_ordered": Alert(
         what="Somebody stopped, started or restarted a service or the machine.", severity="notice", always=True
     ),

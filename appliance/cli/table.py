@@ -3,7 +3,19 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, backup, certificates, configure, ios, software, stig, tokens, wizard
+from appliance.cli import (
+    actions,
+    backup,
+    capture,
+    certificates,
+    configure,
+    ios,
+    software,
+    stig,
+    support,
+    tokens,
+    wizard,
+)
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -16,6 +28,7 @@ PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
 TOKEN_DAYS = 365
+CAPTURE_SECONDS = 300
 VLANS = 4_094  # IEEE 802.1Q
 
 SERVED = "gateway|portal|uem-push"
@@ -85,6 +98,9 @@ TOPICS = (
     ("alerts", "alerts", "Alerts that wait and that were told"),
     ("alerts delivery", "alerts-delivery", "Who gets alerts, and whether they arrive"),
     ("backups", "backups", "The backups that lie here, and whether the last one could be made"),
+    ("downloads", "downloads", "Files that wait to be fetched: bundles, captures"),
+    ("capture", "capture", "The capture of packets that runs, or what the last one said"),
+    ("watchdog", "watchdog", "Services that hung and were ended, and what is kept of them"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
     ("facts", "facts", "The facts that a STIG scan asks, and the command behind each"),
@@ -232,6 +248,8 @@ COMMANDS: tuple[Command, ...] = (
     *tokens.COMMANDS,
     *backup.COMMANDS,
     *software.COMMANDS,
+    *support.COMMANDS,
+    *capture.COMMANDS,
     Command(
         f"certificate <service:{SERVED}> csr",
         "Make a key and a request for the site's authority",
@@ -361,6 +379,8 @@ WORDS = {
     **tokens.WORDS,
     **backup.WORDS,
     **software.WORDS,
+    **support.WORDS,
+    **capture.WORDS,
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
@@ -423,6 +443,9 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "networks": (Argument("networks"), "The networks it may be used from, commas between them"),
     "backup": (Argument("backup"), "A backup's name, from `show backups`"),
     "fact": (Argument("fact"), "The fact's name, from `show facts`"),
+    "download": (Argument("download"), "A file's name, from `show downloads`"),
+    "port": (Argument("port", whole_number(1, 65_535)), "A port, of either end"),
+    "seconds": (Argument("seconds", whole_number(1, CAPTURE_SECONDS)), "For how long"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
 }
 

@@ -290,6 +290,60 @@ class RestoreBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.restore
     digest: Word = ""
 
 
+class MakeBundle(_SessionVerb, frozen=True, kw_only=True, tag="support.bundle"):
+    """Put together what support needs, without a secret, as a file that waits to be fetched. Result: `Download`."""
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that waits to be fetched: when it was made, until when it stays (ISO 8601), its bytes."""
+
+    name: str
+    kind: Literal["bundle", "capture"]
+    when: str
+    until: str
+    size: int
+
+
+class FetchDownload(_SessionVerb, frozen=True, kw_only=True, tag="download.fetch"):
+    """The piece of a file from `offset` on. Result: `Piece`. Whoever asks at the end of it has it all, gets an empty piece, and
+    the file is deleted."""
+
+    name: Word
+    offset: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """`content` in base64, of a file of `size` bytes. `last`: it goes to the end of the file."""
+
+    name: str
+    size: int
+    offset: int
+    content: str
+    last: bool
+
+
+class DropDownload(_SessionVerb, frozen=True, kw_only=True, tag="download.drop"):
+    """Delete a file that waits to be fetched. Result: None."""
+
+    name: Word
+
+
+class StartCapture(_SessionVerb, frozen=True, kw_only=True, tag="capture.start"):
+    """Capture packets on an interface of the configuration, those of a protocol, an address and a port where they are given, for
+    so many seconds: headers, or with `whole` the packets themselves. Result: Facts."""
+
+    interface: Word
+    protocol: Literal["any", "tcp", "udp", "icmp", "arp"] = "any"
+    host: Word = ""
+    port: int | None = None
+    seconds: int = 60
+    whole: bool = False
+
+
+class StopCapture(_SessionVerb, frozen=True, kw_only=True, tag="capture.stop"):
+    """End the capture that runs; its file waits to be fetched. Result: `Download`."""
+
+
 # --- state and actions --------------------------------------------------------------------------------------------
 
 
@@ -324,6 +378,21 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="tex
 
 
 Shown = Facts | Table | Text
+
+
+class FollowLog(_SessionVerb, frozen=True, kw_only=True, tag="log.follow"):
+    """The last lines of a log, or those since the look that `after` names. Result: `Followed`."""
+
+    which: Literal["", "gateway"] = ""
+    after: Handle = ""
+
+
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines, oldest first; `after` is for the next look. `skipped`: more had come than is told at once."""
+
+    after: str
+    lines: tuple[str, ...]
+    skipped: bool = False
 
 
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
@@ -740,7 +809,13 @@ Verb = (
     | ListRevisions
     | ExportBackup
     | RestoreBackup
+    | MakeBundle
+    | FetchDownload
+    | DropDownload
+    | StartCapture
+    | StopCapture
     | Show
+    | FollowLog
     | ControlService
     | Maintain
     | PurgeRevocation

@@ -3,6 +3,7 @@
 import pwd
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from appliance import process
@@ -15,18 +16,25 @@ from appliance.config.stepping_back import step_back
 from appliance.config.store import Store
 from appliance.configd import passwords
 from appliance.configd.acme import Acme
+from appliance.configd.capturing import Capturing
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
+from appliance.configd.following import Following
 from appliance.configd.gate import Doors, Gate
+from appliance.configd.hanging import Hanging
 from appliance.configd.keeper import Keeper
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
+from appliance.configd.support import Support
+from appliance.configd.tidying import Tidying
 from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import FEATURES
 from appliance.features.base import Feature
 from appliance.software.spool import Spool
+from appliance.support.records import Records
+from appliance.support.shelf import Shelf
 from appliance.system import Appliance, Machine
 from sentry_runtime import control
 from sentry_runtime.settings import Paths
@@ -68,6 +76,8 @@ def build(
     engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)
 
     backups = Folder(state / "backups")
+    shelf = Shelf(state / "support", clock=time.time)
+    records = Records(state / "hung", clock=time.time)
 
     def context() -> Context:
         return Context(
@@ -83,11 +93,22 @@ def build(
             now=time.time(),
             monotonic=sessions.clock(),
             backups=backups,
+            shelf=shelf,
+            records=records,
         )
 
     tokens = Tokens(state / "tokens", clock=time.time)
+    support, capturing = Support(engine, shelf, context), Capturing(engine, shelf)
     actions = Actions(
-        engine, sessions, context=context, backups=backups, software=Spool(state / "software"), paths=paths
+        engine,
+        sessions,
+        context=context,
+        backups=backups,
+        software=Spool(state / "software"),
+        support=support,
+        capturing=capturing,
+        following=Following(machine.run, lambda: {held.handle for held in sessions.all()}),
+        paths=paths,
     )
     gate = Gate(
         actions,
@@ -100,13 +121,10 @@ def build(
     renewal = Renewal(engine, gate, sessions)
     acme = Acme(engine, gate, sessions)
     keeper = Keeper(engine, gate, sessions, backups)
-    return Parts(
-        engine,
-        sessions,
-        gate,
-        Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick, keeper.tick)),
-        stepped_back,
-    )
+    tidy, hanging = Tidying(shelf, gate), Hanging(records, gate, process.attempt)
+    ticks = (renewal.tick, acme.tick, keeper.tick, tidy.tick, partial(capturing.tick, gate.note), hanging.tick)
+    watch = Watch(engine, gate, sessions, renew=ticks)
+    return Parts(engine, sessions, gate, watch, stepped_back)
 
 
 def _doors(paths: Paths) -> Doors:

@@ -377,8 +377,12 @@ class Gate:
         opened: api.Session | None = None,
     ) -> None:
         # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
-        # nor a certificate that was shown: its log-in does; nor a piece of an update but the last.
-        if refusal is None and (isinstance(verb, SILENT) or (isinstance(verb, api.UploadSoftware) and not verb.last)):
+        # nor a certificate that was shown: its log-in does; nor a piece of an update but the last. Who follows a log said so when it
+        # began.
+        quiet = (isinstance(verb, api.UploadSoftware) and not verb.last) or (
+            isinstance(verb, api.FollowLog) and bool(verb.after)
+        )
+        if refusal is None and (isinstance(verb, SILENT) or quiet):
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
         if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
@@ -412,7 +416,14 @@ def _about(verb: Any) -> str:
     """What decides, beside the verb itself, who may use it."""
     if isinstance(verb, api.Show):
         return verb.topic
+    if isinstance(verb, api.StartCapture):
+        return roles.WHOLE if verb.whole else ""
     return verb.action if isinstance(verb, api.ControlService | api.Maintain | api.DeviceAction) else ""
+
+
+def _capture(verb: api.StartCapture) -> str:
+    where = f"{verb.host or 'any'} {verb.port or 'any'}"
+    return f"{verb.interface} {verb.protocol} {where} {verb.seconds} s{' whole' if verb.whole else ''}"
 
 
 _OBJECTS: dict[type, Callable[[Any], str]] = {
@@ -441,6 +452,10 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.Rollback: lambda verb: f"revision {verb.revision}",
     api.ExportBackup: lambda verb: verb.name,
     api.RestoreBackup: lambda verb: "check only" if verb.check_only else "",
+    api.FollowLog: lambda verb: verb.which or "management",
+    api.FetchDownload: lambda verb: f"{verb.name} from {verb.offset}",
+    api.DropDownload: lambda verb: verb.name,
+    api.StartCapture: _capture,
     api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
     api.ReadFact: lambda verb: verb.name,

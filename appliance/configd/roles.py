@@ -68,7 +68,13 @@ RULES: Final[dict[type, Rule]] = {
     api.ListRevisions: Rule(EVERYBODY, privileged=True, portal=True),
     api.ExportBackup: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.RestoreBackup: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.MakeBundle: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.FetchDownload: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.DropDownload: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.StartCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.StopCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.Show: Rule(EVERYBODY, portal=True),
+    api.FollowLog: Rule(EVERYBODY, portal=True, portal_only=True),
     api.ControlService: Rule(OPERATORS, privileged=True, portal=True),
     api.Maintain: Rule(OPERATORS, privileged=True, portal=True),
     api.PurgeRevocation: Rule(OPERATORS, privileged=True, portal=True),
@@ -113,7 +119,7 @@ RULES: Final[dict[type, Rule]] = {
 
 PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
-    | {"config-properties"}
+    | {"config-properties", "downloads", "capture"}
 )
 """`show` topics that tell who is here and what is let through: only after `enable`. At the portal, where everybody has given a
 password, the role is enough."""
@@ -142,7 +148,9 @@ AWAY: Final = "where devices' log-ins go, and who decides on them"
 """The same of these: whoever holds the portal must not have devices' passwords sent elsewhere."""
 AWAY_SETTINGS: Final[tuple[api.Path, ...]] = (("backends",), ("uem",))
 ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS, AWAY: AWAY_SETTINGS}
-FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
+WHOLE: Final = "whole packets"
+"""What a `StartCapture` is about when it takes more than headers: then it is what people say to each other."""
+FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE), (api.StartCapture, WHOLE)})
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 """What takes the service from devices until somebody gives it back."""
 RISKY: Final = (

@@ -29,12 +29,15 @@ from appliance.configd import (
 )
 from appliance.configd.backups import Backups
 from appliance.configd.candidates import Candidates
+from appliance.configd.capturing import Capturing
 from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
 from appliance.configd.facts import searching
+from appliance.configd.following import Following
 from appliance.configd.metering import Meter
 from appliance.configd.sessions import Held, Sessions
 from appliance.configd.software import Software
+from appliance.configd.support import Support
 from appliance.software.spool import Spool
 from sentry_runtime import control
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
@@ -65,6 +68,9 @@ class Actions:
         context: Callable[[], facts.Context],
         backups: Folder,
         software: Spool,
+        support: Support,
+        capturing: Capturing,
+        following: Following,
         paths: Paths | None = None,
         call: Callable[..., Any] = control.call,
     ) -> None:
@@ -91,7 +97,13 @@ class Actions:
             api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
             api.ExportBackup: self._backups.export,
             api.RestoreBackup: self._restore,
+            api.MakeBundle: support.make,
+            api.FetchDownload: support.fetch,
+            api.DropDownload: support.drop,
+            api.StartCapture: capturing.start,
+            api.StopCapture: capturing.stop,
             api.Show: self._show,
+            api.FollowLog: following.look,
             api.ControlService: self._control,
             api.Maintain: self._maintain,
             api.PurgeRevocation: self._purge,

@@ -26,10 +26,11 @@ MENU = (
     ("/revisions", "Revisions"),
     ("/tools", "Tools"),
     ("/software", "Software"),
+    ("/support", "Support"),
     ("/power", "Power"),
 )
 """Every page's menu."""
-ADMINISTRATORS_ONLY = frozenset({"/power"})
+ADMINISTRATORS_ONLY = frozenset({"/power", "/support"})
 """What of the menu the other roles are not shown; a test holds the menu against the table of routes."""
 
 

@@ -38,6 +38,9 @@ PAGES: Final[dict[str, str]] = {
     "stig scan": "/stig",
     "show stig": "/stig",
     "username": "/people",
+    "support": "/support",
+    "debug capture": "/support",
+    "download": "/support",
 }
 """The page of a command, by its first words; the longest that fits counts."""
 NONE: Final[dict[str, str]] = {

@@ -181,6 +181,39 @@ VERBS: tuple[Operation, ...] = (
         api.RestoreBackup,
         api.Committed,
     ),
+    _action(
+        "/support/bundle",
+        "make_bundle",
+        "Put together what support needs, without secrets",
+        SYSTEM,
+        api.MakeBundle,
+        api.Download,
+    ),
+    _action(
+        "/captures/start",
+        "start_capture",
+        "Capture packets on an interface",
+        SYSTEM,
+        api.StartCapture,
+        api.Facts,
+    ),
+    _action("/captures/stop", "stop_capture", "End the capture that runs", SYSTEM, api.StopCapture, api.Download),
+    _action(
+        "/downloads/{name}/fetch",
+        "fetch_download",
+        "A piece of a file that waits; the empty one at its end deletes it",
+        SYSTEM,
+        api.FetchDownload,
+        api.Piece,
+    ),
+    Operation(
+        method="DELETE",
+        path="/downloads/{name}",
+        name="drop_download",
+        summary="Delete a file that waits",
+        tag=SYSTEM,
+        verb=api.DropDownload,
+    ),
     _read(
         "/candidate",
         "read_candidate",
@@ -409,6 +442,6 @@ TOPICS = (
     "revocation", "agent", "uem", "devices", "device", "redirects", "rules", "policies", "emm-source-verify", "emm-ips",
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
-    "backups", "stig", "stig-open", "facts",
+    "backups", "stig", "stig-open", "facts", "downloads", "capture", "watchdog",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

@@ -6,9 +6,11 @@ from appliance.configd.facts import (
     alerts,
     backups,
     bundle,
+    capture,
     certificate_login,
     certificates,
     crypto,
+    downloads,
     host,
     machine,
     management,
@@ -20,6 +22,7 @@ from appliance.configd.facts import (
     stig,
     telemetry,
     tls,
+    watchdog,
 )
 from appliance.configd.facts.context import Context, Topic
 
@@ -39,6 +42,9 @@ TOPICS: dict[str, Topic] = {
     **alerts.TOPICS,
     **backups.TOPICS,
     **stig.TOPICS,
+    **downloads.TOPICS,
+    **watchdog.TOPICS,
+    **capture.TOPICS,
 }
 """Every topic by its name."""
 TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}

@@ -161,3 +161,9 @@ def test_fields_of_any_shape_are_read() -> None:
 def test_a_line_that_was_cut_is_left_for_the_next_time() -> None:
     whole = '{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1800000000000000","MESSAGE":"x"}'
     assert [line.cursor for line in lines_of(f"{whole}\n{whole[:30]}")] == ["s=1"]
+
+
+def test_a_service_that_hung_is_told_with_what_is_kept_of_it() -> None:
+    detail = "sentry-gateway.service: kept as sentry-gateway-20270115T080000Z.txt"
+    (event,) = by_configd("service.hung", user="configd", result="error", detail=detail)
+    assert (event.alert, event.subject, event.words) == ("service_hung", "sentry-gateway.service", f"It hung: {detail}")

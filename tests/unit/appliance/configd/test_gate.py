@@ -453,7 +453,7 @@ UNPRIVILEGED |= {api.Trace, api.SearchDevices, api.ReadSoftware, *AUDITED}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 60
+    assert len(SESSION_VERBS) == 62
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -473,7 +473,12 @@ def test_who_may_use_a_verb(verb: type) -> None:
     )
     if verb in AUDITED:
         may = {"administrator", "auditor"}
-    if verb in (api.LookAtHealth, api.Reauthenticate, api.SetOwnPassword):  # the alert service's, and the portal's
+    if verb in (
+        api.LookAtHealth,
+        api.Reauthenticate,
+        api.SetOwnPassword,
+        api.FollowLog,
+    ):  # the alert service's, and the portal's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
@@ -515,6 +520,9 @@ RISKY = {
 """What the portal does only with a password that was given a moment ago, whatever it is about."""
 
 
+PORTAL_ONLY = {api.Reauthenticate, api.FollowLog}
+
+
 def served(**standing: Any) -> set[type]:
     where = roles.Standing(manner="portal", **standing)
     return {verb for verb in SESSION_VERBS if roles.refusal(verb, where) is None}
@@ -522,7 +530,7 @@ def served(**standing: Any) -> set[type]:
 
 def test_at_the_portal_a_role_is_enough_for_what_is_not_risky() -> None:
     """Its sessions have no `enable`; and nothing that none of its pages asks for."""
-    readers, operators = READERS | {api.Reauthenticate, *AUDITED}, OPERATORS | {api.Reauthenticate}
+    readers, operators = READERS | PORTAL_ONLY | AUDITED, OPERATORS | PORTAL_ONLY
     assert served(role="auditor") == readers - NOT_PORTAL
     assert served(role="operator") == operators - NOT_PORTAL
     assert served(role="administrator") == set(SESSION_VERBS) - NOT_PORTAL - RISKY
@@ -620,7 +628,7 @@ def test_a_candidate_that_is_changed_while_its_commit_is_judged_is_not_the_one_t
 def test_what_a_session_does_one_at_a_time_is_what_changes_something(daemon: Daemon) -> None:
     looks = {api.GetConfig, api.DiffConfig, api.ListRevisions, api.CompareRevisions, api.Show, api.Touch}
     assert not looks & roles.EDITS
-    acts = {api.DeviceAction, api.ControlService, api.Maintain}
+    acts = {api.DeviceAction, api.ControlService, api.Maintain, api.StartCapture}
     assert {verb for verb, _about in roles.RISKY} - acts <= roles.EDITS
 
 

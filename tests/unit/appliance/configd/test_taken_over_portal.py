@@ -26,7 +26,7 @@ GROUP = 54_399
 INTRUDER = Path(__file__).with_name("intruder_program.py")
 LOOKS = {
     "session.touch", "session.close", "config.get", "config.revisions", "config.compare", "state.show", "devices.search",
-    "device.explain", "stig.scan", "stig.report", "software.status",
+    "device.explain", "stig.scan", "stig.report", "software.status", "log.follow",
 }  # fmt: skip
 CLOSED = {
     "session.enable", "session.disable", "config.replace", "system.clock", "state.health",

@@ -125,6 +125,7 @@ BODIES: dict[str, Any] = {
     "trace": {"host": "localhost"},
     "set_clock": {"time": "2026-01-31T18:00:00Z"},
     "power": {"action": "reload"},
+    "start_capture": {"interface": "none0"},
 }
 
 
