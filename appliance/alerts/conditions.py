@@ -40,6 +40,8 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         judged -= {"certificate_ends"}  # the one of the enrolment is the agent's
     if health.not_obtained is None:
         judged -= {"certificate_not_obtained"}
+    if health.not_sent is None:
+        judged -= {"backup_not_sent"}
     if health.synchronised is None:
         judged -= {"clock_not_synchronised"}
     conditions = (
@@ -50,6 +52,7 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         *_clock_and_cryptography(health),
         *_certificates(health, when),
         *_not_obtained(health),
+        *_not_sent(health),
     )
     return Looked(conditions, judged, tuple(_counted(health, counters, when)))
 
@@ -111,6 +114,11 @@ def _not_obtained(health: Health) -> Iterator[Condition]:
     for service, problem in sorted((health.not_obtained or {}).items()):
         words = f"The ACME server has given no certificate for {service}; it is tried again: {problem}"
         yield _condition("certificate_not_obtained", service, words)
+
+
+def _not_sent(health: Health) -> Iterator[Condition]:
+    for destination, problem in sorted((health.not_sent or {}).items()):
+        yield _condition("backup_not_sent", destination, f"No backup could be sent to {destination}: {problem}")
 
 
 def _ends(name: str, end: datetime, warned: Iterable[int], when: float) -> Iterator[Condition]:

@@ -85,6 +85,8 @@ TOPICS = (
     ("alerts", "alerts", "Alerts that wait and that were told"),
     ("alerts delivery", "alerts-delivery", "Who gets alerts, and whether they arrive"),
     ("backups", "backups", "The backups that lie here, and whether the last one could be made"),
+    ("backup-destinations", "backup-destinations", "Where backups are sent, and whether they arrived"),
+    ("backup-key", "backup-key", "The public key by which backups are sent to SFTP servers"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
 )
@@ -128,7 +130,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(
-        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme> <action:start|stop|restart|status>",
+        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite> <action:start|stop|restart|status>",
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
@@ -330,6 +332,7 @@ WORDS = {
     "service tls-proxy": "What ends TLS on 8443, before the portal",
     "service alerts": "What tells people what they must hear of",
     "service acme": "What asks the ACME server for certificates",
+    "service offsite": "What sends backups to other machines",
     "alert": "Try whether alerts arrive",
     "uem": "This gateway's certificate at its UEM",
     "device": "Register, allow, block, wipe or remove a device, say what is wrong with it or what policy it has",
@@ -357,7 +360,7 @@ WORDS = {
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
-for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme"):
+for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"):
     for _action, _text in (
         ("start", "Start it"),
         ("stop", "Stop it"),

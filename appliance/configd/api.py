@@ -289,6 +289,13 @@ class RestoreBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.restore
     digest: Word = ""
 
 
+class SendBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.send"):
+    """Have a backup that lies here (without a `name`: the newest) sent to every destination of the configuration, now. Result:
+    Facts, with what came of each."""
+
+    name: Word = ""
+
+
 # --- state and actions --------------------------------------------------------------------------------------------
 
 
@@ -328,7 +335,7 @@ Shown = Facts | Table | Text
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme"]
+    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"]
     action: Literal["start", "stop", "restart", "status"]
 
 
@@ -422,7 +429,8 @@ class UnitHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What alerts are made of. `gateway` and `agent` are what these say of themselves, empty when they do not answer; `disks` how
     full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
-    `not_obtained` are services with what keeps an ACME server from giving them certificates."""
+    `not_obtained` are services with what keeps an ACME server from giving them certificates, `not_sent` destinations of backups
+    with what keeps these from being sent there."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -434,6 +442,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     fips: bool | None
     certificates: dict[str, str]
     not_obtained: dict[str, str] | None = None
+    not_sent: dict[str, str] | None = None
 
 
 class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
@@ -527,8 +536,9 @@ class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_
 
 
 class CreateToken(_SessionVerb, frozen=True, kw_only=True, tag="token.create"):
-    """Give out a token for the REST API, good for so many days. No scopes: those usual for the role. `enable_secret` is asked
-    for where the session has no privilege of its own (the portal's). Result: `NewToken`."""
+    """Give out a token for the REST API, good for so many days. No scopes: those usual for the role. The portal's
+    sessions have no privilege of their own: they send the `enable_secret`, or have just given the password again.
+    Result: `NewToken`."""
 
     name: Word
     role: Role
@@ -639,6 +649,7 @@ Verb = (
     | ListRevisions
     | ExportBackup
     | RestoreBackup
+    | SendBackup
     | Show
     | ControlService
     | Maintain

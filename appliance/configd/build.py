@@ -18,6 +18,7 @@ from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.keeper import Keeper
+from appliance.configd.offsite import Offsite
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
 from appliance.configd.tokens import Tokens
@@ -92,7 +93,9 @@ def build(
     renewal = Renewal(engine, gate, sessions)
     acme = Acme(engine, gate, sessions)
     keeper = Keeper(engine, gate, sessions, backups)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick, keeper.tick)))
+    offsite = Offsite(engine, gate, backups)
+    by_the_clock = (renewal.tick, acme.tick, keeper.tick, offsite.tick)
+    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=by_the_clock))
 
 
 def _doors(paths: Paths) -> Doors:

@@ -436,6 +436,7 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.Rollback: lambda verb: f"revision {verb.revision}",
     api.ExportBackup: lambda verb: verb.name,
     api.RestoreBackup: lambda verb: "check only" if verb.check_only else "",
+    api.SendBackup: lambda verb: verb.name,
     api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
     api.Power: lambda verb: verb.action,

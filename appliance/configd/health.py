@@ -6,7 +6,8 @@ from typing import Any
 from appliance import obtained
 from appliance.configd.api import Health, UnitHealth
 from appliance.configd.clock import followed
-from appliance.configd.facts import Context, certificates, crypto, host
+from appliance.configd.facts import Context, backups, certificates, crypto, host
+from appliance.configd.facts.backups import destinations
 from appliance.features.tls import AUTHORITY, certificate_path
 from appliance.pki import LEAVES
 from appliance.process import CommandError
@@ -32,6 +33,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         fips=_fips(context) if thorough else None,
         certificates=dict(_certificates(context)) if thorough else {},
         not_obtained=_not_obtained(context),
+        not_sent=_not_sent(context),
     )
 
 
@@ -87,6 +89,18 @@ def _not_obtained(context: Context) -> dict[str, str] | None:
     except control.ControlError:
         return None
     return {name: order.problem for name, order in orders.items() if name in places and order.problem}
+
+
+def _not_sent(context: Context) -> dict[str, str] | None:
+    """What keeps backups from being sent; None when the service that sends does not answer: its unit says the rest."""
+    names = destinations(context.tree)
+    if not names:
+        return {}
+    try:
+        found = backups.report(context).destinations
+    except control.ControlError:
+        return None
+    return {name: one.problem for name, one in found.items() if name in names and one.problem}
 
 
 def _certificates(context: Context) -> Iterator[tuple[str, str]]:

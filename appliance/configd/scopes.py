@@ -35,6 +35,7 @@ SCOPE_OF: Final[dict[type, api.Scope]] = {
     api.Rollback: "configure",
     api.ExportBackup: "configure",
     api.RestoreBackup: "configure",
+    api.SendBackup: "configure",
     api.SetPassword: "configure",
     api.SetEnableSecret: "configure",
     api.RequestCertificate: "configure",

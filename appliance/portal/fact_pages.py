@@ -74,6 +74,8 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("alerts-delivery", "Delivery of alerts"),
         ("alerts-ids", "The alerts there are"),
         ("backups", "Backups that lie here"),
+        ("backup-destinations", "Where backups are sent"),
+        ("backup-key", "The key for SFTP servers"),
         ("config-properties", "Settings as a flat list"),
     ),
 }

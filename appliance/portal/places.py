@@ -34,6 +34,8 @@ PAGES: Final[dict[str, str]] = {
     "certificate": "/certificates",
     "enable secret": "/people",
     "username": "/people",
+    "token": "/tokens",
+    "show tokens": "/tokens",
 }
 """The page of a command, by its first words; the longest that fits counts."""
 NONE: Final[dict[str, str]] = {
@@ -46,7 +48,6 @@ NONE: Final[dict[str, str]] = {
     "help": SHELL,
     "timeout": SHELL,
     "do": SHELL,
-    "token": "tokens are for programs: they are made and revoked at the command line",
     "backup": "a backup holds every secret and key: it is made and restored at the command line, or over REST by a token for it",
     "clock set": "the clock is the time servers'; by hand it is set at the command line",
 }

@@ -171,6 +171,14 @@ VERBS: tuple[Operation, ...] = (
         api.RestoreBackup,
         api.Committed,
     ),
+    _action(
+        "/backup/send",
+        "send_backup",
+        "Send one that lies here to every destination",
+        CONFIG,
+        api.SendBackup,
+        api.Facts,
+    ),
     _read(
         "/candidate",
         "read_candidate",
@@ -373,6 +381,6 @@ TOPICS = (
     "revocation", "agent", "uem", "devices", "device", "redirects", "rules", "policies", "emm-source-verify", "emm-ips",
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
-    "backups",
+    "backups", "backup-destinations", "backup-key",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

@@ -68,6 +68,7 @@ def health_of(**rest: Any) -> Health:
         "fips": True,
         "certificates": {},
         "not_obtained": {},
+        "not_sent": {},
     }
     return Health(**{**fields, **rest})
 

@@ -141,3 +141,14 @@ def test_fields_of_any_shape_are_read() -> None:
 def test_a_line_that_was_cut_is_left_for_the_next_time() -> None:
     whole = '{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1800000000000000","MESSAGE":"x"}'
     assert [line.cursor for line in lines_of(f"{whole}\n{whole[:30]}")] == ["s=1"]
+
+
+def test_an_address_whose_tokens_are_locked_is_told_and_its_attempts_are_refused_log_ins() -> None:
+    """configd's own line says it, and each token that was not good counts as a log-in that was refused."""
+    (locked,) = by_configd("token.locked", source="192.0.2.7", result="locked", detail="after failed tokens")
+    assert (locked.alert, locked.subject) == ("tokens_locked", "192.0.2.7")
+    assert locked.words == "Tokens from 192.0.2.7 are locked after failed ones."
+    for result in ("authentication", "locked"):
+        (tried,) = by_configd("session.token", source="192.0.2.7 pid 12", user="sentry-portal", result=result)
+        assert (tried.alert, tried.words) == ("logins_refused", "a token from 192.0.2.7, by REST")
+    assert by_configd("session.token", source="192.0.2.7 pid 12", user="token:fleet", result="ok") == []

@@ -447,7 +447,7 @@ UNPRIVILEGED |= {api.Trace, api.SearchDevices}
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 53
+    assert len(SESSION_VERBS) == 54
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -486,10 +486,9 @@ NOT_PORTAL = {
     api.ReadConfig,
     api.MergeConfig,
     api.ReadMetrics,
-    api.ListTokens,
-    api.RevokeToken,
     api.ExportBackup,
     api.RestoreBackup,
+    api.SendBackup,
 }
 RISKY = {
     api.SetPassword,
@@ -499,6 +498,7 @@ RISKY = {
     api.UploadPkcs12,
     api.RenewCertificate,
     api.EnrolSentry,
+    api.RevokeToken,
     api.Power,
 }
 """What the portal does only with a password that was given a moment ago, whatever it is about."""
