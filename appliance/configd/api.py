@@ -110,6 +110,13 @@ class Reauthenticate(_SessionVerb, frozen=True, kw_only=True, tag="session.reaut
     password: Secret
 
 
+class ReauthenticateCertificate(_SessionVerb, frozen=True, kw_only=True, tag="session.reauthenticate_certificate"):
+    """The same for a person who has no password: they show their certificate again, in a handshake of its own, for which `ticket`
+    stands. Result: `Session`."""
+
+    ticket: Handle
+
+
 class Touch(_SessionVerb, frozen=True, kw_only=True, tag="session.touch"):
     """The person behind the session did something: idle time starts again. Result: `Session`."""
 
@@ -129,6 +136,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     last_login: str = ""
     fresh_seconds: int = 0
     """At the portal: for how long what is risky still goes by the password that was given again."""
+    by_certificate: bool = False
+    """At the portal: what is risky goes by the certificate that is shown again, because there is no password."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
     scopes: tuple[Scope, ...] = ()
@@ -632,6 +641,7 @@ Verb = (
     | Enable
     | Disable
     | Reauthenticate
+    | ReauthenticateCertificate
     | Touch
     | CloseSession
     | GetConfig

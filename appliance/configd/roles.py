@@ -50,6 +50,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Enable: Rule(EVERYBODY),
     api.Disable: Rule(EVERYBODY),
     api.Reauthenticate: Rule(EVERYBODY, portal=True, portal_only=True),
+    api.ReauthenticateCertificate: Rule(EVERYBODY, portal=True, portal_only=True),
     api.Touch: Rule(EVERYBODY, portal=True),
     api.CloseSession: Rule(EVERYBODY, portal=True),
     api.GetConfig: Rule(EVERYBODY, privileged=True, portal=True),

@@ -443,11 +443,12 @@ OPERATORS = READERS | {
 }
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
 UNPRIVILEGED |= {api.Trace, api.SearchDevices}
+THE_PORTALS: set[type] = {api.Reauthenticate, api.ReauthenticateCertificate, api.SetOwnPassword}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 54
+    assert len(SESSION_VERBS) == 55
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -465,7 +466,7 @@ def test_who_may_use_a_verb(verb: type) -> None:
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
     )
-    if verb in (api.LookAtHealth, api.Reauthenticate, api.SetOwnPassword):  # the alert service's, and the portal's
+    if verb in THE_PORTALS | {api.LookAtHealth}:  # and the alert service's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
@@ -511,7 +512,8 @@ def served(**standing: Any) -> set[type]:
 
 def test_at_the_portal_a_role_is_enough_for_what_is_not_risky() -> None:
     """Its sessions have no `enable`; and nothing that none of its pages asks for."""
-    readers, operators = READERS | {api.Reauthenticate}, OPERATORS | {api.Reauthenticate}
+    again: set[type] = {api.Reauthenticate, api.ReauthenticateCertificate}
+    readers, operators = READERS | again, OPERATORS | again
     assert served(role="auditor") == readers - NOT_PORTAL
     assert served(role="operator") == operators - NOT_PORTAL
     assert served(role="administrator") == set(SESSION_VERBS) - NOT_PORTAL - RISKY

@@ -29,7 +29,7 @@ LOOKS = {
     "device.explain",
 }  # fmt: skip
 CLOSED = {
-    "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
+    "session.enable", "session.disable", "session.reauthenticate_certificate", "config.replace", "system.clock", "state.health",
     "config.read", "config.merge", "state.metrics",
     "backup.export", "backup.restore", "backup.send",
 }  # fmt: skip
