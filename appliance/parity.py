@@ -54,7 +54,7 @@ REST: dict[str, tuple[str, ...]] = {
     "reload": ("power",),
     "poweroff": ("power",),
     "setup": ("replace_config",),
-    "service gateway|agent|uem|portal|tls-proxy|alerts|acme start|stop|restart|status": ("service",),
+    "service gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite start|stop|restart|status": ("service",),
     "service gateway quiesce|drain|resume": ("maintain",),
     "write": ("commit", "discard"),
     "clock set <time>": ("set_clock",),
@@ -72,6 +72,8 @@ REST: dict[str, tuple[str, ...]] = {
     "debug capture stop": ("stop_capture",),
     "download fetch <download>": ("fetch_download",),
     "download drop <download>": ("drop_download",),
+    "backup send": ("send_backup",),
+    "backup send <backup>": ("send_backup",),
     "uem enrol": ("enrol",),
     "token create <token> administrator|operator|auditor": ("create_token",),
     "token revoke <token>": ("revoke_token",),
@@ -212,7 +214,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="set-up wizard, again and again", commands=("setup",), by_hand=STEPS),
             Row(
                 what="start, stop, restart services",
-                commands=("service gateway|agent|uem|portal|tls-proxy|alerts|acme start|stop|restart|status",),
+                commands=("service gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite start|stop|restart|status",),
                 by_hand=MOMENT,
             ),
             Row(
@@ -375,6 +377,11 @@ PARTS: tuple[Part, ...] = (
                 what="backups that the appliance makes by itself",
                 settings=("backup.on_change", "backup.daily_at", "backup.keep", "backup.passphrase"),
                 commands=("show backups", "backup export <backup>"),
+            ),
+            Row(
+                what="copies of them on other machines (SFTP, S3)",
+                settings=("backup.sftp", "backup.s3"),
+                commands=("show backup-destinations", "show backup-key", "backup send", "backup send <backup>"),
             ),
             Row(
                 what="tokens of the REST API",

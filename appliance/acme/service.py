@@ -3,10 +3,8 @@
 import asyncio
 import hashlib
 import logging
-import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
@@ -17,13 +15,13 @@ from appliance.acme.keep import Keep, KeepError
 from appliance.acme.orders import State
 from appliance.acme.settings import Settings
 from appliance.acme.talk import Notes, TalkError, obtain
+from appliance.aside import aside
 
 LOOK_SECONDS = 1.0  # between looks at what is due; a look costs nothing
 WANTED_SECONDS = 60.0  # after configd asked last; it asks every five seconds for as long as it wants a certificate
 ATTEMPT_SECONDS = 600.0  # for a whole attempt; the waits within one are four minutes together
 
 _log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class StuckError(RuntimeError):
@@ -156,7 +154,7 @@ class Service:
             async with answering(settings.listen, settings.port, self._proofs):
                 account = self._state.account
                 chain = await asyncio.wait_for(
-                    _in_thread(lambda: obtain(settings, self._keep, account, order, self._proofs, notes)),
+                    aside(lambda: obtain(settings, self._keep, account, order, self._proofs, notes), "acme"),
                     self._attempt_seconds,
                 )
         except TimeoutError as error:
@@ -166,29 +164,3 @@ class Service:
         if len(chain) > CHAIN_CHARACTERS:
             raise TalkError(f"the chain has {len(chain)} characters; allowed: {CHAIN_CHARACTERS}")
         return chain
-
-
-def _in_thread(work: Callable[[], Result]) -> "asyncio.Future[Result]":
-    """What `work` comes to. Its thread holds up no end of the process, as one of the loop's own threads would."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
-
-    def settle(result: Result | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # None only where the work gives that
-
-    def run() -> None:
-        result, problem = None, None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - it is raised where the future is awaited
-            problem = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, problem)
-
-    threading.Thread(target=run, name="acme", daemon=True).start()
-    return future

@@ -42,6 +42,8 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         judged -= {"certificate_not_obtained"}
     if health.stig_opened is None:
         judged -= {"stig_rule_open"}
+    if health.not_sent is None:
+        judged -= {"backup_not_sent"}
     if health.synchronised is None:
         judged -= {"clock_not_synchronised"}
     conditions = (
@@ -53,6 +55,7 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         *_certificates(health, when),
         *_not_obtained(health),
         *_stig_opened(health),
+        *_not_sent(health),
     )
     return Looked(conditions, judged, tuple(_counted(health, counters, when)))
 
@@ -119,6 +122,11 @@ def _not_obtained(health: Health) -> Iterator[Condition]:
 def _stig_opened(health: Health) -> Iterator[Condition]:
     for rule, demands in sorted((health.stig_opened or {}).items()):
         yield _condition("stig_rule_open", rule, f"The rule {rule} is open and was not before: {demands}")
+
+
+def _not_sent(health: Health) -> Iterator[Condition]:
+    for destination, problem in sorted((health.not_sent or {}).items()):
+        yield _condition("backup_not_sent", destination, f"No backup could be sent to {destination}: {problem}")
 
 
 def _ends(name: str, end: datetime, warned: Iterable[int], when: float) -> Iterator[Condition]:

@@ -85,6 +85,8 @@ def _of_trail(line: Line, message: str) -> Iterable[Event]:
         "session.enable",
     ):
         return _of_refusal(line, entry)
+    if entry.result in ("authentication", "locked") and entry.event == "session.token":
+        return _told(line, "logins_refused", "REST", f"a token from {_address(entry)}, by REST")
     tell = _TRAIL.get(entry.event)
     if tell is None or (entry.result != "ok" and entry.event not in _BY_ITSELF):
         return ()
@@ -140,10 +142,19 @@ def _service(entry: Entry) -> _Words:
     return "service_ordered", f"{entry.path} by {_by(entry)}", f"{_by(entry)} ordered: {entry.path}"
 
 
+def _tokens_locked(entry: Entry) -> _Words:
+    return "tokens_locked", entry.source, f"Tokens from {entry.source} are locked after failed ones."
+
+
 def _by(entry: Entry) -> str:
-    """Who it was: account and address; the process's number tells nobody anything."""
-    source = entry.source.partition("pid ")[0].strip()
+    """Who it was: account and address."""
+    source = _address(entry)
     return f"{entry.user} from {source}" if source else entry.user
+
+
+def _address(entry: Entry) -> str:
+    """From where; the process's number tells nobody anything."""
+    return entry.source.partition("pid ")[0].strip()
 
 
 _TRAIL: dict[str, Callable[[Entry], _Words]] = {
@@ -159,12 +170,15 @@ _TRAIL: dict[str, Callable[[Entry], _Words]] = {
     "config.drift": lambda entry: ("configuration_drift", entry.detail, entry.detail),
     "login.locked": _locked,
     "service.hung": lambda entry: ("service_hung", entry.detail.partition(":")[0], f"It hung: {entry.detail}"),
+    "token.locked": _tokens_locked,
     "service.control": _service,
     "gateway.maintain": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} gateway")),
     "system.power": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} of the appliance")),
 }
 """What of configd's own trail, and of the tally's, is told: event -> alert, subject, words."""
-_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift", "login.locked", "service.hung"})
+_BY_ITSELF = frozenset(
+    {"config.returned", "config.recovered", "config.drift", "login.locked", "service.hung", "token.locked"}
+)
 """What is told whatever came of it."""
 
 

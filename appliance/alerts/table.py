@@ -44,6 +44,9 @@ ALERTS: Final[dict[str, Alert]] = {
         rules=AUDIT_FAILURE,
     ),
     "account_locked": Alert(what="An account was locked after failed log-ins.", severity="warning"),
+    "tokens_locked": Alert(
+        what="Tokens of the REST API are locked for an address after failed ones.", severity="warning"
+    ),
     "logins_refused": Alert(what="Many log-ins were refused within a short time (refused_logins).", severity="warning"),
     "configuration_changed": Alert(
         what="Somebody committed a configuration, or confirmed one.", severity="notice", always=True
@@ -77,6 +80,12 @@ ALERTS: Final[dict[str, Alert]] = {
     ),
     "certificate_not_obtained": Alert(
         what="For a quarter of an hour the ACME server has given no certificate, or one that was refused; it is tried again.",
+        severity="warning",
+        lasts=True,
+        hold_seconds=900,
+    ),
+    "backup_not_sent": Alert(
+        what="For a quarter of an hour a backup could not be sent to one of its destinations.",
         severity="warning",
         lasts=True,
         hold_seconds=900,

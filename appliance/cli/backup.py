@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.backup import armour
-from appliance.cli import configure
+from appliance.cli import configure, output
 from appliance.cli.command import Command, CommandError, Mode
 from appliance.cli.config_lines import change_lines
 from appliance.cli.output import Output
@@ -28,6 +28,11 @@ def export_kept(shell: Shell, values: Values) -> Output:
     """Print a backup that lies here; it is sealed already."""
     made = shell.call(api.ExportBackup, api.Backup, name=values["backup"])
     return Output(armour.armoured(made.backup), {name: getattr(made, name) for name in made.__struct_fields__})
+
+
+def send(shell: Shell, values: Values) -> Output:
+    """Have one that lies here sent to every destination, and say what came of each."""
+    return output.shown(shell.call(api.SendBackup, api.Facts, name=values.get("backup", "")))
 
 
 def restore(shell: Shell, _values: Values) -> Output:
@@ -81,6 +86,8 @@ def _block(shell: Shell) -> str:
 COMMANDS: tuple[Command, ...] = (
     Command("backup export", "Print a backup of what runs (asks for a passphrase)", export, PRIVILEGED),
     Command("backup export <backup>", "Print one that lies here, sealed as it is", export_kept, PRIVILEGED),
+    Command("backup send", "Send the newest one that lies here to every destination, now", send, PRIVILEGED),
+    Command("backup send <backup>", "The same for this one", send, PRIVILEGED),
     Command("backup restore", "Make a backup what runs (asks for it and its passphrase)", restore, PRIVILEGED),
 )
 

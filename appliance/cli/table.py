@@ -101,6 +101,8 @@ TOPICS = (
     ("downloads", "downloads", "Files that wait to be fetched: bundles, captures"),
     ("capture", "capture", "The capture of packets that runs, or what the last one said"),
     ("watchdog", "watchdog", "Services that hung and were ended, and what is kept of them"),
+    ("backup-destinations", "backup-destinations", "Where backups are sent, and whether they arrived"),
+    ("backup-key", "backup-key", "The public key by which backups are sent to SFTP servers"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
     ("facts", "facts", "The facts that a STIG scan asks, and the command behind each"),
@@ -149,7 +151,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(
-        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme> <action:start|stop|restart|status>",
+        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite> <action:start|stop|restart|status>",
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
@@ -354,6 +356,7 @@ WORDS = {
     "service tls-proxy": "What ends TLS on 8443, before the portal",
     "service alerts": "What tells people what they must hear of",
     "service acme": "What asks the ACME server for certificates",
+    "service offsite": "What sends backups to other machines",
     "alert": "Try whether alerts arrive",
     "uem": "This gateway's certificate at its UEM",
     "device": "Register, allow, block, wipe or remove a device, say what is wrong with it or what policy it has",
@@ -384,7 +387,7 @@ WORDS = {
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
-for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme"):
+for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"):
     for _action, _text in (
         ("start", "Start it"),
         ("stop", "Stop it"),

@@ -100,6 +100,11 @@ def password_path(user: str) -> Path:
     return ("users", "accounts", user, "password_hash")
 
 
+def has_password(tree: Tree, user: str) -> bool:
+    """Whether the account has a password."""
+    return bool(_accounts(tree).get(user, {}).get("password_hash"))
+
+
 def enable_reference(tree: Tree) -> str | None:
     """The reference to the hash of the enable secret; None when none is set."""
     found = tree.get(ENABLE_PATH[0], {}).get(ENABLE_PATH[1])

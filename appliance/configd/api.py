@@ -24,7 +24,7 @@ BackupText = Annotated[
     str, msgspec.Meta(max_length=1_500_000)
 ]  # 1 MiB in base64 with line ends: `appliance.backup.sealing`
 ClientCertificate = Annotated[str, msgspec.Meta(max_length=16_384)]  # base64; those of cards are below 3,000 bytes
-Piece = Annotated[str, msgspec.Meta(max_length=1_400_000)]  # 1 MiB in base64
+SoftwarePiece = Annotated[str, msgspec.Meta(max_length=1_400_000)]  # 1 MiB in base64
 Networks = Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]
 Scope = Literal["read", "metrics", "diagnose", "devices", "services", "configure", "accounts", "power"]
 """What a token may be used for (`appliance.configd.scopes`)."""
@@ -111,6 +111,13 @@ class Reauthenticate(_SessionVerb, frozen=True, kw_only=True, tag="session.reaut
     password: Secret
 
 
+class ReauthenticateCertificate(_SessionVerb, frozen=True, kw_only=True, tag="session.reauthenticate_certificate"):
+    """The same for a person who has no password: they show their certificate again, in a handshake of its own, for which `ticket`
+    stands. Result: `Session`."""
+
+    ticket: Handle
+
+
 class Touch(_SessionVerb, frozen=True, kw_only=True, tag="session.touch"):
     """The person behind the session did something: idle time starts again. Result: `Session`."""
 
@@ -130,6 +137,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     last_login: str = ""
     fresh_seconds: int = 0
     """At the portal: for how long what is risky still goes by the password that was given again."""
+    by_certificate: bool = False
+    """At the portal: what is risky goes by the certificate that is shown again, because there is no password."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
     scopes: tuple[Scope, ...] = ()
@@ -344,6 +353,13 @@ class StopCapture(_SessionVerb, frozen=True, kw_only=True, tag="capture.stop"):
     """End the capture that runs; its file waits to be fetched. Result: `Download`."""
 
 
+class SendBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.send"):
+    """Have a backup that lies here (without a `name`: the newest) sent to every destination of the configuration, now. Result:
+    Facts, with what came of each."""
+
+    name: Word = ""
+
+
 # --- state and actions --------------------------------------------------------------------------------------------
 
 
@@ -398,7 +414,7 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme"]
+    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"]
     action: Literal["start", "stop", "restart", "status"]
 
 
@@ -492,8 +508,9 @@ class UnitHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What alerts are made of. `gateway` and `agent` are what these say of themselves, empty when they do not answer; `disks` how
     full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
-    `not_obtained` are services with what keeps an ACME server from giving them certificates; `stig_opened` are rules of the STIGs
-    that are open and once were not, with what each demands."""
+    `not_obtained` are services with what keeps an ACME server from giving them certificates, `stig_opened` are rules of the STIGs
+    that are open and once were not, with what each demands; `not_sent` are destinations of backups with what keeps these from
+    being sent there."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -506,6 +523,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     certificates: dict[str, str]
     not_obtained: dict[str, str] | None = None
     stig_opened: dict[str, str] | None = None
+    not_sent: dict[str, str] | None = None
 
 
 class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
@@ -599,8 +617,9 @@ class SetEnableSecret(_SessionVerb, frozen=True, kw_only=True, tag="user.enable_
 
 
 class CreateToken(_SessionVerb, frozen=True, kw_only=True, tag="token.create"):
-    """Give out a token for the REST API, good for so many days. No scopes: those usual for the role. `enable_secret` is asked
-    for where the session has no privilege of its own (the portal's). Result: `NewToken`."""
+    """Give out a token for the REST API, good for so many days. No scopes: those usual for the role. The portal's
+    sessions have no privilege of their own: they send the `enable_secret`, or have just given the password again.
+    Result: `NewToken`."""
 
     name: Word
     role: Role
@@ -726,7 +745,7 @@ class UploadSoftware(_SessionVerb, frozen=True, kw_only=True, tag="software.uplo
     whole, and takes the place of one that lay here. Result: how many bytes are here (int)."""
 
     offset: Annotated[int, msgspec.Meta(ge=0)]
-    data: Piece
+    data: SoftwarePiece
     last: bool = False
 
 
@@ -792,6 +811,7 @@ Verb = (
     | Enable
     | Disable
     | Reauthenticate
+    | ReauthenticateCertificate
     | Touch
     | CloseSession
     | GetConfig
@@ -814,6 +834,7 @@ Verb = (
     | DropDownload
     | StartCapture
     | StopCapture
+    | SendBackup
     | Show
     | FollowLog
     | ControlService

@@ -23,6 +23,7 @@ from appliance.configd.following import Following
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.hanging import Hanging
 from appliance.configd.keeper import Keeper
+from appliance.configd.offsite import Offsite
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
 from appliance.configd.support import Support
@@ -122,7 +123,16 @@ def build(
     acme = Acme(engine, gate, sessions)
     keeper = Keeper(engine, gate, sessions, backups)
     tidy, hanging = Tidying(shelf, gate), Hanging(records, gate, process.attempt)
-    ticks = (renewal.tick, acme.tick, keeper.tick, tidy.tick, partial(capturing.tick, gate.note), hanging.tick)
+    offsite = Offsite(engine, gate, backups)
+    ticks = (
+        renewal.tick,
+        acme.tick,
+        keeper.tick,
+        offsite.tick,
+        tidy.tick,
+        partial(capturing.tick, gate.note),
+        hanging.tick,
+    )
     watch = Watch(engine, gate, sessions, renew=ticks)
     return Parts(engine, sessions, gate, watch, stepped_back)
 

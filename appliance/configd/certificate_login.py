@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.configd import accounts, client_certificates
-from appliance.configd.api import LoginCertificate
+from appliance.configd.api import LoginCertificate, ReauthenticateCertificate
 from appliance.configd.client_certificates import CertificateError, Client
 from appliance.configd.errors import refused
 from appliance.configd.examining import Examine, Standing
@@ -16,6 +16,7 @@ from appliance.configd.tickets import Tickets
 
 Tree = Mapping[str, Any]
 NOBODY = "unknown"
+Shows = LoginCertificate | ReauthenticateCertificate
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class CertificateLogIn:
         """The connection of this ticket is over."""
         self._tickets.withdraw(ticket)
 
-    def redeem(self, tree: Tree, verb: LoginCertificate) -> tuple[Client, str, str]:
+    def redeem(self, tree: Tree, verb: Shows) -> tuple[Client, str, str]:
         """The certificate of the ticket, whose account it names, and from where it was shown. Whether it is good is not known
         yet.
 
@@ -83,7 +84,7 @@ class CertificateLogIn:
             said = self._standing(client.pem)
         return f"Your certificate {said}." if said else ""
 
-    def attempt(self, verb: LoginCertificate) -> Attempt | None:
+    def attempt(self, verb: Shows) -> Attempt | None:
         """What is known of the log-in that this message has asked for; asked once, when it is over. None where nobody looked at
         the ticket."""
         with self._lock:

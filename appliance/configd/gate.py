@@ -44,6 +44,9 @@ SESSIONLESS = (
 """The verbs that name no session: they are each their own account's."""
 SILENT = (api.Touch, api.LookAtHealth, api.ReadMetrics, api.PresentCertificate, api.WithdrawCertificate)
 
+PERSONAL = (api.Touch, api.Enable, api.Reauthenticate, api.ReauthenticateCertificate)
+"""What of the portal's verbs a person has just done."""
+
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(api.Verb).decode
 _encode = msgspec.json.Encoder().encode
@@ -110,6 +113,7 @@ class Gate:
             api.Enable: self._enable,
             api.Disable: self._disable,
             api.Reauthenticate: self._reauthenticate,
+            api.ReauthenticateCertificate: self._reauthenticate_certificate,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
             api.CreateToken: self._tokens.create,
@@ -187,7 +191,7 @@ class Gate:
         if refusal is not None:
             raise refused(refusal.kind, refusal.message)
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
-        if held.manner != "portal" or isinstance(verb, api.Touch | api.Enable | api.Reauthenticate):
+        if held.manner != "portal" or isinstance(verb, PERSONAL):
             self._sessions.touch(held)
         return (self._own.get(type(verb)) or self._actions.table[type(verb)])(verb, held)
 
@@ -228,6 +232,26 @@ class Gate:
         self._proved(held.user, verb.password, held.source or NOWHERE)
         held.reauthenticated = self._clock()
         return self._session(held)
+
+    def _reauthenticate_certificate(self, verb: api.ReauthenticateCertificate, held: Held) -> api.Session:
+        """By the certificate that was shown over another connection than the log-in's: each ticket is good once. It is for those
+        alone who have nothing else; a password that is there is what is asked for."""
+        if not self._by_certificate(held):
+            raise refused("permission", "your account has a password; give that again")
+        tree, there = self.tree(), held.source or NOWHERE
+        self._not_locked_there(held.user, there)
+        client, name, _source = self._certificates.redeem(tree, verb)
+        flaw = self._certificates.flaw(tree, client) if name == held.user else "Your certificate is another person's."
+        if flaw:
+            self._failed_there(held.user, there)
+            raise refused("authentication", flaw)
+        self._log_ins.succeeded(_there(held.user, there))
+        held.reauthenticated = self._clock()
+        return self._session(held)
+
+    def _by_certificate(self, held: Held) -> bool:
+        """Whether the person came by a certificate and has no password to give."""
+        return held.by_certificate and not accounts.has_password(self.tree(), held.user)
 
     def _since_reauthenticated(self, held: Held) -> float | None:
         return None if held.reauthenticated is None else self._clock() - held.reauthenticated
@@ -279,17 +303,20 @@ class Gate:
             self._failed_there(name, source)
             raise refused("authentication", flaw)
         self._log_ins.succeeded(_there(name, source))
-        return self._opened(name, accounts.roles(tree)[name], "portal", peer, source)
+        return self._opened(name, accounts.roles(tree)[name], "portal", peer, source, by_certificate=True)
 
     def _login_token(self, peer: Peer, verb: api.LoginToken) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by token")
         return self._session(self._tokens.open(peer, verb))
 
-    def _opened(self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str) -> api.Session:
+    def _opened(
+        self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str, *, by_certificate: bool = False
+    ) -> api.Session:
         credentials = accounts.credentials(self.tree()).get(user, frozenset())
         bounds = self.bounds()
         held = self._sessions.open(user, role, manner, peer, source=source, bounds=bounds, credentials=credentials)
+        held.by_certificate = by_certificate
         if manner in ("cli", "portal"):
             try:
                 self._actions.note_login(held, self._now())
@@ -306,6 +333,7 @@ class Gate:
             idle_seconds=self.bounds().idle_seconds(held.manner),
             last_login=held.last_login,
             fresh_seconds=roles.fresh_seconds(self._since_reauthenticated(held)),
+            by_certificate=self._by_certificate(held),
             notices=self._sessions.notices(held),
             scopes=tuple(sorted(held.scopes)),
         )
@@ -377,15 +405,16 @@ class Gate:
         opened: api.Session | None = None,
     ) -> None:
         # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
-        # nor a certificate that was shown: its log-in does; nor a piece of an update but the last. Who follows a log said so when it
-        # began.
+        # nor a certificate that was shown: its log-in does; nor a piece of an update but the last. Who follows a log said so when
+        # it began.
         quiet = (isinstance(verb, api.UploadSoftware) and not verb.last) or (
             isinstance(verb, api.FollowLog) and bool(verb.after)
         )
         if refusal is None and (isinstance(verb, SILENT) or quiet):
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
-        if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
+        by_card = isinstance(verb, api.LoginCertificate | api.ReauthenticateCertificate)
+        if by_card and (attempt := self._certificates.attempt(verb)) is not None:
             claimed, user, about = attempt.source, attempt.user, attempt.shown
         who = held or opened
         self._audit.write(
@@ -456,6 +485,7 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.FetchDownload: lambda verb: f"{verb.name} from {verb.offset}",
     api.DropDownload: lambda verb: verb.name,
     api.StartCapture: _capture,
+    api.SendBackup: lambda verb: verb.name,
     api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
     api.ReadFact: lambda verb: verb.name,

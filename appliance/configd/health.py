@@ -8,7 +8,8 @@ from appliance.configd import stig_results
 from appliance.configd.api import Health, UnitHealth
 from appliance.configd.clock import followed
 from appliance.configd.errors import RefusedError
-from appliance.configd.facts import Context, certificates, crypto, host
+from appliance.configd.facts import Context, backups, certificates, crypto, host
+from appliance.configd.facts.backups import destinations
 from appliance.features.tls import AUTHORITY, certificate_path
 from appliance.pki import LEAVES
 from appliance.process import CommandError
@@ -35,6 +36,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         certificates=dict(_certificates(context)) if thorough else {},
         not_obtained=_not_obtained(context),
         stig_opened=_stig_opened(),
+        not_sent=_not_sent(context),
     )
 
 
@@ -98,6 +100,18 @@ def _stig_opened() -> dict[str, str] | None:
         return stig_results.opened()
     except RefusedError:
         return None
+
+
+def _not_sent(context: Context) -> dict[str, str] | None:
+    """What keeps backups from being sent; None when the service that sends does not answer: its unit says the rest."""
+    names = destinations(context.tree)
+    if not names:
+        return {}
+    try:
+        found = backups.report(context).destinations
+    except control.ControlError:
+        return None
+    return {name: one.problem for name, one in found.items() if name in names and one.problem}
 
 
 def _certificates(context: Context) -> Iterator[tuple[str, str]]:

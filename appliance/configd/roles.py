@@ -22,7 +22,7 @@ class Rule:
     `portal`: also for the portal, which has no `enable`, and gets nothing else. `fresh`: the enable secret, or at the portal the
     person's password, was given a moment ago. `risky`: the same, at the portal alone. `alerts`: for the alert service alone,
     which asks for nothing else. `portal_only`: for the portal alone. `proves`: at the portal the verb itself brings the enable
-    secret, and the gate looks at it."""
+    secret, or the person's password was given a moment ago, and the verb looks at it."""
 
     roles: frozenset[api.Role]
     privileged: bool = False
@@ -51,6 +51,7 @@ RULES: Final[dict[type, Rule]] = {
     api.Enable: Rule(EVERYBODY),
     api.Disable: Rule(EVERYBODY),
     api.Reauthenticate: Rule(EVERYBODY, portal=True, portal_only=True),
+    api.ReauthenticateCertificate: Rule(EVERYBODY, portal=True, portal_only=True),
     api.Touch: Rule(EVERYBODY, portal=True),
     api.CloseSession: Rule(EVERYBODY, portal=True),
     api.GetConfig: Rule(EVERYBODY, privileged=True, portal=True),
@@ -73,6 +74,7 @@ RULES: Final[dict[type, Rule]] = {
     api.DropDownload: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.StartCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.StopCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.SendBackup: Rule(ADMINISTRATORS, privileged=True),
     api.Show: Rule(EVERYBODY, portal=True),
     api.FollowLog: Rule(EVERYBODY, portal=True, portal_only=True),
     api.ControlService: Rule(OPERATORS, privileged=True, portal=True),
@@ -100,8 +102,8 @@ RULES: Final[dict[type, Rule]] = {
     api.SetOwnPassword: Rule(EVERYBODY, portal=True, portal_only=True, risky=True),
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.CreateToken: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True, proves=True),
-    api.ListTokens: Rule(ADMINISTRATORS, privileged=True),
-    api.RevokeToken: Rule(ADMINISTRATORS, privileged=True),
+    api.ListTokens: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.RevokeToken: Rule(ADMINISTRATORS, privileged=True, portal=True, risky=True),
     api.RequestCertificate: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
@@ -147,10 +149,24 @@ WAYS_SETTINGS: Final[tuple[api.Path, ...]] = (
 AWAY: Final = "where devices' log-ins go, and who decides on them"
 """The same of these: whoever holds the portal must not have devices' passwords sent elsewhere."""
 AWAY_SETTINGS: Final[tuple[api.Path, ...]] = (("backends",), ("uem",))
-ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS, AWAY: AWAY_SETTINGS}
+COPIES: Final = "where backups go, and what they are sealed with"
+"""The same of these, and as risky as `ExportBackup`: whoever has a backup and its passphrase has every key of the appliance."""
+COPIES_SETTINGS: Final[tuple[api.Path, ...]] = (("backup", "passphrase"), ("backup", "sftp"), ("backup", "s3"))
+ABOUT: Final = {
+    SENSITIVE: SENSITIVE_SETTINGS,
+    COPIES: COPIES_SETTINGS,
+    WAYS: WAYS_SETTINGS,
+    AWAY: AWAY_SETTINGS,
+}
+"""The settings of each, the riskiest first."""
 WHOLE: Final = "whole packets"
 """What a `StartCapture` is about when it takes more than headers: then it is what people say to each other."""
-FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE), (api.StartCapture, WHOLE)})
+FRESH: Final = frozenset(
+    {
+        *((verb, about) for verb in (api.Commit, api.Rollback) for about in (SENSITIVE, COPIES)),
+        (api.StartCapture, WHOLE),
+    }
+)
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 """What takes the service from devices until somebody gives it back."""
 RISKY: Final = (

@@ -42,6 +42,7 @@ SCOPE_OF: Final[dict[type, api.Scope]] = {
     api.DropDownload: "configure",
     api.StartCapture: "configure",
     api.StopCapture: "configure",
+    api.SendBackup: "configure",
     api.SetPassword: "configure",
     api.SetEnableSecret: "configure",
     api.RequestCertificate: "configure",

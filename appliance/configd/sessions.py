@@ -60,6 +60,8 @@ class Held:
     told: int
     privileged_since: float = 0.0
     reauthenticated: float | None = None
+    by_certificate: bool = False
+    """Whether the person came by a client certificate."""
     editing: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
     """Held by a verb that changes the candidate or what runs (`roles.EDITS`) from when it is judged until it is done."""
     credentials: frozenset[str] = frozenset()

@@ -6,12 +6,17 @@ from typing import Any, Protocol
 from appliance.configd import accounts, api
 from appliance.configd.attempts import Attempts
 from appliance.configd.errors import refused
+from appliance.configd.roles import FRESH_SECONDS, fresh_seconds
 from appliance.configd.sessions import Bounds, Held, Peer, Sessions, plain
 from appliance.configd.tokens import USER, Tokens, told
 from appliance.tally import network_of
 
 LOCKED = "tokens from this address are locked after failed ones; try again later"
 WRONG = "the token is not good: it is wrong, has ended or was revoked, or is not for this address"
+UNPROVED = (
+    "a token is given out for the enable secret in the same request, or for your password, given again within the last "
+    f"{FRESH_SECONDS // 60} minutes"
+)
 AUTOMATION = "root"
 
 
@@ -75,15 +80,19 @@ class TokenDoor:
         return held
 
     def create(self, verb: api.CreateToken, held: Held) -> api.NewToken:
-        """Give a token out. The portal's sessions send the enable secret along."""
+        """Give a token out. The portal's sessions send the enable secret along, or have just given their password again."""
         if held.manner == "portal":
-            if not verb.enable_secret:
-                raise refused(
-                    "permission", "a token is given out for the enable secret, which must be in the same request"
-                )
-            self._house.prove(held.user, verb.enable_secret, held.source)
+            self._proved_at_the_portal(verb, held)
         token, text = self._tokens.create(verb, held.user)
         return api.NewToken(token=text, facts=told(token))
+
+    def _proved_at_the_portal(self, verb: api.CreateToken, held: Held) -> None:
+        if verb.enable_secret:
+            self._house.prove(held.user, verb.enable_secret, held.source)
+            return
+        since = None if held.reauthenticated is None else self._clock() - held.reauthenticated
+        if not fresh_seconds(since):
+            raise refused("privilege", UNPROVED)
 
     def list(self, _verb: api.ListTokens, _held: Held) -> tuple[api.TokenFacts, ...]:
         """All there are."""

@@ -22,6 +22,7 @@ from appliance.configd import (
     lockout,
     passwords,
     roles,
+    sending,
     stig_facts,
     stig_results,
     tools,
@@ -49,7 +50,8 @@ NOTE_CHARACTERS = 200
 POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are is for the UEM to say
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 UNITS = {
-    name: f"sentry-{name}.service" for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme")
+    name: f"sentry-{name}.service"
+    for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite")
 }
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
 DEVICE_IDS = "a device id is 1 to 64 letters, digits, dots, dashes or underscores"
@@ -102,6 +104,7 @@ class Actions:
             api.DropDownload: support.drop,
             api.StartCapture: capturing.start,
             api.StopCapture: capturing.stop,
+            api.SendBackup: lambda verb, _held: sending.send(verb, self.candidates.running(), backups, call),
             api.Show: self._show,
             api.FollowLog: following.look,
             api.ControlService: self._control,

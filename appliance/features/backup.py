@@ -1,9 +1,10 @@
-"""Backups that the appliance makes of itself, on its own disk. configd reads these settings; no file is rendered."""
+"""Backups that the appliance makes of itself, on its own disk, and where copies of them are sent (`appliance.features.offsite`).
+configd reads what is said of those kept here."""
 
 from collections.abc import Iterable
 
 from appliance.backup.bounds import PASSPHRASE, PASSPHRASE_LEAST, PASSPHRASE_MOST
-from appliance.features import values
+from appliance.features import offsite, values
 from appliance.features.base import Feature, Problem, Tree
 
 KEEP, MOST_KEPT = 14, 50  # two weeks of one a day; of 1 MiB each at most
@@ -19,6 +20,7 @@ def verify(tree: Tree) -> Iterable[Problem]:
     held = tree["backup"]
     if (held["on_change"] or "daily_at" in held) and "passphrase" not in held:
         yield Problem("backup.passphrase", "nothing", f"{PASSPHRASE}, because backups are kept")
+    yield from offsite.verify(tree)
 
 
 FEATURE = Feature(
@@ -27,7 +29,7 @@ FEATURE = Feature(
     default={},
     schema=values.group(
         "Backups",
-        "What the appliance keeps of itself on its own disk, sealed. `backup export` prints one.",
+        "What the appliance keeps of itself on its own disk, sealed, and where copies go. `backup export` prints one.",
         on_change=values.switch(
             "On change", "One is made after each commit, once nobody has to confirm it any more.", default=False
         ),
@@ -40,7 +42,13 @@ FEATURE = Feature(
             "Passphrase",
             "What they are sealed with. Keep it elsewhere, too: without it they are worth nothing.",
         ),
+        sftp=offsite.SFTP,
+        s3=offsite.S3_BUCKETS,
     ),
     verify=verify,
-    facts=("backups",),
+    render=offsite.render,
+    flows=offsite.flows,
+    units=(offsite.UNIT,),
+    reconcile=offsite.reconcile,
+    facts=("backups", "backup-destinations", "backup-key"),
 )

@@ -20,6 +20,7 @@ SERVICE_ACCOUNTS = (
     "sentry-tls-proxy",
     "sentry-alerts",
     "sentry-acme",
+    "sentry-offsite",
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

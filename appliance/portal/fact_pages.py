@@ -78,6 +78,8 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("alerts-ids", "The alerts there are"),
         ("backups", "Backups that lie here"),
         ("downloads", "Files that wait to be fetched"),
+        ("backup-destinations", "Where backups are sent"),
+        ("backup-key", "The key for SFTP servers"),
         ("config-properties", "Settings as a flat list"),
         ("stig", "The last STIG scan"),
         ("stig-open", "Open rules of the STIGs"),

@@ -19,6 +19,7 @@ MENU = (
     ("/settings", "Settings"),
     ("/certificates", "Certificates"),
     ("/people", "People"),
+    ("/tokens", "Tokens"),
     ("/logs", "Logs"),
     ("/facts", "Facts"),
     ("/compliance", "Compliance"),
@@ -30,7 +31,7 @@ MENU = (
     ("/power", "Power"),
 )
 """Every page's menu."""
-ADMINISTRATORS_ONLY = frozenset({"/power", "/support"})
+ADMINISTRATORS_ONLY = frozenset({"/power", "/support", "/tokens"})
 """What of the menu the other roles are not shown; a test holds the menu against the table of routes."""
 
 

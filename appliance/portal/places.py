@@ -41,6 +41,8 @@ PAGES: Final[dict[str, str]] = {
     "support": "/support",
     "debug capture": "/support",
     "download": "/support",
+    "token": "/tokens",
+    "show tokens": "/tokens",
 }
 """The page of a command, by its first words; the longest that fits counts."""
 NONE: Final[dict[str, str]] = {
@@ -53,7 +55,6 @@ NONE: Final[dict[str, str]] = {
     "help": SHELL,
     "timeout": SHELL,
     "do": SHELL,
-    "token": "tokens are for programs: they are made and revoked at the command line",
     "backup": "a backup holds every secret and key: it is made and restored at the command line, or over REST by a token for it",
     "facts": "one fact is what the command line prints; the pages `/facts` and `/stig` have what they come to",
     "clock set": "the clock is the time servers'; by hand it is set at the command line",

@@ -22,10 +22,11 @@ brought back.
 ## Who may do what
 
 There is no `enable` here. Everybody who logs in has given a password or shown a certificate, and the role decides.
-What changes who gets in (accounts, passwords, keys, certificates, the enable secret, from where
+What changes who gets in (accounts, passwords, keys, certificates, tokens, the enable secret, from where
 management is reached), what stops the machine, and a wipe ask for
 one's own password again, which configd has PAM judge: it holds for five minutes, wrong ones count as failed log-ins, and the
-log-in itself does not count. The portal's process cannot do any of this by itself (`docs/architecture.md`, "Log-ins and locks").
+log-in itself does not count. Who came by a card and has no password shows the card again (`/card`):
+with a handshake of its own. The portal's process cannot do any of this by itself (`docs/architecture.md`, "Log-ins and locks").
 
 Without a log-in there are the log-in page and its style sheet. Every other path is a redirection to the log-in, or a 401 below
 `/api`, whether or not there is something. A path is taken as it stands: `//`, `/.;/`, `%2e` and other letters' case lead nowhere.

@@ -22,8 +22,10 @@ from appliance.portal import (
     people_pages,
     service_pages,
     software_pages,
+    step_up,
     stig_pages,
     support_pages,
+    token_pages,
 )
 from appliance.portal.settings_pages import SettingsPages
 from appliance.portal.visit import Visit
@@ -130,4 +132,9 @@ def _who_gets_in() -> tuple[Route, ...]:
         Route("POST", "/people/password", ADMINISTRATORS, "set a password (password)", people_pages.set_password),
         Route("POST", "/people/own", EVERYBODY, "set one's own password (password)", people_pages.set_own_password),
         Route("POST", "/people/enable-secret", ADMINISTRATORS, "set it (password)", people_pages.set_enable_secret),
+        Route("GET", "/card", EVERYBODY, "show one's card again: the form", step_up.card),
+        Route("POST", "/card", EVERYBODY, "show one's card again, without a password", step_up.show_card),
+        Route("GET", "/tokens", ADMINISTRATORS, "tokens of the REST API", token_pages.page),
+        Route("POST", "/tokens/issue", ADMINISTRATORS, "issue one, shown once (password)", token_pages.issue),
+        Route("POST", "/tokens/revoke", ADMINISTRATORS, "take one back (password)", token_pages.revoke),
     )

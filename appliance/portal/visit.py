@@ -10,17 +10,31 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
 
-from appliance.configd.api import Change, DiffConfig, Reauthenticate, Role, Session, Show, Shown, Text, Touch
+from appliance.configd.api import (
+    Change,
+    DiffConfig,
+    Reauthenticate,
+    ReauthenticateCertificate,
+    Role,
+    Session,
+    Show,
+    Shown,
+    Text,
+    Touch,
+)
 from appliance.configd.client import Refused
 from appliance.portal.desk import Desk
 from appliance.portal.pages import Pages
 from appliance.portal.reading import Posted
+from appliance.portal.serving import preface_of
 from appliance.portal.sessions import LogIn, Note
 from appliance.portal.showing import pairs
 
 LIVE = "live"
 """The query word of a page that renews itself: nobody has done anything, so it keeps no session from becoming idle."""
 OWN_PASSWORD = "own_password"  # noqa: S105 - the name of a form's field
+OWN_CARD = "own_card"
+"""The field of a form by which a person without a password says that their card was shown again with this request."""
 PASSWORD_CHARACTERS = 512
 
 T = TypeVar("T")
@@ -50,6 +64,7 @@ class Frame:
     changes: tuple[Change, ...]
     waiting: Waiting | None
     fresh_seconds: int
+    by_certificate: bool
     where: str
 
 
@@ -108,7 +123,12 @@ class Visit:
             return Text(title=topic, lines=(f"not available: {refused.refusal.message}",))
 
     async def prove(self) -> None:
-        """Give configd the person's own password, where the form has it. Raises `Refused` when it is wrong or locked."""
+        """Give configd the person's own password, where the form has it, or the ticket of this connection, where it says that the
+        card was shown again. Raises `Refused` when it is wrong or locked."""
+        if self.form.get(OWN_CARD):
+            preface = preface_of(self.request)
+            await self.call(ReauthenticateCertificate, Session, ticket=preface.ticket if preface else "")
+            return
         password = self.form.get(OWN_PASSWORD, "")
         if isinstance(password, str) and 0 < len(password) <= PASSWORD_CHARACTERS:
             await self.call(Reauthenticate, Session, password=password)
@@ -136,6 +156,7 @@ class Visit:
             changes=changes,
             waiting=waiting,
             fresh_seconds=session.fresh_seconds,
+            by_certificate=session.by_certificate,
             where=self.request.path,
         )
 

@@ -214,6 +214,14 @@ VERBS: tuple[Operation, ...] = (
         tag=SYSTEM,
         verb=api.DropDownload,
     ),
+    _action(
+        "/backup/send",
+        "send_backup",
+        "Send one that lies here to every destination",
+        CONFIG,
+        api.SendBackup,
+        api.Facts,
+    ),
     _read(
         "/candidate",
         "read_candidate",
@@ -442,6 +450,6 @@ TOPICS = (
     "revocation", "agent", "uem", "devices", "device", "redirects", "rules", "policies", "emm-source-verify", "emm-ips",
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
-    "backups", "stig", "stig-open", "facts", "downloads", "capture", "watchdog",
+    "backups", "backup-destinations", "backup-key", "stig", "stig-open", "facts", "downloads", "capture", "watchdog",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

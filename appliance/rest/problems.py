@@ -22,6 +22,8 @@ STATUS: dict[RefusalKind, int] = {
 }
 TITLES: dict[str, str] = {
     "authentication": "The token or the secret is not good",
+    "no_token": "No token was sent",
+    "no_password": "No name and password were sent",
     "session": "The token's session has ended; repeat the request",
     "permission": "The token is not for this",
     "privilege": "The enable secret or another scope is needed",

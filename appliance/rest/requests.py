@@ -33,10 +33,12 @@ class Person:
 
 
 def bearer(request: web.Request) -> str:
-    """The token (RFC 6750). Raises a 401 where there is none."""
+    """The token (RFC 6750). Raises a 401 that says so where there is none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()
-    if scheme.lower() != "bearer" or not token or not token.isascii():
+    if scheme.lower() != "bearer" or not token:
+        raise ProblemError(401, "no_token", NO_TOKEN)
+    if not token.isascii():
         raise ProblemError(401, "authentication", NO_TOKEN)
     return token[:1_024]
 
@@ -46,7 +48,7 @@ def basic(request: web.Request) -> Person:
     scheme, _, said = request.headers.get("Authorization", "").partition(" ")
     wanted = "give an administrator's name and password: Authorization: Basic …"
     if scheme.lower() != "basic":
-        raise ProblemError(401, "authentication", wanted)
+        raise ProblemError(401, "no_password", wanted)
     try:
         user, colon, password = base64.b64decode(said.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError) as error:

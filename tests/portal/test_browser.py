@@ -107,5 +107,5 @@ def test_without_a_session_the_api_is_a_json_401(lab: Lab, path: str) -> None:
     with lab.http() as stranger:
         answer = stranger.get(f"{lab.portal_url}{path}", allow_redirects=False, timeout=10)
     said = answer.json()
-    assert (answer.status_code, said["title"]) in ((401, "Authentication required"), (401, TITLES["authentication"]))
+    assert (answer.status_code, said["title"]) in ((401, "Authentication required"), (401, TITLES["no_token"]))
     assert said.get("detail", NO_TOKEN) == NO_TOKEN

@@ -174,7 +174,8 @@ def test_who_changes_an_account_is_asked_for_the_password_and_may_think_better_o
 
 
 PAGES = (
-    "/", "/devices", "/settings/ntp", "/settings/interfaces", "/certificates", "/people", "/logs", "/compliance", "/changes",
+    "/", "/devices", "/settings/ntp", "/settings/interfaces", "/certificates", "/people", "/tokens", "/logs", "/compliance",
+    "/changes",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ SERVICES = (
     "sentry-tls-proxy.service",
     "sentry-alerts.service",
     "sentry-acme.service",
+    "sentry-offsite.service",
     "ssh.service",
     "chrony.service",
     "nftables.service",

@@ -113,7 +113,10 @@ SEVERAL_LINES = {"banner.text": "people read it; each daemon shows the whole fil
 IN_NO_FILE_OF_A_DAEMON = ("unapproved_in_rom_application_list[]",)
 """Names of applications, which go to devices as WBXML strings: what ends a line in Unicode alone may be in them."""
 UNICODE_ONLY = ("\x7f", "\x85", "\u2028")
-REVIEWED_SETTINGS = {"certificates.acme.directory": "the URL of what RFC 8555 calls a directory"}
+REVIEWED_SETTINGS = {
+    "certificates.acme.directory": "the URL of what RFC 8555 calls a directory",
+    "backup.sftp.*.directory": "a place on another machine, of letters and digits, quoted for OpenSSH's client",
+}
 """Settings whose names sound like a command or a path, and what they are."""
 CONTROLS = ("\x00", "\n", "\r", "\x1b", "\x7f", "\x85", "\u2028")
 BAITS = ("x", "1", "192.0.2.1", "a.example", "https://a.example/x", "1.2", "user@a.example")

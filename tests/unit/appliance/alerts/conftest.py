@@ -69,6 +69,7 @@ def health_of(**rest: Any) -> Health:
         "certificates": {},
         "not_obtained": {},
         "stig_opened": {},
+        "not_sent": {},
     }
     return Health(**{**fields, **rest})
 

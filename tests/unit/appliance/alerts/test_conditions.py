@@ -118,15 +118,18 @@ def test_a_rule_of_the_stigs_that_has_become_open() -> None:
     assert found[0].words == "The rule V-250984 is open and was not before: Idle sessions end."
 
 
+def test_a_backup_that_could_not_be_sent() -> None:
+    found = look(health_of(not_sent={"vault": "Connection refused\x1b[0m"})).conditions
+    assert [(one.alert, one.subject) for one in found] == [("backup_not_sent", "vault")]
+    assert found[0].words == "No backup could be sent to vault: Connection refused?[0m"
+
+
 def test_who_does_not_answer_is_not_judged() -> None:
     """So what stood goes on standing: a gateway that does not answer has not mended its backends."""
-    found = look(
-        health_of(
-            gateway={}, agent={}, synchronised=None, thorough=False, fips=None, not_obtained=None, stig_opened=None
-        )
-    )
-    away = {"backend_down", "gateway_out_of_service", "uem_link_down", "device_list_full"}
-    away |= {"clock_not_synchronised", "certificate_ends", "certificate_not_obtained", "fips_failed", "stig_rule_open"}
+    silent_ones = {"not_obtained": None, "not_sent": None, "synchronised": None, "fips": None, "stig_opened": None}
+    found = look(health_of(gateway={}, agent={}, thorough=False, **silent_ones))
+    away = {"backend_down", "gateway_out_of_service", "uem_link_down", "device_list_full", "stig_rule_open"}
+    away |= {"clock_not_synchronised", "certificate_ends", "certificate_not_obtained", "fips_failed", "backup_not_sent"}
     assert LASTING - found.judged == away
     assert found.conditions == ()
 

@@ -167,3 +167,14 @@ def test_a_service_that_hung_is_told_with_what_is_kept_of_it() -> None:
     detail = "sentry-gateway.service: kept as sentry-gateway-20270115T080000Z.txt"
     (event,) = by_configd("service.hung", user="configd", result="error", detail=detail)
     assert (event.alert, event.subject, event.words) == ("service_hung", "sentry-gateway.service", f"It hung: {detail}")
+
+
+def test_an_address_whose_tokens_are_locked_is_told_and_its_attempts_are_refused_log_ins() -> None:
+    """configd's own line says it, and each token that was not good counts as a log-in that was refused."""
+    (locked,) = by_configd("token.locked", source="192.0.2.7", result="locked", detail="after failed tokens")
+    assert (locked.alert, locked.subject) == ("tokens_locked", "192.0.2.7")
+    assert locked.words == "Tokens from 192.0.2.7 are locked after failed ones."
+    for result in ("authentication", "locked"):
+        (tried,) = by_configd("session.token", source="192.0.2.7 pid 12", user="sentry-portal", result=result)
+        assert (tried.alert, tried.words) == ("logins_refused", "a token from 192.0.2.7, by REST")
+    assert by_configd("session.token", source="192.0.2.7 pid 12", user="token:fleet", result="ok") == []

@@ -26,6 +26,7 @@ NOT_FOR_PEOPLE = {
     api.ReplaceConfig: "automation's: a whole site configuration",
     api.LookAtHealth: "the alert service's",
     api.Reauthenticate: "the portal's, whose sessions have no `enable`",
+    api.ReauthenticateCertificate: "the same, for those without a password",
     api.SetOwnPassword: "the portal's, which asks for the one before",
     api.CompareRevisions: "the portal's; the command line shows what a rollback changes",
     api.SearchDevices: "the portal's; the command line has `show sentry devices` and its filters",

@@ -43,4 +43,5 @@ def test_secrets_are_marked() -> None:
         "gateway.fleet_secret",
         "email.password",
         "backup.passphrase",
+        "backup.s3.NAME.secret_access_key",
     ]

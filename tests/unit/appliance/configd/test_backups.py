@@ -58,8 +58,10 @@ class Configd(Daemon):
 class Appliance:
     """configd in a folder, new or as it was left, with an administrator's session."""
 
+    kind: type[Configd] = Configd
+
     def __init__(self, folder: Path, site: dict[str, Any] | None = None) -> None:
-        self.daemon = Configd(folder, with_certificates_alone())
+        self.daemon = self.kind(folder, with_certificates_alone())
         if site is not None:
             self.daemon.commit(site)
             self.daemon.machine.place(fleet_secret.OWN).write_text(f"{site['hostname']}'s own")

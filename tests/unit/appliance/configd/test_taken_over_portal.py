@@ -29,13 +29,13 @@ LOOKS = {
     "device.explain", "stig.scan", "stig.report", "software.status", "log.follow",
 }  # fmt: skip
 CLOSED = {
-    "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
-    "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
-    "backup.export", "backup.restore", "stig.fact",
+    "session.enable", "session.disable", "session.reauthenticate_certificate", "config.replace", "system.clock", "state.health",
+    "config.read", "config.merge", "state.metrics",
+    "backup.export", "backup.restore", "backup.send", "stig.fact",
 }  # fmt: skip
 RISKY = {
     "user.password", "user.own_password", "user.enable_secret", "system.power",
-    "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
+    "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol", "token.create", "token.revoke",
     "software.update", "software.rollback",
 }  # fmt: skip
 GUESSED = {"session.reauthenticate"}
@@ -312,11 +312,11 @@ async def test_it_is_no_token_that_did_not_pass_by(stage: Stage) -> None:
     assert stage.daemon.sessions.all() == ()
 
 
-async def test_a_session_that_looks_gives_out_no_token_without_the_enable_secret(stage: Stage) -> None:
+async def test_a_session_that_looks_gives_out_no_token_without_the_enable_secret_or_the_password(stage: Stage) -> None:
     handle = await stage.log_in()
     token = api.CreateToken(session=handle, name="intruder", role="administrator")
     guess = api.CreateToken(session=handle, name="intruder", role="administrator", enable_secret="guess")
-    assert await stage.say(token, guess, guess, guess, guess) == ["permission"] + ["authentication"] * 3 + ["locked"]
+    assert await stage.say(token, guess, guess, guess, guess) == ["privilege"] + ["authentication"] * 3 + ["locked"]
     assert stage.daemon.gate._tokens._tokens.all() == ()
 
 

@@ -224,7 +224,8 @@ def test_there_is_a_last_token(daemon: Daemon) -> None:
 
 NEVER = {
     api.Enable, api.Disable, api.Touch, api.CloseSession, api.CreateToken, api.LookAtHealth,
-    api.Reauthenticate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices, api.ReadFact, api.FollowLog,
+    api.Reauthenticate, api.ReauthenticateCertificate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices,
+    api.ReadFact, api.FollowLog,
 }  # fmt: skip
 ACCOUNTS: set[type] = {
     api.ExportBackup, api.RestoreBackup,
@@ -322,11 +323,30 @@ def test_over_the_portal_a_password_and_the_enable_secret_give_one_out(daemon: D
 
     login = api.Login(user="alice", password=PASSWORDS["alice"], source=SOURCE)
     handle = daemon.say(portal(), login, api.Session).handle
-    assert kind(create, handle) == "permission"
+    assert kind(create, handle) == "privilege"
     assert kind(lambda: create(handle, enable_secret="wrong")) == "authentication"
     made = create(handle, enable_secret=ENABLE)
     assert enter(daemon, made.token, 70)
     assert made.facts.made_by == "alice"
+
+
+def test_at_the_portal_the_password_given_again_does_as_well_for_five_minutes(daemon: Daemon) -> None:
+    """As for everything else that changes who gets in; taking one back asks for it, too."""
+    login = api.Login(user="alice", password=PASSWORDS["alice"], source=SOURCE)
+    handle = daemon.say(portal(), login, api.Session).handle
+    verbs = [
+        api.CreateToken(session=handle, name="web", role="auditor"),
+        api.RevokeToken(session=handle, name="web"),
+    ]
+    assert [kind(daemon.say, portal(), verb) for verb in verbs] == ["privilege"] * 2
+    daemon.say(portal(), api.Reauthenticate(session=handle, password=PASSWORDS["alice"]), api.Session)
+    token = daemon.say(portal(), verbs[0], api.NewToken).token
+    assert enter(daemon, token, 71)
+    daemon.ticks.now += 299
+    daemon.say(portal(), verbs[1])
+    assert kind(lambda: enter(daemon, token, 72)) == "authentication"
+    daemon.ticks.now += 1
+    assert kind(daemon.say, portal(), verbs[0]) == "privilege"
 
 
 def test_in_the_command_line_it_needs_a_fresh_enable(daemon: Daemon) -> None:

@@ -33,7 +33,10 @@ PASSWD = "\n".join(
         (
             "root",
             *("_chrony", "Debian-snmp"),
-            *(f"sentry-{name}" for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "log")),
+            *(
+                f"sentry-{name}"
+                for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite", "log")
+            ),
         )
     )
 )

@@ -22,6 +22,7 @@ Debian-snmp:x:988:988::/:/bin/false
 sentry-alerts:x:987:987::/:/bin/false
 sentry-tls-proxy:x:986:986::/:/bin/false
 sentry-acme:x:985:985::/:/bin/false
+sentry-offsite:x:984:984::/:/bin/false
 """
 Found = dict[str, dict[str, str]]
 

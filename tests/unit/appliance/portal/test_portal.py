@@ -109,7 +109,7 @@ async def test_a_stranger_gets_a_json_401_or_the_login_and_nothing_else(stand: A
         async with browser.request(method, url, allow_redirects=False) as answer:
             if answer.status == 401:
                 said = await answer.json(content_type=None)
-                assert said["title"] in ("Authentication required", TITLES["authentication"])
+                assert said["title"] in ("Authentication required", TITLES["no_token"])
                 assert said.get("detail", NO_TOKEN) == NO_TOKEN
             else:
                 assert (answer.status, answer.headers["Location"], await answer.read()) == (303, "/login", b"")

@@ -41,7 +41,9 @@ def test_without_a_token_every_operation_is_a_401_and_configd_hears_of_none(stan
     before = len(stand.daemon.ledger.entries)
     for operation in OPERATIONS:
         answer = stand.ask(operation.method, place(operation))
-        assert (answer.status, answer.kind) == (401, "authentication"), operation
+        missing = "no_password" if operation.name == "create_token" else "no_token"
+        assert (answer.status, answer.kind) == (401, missing), operation
+        assert answer.json["title"].endswith("sent")
         assert answer.headers["www-authenticate"].startswith("Bearer")
     assert len(stand.daemon.ledger.entries) == before
 
@@ -50,8 +52,13 @@ def test_without_a_token_every_operation_is_a_401_and_configd_hears_of_none(stan
     "authorization", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer sentry_x", "Bearer é"]
 )
 def test_what_is_no_token_is_a_401(stand: Stand, authorization: str) -> None:
-    headers = {"Authorization": authorization}
-    assert stand.ask("GET", "/api/v1/config", headers=headers).status == 401
+    """Which of the two it is: none was sent, or one that is not good."""
+    answer = stand.ask("GET", "/api/v1/config", headers={"Authorization": authorization})
+    assert answer.status == 401
+    one_was = authorization.lower().startswith("bearer") and len(authorization) > len("bearer ")
+    assert (answer.kind, answer.json["title"]) == (
+        ("authentication", "The token or the secret is not good") if one_was else ("no_token", "No token was sent")
+    )
 
 
 def test_no_way_of_writing_a_path_goes_round_the_token(stand: Stand) -> None:
@@ -168,7 +175,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 def test_an_administrator_gives_a_token_out_with_password_and_enable_secret(stand: Stand) -> None:
     body = {"name": "web", "role": "auditor", "days": 7}
     login = basic("alice", PASSWORDS["alice"])
-    assert stand.ask("POST", "/api/v1/tokens", body=body, headers=login).kind == "permission"
+    assert stand.ask("POST", "/api/v1/tokens", body=body, headers=login).kind == "privilege"
     made = stand.ask("POST", "/api/v1/tokens", body=body, headers=login, enable=SECRET)
     assert (made.status, made.headers["location"]) == (201, "/api/v1/tokens/web")
     token = made.json["token"]
