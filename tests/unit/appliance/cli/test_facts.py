@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.configd import stig_facts
+from appliance.cli import table
+from appliance.configd import roles, stig_facts
 from stig import written
 from stig.auditor import AuditorMachine
 from stig.commands import COMMANDS
@@ -178,3 +180,16 @@ def test_a_scan_by_the_command_line_gives_every_rule_a_result(machine: AuditorMa
     zone = found.by_rule["SENTRY-OS-1003"]
     assert zone.asked == ("facts zone",)
     assert zone.status in ("not_a_finding", "open")
+
+
+def test_what_the_checks_ask_of_the_command_line_needs_no_enable() -> None:
+    """An auditor has a key and no enable secret."""
+    texts = [path.read_text() for path in (REPO / "stig/checks").glob("test_*.py")]
+    lines = {line for text in texts for line in re.findall(r'"(show [a-z -]+)"', text)}
+    topics = {f"show {words}": topic for words, topic, _help in table.TOPICS} | {
+        "show fips": "fips",
+        "show timeout": "timeout",
+    }
+    assert len(lines) > 10
+    assert lines <= set(topics)
+    assert not {topics[line] for line in lines} & roles.PRIVILEGED_TOPICS
