@@ -36,7 +36,7 @@ class Cloud:
 class _Handler(BaseHTTPRequestHandler):
     cloud: ClassVar[Cloud]
 
-    def log_message(self, *_arguments: object) -> None:  # type: ignore[override]
+    def log_message(self, *_arguments: object) -> None:
         """Tests look at `asked`."""
 
     def _do(self) -> None:
