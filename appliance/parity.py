@@ -67,11 +67,20 @@ REST: dict[str, tuple[str, ...]] = {
     "backup export": ("export_backup",),
     "backup export <backup>": ("export_backup",),
     "backup restore": ("restore_backup",),
+    "support bundle": ("make_bundle",),
+    "debug capture start …": ("start_capture",),
+    "debug capture stop": ("stop_capture",),
+    "download fetch <download>": ("fetch_download",),
+    "download drop <download>": ("drop_download",),
     "uem enrol": ("enrol",),
     "token create <token> administrator|operator|auditor": ("create_token",),
     "token revoke <token>": ("revoke_token",),
     "show tokens": ("tokens", "session"),
     "show sentry statistics": ("metrics",),
+    "stig scan": ("start_scan", "stig_report"),
+    "show software": ("software",),
+    "software update": ("upload_software", "update_software"),
+    "software rollback": ("roll_back_software",),
 }
 SECRET = "the enable secret goes with the request that needs it (`Sentry-Enable-Secret`)"  # noqa: S105 - words about one
 BY_TYPING = "a matter of typing"
@@ -87,6 +96,7 @@ NO_REST: dict[str, str] = {
 # Why something is not here.
 NOT_OURS = "not a matter of this product"
 SEALED = "the system is what was built and tested: nothing is installed into it, an update replaces it as a whole"
+BROUGHT = "an update is brought by who has looked at it (`software update`, `playbooks/upgrade.yml`); the appliance fetches none"
 NO_PROGRAM = "no way leads from the command line to another program or machine"
 KERBEROS = "the gateway passes Negotiate on and holds no tickets"
 
@@ -141,9 +151,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="TLS versions of the management ports", commands=("show httpd protocol",)),
             Row(what="everything for support", commands=("show tech",)),
             Row(what="running configuration", commands=("show running-config", "show startup-config")),
-            Row(
-                what="where updates come from", until="updates are images; they come with their own part of the product"
-            ),
+            Row(what="where updates come from", until=BROUGHT),
         ),
     ),
     Part(
@@ -180,8 +188,8 @@ PARTS: tuple[Part, ...] = (
             Row(what="forget revocation lists", commands=("clear revocation",), by_hand=MOMENT),
             Row(what="check in with the UEM now", commands=("debug sentry check-in",), by_hand=MOMENT),
             Row(
-                what="watchdog with packet capture",
-                until="a hung worker is replaced and said so; for a capture see below",
+                what="watchdog: the stacks and last lines of a service that hung, for a support bundle",
+                commands=("show watchdog", "support bundle"),
             ),
             Row(what="wipe, block, allow a device", commands=("device …",), by_hand=DANGER),
         ),
@@ -219,7 +227,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="save the configuration", commands=("write", "write memory"), by_hand=STEPS),
             Row(
                 what="look for updates, update by itself",
-                until="updates are images; they come with their own part of the product",
+                until=BROUGHT,
             ),
             Row(what="install packages, such as a hypervisor's tools", until=SEALED),
             Row(what="renew the boot loader's configuration", until=SEALED),
@@ -266,7 +274,7 @@ PARTS: tuple[Part, ...] = (
             Row(what="certificates of clients and of the portal", commands=("certificate …",), by_hand=STEPS),
             Row(what="turn HSTS off", until="the portal is never without it"),
             Row(what="licence, common-criteria mode", until="there is one mode, and it is the hardened one"),
-            Row(what="automatic upgrades", until="updates are images; they come with their own part of the product"),
+            Row(what="automatic upgrades", until=BROUGHT),
         ),
     ),
     Part(
@@ -373,6 +381,16 @@ PARTS: tuple[Part, ...] = (
                 commands=("token create <token> administrator|operator|auditor", "token revoke <token>", "show tokens"),
                 by_hand="a token is shown once, to the person who gives it out",
             ),
+            Row(
+                what="scan by the STIGs' rules, each night and now; what is open",
+                commands=("show stig", "show stig open", "stig scan"),
+                by_hand="`playbooks/scan.yml` scans a fleet from outside",
+            ),
+            Row(
+                what="facts that a STIG scan judges by, for an assessor's account",
+                commands=("show facts", "facts <fact>"),
+                by_hand=LOOK,
+            ),
             Row(what="numbers for a monitoring system", commands=("show sentry statistics",)),
             Row(
                 what="kept configurations, return to one",
@@ -383,11 +401,21 @@ PARTS: tuple[Part, ...] = (
                 what="export and import of the configuration",
                 commands=("show running-config",),
             ),
-            Row(what="software updates", until="updates are images; they come with their own part of the product"),
+            Row(
+                what="software updates, and the way back",
+                commands=("show software", "software update", "software rollback"),
+                by_hand="`playbooks/upgrade.yml`, over REST",
+            ),
             Row(what="log levels and export of logs", settings=("syslog.servers",)),
             Row(
                 what="packet capture",
-                until="not there yet: it needs a verb of its own, with bounds of what is captured, how much and how long",
+                commands=("debug capture start …", "debug capture stop", "show capture"),
+                by_hand=MOMENT,
+            ),
+            Row(
+                what="a bundle for support, without secrets",
+                commands=("support bundle", "show downloads", "download fetch <download>", "download drop <download>"),
+                by_hand=MOMENT,
             ),
             Row(what="service diagnosis", commands=("show sentry connectivity", "show service")),
         ),

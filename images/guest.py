@@ -86,7 +86,7 @@ def find(name: str, layout: Layout) -> Guest | None:
         return None
     except (ValueError, KeyError) as error:
         raise GuestError(f"{path}: not a guest's description ({error}); remove it once no guest runs") from error
-    if _start_time(guest.pid) == guest.started:
+    if start_time(guest.pid) == guest.started:
         return guest
     path.unlink()
     return None
@@ -121,7 +121,7 @@ def boot(spec: Spec, layout: Layout) -> Guest:
     try:
         leader = wait_for(lambda: _leader(process, spec.links, log), f"{spec.name} to start (its console: {log})")
         interfaces = tuple(link.host_interface for link in spec.links)
-        started, leader_started = _start_time(process.pid) or 0, _start_time(leader) or 0
+        started, leader_started = start_time(process.pid) or 0, start_time(leader) or 0
         guest = Guest(spec.name, process.pid, started, leader, leader_started, root, spec.tree, interfaces)
         write_json(layout.run / f"{spec.name}.json", _described(guest))
         for link in spec.links:
@@ -138,14 +138,14 @@ def boot(spec: Spec, layout: Layout) -> Guest:
 def stop(guest: Guest, layout: Layout) -> None:
     """Shut the guest down in order; one that does not end in time is killed. Its tree stays for whoever wants to look."""
     if not _gone(guest):
-        if _start_time(guest.pid) == guest.started:
+        if start_time(guest.pid) == guest.started:
             os.kill(guest.pid, signal.SIGTERM)
         try:
             wait_for(lambda: _gone(guest), f"{guest.name} to shut down", STOP_SECONDS)
         except GuestError:
             # The guest ends with its PID 1; that outlives nspawn, so killing nspawn alone would leave it.
             for pid, started in ((guest.leader, guest.leader_started), (guest.pid, guest.started)):
-                if _start_time(pid) == started:
+                if start_time(pid) == started:
                     os.kill(pid, signal.SIGKILL)
             wait_for(lambda: _gone(guest), f"{guest.name} to be killed")
     if guest.pid in _children:
@@ -229,8 +229,13 @@ def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # The guest's systemd knows only the unified hierarchy, whatever this machine's own systemd uses.
-            env={"PATH": os.environ.get("PATH", os.defpath), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            # The guest's systemd knows only the unified hierarchy, whatever this machine's own systemd uses; and it mounts its
+            # /tmp itself, as its own unit says.
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
+            },
         )
 
 
@@ -245,7 +250,7 @@ def _leader(process: subprocess.Popen[bytes], links: tuple[Link, ...], log: Path
     return None
 
 
-def _start_time(pid: int) -> int | None:
+def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); None when there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -256,4 +261,4 @@ def _start_time(pid: int) -> int | None:
 
 
 def _gone(guest: Guest) -> bool:
-    return _start_time(guest.pid) != guest.started and _start_time(guest.leader) != guest.leader_started
+    return start_time(guest.pid) != guest.started and start_time(guest.leader) != guest.leader_started

@@ -56,6 +56,11 @@ class Layout:
         return self.build / "appliance.json"
 
     @property
+    def stand_ins(self) -> Path:
+        """The process that plays the site's other machines, where one runs."""
+        return self.build / "stand-ins.json"
+
+    @property
     def known_hosts(self) -> Path:
         """The guest's SSH host keys, read from its tree and not from the network."""
         return self.build / "known_hosts"

@@ -2,9 +2,9 @@
 that is the same everywhere.
 
 `python -m images.source --output build/releases` prints `{"digest": ..., "archive": ..., "built": ...}`. The archive holds
-one folder, named by the digest of its content: `appliance/`, `sentry_runtime/` with a `.so` beside each source that is compiled
-(Python takes that first), the library those share, `vendor/`, and last `RELEASE`, so that a folder with that file is known to be
-complete.
+one folder, named by the digest of its content: `appliance/`, `stig/`, `sentry_runtime/` with a `.so` beside each source that is
+compiled (Python takes that first), the library those share, `vendor/`, and last `RELEASE`, so that a folder with that file is
+known to be complete.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from images.rootfs import TreeError
 from images.run import CommandError
 from images.wheels import WheelError, fetch_wheel, wheel_files
 
-ROOMS = ("appliance", "sentry_runtime")
+ROOMS = ("appliance", "sentry_runtime", "stig")
 VENDORED = "httptools"
 DIGEST_DIGITS = 16  # 64 bits of SHA-256 name a release; the whole digest stands in its RELEASE file
 

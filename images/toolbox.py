@@ -20,7 +20,7 @@ from images.run import Done, run
 TREE = Tree(
     "trixie",
     (
-        "cryptsetup-bin", "dosfstools", "erofs-utils", "grub-efi-amd64-signed", "mtools", "qemu-utils", "shim-signed",
+        "cryptsetup-bin", "dosfstools", "erofs-utils", "grub-efi-amd64-signed", "mtools", "qemu-utils", "rauc", "shim-signed",
         "squashfs-tools", "zstd",
     ),
 )  # fmt: skip

@@ -488,8 +488,16 @@ def refuse(kind: str, message: str) -> bytes:
     return _encode(Answer(error=Failure(kind=kind, message=message))) + b"\n"
 
 
-def call(path: str | Path, request: Request, result_type: Any = Any, *, seconds: float = REPLY_SECONDS) -> Any:
+def call(
+    path: str | Path,
+    request: Request,
+    result_type: Any = Any,
+    *,
+    seconds: float = REPLY_SECONDS,
+    line_bytes: int = LINE_BYTES,
+) -> Any:
     """Send one request to the socket at `path` and return its result as `result_type` (blocking; for the management plane).
+    `line_bytes`: the longest answer.
 
     Raises `ControlError` naming the socket and what went wrong.
     """
@@ -498,7 +506,7 @@ def call(path: str | Path, request: Request, result_type: Any = Any, *, seconds:
             peer.settimeout(seconds)
             peer.connect(str(path))
             peer.sendall(_encode(request) + b"\n")
-            line = _read_line(peer, path)
+            line = _read_line(peer, path, line_bytes)
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror or error}") from error
     try:
@@ -510,13 +518,13 @@ def call(path: str | Path, request: Request, result_type: Any = Any, *, seconds:
         raise ControlError(f"{path}: an answer that cannot be read: {error}") from error
 
 
-def _read_line(peer: socket.socket, path: str | Path) -> bytes:
+def _read_line(peer: socket.socket, path: str | Path, most: int) -> bytes:
     line = bytearray()
     while not line.endswith(b"\n"):
         chunk = peer.recv(65_536)
         if not chunk:
             raise ControlError(f"{path}: closed before it answered")
         line += chunk
-        if len(line) > LINE_BYTES:
-            raise ControlError(f"{path}: an answer of more than {LINE_BYTES} bytes")
+        if len(line) > most:
+            raise ControlError(f"{path}: an answer of more than {most} bytes")
     return bytes(line)

@@ -54,6 +54,7 @@ class Outcome:
     reading: str = ""
     evidence: tuple[Evidence, ...] = ()
     seconds: float = 0.0
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -112,6 +113,11 @@ class Recorder:
             raise NotReviewed("needs the site's answer file (--answers), which was not given")
         return self.answers
 
+    @pytest.fixture(name="given")
+    def _given_fixture(self) -> Answers | None:
+        """The answers, for a check that can do without."""
+        return self.answers
+
     @pytest.fixture(name="prove")
     def _prove_fixture(self, request: pytest.FixtureRequest) -> Prove:
         proof = Prove(self.clock)
@@ -124,9 +130,11 @@ class Recorder:
         rule, self._began = rule_of(item), time.monotonic()
         if rule in self.outcomes:
             raise ScanError(f"two checks claim {rule}; a rule has exactly one")
+        self.facts.asked.clear()
         result = yield
         outcome = self._outcome(rule)
         outcome.seconds = round(time.monotonic() - self._began, 3)
+        outcome.asked = tuple(self.facts.asked)
         self.outcomes[rule] = outcome
         self.say(f"{rule}  {outcome.status:<14}  {outcome.seconds:5.1f} s  {outcome.reason}".rstrip())
         return result

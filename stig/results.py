@@ -25,8 +25,18 @@ class Evidence(_Data, frozen=True, kw_only=True):
     time: str
 
 
+class Override(_Data, frozen=True, kw_only=True):
+    """The site's word for a rule: what the scan itself had ended as, and who decided otherwise why and when (a date)."""
+
+    scanned: Status
+    justification: str
+    authority: str
+    date: str
+
+
 class Result(_Data, frozen=True, kw_only=True):
-    """What one rule ended as. `reason` is why, where no evidence decided it; `reading` how the rule was read."""
+    """What one rule ended as. `reason` is why, where no evidence decided it; `reading` how the rule was read; `asked` the
+    lines by which an auditor sees the same at the appliance's command line; `mended_by`, where it is open, what mends it."""
 
     rule: str
     stig: Stig
@@ -39,7 +49,10 @@ class Result(_Data, frozen=True, kw_only=True):
     reason: str = ""
     reading: str = ""
     evidence: tuple[Evidence, ...] = ()
+    asked: tuple[str, ...] = ()
+    mended_by: str = ""
     seconds: float = 0.0
+    override: Override | None = None
 
 
 class Asset(_Data, frozen=True, kw_only=True):

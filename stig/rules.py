@@ -43,7 +43,8 @@ class Rule(Data, frozen=True, kw_only=True):
     """One rule in the release the reports are written for.
 
     `srgs` are the requirements it answers, the one it stands under first. The texts are ours; `not_reviewed` says why no check
-    decides it, None where one does. `mended_in` is the file of this project that mends an open one, "" where none is named.
+    decides it, None where one does. `mended_in` is the file of this project that mends an open one, "" where none is named;
+    `remedy` says for people what mends it.
     """
 
     id: Text
@@ -60,6 +61,7 @@ class Rule(Data, frozen=True, kw_only=True):
     kind: Kind
     not_reviewed: Text | None = None
     mended_in: str = ""
+    remedy: str = ""
 
     @property
     def category(self) -> Category:

@@ -1,4 +1,4 @@
-"""The one way this room starts a local process."""
+"""The one place where this room starts a local process."""
 
 import subprocess
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ class Finished:
     errors: str
 
 
-def run(argv: Sequence[str], *, seconds: float = SECONDS) -> Finished:
-    """Run `argv` with nothing on its standard input; `FactError` when it cannot start or does not end in time."""
+def run(argv: Sequence[str], *, stdin: str = "", seconds: float = SECONDS) -> Finished:
+    """Run `argv` with `stdin` on its standard input; `FactError` when it cannot start or does not end in time."""
     try:
         done = subprocess.run(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",
@@ -35,3 +35,12 @@ def run(argv: Sequence[str], *, seconds: float = SECONDS) -> Finished:
     except subprocess.TimeoutExpired as error:
         raise FactError(f"{' '.join(argv)}: no answer within {seconds:g} s") from error
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def start(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start `argv` with a pipe at each of its standard streams; `FactError` when it cannot start."""
+    try:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(list(argv), stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+    except OSError as error:
+        raise FactError(f"{argv[0]} cannot be started: {error.strerror}") from error

@@ -4,17 +4,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from stig import VERSION
-from stig.answers import Answers
+from stig.answers import Answers, Statement
 from stig.errors import FactError, ScanError
 from stig.facts import Facts
 from stig.judge.crypto import module
 from stig.machine import Machine
 from stig.parse import words
 from stig.recorder import Clock, Outcome, Recorder, stamp
-from stig.results import Asset, Crypto, Result, Scan, count, count_by_category
+from stig.results import Asset, Crypto, Override, Result, Scan, count, count_by_category
 from stig.rules import Catalogue, Rule, Stig
 
 CHECKS = Path(__file__).parent / "checks"
@@ -32,7 +33,7 @@ def scan(
     started, began = clock(), time.monotonic()
     facts = Facts(machine)
     outcomes = run_checks(catalogue, facts, answers, clock=clock, say=say)
-    results = complete(catalogue, outcomes)
+    results = stated(complete(catalogue, outcomes), answers)
     return Scan(
         tool=f"sentry stig {VERSION}",
         basis=BASIS,
@@ -96,8 +97,29 @@ def _result(stig: Stig, rule: Rule, outcome: Outcome | None) -> Result:
         reason=ended.reason,
         reading=ended.reading,
         evidence=ended.evidence,
+        asked=ended.asked,
+        mended_by=rule.remedy if ended.status == "open" else "",
         seconds=ended.seconds,
     )
+
+
+def stated(results: tuple[Result, ...], answers: Answers | None) -> tuple[Result, ...]:
+    """The results with the site's statements. A rule whose check failed keeps its error: nobody has looked yet."""
+    said = {} if answers is None else answers.statements
+    return tuple(
+        _overridden(result, said[result.rule]) if result.rule in said and result.status != "error" else result
+        for result in results
+    )
+
+
+def _overridden(result: Result, said: Statement) -> Result:
+    override = Override(
+        scanned=result.status,
+        justification=said.justification,
+        authority=said.authority,
+        date=said.date.isoformat(),
+    )
+    return msgspec.structs.replace(result, status=said.status, override=override)
 
 
 def asset(facts: Facts) -> Asset:

@@ -11,7 +11,9 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from stig import remedy
 from stig.errors import InputError
+from stig.remedy import Remedy
 from stig.rules import FOLDER, Benchmark, Catalogue, Cci, Chapter, Data, Kind, Requirement, Rule, Severity, Text
 
 PRODUCT = ("ndm.yaml", "alg.yaml")
@@ -100,8 +102,9 @@ class Requirements(Data, frozen=True, kw_only=True):
 
 def load(folder: Path = FOLDER) -> Catalogue:
     """Read the whole catalogue; an `InputError` names the file, the place in it and what was expected there."""
-    product = tuple(_product(folder / name) for name in PRODUCT)
-    catalogue = Catalogue((*product, _platform(folder)))
+    remedies = remedy.load(folder)
+    product = tuple(_product(folder / name, remedies) for name in PRODUCT)
+    catalogue = Catalogue((*product, _platform(folder, remedies)))
     seen: set[str] = set()
     for chapter in catalogue.chapters:
         for rule in chapter.rules:
@@ -109,8 +112,9 @@ def load(folder: Path = FOLDER) -> Catalogue:
                 if name in seen:
                     raise InputError(f"{folder}: {name} appears twice; every rule has identifiers of its own")
                 seen.add(name)
-            if rule.kind != "test" and rule.not_reviewed is None:
+            if rule.kind not in ("test", "answer") and rule.not_reviewed is None:
                 raise InputError(f"{folder}: {rule.id} is of kind {rule.kind} and must say why it is not reviewed")
+    remedy.checked(remedies, (rule.id for rule in catalogue.rules))
     return catalogue
 
 
@@ -124,7 +128,7 @@ def read(path: Path, shape: type[Shape]) -> Shape:
         raise InputError(f"{path}: {error}") from error
 
 
-def _product(path: Path) -> Chapter:
+def _product(path: Path, remedies: Mapping[str, Remedy]) -> Chapter:
     written = read(path, ProductChapter)
     rules = tuple(
         Rule(
@@ -141,20 +145,21 @@ def _product(path: Path) -> Chapter:
             notes=rule.notes,
             kind=rule.kind,
             not_reviewed=rule.not_reviewed,
+            remedy=remedy.words(remedies.get(rule.id)),
         )
         for rule in written.rules
     )
     return Chapter(stig=written.stig, benchmark=written.benchmark, rules=rules)
 
 
-def _platform(folder: Path) -> Chapter:
+def _platform(folder: Path, remedies: Mapping[str, Remedy]) -> Chapter:
     written = read(folder / PLATFORM, PlatformChapter)
     asked = read(folder / REQUIREMENTS, Requirements).requirements
     known = {one.id: one for one in asked}
     twice = [name for name, count in Counter(one.id for one in asked).items() if count > 1]
     if twice:
         raise InputError(f"{folder / REQUIREMENTS}: {twice[0]} appears twice")
-    rules = tuple(_answering(folder / PLATFORM, rule, known) for rule in written.rules)
+    rules = tuple(_answering(folder / PLATFORM, rule, known, remedies) for rule in written.rules)
     answered = {name for rule in rules for name in rule.srgs}
     for one in asked:
         if (one.id in answered) == (one.not_applicable is not None):
@@ -167,7 +172,9 @@ def _platform(folder: Path) -> Chapter:
     return Chapter(stig=written.stig, benchmark=written.benchmark, rules=rules, requirements=asked)
 
 
-def _answering(path: Path, rule: PlatformRule, known: Mapping[str, Requirement]) -> Rule:
+def _answering(
+    path: Path, rule: PlatformRule, known: Mapping[str, Requirement], remedies: Mapping[str, Remedy]
+) -> Rule:
     unknown = [name for name in rule.srg if name not in known]
     if unknown:
         raise InputError(f"{path}: {rule.id} names {unknown[0]}, which {REQUIREMENTS} does not hold")
@@ -187,4 +194,5 @@ def _answering(path: Path, rule: PlatformRule, known: Mapping[str, Requirement])
         kind=rule.kind,
         not_reviewed=rule.not_reviewed,
         mended_in=rule.mended_in,
+        remedy=remedy.words(remedy.of_file(rule.id, rule.mended_in) if rule.mended_in else remedies.get(rule.id)),
     )

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from pathlib import Path
 
 from appliance.alerts.api import LINE_BYTES, SOCKET, Ask
@@ -14,6 +15,7 @@ from appliance.alerts.service import Service
 from appliance.alerts.settings import SETTINGS_PATH, Settings, SettingsError, load
 from appliance.configd import api
 from appliance.local_socket import Desk, closed_umask, serving
+from appliance.snmp.publishing import Publisher
 from appliance.systemd import Notifier
 
 EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
@@ -42,7 +44,9 @@ async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    service = Service(settings, Keep(arguments.state), Machine(socket=arguments.configd))
+    publisher = Publisher(wall=time.time)
+    sources = Machine(socket=arguments.configd)
+    service = Service(settings, Keep(arguments.state), sources, publish=publisher.publish)
     async with serving(arguments.socket, Desk(Ask, service.answer, LINE_BYTES)):
         notifier = Notifier()
         notifier.send("READY=1")

@@ -40,6 +40,8 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         judged -= {"certificate_ends"}  # the one of the enrolment is the agent's
     if health.not_obtained is None:
         judged -= {"certificate_not_obtained"}
+    if health.stig_opened is None:
+        judged -= {"stig_rule_open"}
     if health.synchronised is None:
         judged -= {"clock_not_synchronised"}
     conditions = (
@@ -50,6 +52,7 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         *_clock_and_cryptography(health),
         *_certificates(health, when),
         *_not_obtained(health),
+        *_stig_opened(health),
     )
     return Looked(conditions, judged, tuple(_counted(health, counters, when)))
 
@@ -111,6 +114,11 @@ def _not_obtained(health: Health) -> Iterator[Condition]:
     for service, problem in sorted((health.not_obtained or {}).items()):
         words = f"The ACME server has given no certificate for {service}; it is tried again: {problem}"
         yield _condition("certificate_not_obtained", service, words)
+
+
+def _stig_opened(health: Health) -> Iterator[Condition]:
+    for rule, demands in sorted((health.stig_opened or {}).items()):
+        yield _condition("stig_rule_open", rule, f"The rule {rule} is open and was not before: {demands}")
 
 
 def _ends(name: str, end: datetime, warned: Iterable[int], when: float) -> Iterator[Condition]:

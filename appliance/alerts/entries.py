@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from appliance.alerts.happening import SUBJECT_CHARACTERS, WORDS_CHARACTERS, Event, plain
-from appliance.audit import TAG, TALLY_TAG, Entry
+from appliance.audit import SOFTWARE_TAG, TAG, TALLY_TAG, Entry
 
 CONFIGD = "sentry-configd.service"
+SOFTWARE = ("sentry-software.service", "sentry-healthy.service", "sentry-mark-good.service", "sentry-slots.service")
 KERNEL = "kernel"
 _REFUSED = re.compile(r"pam_unix\(([^):]*):auth\): authentication failure;.* rhost=(\S*)(?: +user=(.{1,256}))?")
 _AUDITD = re.compile(r"(?i)Audit daemon .*(low on disk|no space|disk full|disk error|suspend)")
@@ -56,6 +57,8 @@ def events_of(line: Line) -> Iterable[Event]:
     message, unit = _text(line.message), _text(line.unit)
     if line.transport == KERNEL:
         return _told(line, "audit_records_lost", KERNEL, message) if _KERNEL.match(message) else ()
+    if line.identifier == SOFTWARE_TAG and unit in SOFTWARE:
+        return _of_software(line, message)
     if line.identifier == TALLY_TAG or (unit == CONFIGD and line.identifier == TAG):
         return _of_trail(line, message)
     if line.identifier == "auditd":
@@ -87,6 +90,26 @@ def _of_trail(line: Line, message: str) -> Iterable[Event]:
         return ()
     alert, subject, words = tell(entry)
     return _told(line, alert, subject, words) if alert else ()
+
+
+def _of_software(line: Line, message: str) -> Iterable[Event]:
+    """What the units around the slots say; each of their words is told."""
+    try:
+        entry = _decode_entry(message)
+    except msgspec.MsgspecError:
+        return ()
+    alert = _SOFTWARE.get(entry.event, "software_changed")
+    return _told(
+        line, alert, entry.event.removeprefix("software."), f"{entry.event.removeprefix('software.')}: {entry.detail}"
+    )
+
+
+_SOFTWARE = {
+    "software.unhealthy": "software_unwell",
+    "software.failed": "software_unwell",
+    "software.fell_back": "software_unwell",
+    "software.damaged": "software_damaged",
+}
 
 
 def _of_refusal(line: Line, entry: Entry) -> Iterable[Event]:
@@ -135,12 +158,13 @@ _TRAIL: dict[str, Callable[[Entry], _Words]] = {
     "config.recovered": lambda entry: ("configuration_returned", "after an interruption", entry.detail),
     "config.drift": lambda entry: ("configuration_drift", entry.detail, entry.detail),
     "login.locked": _locked,
+    "service.hung": lambda entry: ("service_hung", entry.detail.partition(":")[0], f"It hung: {entry.detail}"),
     "service.control": _service,
     "gateway.maintain": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} gateway")),
     "system.power": lambda entry: _service(msgspec.structs.replace(entry, path=f"{entry.path} of the appliance")),
 }
 """What of configd's own trail, and of the tally's, is told: event -> alert, subject, words."""
-_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift", "login.locked"})
+_BY_ITSELF = frozenset({"config.returned", "config.recovered", "config.drift", "login.locked", "service.hung"})
 """What is told whatever came of it."""
 
 

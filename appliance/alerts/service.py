@@ -19,6 +19,7 @@ from appliance.alerts.post import Delivery, Post
 from appliance.alerts.settings import Settings
 from appliance.alerts.state import Item
 from appliance.alerts.table import ALERTS, Severity
+from appliance.configd.api import Health
 from appliance.system import Boot
 
 LOOK_SECONDS = 5.0  # the journal: the longest an event waits to be noticed
@@ -63,6 +64,7 @@ class Service:
         wall: Callable[[], float] = time.time,
         name: Callable[[], str] = _new_name,
         log: Callable[[str], object] = _to_journal,
+        publish: Callable[[Health], None] = lambda _health: None,
     ) -> None:
         self._settings = settings
         self._keep = keep
@@ -72,6 +74,8 @@ class Service:
         self._wall = wall
         self._name = name
         self._log = log
+        self._publish = publish
+        self._unpublished = False
         self._health_due = self._thorough_due = 0.0
         self._blind = False
         self._trial = asyncio.Lock()
@@ -124,8 +128,20 @@ class Service:
             return
         if thorough:
             self._thorough_due = self._now() + THOROUGH_SECONDS
+        self._hand_on(health)
         found = conditions.looked(health, self._settings, self.desk.state.counters, self._wall())
         self.desk.look(found, self._wall(), self._now())
+
+    def _hand_on(self, health: Health) -> None:
+        """What SNMP serves. That it cannot be written is said once; snmpd then serves nothing that is old."""
+        try:
+            self._publish(health)
+        except (OSError, ValueError) as error:
+            if not self._unpublished:
+                _log.error("the figures for SNMP could not be written: %s", error)
+            self._unpublished = True
+            return
+        self._unpublished = False
 
     def _incomplete(self, subject: str, problem: str) -> None:
         words = plain(" ".join(problem.split()), WORDS_CHARACTERS)

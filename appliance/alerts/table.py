@@ -62,6 +62,11 @@ ALERTS: Final[dict[str, Alert]] = {
     "service_restarted": Alert(
         what="A service ended by a fault and was started again.", severity="warning", rules=("V-251035",)
     ),
+    "service_hung": Alert(
+        what="A service hung and was ended by its watchdog; what it did is kept for a support bundle.",
+        severity="warning",
+        rules=("V-251035",),
+    ),
     "service_ordered": Alert(
         what="Somebody stopped, started or restarted a service or the machine.", severity="notice", always=True
     ),
@@ -99,6 +104,24 @@ ALERTS: Final[dict[str, Alert]] = {
         what="The FIPS provider failed its self-test, or is not what cryptography comes from.",
         severity="critical",
         lasts=True,
+    ),
+    "stig_rule_open": Alert(
+        what="The appliance's scan of itself finds a rule of the STIGs open that was not before.",
+        severity="warning",
+        lasts=True,
+    ),
+    "software_changed": Alert(
+        what="An update was written, runs well, or could not be written; or somebody ordered the way back.",
+        severity="notice",
+        always=True,
+    ),
+    "software_unwell": Alert(
+        what="A start did not go well, or the appliance has gone back to the version before by itself.",
+        severity="critical",
+    ),
+    "software_damaged": Alert(
+        what="A slot of the system has a damaged block, found when both were read whole.",
+        severity="critical",
     ),
     "alerts_incomplete": Alert(
         what="Something could not be looked at, so that an alert may be missing.",

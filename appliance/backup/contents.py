@@ -17,9 +17,10 @@ from appliance.backup.bounds import BackupError
 from appliance.config import migrations
 from appliance.config.secrets import references
 from appliance.features.base import File, System, Tree
-from appliance.features.snmp_users import ENGINE
+from appliance.features.snmp_users import ENGINE, USERS
 from appliance.features.tls import AUTHORITY, certificate_path, key_path
 
+PUBLIC = 0o644
 TOKENS = "/var/lib/sentry/tokens/tokens.json"
 _RING = re.compile(rf"{re.escape(keyring.RING)}/[0-9a-f]{{64}}\.key")
 
@@ -78,6 +79,14 @@ def gather(tree: Tree, system: System, reveal: Callable[[str], str]) -> bytes:
     found = {path: system.read(path) for path in paths}
     files = {path: text for path, text in found.items() if text is not None}
     return msgspec.json.encode(Payload(tree=dict(tree), secrets=secrets, files=files))
+
+
+def own_secrets(tree: Tree, system: System) -> tuple[str, ...]:
+    """The texts of the appliance's own files that are secrets: its private keys, and what else only one service may read."""
+    closed = (place.path for place in PLACES.values() if place.mode != PUBLIC and place.path != TOKENS)
+    paths = (*closed, USERS, *(keyring.place(name) for name in sorted(_keys(tree, system))))
+    found = (system.read(path) for path in paths)
+    return tuple(text for text in found if text)
 
 
 def _keys(tree: Tree, system: System) -> frozenset[str]:

@@ -3,7 +3,19 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-from appliance.cli import actions, backup, certificates, configure, ios, tokens, wizard
+from appliance.cli import (
+    actions,
+    backup,
+    capture,
+    certificates,
+    configure,
+    ios,
+    software,
+    stig,
+    support,
+    tokens,
+    wizard,
+)
 from appliance.cli.actions import whole_number
 from appliance.cli.command import Command, Mode, Tree, build
 from appliance.cli.grammar import Argument, Node
@@ -16,6 +28,7 @@ PAGE_LINES = 512  # the longest terminal anybody has
 REVISIONS = 999_999
 CONFIRM_MINUTES = 1_440
 TOKEN_DAYS = 365
+CAPTURE_SECONDS = 300
 VLANS = 4_094  # IEEE 802.1Q
 
 SERVED = "gateway|portal|uem-push"
@@ -85,8 +98,14 @@ TOPICS = (
     ("alerts", "alerts", "Alerts that wait and that were told"),
     ("alerts delivery", "alerts-delivery", "Who gets alerts, and whether they arrive"),
     ("backups", "backups", "The backups that lie here, and whether the last one could be made"),
+    ("downloads", "downloads", "Files that wait to be fetched: bundles, captures"),
+    ("capture", "capture", "The capture of packets that runs, or what the last one said"),
+    ("watchdog", "watchdog", "Services that hung and were ended, and what is kept of them"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
+    ("facts", "facts", "The facts that a STIG scan asks, and the command behind each"),
+    ("stig", "stig", "What the appliance's last scan of itself has found"),
+    ("stig open", "stig-open", "The rules that it found open, and what mends each"),
 )
 """`show` of what runs: words, configd's topic, help."""
 
@@ -112,6 +131,8 @@ COMMANDS: tuple[Command, ...] = (
         actions.explain,
         EXEC,
     ),
+    Command("stig scan", "Have the appliance scan itself by the STIGs' rules", stig.scan, EXEC),
+    Command("facts <fact>", "One fact that a STIG scan asks: its command and what it shows", stig.fact, EXEC),
     Command("show timeout", "Idle times and session limits", actions.show_timeout, EXEC),
     Command("show running-config", "The configuration that runs", actions.show_config("running"), PRIVILEGED),
     Command("show startup-config", "The configuration after a restart", actions.show_config("startup"), PRIVILEGED),
@@ -226,6 +247,9 @@ COMMANDS: tuple[Command, ...] = (
     *ios.COMMANDS,
     *tokens.COMMANDS,
     *backup.COMMANDS,
+    *software.COMMANDS,
+    *support.COMMANDS,
+    *capture.COMMANDS,
     Command(
         f"certificate <service:{SERVED}> csr",
         "Make a key and a request for the site's authority",
@@ -354,6 +378,9 @@ WORDS = {
     **ios.WORDS,
     **tokens.WORDS,
     **backup.WORDS,
+    **software.WORDS,
+    **support.WORDS,
+    **capture.WORDS,
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
@@ -415,6 +442,10 @@ ARGUMENTS: dict[str, tuple[Argument, str]] = {
     "days": (Argument("days", whole_number(1, TOKEN_DAYS)), "How long it is good"),
     "networks": (Argument("networks"), "The networks it may be used from, commas between them"),
     "backup": (Argument("backup"), "A backup's name, from `show backups`"),
+    "fact": (Argument("fact"), "The fact's name, from `show facts`"),
+    "download": (Argument("download"), "A file's name, from `show downloads`"),
+    "port": (Argument("port", whole_number(1, 65_535)), "A port, of either end"),
+    "seconds": (Argument("seconds", whole_number(1, CAPTURE_SECONDS)), "For how long"),
     "secret": (Argument("secret", secret=True), "Not here: you are asked for it"),
 }
 

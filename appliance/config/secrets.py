@@ -21,6 +21,7 @@ from appliance.system import sync_folder
 
 MASK = "********"
 REFERENCE = re.compile(r"secret:[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 SECRET_BYTES = 65_536  # a private key with its chain is under 16 KiB
 KEY_BYTES = 32
 
@@ -91,6 +92,11 @@ class Secrets:
             return (self._folder / reference.removeprefix("secret:")).read_text()
         except OSError as error:
             raise SecretError(f"{reference[:15]}…: there is no such secret in the store") from error
+
+    def values(self) -> tuple[str, ...]:
+        """Every secret that lies here: for who must keep them out of something. Raises `OSError`."""
+        with self.guard:
+            return tuple(place.read_text() for place in self._folder.iterdir() if _DIGEST.fullmatch(place.name))
 
     def collect(self, trees: Iterable[object]) -> int:
         """Remove the secrets none of `trees` refers to; returns how many."""

@@ -10,6 +10,7 @@ one pointer: a commit happened when, and only when, it was renamed into place.
     journal.json        `Journal`: how to undo the commit that is being applied
     reserve             room on the disk for undoing it
     last-login.json     when and from where each account last logged in
+    later/              revisions of a later version of the appliance, since an earlier one runs again
 """
 
 import contextlib
@@ -118,6 +119,7 @@ class Store:
         self._complete = complete
         self._held: tuple[tuple[int, int, int], Kept] | None = None
         self._revisions = root / "revisions"
+        self._later = root / "later"
         self._logging_in = threading.Lock()
         for folder in (root, self._revisions):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -187,6 +189,10 @@ class Store:
         if not place.exists():
             kept = ", ".join(map(str, sorted(self._numbers(), reverse=True))) or "none"
             raise NoSuchRevisionError(f"revision {number} is not kept; kept are: {kept}")
+        return self._unpacked(place)
+
+    @staticmethod
+    def _unpacked(place: Path) -> Kept:
         try:
             with gzip.open(place) as source:
                 return msgspec.json.decode(source.read(REVISION_BYTES), type=Kept)
@@ -212,6 +218,29 @@ class Store:
     def run(self, running: Running) -> None:
         """Move the pointer: the moment of a commit."""
         self._write(self._root / "running.json", msgspec.json.encode(running))
+
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the kept revisions, newest first."""
+        return tuple(sorted(self._numbers(), reverse=True))
+
+    def schema_of(self, number: int) -> int:
+        """The version of the settings that a revision was written with. Raises as `load` does."""
+        return self._kept(number).schema
+
+    def step_back(self, running: Running) -> None:
+        """An earlier version of the appliance goes on with `running`: revisions after that are put aside, and what of a commit
+        waited or was cut short is forgotten. Done again, it changes nothing."""
+        self._later.mkdir(mode=0o700, exist_ok=True)
+        for number in self._numbers():
+            if number > running.revision:
+                aside = self._later / self._place(number).name
+                aside.unlink(missing_ok=True)
+                os.link(self._place(number), aside)
+        sync_folder(self._later)
+        self.set_pending(None)
+        self.set_journal(None)
+        self.run(running)
+        self._clean()
 
     def prune(self) -> None:
         """Remove the oldest revisions beyond `MAX_REVISIONS`; the running one and the one to return to stay."""
@@ -241,9 +270,12 @@ class Store:
         return self._all()
 
     def trees(self) -> Iterator[dict[str, Any]]:
-        """The trees of all kept revisions and of the journal, as they were written: what their secrets are needed for."""
+        """The trees of all kept revisions, of those put aside and of the journal, as they were written: what their secrets are
+        needed for."""
         for kept in self._all():
             yield kept.tree
+        for place in sorted(self._later.glob("*.json.gz")):
+            yield self._unpacked(place).tree
         journal = self.journal()
         if journal is not None and journal.tree is not None:
             yield journal.tree

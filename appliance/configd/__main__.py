@@ -68,6 +68,10 @@ class _alone:  # noqa: N801 - used as a function
 
 def _recover(parts: Parts) -> None:
     """Finish or undo what was interrupted, and say so. Until it is done, every commit is refused or does this first."""
+    if parts.stepped_back:
+        logging.getLogger(__name__).warning("%s", parts.stepped_back)
+        parts.sessions.tell_all(parts.stepped_back)
+        parts.gate.note("config.stepped_back", "configd", detail=parts.stepped_back)
     try:
         done = parts.engine.recover()
     except (ConflictError, StoreError, OSError) as error:

@@ -24,6 +24,7 @@ BackupText = Annotated[
     str, msgspec.Meta(max_length=1_500_000)
 ]  # 1 MiB in base64 with line ends: `appliance.backup.sealing`
 ClientCertificate = Annotated[str, msgspec.Meta(max_length=16_384)]  # base64; those of cards are below 3,000 bytes
+Piece = Annotated[str, msgspec.Meta(max_length=1_400_000)]  # 1 MiB in base64
 Networks = Annotated[tuple[Word, ...], msgspec.Meta(max_length=64)]
 Scope = Literal["read", "metrics", "diagnose", "devices", "services", "configure", "accounts", "power"]
 """What a token may be used for (`appliance.configd.scopes`)."""
@@ -289,6 +290,60 @@ class RestoreBackup(_SessionVerb, frozen=True, kw_only=True, tag="backup.restore
     digest: Word = ""
 
 
+class MakeBundle(_SessionVerb, frozen=True, kw_only=True, tag="support.bundle"):
+    """Put together what support needs, without a secret, as a file that waits to be fetched. Result: `Download`."""
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that waits to be fetched: when it was made, until when it stays (ISO 8601), its bytes."""
+
+    name: str
+    kind: Literal["bundle", "capture"]
+    when: str
+    until: str
+    size: int
+
+
+class FetchDownload(_SessionVerb, frozen=True, kw_only=True, tag="download.fetch"):
+    """The piece of a file from `offset` on. Result: `Piece`. Whoever asks at the end of it has it all, gets an empty piece, and
+    the file is deleted."""
+
+    name: Word
+    offset: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """`content` in base64, of a file of `size` bytes. `last`: it goes to the end of the file."""
+
+    name: str
+    size: int
+    offset: int
+    content: str
+    last: bool
+
+
+class DropDownload(_SessionVerb, frozen=True, kw_only=True, tag="download.drop"):
+    """Delete a file that waits to be fetched. Result: None."""
+
+    name: Word
+
+
+class StartCapture(_SessionVerb, frozen=True, kw_only=True, tag="capture.start"):
+    """Capture packets on an interface of the configuration, those of a protocol, an address and a port where they are given, for
+    so many seconds: headers, or with `whole` the packets themselves. Result: Facts."""
+
+    interface: Word
+    protocol: Literal["any", "tcp", "udp", "icmp", "arp"] = "any"
+    host: Word = ""
+    port: int | None = None
+    seconds: int = 60
+    whole: bool = False
+
+
+class StopCapture(_SessionVerb, frozen=True, kw_only=True, tag="capture.stop"):
+    """End the capture that runs; its file waits to be fetched. Result: `Download`."""
+
+
 # --- state and actions --------------------------------------------------------------------------------------------
 
 
@@ -323,6 +378,21 @@ class Text(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="tex
 
 
 Shown = Facts | Table | Text
+
+
+class FollowLog(_SessionVerb, frozen=True, kw_only=True, tag="log.follow"):
+    """The last lines of a log, or those since the look that `after` names. Result: `Followed`."""
+
+    which: Literal["", "gateway"] = ""
+    after: Handle = ""
+
+
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines, oldest first; `after` is for the next look. `skipped`: more had come than is told at once."""
+
+    after: str
+    lines: tuple[str, ...]
+    skipped: bool = False
 
 
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
@@ -422,7 +492,8 @@ class UnitHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What alerts are made of. `gateway` and `agent` are what these say of themselves, empty when they do not answer; `disks` how
     full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
-    `not_obtained` are services with what keeps an ACME server from giving them certificates."""
+    `not_obtained` are services with what keeps an ACME server from giving them certificates; `stig_opened` are rules of the STIGs
+    that are open and once were not, with what each demands."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -434,6 +505,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     fips: bool | None
     certificates: dict[str, str]
     not_obtained: dict[str, str] | None = None
+    stig_opened: dict[str, str] | None = None
 
 
 class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):
@@ -606,6 +678,104 @@ class RenewCertificate(_SessionVerb, frozen=True, kw_only=True, tag="certificate
     service: Literal["gateway", "portal", "uem-push", "client"]
 
 
+class ReadFact(_SessionVerb, frozen=True, kw_only=True, tag="stig.fact"):
+    """What a fact of the closed list is, which a STIG scan judges by (`show facts` has the list). Result: `Fact`."""
+
+    name: Word
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """`command` is what root has run for it, `listed` the same as the list has it, before account and addresses were filled in;
+    `status` its exit status, `output` and `errors` what it printed."""
+
+    fact: str
+    listed: tuple[str, ...]
+    command: str
+    status: int
+    output: str
+    errors: str
+
+
+class StartScan(_SessionVerb, frozen=True, kw_only=True, tag="stig.scan"):
+    """Have the appliance scan itself by the STIGs' rules now; a scan that runs already is the one. Result: None."""
+
+
+ReportForm = Literal["ckl", "cklb", "html", "json"]
+
+
+class ReadReport(_SessionVerb, frozen=True, kw_only=True, tag="stig.report"):
+    """A report of the appliance's last scan of itself: a checklist, the page for people, or the results. Result: `Report`."""
+
+    form: ReportForm
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A file: what it is called, what it is (a media type), and its text."""
+
+    name: str
+    media_type: str
+    text: str
+
+
+class ReadSoftware(_SessionVerb, frozen=True, kw_only=True, tag="software.status"):
+    """What of an image runs, what its slots hold, and how the last order went. Result: `Software`."""
+
+
+class UploadSoftware(_SessionVerb, frozen=True, kw_only=True, tag="software.upload"):
+    """The next piece of an update (base64), which begins at byte `offset`; at 0 an upload begins anew. `last`: it is
+    whole, and takes the place of one that lay here. Result: how many bytes are here (int)."""
+
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+    data: Piece
+    last: bool = False
+
+
+class UpdateSoftware(_SessionVerb, frozen=True, kw_only=True, tag="software.update"):
+    """Have the update that was uploaded written into the slot that does not run, if its signature and version allow it; the next
+    restart takes it. `allow_older`: it need not be newer than what runs. Result: `Software`, in which it has begun."""
+
+    allow_older: bool = False
+
+
+class RollBackSoftware(_SessionVerb, frozen=True, kw_only=True, tag="software.rollback"):
+    """Have the next restart take the other slot, which must have run well. Result: `Software`, in which it has begun."""
+
+
+class SoftwareSlot(msgspec.Struct, frozen=True, kw_only=True):
+    """A slot. `state`: `trial` has not yet been seen to run well, `bad` did not, or is damaged; `verified` is when it was last
+    read whole (ISO 8601), `damage` what was found then."""
+
+    name: Literal["a", "b"]
+    version: str
+    state: Literal["empty", "trial", "good", "bad"]
+    verified: str = ""
+    damage: str = ""
+
+
+class SoftwareOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """The last order: by whom, since and until when (ISO 8601), and what kept it from being done."""
+
+    kind: Literal["update", "rollback"]
+    by: str
+    standing: Literal["running", "done", "failed"]
+    began: str
+    ended: str = ""
+    problem: str = ""
+
+
+class Software(msgspec.Struct, frozen=True, kw_only=True):
+    """`image` False: the machine was provisioned, and there is nothing else to say. The slot that runs and the one of the next
+    restart; the bytes of an update that lies here whole (0: none)."""
+
+    image: bool
+    version: str = ""
+    running: str = ""
+    next: str = ""
+    slots: tuple[SoftwareSlot, ...] = ()
+    uploaded: int = 0
+    order: SoftwareOrder | None = None
+
+
 class Power(_SessionVerb, frozen=True, kw_only=True, tag="system.power"):
     """Restart or turn off the machine. Result: None."""
 
@@ -639,7 +809,13 @@ Verb = (
     | ListRevisions
     | ExportBackup
     | RestoreBackup
+    | MakeBundle
+    | FetchDownload
+    | DropDownload
+    | StartCapture
+    | StopCapture
     | Show
+    | FollowLog
     | ControlService
     | Maintain
     | PurgeRevocation
@@ -671,6 +847,13 @@ Verb = (
     | UploadCertificate
     | UploadPkcs12
     | RenewCertificate
+    | ReadFact
+    | StartScan
+    | ReadReport
+    | ReadSoftware
+    | UploadSoftware
+    | UpdateSoftware
+    | RollBackSoftware
     | Power
 )
 

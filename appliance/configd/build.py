@@ -3,6 +3,7 @@
 import pwd
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from appliance import process
@@ -11,20 +12,29 @@ from appliance.audit import Audit, SyslogAudit
 from appliance.backup.keeping import Folder
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
+from appliance.config.stepping_back import step_back
 from appliance.config.store import Store
 from appliance.configd import passwords
 from appliance.configd.acme import Acme
+from appliance.configd.capturing import Capturing
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
+from appliance.configd.following import Following
 from appliance.configd.gate import Doors, Gate
+from appliance.configd.hanging import Hanging
 from appliance.configd.keeper import Keeper
 from appliance.configd.renewal import Renewal
 from appliance.configd.sessions import Sessions
+from appliance.configd.support import Support
+from appliance.configd.tidying import Tidying
 from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import FEATURES
 from appliance.features.base import Feature
+from appliance.software.spool import Spool
+from appliance.support.records import Records
+from appliance.support.shelf import Shelf
 from appliance.system import Appliance, Machine
 from sentry_runtime import control
 from sentry_runtime.settings import Paths
@@ -32,6 +42,7 @@ from sentry_runtime.settings import Paths
 PORTAL_ACCOUNT = "sentry-portal"
 PROXY_ACCOUNT = "sentry-tls-proxy"
 ALERTS_ACCOUNT = "sentry-alerts"
+SCANNER_ACCOUNT = "sentry-stig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,8 @@ class Parts:
     sessions: Sessions
     gate: Gate
     watch: Watch
+    stepped_back: str = ""
+    """What was done because an earlier version runs again."""
 
 
 def build(
@@ -57,11 +70,14 @@ def build(
     vault = Secrets(state / "secrets")
     schema = Schema(features)
     store = Store(state / "config", complete=schema.fill)
+    stepped_back = step_back(store)
     sessions = Sessions()
     machine = machine or Appliance(vault.reveal)
     engine = Engine(schema, store, vault, machine, staging=state / "config" / "staging", in_use=sessions.candidates)
 
     backups = Folder(state / "backups")
+    shelf = Shelf(state / "support", clock=time.time)
+    records = Records(state / "hung", clock=time.time)
 
     def context() -> Context:
         return Context(
@@ -77,10 +93,23 @@ def build(
             now=time.time(),
             monotonic=sessions.clock(),
             backups=backups,
+            shelf=shelf,
+            records=records,
         )
 
     tokens = Tokens(state / "tokens", clock=time.time)
-    actions = Actions(engine, sessions, context=context, backups=backups, paths=paths)
+    support, capturing = Support(engine, shelf, context), Capturing(engine, shelf)
+    actions = Actions(
+        engine,
+        sessions,
+        context=context,
+        backups=backups,
+        software=Spool(state / "software"),
+        support=support,
+        capturing=capturing,
+        following=Following(machine.run, lambda: {held.handle for held in sessions.all()}),
+        paths=paths,
+    )
     gate = Gate(
         actions,
         sessions,
@@ -92,7 +121,10 @@ def build(
     renewal = Renewal(engine, gate, sessions)
     acme = Acme(engine, gate, sessions)
     keeper = Keeper(engine, gate, sessions, backups)
-    return Parts(engine, sessions, gate, Watch(engine, gate, sessions, renew=(renewal.tick, acme.tick, keeper.tick)))
+    tidy, hanging = Tidying(shelf, gate), Hanging(records, gate, process.attempt)
+    ticks = (renewal.tick, acme.tick, keeper.tick, tidy.tick, partial(capturing.tick, gate.note), hanging.tick)
+    watch = Watch(engine, gate, sessions, renew=ticks)
+    return Parts(engine, sessions, gate, watch, stepped_back)
 
 
 def _doors(paths: Paths) -> Doors:
@@ -100,6 +132,7 @@ def _doors(paths: Paths) -> Doors:
         name_of=_name_of,
         portal_uid=lambda: _uid_of(PORTAL_ACCOUNT),
         alerts_uid=lambda: _uid_of(ALERTS_ACCOUNT),
+        scanner_uid=lambda: _uid_of(SCANNER_ACCOUNT),
         proxy_uid=lambda: _uid_of(PROXY_ACCOUNT),
         examine=examiner(process.attempt),
         standing=asker(control.call, paths.agent_socket),

@@ -9,6 +9,7 @@ from appliance.configd.api import Refusal, RefusalKind
 from appliance.plan import InvalidError, SelfLockout
 from appliance.process import CommandError
 from appliance.render import RenderError
+from appliance.support.shelf import ShelfError
 from appliance.system import MachineError
 from appliance.vet import ApplyError
 from sentry_runtime.control import ControlError
@@ -31,6 +32,7 @@ _KINDS: tuple[tuple[type[Exception], RefusalKind], ...] = (
     (ConflictError, "conflict"),
     (NoSuchRevisionError, "invalid"),
     (BackupError, "invalid"),
+    (ShelfError, "invalid"),
     (ApplyError, "apply"),
     (RenderError, "apply"),
     (MachineError, "apply"),

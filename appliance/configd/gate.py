@@ -27,6 +27,7 @@ from appliance.failures import AT_ONE_DOOR
 ROOT = 0
 AUTOMATION = "root"
 ALERTS = "sentry-alerts"
+SCANNER = "sentry-stig"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
@@ -53,14 +54,16 @@ class Doors:
     """How the gate learns who somebody is; tests give their own.
 
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
-    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `proxy_uid` the TLS
-    proxy's, `examine` judges a client certificate, `standing` asks the agent whether it has been revoked.
+    `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `scanner_uid` that of the
+    appliance's own scan, `proxy_uid` the TLS proxy's, `examine` judges a client certificate, `standing` asks the agent whether it
+    has been revoked.
     """
 
     name_of: Callable[[int], str | None]
     portal_uid: Callable[[], int | None]
     login: Callable[[str, str, str], bool]
     alerts_uid: Callable[[], int | None] = lambda: None
+    scanner_uid: Callable[[], int | None] = lambda: None
     proxy_uid: Callable[[], int | None] = lambda: None
     examine: Examine = lambda _pem, _strict: "cannot be examined here"
     standing: Standing = lambda _pem: "cannot be looked up here"
@@ -204,6 +207,8 @@ class Gate:
             return self._opened(AUTOMATION, roles.ADMINISTRATOR, "automation", peer, verb.source)
         if peer.uid == self._doors.alerts_uid():
             return self._opened(ALERTS, roles.AUDITOR, "alerts", peer, verb.source)
+        if peer.uid == self._doors.scanner_uid():
+            return self._opened(SCANNER, roles.AUDITOR, "scanner", peer, verb.source)
         name = self._doors.name_of(peer.uid)
         role = accounts.roles(self.tree()).get(name or "")
         if name is None or role is None or peer.uid == self._doors.portal_uid():
@@ -372,8 +377,12 @@ class Gate:
         opened: api.Session | None = None,
     ) -> None:
         # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
-        # nor a certificate that was shown: its log-in does.
-        if isinstance(verb, SILENT) and refusal is None:
+        # nor a certificate that was shown: its log-in does; nor a piece of an update but the last. Who follows a log said so when it
+        # began.
+        quiet = (isinstance(verb, api.UploadSoftware) and not verb.last) or (
+            isinstance(verb, api.FollowLog) and bool(verb.after)
+        )
+        if refusal is None and (isinstance(verb, SILENT) or quiet):
             return
         claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
         if isinstance(verb, api.LoginCertificate) and (attempt := self._certificates.attempt(verb)) is not None:
@@ -407,7 +416,14 @@ def _about(verb: Any) -> str:
     """What decides, beside the verb itself, who may use it."""
     if isinstance(verb, api.Show):
         return verb.topic
+    if isinstance(verb, api.StartCapture):
+        return roles.WHOLE if verb.whole else ""
     return verb.action if isinstance(verb, api.ControlService | api.Maintain | api.DeviceAction) else ""
+
+
+def _capture(verb: api.StartCapture) -> str:
+    where = f"{verb.host or 'any'} {verb.port or 'any'}"
+    return f"{verb.interface} {verb.protocol} {where} {verb.seconds} s{' whole' if verb.whole else ''}"
 
 
 _OBJECTS: dict[type, Callable[[Any], str]] = {
@@ -436,8 +452,15 @@ _OBJECTS: dict[type, Callable[[Any], str]] = {
     api.Rollback: lambda verb: f"revision {verb.revision}",
     api.ExportBackup: lambda verb: verb.name,
     api.RestoreBackup: lambda verb: "check only" if verb.check_only else "",
+    api.FollowLog: lambda verb: verb.which or "management",
+    api.FetchDownload: lambda verb: f"{verb.name} from {verb.offset}",
+    api.DropDownload: lambda verb: verb.name,
+    api.StartCapture: _capture,
     api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
     api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
+    api.ReadFact: lambda verb: verb.name,
+    api.ReadReport: lambda verb: verb.form,
+    api.UpdateSoftware: lambda verb: "an older one, too" if verb.allow_older else "",
     api.Power: lambda verb: verb.action,
 }
 """What a verb is about, for the audit: names, never values."""

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from appliance import obtained
+from appliance.configd import stig_results
 from appliance.configd.api import Health, UnitHealth
 from appliance.configd.clock import followed
+from appliance.configd.errors import RefusedError
 from appliance.configd.facts import Context, certificates, crypto, host
 from appliance.features.tls import AUTHORITY, certificate_path
 from appliance.pki import LEAVES
@@ -32,6 +34,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         fips=_fips(context) if thorough else None,
         certificates=dict(_certificates(context)) if thorough else {},
         not_obtained=_not_obtained(context),
+        stig_opened=_stig_opened(),
     )
 
 
@@ -87,6 +90,14 @@ def _not_obtained(context: Context) -> dict[str, str] | None:
     except control.ControlError:
         return None
     return {name: order.problem for name, order in orders.items() if name in places and order.problem}
+
+
+def _stig_opened() -> dict[str, str] | None:
+    """None where the last scan cannot be read: nothing is known then, and nothing is over."""
+    try:
+        return stig_results.opened()
+    except RefusedError:
+        return None
 
 
 def _certificates(context: Context) -> Iterator[tuple[str, str]]:

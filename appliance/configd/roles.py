@@ -13,6 +13,7 @@ AUDITOR: Final[api.Role] = "auditor"
 EVERYBODY: Final = frozenset[api.Role]({ADMINISTRATOR, OPERATOR, AUDITOR})
 OPERATORS: Final = frozenset[api.Role]({ADMINISTRATOR, OPERATOR})
 ADMINISTRATORS: Final = frozenset[api.Role]({ADMINISTRATOR})
+AUDITORS: Final = frozenset[api.Role]({ADMINISTRATOR, AUDITOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,13 @@ RULES: Final[dict[type, Rule]] = {
     api.ListRevisions: Rule(EVERYBODY, privileged=True, portal=True),
     api.ExportBackup: Rule(ADMINISTRATORS, privileged=True, fresh=True),
     api.RestoreBackup: Rule(ADMINISTRATORS, privileged=True, fresh=True),
+    api.MakeBundle: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.FetchDownload: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.DropDownload: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.StartCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.StopCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.Show: Rule(EVERYBODY, portal=True),
+    api.FollowLog: Rule(EVERYBODY, portal=True, portal_only=True),
     api.ControlService: Rule(OPERATORS, privileged=True, portal=True),
     api.Maintain: Rule(OPERATORS, privileged=True, portal=True),
     api.PurgeRevocation: Rule(OPERATORS, privileged=True, portal=True),
@@ -99,17 +106,27 @@ RULES: Final[dict[type, Rule]] = {
     api.UploadCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.UploadPkcs12: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.RenewCertificate: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.ReadFact: Rule(AUDITORS),  # with nothing but a key: an auditor has no enable secret
+    api.StartScan: Rule(AUDITORS, portal=True),
+    api.ReadReport: Rule(AUDITORS, portal=True),
+    api.ReadSoftware: Rule(EVERYBODY, portal=True),
+    api.UploadSoftware: Rule(ADMINISTRATORS, privileged=True, portal=True),
+    api.UpdateSoftware: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
+    api.RollBackSoftware: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.Power: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
 }
 """Every verb but those that need no session (`gate.SESSIONLESS`); a test holds it against `api.Verb`."""
 
 PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
-    | {"config-properties"}
+    | {"config-properties", "downloads", "capture"}
 )
 """`show` topics that tell who is here and what is let through: only after `enable`. At the portal, where everybody has given a
 password, the role is enough."""
 
+
+SCANNED: Final = frozenset[type]({api.Show, api.ReadFact, api.Touch, api.CloseSession})
+"""What the scanner's sessions may do."""
 
 SENSITIVE: Final = "who gets in"
 """What a commit or a rollback is about when it changes one of these settings: then it is as risky as `SetPassword`."""
@@ -131,7 +148,9 @@ AWAY: Final = "where devices' log-ins go, and who decides on them"
 """The same of these: whoever holds the portal must not have devices' passwords sent elsewhere."""
 AWAY_SETTINGS: Final[tuple[api.Path, ...]] = (("backends",), ("uem",))
 ABOUT: Final = {SENSITIVE: SENSITIVE_SETTINGS, WAYS: WAYS_SETTINGS, AWAY: AWAY_SETTINGS}
-FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE)})
+WHOLE: Final = "whole packets"
+"""What a `StartCapture` is about when it takes more than headers: then it is what people say to each other."""
+FRESH: Final = frozenset({(api.Commit, SENSITIVE), (api.Rollback, SENSITIVE), (api.StartCapture, WHOLE)})
 ENDS: Final = frozenset({(api.ControlService, "stop"), (api.Maintain, "drain")})
 """What takes the service from devices until somebody gives it back."""
 RISKY: Final = (
@@ -170,7 +189,9 @@ candidate must not find another one when it is made."""
 STOPPERS: Final = ADMINISTRATORS
 """Who may stop a service for good, or drain the gateway; operators start, restart, quiesce and resume."""
 
-STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset((api.Power, api.SetClock))
+STOPS_THE_MACHINE: Final[frozenset[type]] = frozenset(
+    (api.Power, api.SetClock, api.UpdateSoftware, api.RollBackSoftware)
+)
 
 
 def _explicit(verb: type, about: str, *, fresh: bool) -> api.Scope | None:
@@ -193,7 +214,7 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
     if rule.alerts != (standing.manner == "alerts"):
         return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
-    by_manner = {"rest": _rest, "portal": _portal}
+    by_manner = {"rest": _rest, "portal": _portal, "scanner": _scanner}
     return by_manner.get(standing.manner, _privilege)(verb, rule, standing, about)
 
 
@@ -207,6 +228,13 @@ def _privilege(verb: type, rule: Rule, standing: Standing, about: str) -> api.Re
         said = f"this needs the enable secret again, which was given more than {FRESH_SECONDS // 60} minutes ago"
         return api.Refusal(kind="privilege", message=f"{said}; give `disable` and `enable` first, the candidate stays")
     return None
+
+
+def _scanner(verb: type, _rule: Rule, _standing: Standing, about: str) -> api.Refusal | None:
+    """The appliance's own scan looks at what an auditor looks at without `enable`, and does nothing."""
+    if verb in SCANNED and about not in PRIVILEGED_TOPICS:
+        return None
+    return api.Refusal(kind="permission", message="this is the scanner's, which looks and may do nothing else")
 
 
 def _rest(verb: type, rule: Rule, standing: Standing, about: str) -> api.Refusal | None:

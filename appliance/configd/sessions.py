@@ -24,7 +24,7 @@ REST_SECONDS = (
     300.0  # of one request; the longest, a commit, has 180 s. So no connection that is kept outlives its token
 )
 
-Manner = Literal["cli", "portal", "automation", "alerts", "rest"]
+Manner = Literal["cli", "portal", "automation", "alerts", "rest", "scanner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Sessions:
         credential (a changed password, a removed key). The `author` who changed its own has just shown who it is."""
         with self._lock:
             for held in self.all():
-                if held.manner in ("automation", "alerts"):
+                if held.manner in ("automation", "alerts", "scanner"):
                     continue
                 if held.manner == "rest":  # a token ends with the account that made it
                     if held.maker and roles.get(held.maker) != "administrator":

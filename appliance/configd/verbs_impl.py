@@ -22,16 +22,23 @@ from appliance.configd import (
     lockout,
     passwords,
     roles,
+    stig_facts,
+    stig_results,
     tools,
     wipes,
 )
 from appliance.configd.backups import Backups
 from appliance.configd.candidates import Candidates
+from appliance.configd.capturing import Capturing
 from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
 from appliance.configd.facts import searching
+from appliance.configd.following import Following
 from appliance.configd.metering import Meter
 from appliance.configd.sessions import Held, Sessions
+from appliance.configd.software import Software
+from appliance.configd.support import Support
+from appliance.software.spool import Spool
 from sentry_runtime import control
 from sentry_runtime.devices.record import Reason, State, Wipe, WipeKind
 from sentry_runtime.settings import Paths
@@ -60,6 +67,10 @@ class Actions:
         *,
         context: Callable[[], facts.Context],
         backups: Folder,
+        software: Spool,
+        support: Support,
+        capturing: Capturing,
+        following: Following,
         paths: Paths | None = None,
         call: Callable[..., Any] = control.call,
     ) -> None:
@@ -86,7 +97,13 @@ class Actions:
             api.ListRevisions: lambda _verb, _held: engine.store.revisions(),
             api.ExportBackup: self._backups.export,
             api.RestoreBackup: self._restore,
+            api.MakeBundle: support.make,
+            api.FetchDownload: support.fetch,
+            api.DropDownload: support.drop,
+            api.StartCapture: capturing.start,
+            api.StopCapture: capturing.stop,
             api.Show: self._show,
+            api.FollowLog: following.look,
             api.ControlService: self._control,
             api.Maintain: self._maintain,
             api.PurgeRevocation: self._purge,
@@ -112,6 +129,10 @@ class Actions:
             api.SetOwnPassword: self._set_own_password,
             api.SetEnableSecret: self._set_enable_secret,
             **self._certificates(),
+            api.ReadFact: lambda verb, held: stig_facts.read(verb, held, self.candidates.running(), call),
+            api.StartScan: lambda _verb, _held: stig_results.scan_now(engine.machine.run),
+            api.ReadReport: lambda verb, _held: stig_results.report(verb.form),
+            **self._software(software),
             api.Power: self._power,
         }
 
@@ -122,6 +143,15 @@ class Actions:
             api.UploadCertificate: verbs.upload,
             api.UploadPkcs12: verbs.upload_pkcs12,
             api.RenewCertificate: verbs.renew,
+        }
+
+    def _software(self, spool: Spool) -> dict[type, Runner]:
+        verbs = Software(self._engine.machine, spool, clock=self._sessions.clock, sessions=self._sessions.all)
+        return {
+            api.ReadSoftware: verbs.read,
+            api.UploadSoftware: verbs.upload,
+            api.UpdateSoftware: verbs.update,
+            api.RollBackSoftware: verbs.roll_back,
         }
 
     # --- configuration -------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from appliance.features import interfaces, snmp_users, values
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.snmp_users import ACCOUNT, AUTHENTICATION, FOLDER, INTERNAL, PRIVACY, USERS
 from appliance.features.template import filled
+from appliance.snmp.figures import ROOT
 
 CONFIGURATION = f"{FOLDER}/snmpd.conf"
 UNIT = snmp_users.UNIT
@@ -23,6 +24,7 @@ TEXT_CHARACTERS = 255  # RFC 3418: sysContact and sysLocation
 # 12 random characters of the keyboard are 78 bits, and RFC 3414 11.2 asks for 8; the key takes a million bytes of work each.
 PASSPHRASE_LOW, PASSPHRASE_HIGH = 12, 128
 
+OWN = f".{'.'.join(map(str, ROOT))}"
 VIEW = (
     ("included", ".1.3.6.1.2.1.1", "system (RFC 3418)"),
     ("included", ".1.3.6.1.2.1.2", "interfaces (RFC 2863)"),
@@ -30,6 +32,7 @@ VIEW = (
     ("included", ".1.3.6.1.2.1.25", "the host's resources (RFC 2790)"),
     ("included", ".1.3.6.1.2.1.31", "more on interfaces (RFC 2863)"),
     ("included", ".1.3.6.1.6.3.10", "this engine (RFC 3411)"),
+    ("included", OWN, "the product itself (docs/SENTRY-GATEWAY-MIB.txt)"),
     # The running programs' paths and arguments may tell what nobody should read here.
     ("excluded", ".1.3.6.1.2.1.25.4.2.1.4", "hrSWRunPath"),
     ("excluded", ".1.3.6.1.2.1.25.4.2.1.5", "hrSWRunParameters"),
@@ -93,6 +96,7 @@ def render(tree: Tree) -> Mapping[str, File]:
         users_file=USERS,
         link_seconds=LINK_SECONDS,
         internal=INTERNAL,
+        own=OWN,
     )
     return {CONFIGURATION: File(text)}
 

@@ -23,6 +23,10 @@ class Desk:
     def __init__(self, client: Caller) -> None:
         self._client = client
         self._turns = asyncio.Semaphore(CALLS)
+        self.stopping = asyncio.Event()
+        """Set when the portal ends: what is still being followed ends too."""
+        self.streams = 0
+        """Logs that are followed now, by all."""
 
     @overload
     async def call(self, verb: Verb, result_type: type[T]) -> T: ...

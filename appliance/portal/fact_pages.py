@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("processes", "Processes"),
         ("services", "Services"),
         ("kparam", "Kernel parameters"),
+        ("watchdog", "Services that hung"),
         ("banner", "Log-in banner"),
         ("tech", "Everything for support"),
     ),
@@ -40,6 +42,7 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("acl", "Access control lists"),
         ("portal-acl", "From where each way in answers"),
         ("connectivity", "Connectivity"),
+        ("capture", "Capture of packets"),
     ),
     "Gateway": (
         ("gateway", "Gateway"),
@@ -74,7 +77,11 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("alerts-delivery", "Delivery of alerts"),
         ("alerts-ids", "The alerts there are"),
         ("backups", "Backups that lie here"),
+        ("downloads", "Files that wait to be fetched"),
         ("config-properties", "Settings as a flat list"),
+        ("stig", "The last STIG scan"),
+        ("stig-open", "Open rules of the STIGs"),
+        ("facts", "Facts that a STIG scan asks"),
     ),
 }
 """The topics of configd's `show` that stand on the page of facts, by group."""
@@ -140,6 +147,7 @@ async def logs(visit: Visit) -> web.Response:
         lines=wanted[::-1],
         of=len(lines),
         refresh=FOLLOW_SECONDS if follow else 0,
+        stream=f"/logs/stream?{urlencode({'which': which, 'text': text})}",
         live=str(visit.request.rel_url.with_query({"which": which, "text": text, "follow": "1", LIVE: "1"})),
     )
 

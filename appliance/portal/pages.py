@@ -22,12 +22,15 @@ MENU = (
     ("/logs", "Logs"),
     ("/facts", "Facts"),
     ("/compliance", "Compliance"),
+    ("/stig", "STIG"),
     ("/revisions", "Revisions"),
     ("/tools", "Tools"),
+    ("/software", "Software"),
+    ("/support", "Support"),
     ("/power", "Power"),
 )
 """Every page's menu."""
-ADMINISTRATORS_ONLY = frozenset({"/power"})
+ADMINISTRATORS_ONLY = frozenset({"/power", "/support"})
 """What of the menu the other roles are not shown; a test holds the menu against the table of routes."""
 
 

@@ -26,6 +26,8 @@ PAGES: Final[dict[str, str]] = {
     "host": "/tools",
     "clear arp-cache": "/tools",
     "reload": "/power",
+    "show software": "/software",
+    "software": "/software",
     "poweroff": "/power",
     "setup": "/settings",
     "service": "/services",
@@ -33,7 +35,12 @@ PAGES: Final[dict[str, str]] = {
     "rollback": "/revisions",
     "certificate": "/certificates",
     "enable secret": "/people",
+    "stig scan": "/stig",
+    "show stig": "/stig",
     "username": "/people",
+    "support": "/support",
+    "debug capture": "/support",
+    "download": "/support",
 }
 """The page of a command, by its first words; the longest that fits counts."""
 NONE: Final[dict[str, str]] = {
@@ -48,6 +55,7 @@ NONE: Final[dict[str, str]] = {
     "do": SHELL,
     "token": "tokens are for programs: they are made and revoked at the command line",
     "backup": "a backup holds every secret and key: it is made and restored at the command line, or over REST by a token for it",
+    "facts": "one fact is what the command line prints; the pages `/facts` and `/stig` have what they come to",
     "clock set": "the clock is the time servers'; by hand it is set at the command line",
 }
 """Commands without a page, and why."""

@@ -32,6 +32,8 @@ Without a log-in there are the log-in page and its style sheet. Every other path
 A form carries a token of its session; its Origin and the Host of every request must be the appliance's own.
 
 Pages that renew themselves (the dashboard, a log that is followed) do not keep a session from ending when nobody does anything.
+A log is also followed as it comes (`/logs/stream`): a page that does not end while lines come, still without script. It ends with
+its session, after half an hour, and when its person follows a third one at the same time, that one is refused.
 """
 OPEN = (
     ("GET", "/login", "the banner and the log-in"),

@@ -18,8 +18,12 @@ from appliance.portal import (
     dashboard,
     device_pages,
     fact_pages,
+    follow_pages,
     people_pages,
     service_pages,
+    software_pages,
+    stig_pages,
+    support_pages,
 )
 from appliance.portal.settings_pages import SettingsPages
 from appliance.portal.visit import Visit
@@ -27,8 +31,9 @@ from appliance.portal.visit import Visit
 EVERYBODY: Final = frozenset[Role]({"administrator", "operator", "auditor"})
 OPERATORS: Final = frozenset[Role]({"administrator", "operator"})
 ADMINISTRATORS: Final = frozenset[Role]({"administrator"})
+AUDITORS: Final = frozenset[Role]({"administrator", "auditor"})
 
-Page = Callable[[Visit], Awaitable[web.Response]]
+Page = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,14 @@ def routes(schema: Schema) -> tuple[Route, ...]:
         *_devices(),
         *_machine(),
         *_who_gets_in(),
+        *_support(),
         Route("GET", "/logs", EVERYBODY, "the audit trails, also followed", fact_pages.logs),
+        Route("GET", "/logs/stream", EVERYBODY, "a log as it comes, for half an hour at most", follow_pages.stream),
         Route("GET", "/facts", EVERYBODY, "any topic of `show`", fact_pages.every),
         Route("GET", "/compliance", EVERYBODY, "what the STIGs' rules look at", fact_pages.compliance),
+        Route("GET", "/stig", EVERYBODY, "what the appliance's scan of itself has found", stig_pages.page),
+        Route("POST", "/stig/scan", AUDITORS, "have it scan itself now", stig_pages.scan_now),
+        Route("GET", "/stig/report", AUDITORS, "download a checklist or a report", stig_pages.download),
     )
 
 
@@ -86,8 +96,24 @@ def _machine() -> tuple[Route, ...]:
         Route("POST", "/tools/look", OPERATORS, "ping, DNS look-up, traceroute", service_pages.look),
         Route("POST", "/tools/do", OPERATORS, "acts of the moment", service_pages.do),
         Route("POST", "/tools/enrol", ADMINISTRATORS, "enrol at the UEM (password)", service_pages.enrol),
+        Route("GET", "/software", EVERYBODY, "what the slots hold", software_pages.page),
+        Route("POST", "/software/upload", ADMINISTRATORS, "bring an update", software_pages.upload),
+        Route("POST", "/software/update", ADMINISTRATORS, "write it (password)", software_pages.update),
+        Route("POST", "/software/rollback", ADMINISTRATORS, "take the other slot (password)", software_pages.roll_back),
         Route("GET", "/power", ADMINISTRATORS, "restart or turn off: the form", service_pages.power),
         Route("POST", "/power", ADMINISTRATORS, "restart or turn off (password)", service_pages.power_off),
+    )
+
+
+def _support() -> tuple[Route, ...]:
+    own = support_pages
+    return (
+        Route("GET", "/support", ADMINISTRATORS, "files that wait to be fetched, and how to make them", own.page),
+        Route("POST", "/support/bundle", ADMINISTRATORS, "make a support bundle", own.bundle),
+        Route("POST", "/support/capture", ADMINISTRATORS, "capture packets (whole ones: password)", own.capture),
+        Route("POST", "/support/capture/stop", ADMINISTRATORS, "end the capture that runs", own.stop_capture),
+        Route("POST", "/support/fetch", ADMINISTRATORS, "download a file, which is deleted then", own.fetch),
+        Route("POST", "/support/drop", ADMINISTRATORS, "delete a file that waits", own.drop),
     )
 
 

@@ -8,7 +8,7 @@ from appliance.config.schema import Schema
 from appliance.configd.api import Refusal
 from appliance.configd.client import Refused
 from appliance.portal.desk import Caller, Desk
-from appliance.portal.gate import COOKIE, LOG_IN, form_of
+from appliance.portal.gate import COOKIE, LOG_IN, STREAMS, form_of
 from appliance.portal.pages import Pages
 from appliance.portal.routes import Route, routes
 from appliance.portal.sessions import LogIn, LogIns
@@ -40,6 +40,7 @@ class ServePages:
 
     def add_to(self, app: web.Application) -> None:
         """Every row of the table becomes a route."""
+        app.on_shutdown.append(self._stop)  # type: ignore[arg-type]  # as for `harden` in `app`: aiohttp calls with one argument
         for route in self.routes:
             app.router.add_route(route.method, route.path, self._handler(route))
             if route.method == "GET":
@@ -51,8 +52,9 @@ class ServePages:
             if held.session.role not in route.roles:
                 allowed = ", ".join(sorted(route.roles))
                 return self._pages.error(403, f"The role {held.session.role} may not do this; allowed: {allowed}.")
-            form = await form_of(request) if route.method == "POST" else {}
-            visit = Visit(request, held, self._desk, self._pages, self._host, form)
+            reads = route.method == "POST" and (route.method, route.path) not in STREAMS
+            form = await form_of(request) if reads else {}
+            visit = Visit(request, held, self._desk, self._pages, self._host, form, self._alive(request, held))
             if LIVE not in request.query:
                 self._log_ins.use(held)
             try:
@@ -61,6 +63,12 @@ class ServePages:
                 return await self._refused(visit, refused.refusal)
 
         return handler
+
+    def _alive(self, request: web.Request, held: LogIn) -> Callable[[], bool]:
+        return lambda: self._log_ins.find(request.cookies.get(COOKIE, "")) is held
+
+    async def _stop(self, _app: web.Application) -> None:
+        self._desk.stopping.set()
 
     async def _refused(self, visit: Visit, refusal: Refusal) -> web.StreamResponse:
         if refusal.kind == "session":

@@ -21,12 +21,13 @@ class Note:
 @dataclass(slots=True)
 class LogIn:
     """One person at one browser. `csrf` must come back with every form; `used` is when they last did something; `notes` are
-    told on the next page."""
+    told on the next page; `streams` are the logs that are followed now."""
 
     session: Session
     csrf: str
     used: float
     notes: list[Note] = field(default_factory=list)
+    streams: int = 0
 
 
 class LogIns:

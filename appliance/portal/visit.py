@@ -1,7 +1,7 @@
 """One request of a person who is logged in: whose session, what was sent, and the frame that every page stands in."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
@@ -55,7 +55,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Visit:
-    """`host` is the appliance's own name; `form` is empty for a look."""
+    """`host` is the appliance's own name; `form` is empty for a look; `alive` says whether the log-in still holds."""
 
     request: web.Request
     held: LogIn
@@ -63,6 +63,7 @@ class Visit:
     pages: Pages
     host: str
     form: Mapping[str, Any] = field(default_factory=dict)
+    alive: Callable[[], bool] = lambda: True
 
     @property
     def posted(self) -> Posted:

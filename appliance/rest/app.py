@@ -2,6 +2,7 @@
 configd, which judges every verb, and the session ends with the request."""
 
 import asyncio
+import base64
 import functools
 import hashlib
 import logging
@@ -255,6 +256,16 @@ class Rest:
         answer = _json(_encode(found), status=201)
         answer.headers["Location"] = f"{PREFIX}/tokens/{found.facts.name}"
         return answer
+
+    async def _upload_software(self, request: web.Request) -> web.StreamResponse:
+        # Nothing yet: who may not do this is told so before anything of theirs is read.
+        here = await self._call(request, api.UploadSoftware, int, offset=0, data="")
+        async for piece in requests.pieces(request):
+            data = base64.b64encode(piece).decode()
+            here = await self._call(request, api.UploadSoftware, int, offset=here, data=data)
+        if not here:
+            raise ProblemError(422, "invalid", "the body: found nothing; allowed: an update")
+        return _json(_encode(await self._call(request, api.UploadSoftware, int, offset=here, data="", last=True)))
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         found = await self._call(request, api.ReadMetrics, api.Metrics)

@@ -28,7 +28,7 @@ from appliance.rest.operations import (
     fields_of,
 )
 from appliance.rest.problems import TITLES
-from appliance.rest.requests import ENABLE_HEADER, MERGE
+from appliance.rest.requests import BINARY, ENABLE_HEADER, MERGE
 
 REF = "#/components/schemas/{name}"
 VERSION = "1"
@@ -254,6 +254,8 @@ def _content(operation: Operation) -> Json | None:
         return _body({"$ref": REF.format(name="Configuration_tree")}, "application/json")
     if operation.name in ("merge_config", "merge_candidate"):
         return _body({"$ref": REF.format(name="Patch")}, *MERGE)
+    if operation.name == "upload_software":
+        return _body({"type": "string", "format": "binary"}, BINARY)
     kind = body_type(operation.name)
     if kind is None:
         return None

@@ -89,6 +89,7 @@ def _read(path: str, name: str, summary: str, tag: str, verb: type[Any], result:
 CHANGES = tuple[api.Change, ...]
 CONFIG, EDIT, DEVICES, SERVICES = "configuration", "candidate", "devices", "services"
 CERTIFICATES, SYSTEM, TOKENS, FACTS = "certificates", "system", "tokens", "facts"
+SOFTWARE = "software"
 OWN: tuple[Operation, ...] = (
     Operation(
         method="GET", path="/session", name="session", summary="Who the token is", tag=TOKENS, result=api.Session
@@ -133,6 +134,15 @@ OWN: tuple[Operation, ...] = (
         verb=api.CreateToken,
         result=api.NewToken,
     ),
+    Operation(
+        method="PUT",
+        path="/software/bundle",
+        name="upload_software",
+        summary="Bring an update, as it is (application/octet-stream)",
+        tag=SOFTWARE,
+        verb=api.UploadSoftware,
+        result=int,
+    ),
 )
 """Those with handlers of their own."""
 
@@ -170,6 +180,39 @@ VERBS: tuple[Operation, ...] = (
         CONFIG,
         api.RestoreBackup,
         api.Committed,
+    ),
+    _action(
+        "/support/bundle",
+        "make_bundle",
+        "Put together what support needs, without secrets",
+        SYSTEM,
+        api.MakeBundle,
+        api.Download,
+    ),
+    _action(
+        "/captures/start",
+        "start_capture",
+        "Capture packets on an interface",
+        SYSTEM,
+        api.StartCapture,
+        api.Facts,
+    ),
+    _action("/captures/stop", "stop_capture", "End the capture that runs", SYSTEM, api.StopCapture, api.Download),
+    _action(
+        "/downloads/{name}/fetch",
+        "fetch_download",
+        "A piece of a file that waits; the empty one at its end deletes it",
+        SYSTEM,
+        api.FetchDownload,
+        api.Piece,
+    ),
+    Operation(
+        method="DELETE",
+        path="/downloads/{name}",
+        name="drop_download",
+        summary="Delete a file that waits",
+        tag=SYSTEM,
+        verb=api.DropDownload,
     ),
     _read(
         "/candidate",
@@ -336,7 +379,33 @@ VERBS: tuple[Operation, ...] = (
         "/network/clear-neighbours", "clear_neighbours", "Forget the neighbours", SYSTEM, api.ClearNeighbours, api.Table
     ),
     _action("/system/clock", "set_clock", "Set the clock, where no time server keeps it", SYSTEM, api.SetClock),
+    _read(
+        "/software",
+        "software",
+        "What the slots hold, and how the last order went",
+        SOFTWARE,
+        api.ReadSoftware,
+        api.Software,
+    ),
+    _action(
+        "/software/update",
+        "update_software",
+        "Write the update that was brought into the other slot",
+        SOFTWARE,
+        api.UpdateSoftware,
+        api.Software,
+    ),
+    _action(
+        "/software/rollback",
+        "roll_back_software",
+        "Have the next restart take the other slot",
+        SOFTWARE,
+        api.RollBackSoftware,
+        api.Software,
+    ),
     _action("/system/power", "power", "Restart or turn off the machine", SYSTEM, api.Power),
+    _action("/stig/scan", "start_scan", "Have the appliance scan itself by the STIGs' rules", FACTS, api.StartScan),
+    _read("/stig/reports/{form}", "stig_report", "A report of its last scan", FACTS, api.ReadReport, api.Report),
     _read("/tokens", "tokens", "The tokens there are", TOKENS, api.ListTokens, tuple[api.TokenFacts, ...]),
     Operation(
         method="DELETE",
@@ -373,6 +442,6 @@ TOPICS = (
     "revocation", "agent", "uem", "devices", "device", "redirects", "rules", "policies", "emm-source-verify", "emm-ips",
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
-    "backups",
+    "backups", "stig", "stig-open", "facts", "downloads", "capture", "watchdog",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,11 @@ from appliance.rest.problems import ProblemError
 
 BODY_BYTES = 2_097_152  # a site configuration with certificates is under 1 MiB; configd takes 4 MiB in one message
 BODY_SECONDS = 20.0  # 1 MiB over half a megabit
+PIECE_BYTES = 1_048_576  # of an update, that configd takes in one message
+UPLOAD_SECONDS = 280.0  # for an update: six megabits are enough for 200 MB, and its session ends after 300
 DEPTH = 32  # of JSON; the deepest setting lies five below the root
 JSON = ("application/json",)
+BINARY = "application/octet-stream"
 MERGE = ("application/merge-patch+json", "application/json")
 ENABLE_HEADER = "Sentry-Enable-Secret"
 NO_TOKEN = "give a token: Authorization: Bearer sentry_…"  # noqa: S105 - words about one
@@ -113,6 +116,24 @@ async def _read(request: web.Request) -> bytes:
     except TimeoutError as error:
         raise ProblemError(408, "slow", f"not here after {BODY_SECONDS:.0f} seconds") from error
     return bytes(data)
+
+
+async def pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it is, in pieces of one size, the last one smaller. Raises a 415 or 408."""
+    if request.content_type != BINARY:
+        raise ProblemError(415, "media", f"Content-Type: found {request.content_type[:64]}; allowed: {BINARY}")
+    held = bytearray()
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            async for chunk in request.content.iter_any():
+                held += chunk
+                while len(held) >= PIECE_BYTES:
+                    yield bytes(held[:PIECE_BYTES])
+                    del held[:PIECE_BYTES]
+    except TimeoutError as error:
+        raise ProblemError(408, "slow", f"not here after {UPLOAD_SECONDS:.0f} seconds") from error
+    if held:
+        yield bytes(held)
 
 
 def _deeper(value: object, levels: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from images.builder.build import build, summary
 from images.builder.fate import EndedError, in_order
-from images.builder.inputs import BuildError, asked
+from images.builder.inputs import BuildError, UpdateKey, asked
 from images.disk.stages import StageError
 from images.formats.sparse import DiskError
 from images.guest import GuestError
@@ -25,13 +25,14 @@ from images.rootfs import TreeError
 from images.run import CommandError
 from images.seal.seal import SealError
 from images.targets import TARGETS
+from images.updates.bundle import BundleError
 from images.wheels import WheelError
 
 FAILED = 1
 INTERRUPTED = 130  # what a shell reports for SIGINT
 
 EXPECTED = (
-    BuildError, CommandError, DiskError, GuestError, NativeError, NotesError, PackageError, SealError, SigningError,
+    BuildError, BundleError, CommandError, DiskError, GuestError, NativeError, NotesError, PackageError, SealError, SigningError,
     StageError, TreeError, WheelError,
 )  # fmt: skip
 
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(argv)
     layout = Layout()
     try:
-        wanted = asked(given.target, given.version, given.key, given.scan)
+        update = UpdateKey(given.update_key, given.update_certificate, given.update_authorities)
+        wanted = asked(given.target, given.version, given.key, given.scan, update)
         with in_order(given.with_process), _alone(layout), _progress(given.log):
             made = summary(build(wanted, layout))
     except EXPECTED as error:
@@ -107,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
         "--key", type=Path, help="a private key (PEM) to sign SHA256SUMS with (default: a throw-away one)"
     )
     parser.add_argument("--scan", type=Path, help="results.json of a scan of this very image, for its release notes")
+    parser.add_argument(
+        "--update-key", type=Path, help="a private key (PEM) to sign the update with (default: a throw-away one)"
+    )
+    parser.add_argument("--update-certificate", type=Path, help="its certificate, then those up to its authority (PEM)")
+    parser.add_argument(
+        "--update-authorities", type=Path, help="whom the image believes about updates (PEM; default: that certificate)"
+    )
     parser.add_argument("--log", type=Path, help="where the progress goes (default: standard error)")
     parser.add_argument("--with-process", type=int, metavar="PID", help="end, in order, when this process ends")
     return parser

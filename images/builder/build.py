@@ -10,7 +10,7 @@ from typing import Any
 from images import rootfs, toolbox
 from images.builder import guest
 from images.builder.inputs import Asked, BuildError, check_machine
-from images.builder.ship import NAME, Shipping, ship
+from images.builder.ship import NAME, Shipping, as_shipped, ship
 from images.console import Steps, say
 from images.disk import assemble, layout, stages
 from images.disk.stages import Root
@@ -24,6 +24,8 @@ from images.seal.seal import RECORD, Sealed, seal
 from images.source import VENDORED
 from images.targets import Target
 from images.toolbox import Inside
+from images.updates import bundle, machine, signing
+from images.updates.signing import Signer
 from images.wheels import locked
 
 GIB_MIB = 1024
@@ -52,6 +54,11 @@ class Places:
         return self.work / "output"
 
     @property
+    def throw_away(self) -> Path:
+        """The key that signs updates where none was given, until `make clean`."""
+        return self.home / "throw-away-update-key"
+
+    @property
     def final(self) -> Path:
         """What ships."""
         return self.home / self.version
@@ -63,6 +70,7 @@ class Build:
 
     asked: Asked
     places: Places
+    signer: Signer
     tools: Inside | None = None
     kernel: str = ""
     release: str = ""
@@ -85,11 +93,11 @@ def build(asked: Asked, layout_: Layout) -> Path:
     Raises `BuildError` and what the rooms' parts raise. Nothing that was made stays then, and nothing runs or is mounted.
     """
     work, places = Steps(), Places(layout_, asked.version)
-    made = Build(asked, places)
     with work.step("check", "the machine, before anything is touched"):
         check_machine(layout_.build)
         shutil.rmtree(places.work, ignore_errors=True)  # of a build that was interrupted
         places.output.mkdir(parents=True)
+    made = Build(asked, places, asked.signer or signing.throw_away(places.throw_away))
     try:
         _tree(made, work)
         for name, about, take in STEPS:
@@ -118,6 +126,7 @@ def _tree(made: Build, work: Steps) -> None:
             tree = stack.enter_context(provisioned)
         with work.step("seal", "taking out what the builder left"):
             seal(tree, Sealed(guest.BUILDER, made.asked.version))
+            machine.install(tree, made.signer.authorities)
             made.packages = dpkg.installed((tree / RECORD / "status").read_text(encoding="utf-8"))
             made.kernel = stages.kernel_version(tree)
             made.release = (tree / "usr/lib/sentry/current").readlink().name
@@ -168,6 +177,15 @@ def _ship(made: Build) -> None:
         made.raws[target.name].unlink()
 
 
+def _update(made: Build) -> None:
+    """The update of the same slot: to a machine it is the same whatever disk it began with."""
+    tools, root, boot = made.ready()
+    version = made.asked.version
+    place = made.places.output / bundle.name(f"{NAME}-{version}", made.signer)
+    bundle.make(bundle.Slot(boot, root), version, made.signer, place, tools, made.places.work / "bundle")
+    made.shipped.append(as_shipped(place, "an update of a machine that runs an earlier version"))
+
+
 def _papers(made: Build) -> None:
     _, root, _ = made.ready()
     version, output = made.asked.version, made.places.output
@@ -191,6 +209,7 @@ STEPS: tuple[tuple[str, str, Callable[[Build], None]], ...] = (
     ("disks", "a raw disk for each target", _disks),
     ("read back", "the finished disks, for what must not be there", _read_back),
     ("ship", "the files that are shipped", _ship),
+    ("update", "the same slot as a signed bundle", _update),
     ("papers", "digests, signature, bill of materials, notes", _papers),
 )
 

@@ -22,15 +22,19 @@ GUEST = "sentry-image"
 BUILDER = "builder"
 LINK = Link("image-build", "mgmt0", "10.98.9.1", "10.98.9.2")  # apart from the lab's networks: both may run at once
 
-# What a machine of its own needs beyond what a container does. cryptsetup: dm-verity, which systemd-cryptsetup sets up.
+# What a machine of its own needs beyond what a container does. cryptsetup: dm-verity, which systemd-cryptsetup sets up;
+# grub-common: grub-editenv, with which RAUC writes what the boot menu reads.
 PACKAGES = (
     "cryptsetup-bin",
     "dmsetup",
     "dracut",
     "e2fsprogs",
+    "grub-common",
     "kmod",
     "linux-image-cloud-amd64",
     "mount",
+    "rauc",
+    "rauc-service",
     "systemd-cryptsetup",
     "systemd-repart",
     "udev",

@@ -10,6 +10,8 @@ from pathlib import Path
 from images.papers.sums import check_key
 from images.paths import REPO
 from images.targets import TARGETS, Target, chosen
+from images.updates import signing
+from images.updates.signing import Signer
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "setpriv", "nsenter", "ip", "ssh", "ssh-keygen", "openssl", "tar")
 # A tree, its root file system, a raw disk and the shipped files of each target; the disks are mostly holes.
@@ -24,15 +26,29 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A build: its targets, version, signing key (None: a throw-away one), and the results of this image's scan, if any."""
+    """A build: its targets, version, signing key (None: a throw-away one), the results of this image's scan, if any, and who
+    signs its update (None: a throw-away key)."""
 
     targets: tuple[Target, ...]
     version: str
     key: Path | None
     scan: Path | None
+    signer: Signer | None = None
 
 
-def asked(target: str, version: str | None, key: Path | None, scan: Path | None) -> Asked:
+@dataclass(frozen=True, slots=True)
+class UpdateKey:
+    """Who signs the update, as it was asked for: a private key, the certificate of it, and the authorities that machines believe
+    (None: the certificate itself)."""
+
+    key: Path | None = None
+    certificate: Path | None = None
+    authorities: Path | None = None
+
+
+def asked(
+    target: str, version: str | None, key: Path | None, scan: Path | None, update: UpdateKey = UpdateKey()
+) -> Asked:
     """The words of the command line as values; raises `BuildError` for one that is not allowed."""
     try:
         targets = chosen(target)
@@ -48,7 +64,17 @@ def asked(target: str, version: str | None, key: Path | None, scan: Path | None)
         check_key(key)
     if scan is not None and not scan.is_file():
         raise BuildError(f"{scan}: there is no such file; it is to be the results.json of a scan of this image")
-    return Asked(targets, wanted, key, scan)
+    return Asked(targets, wanted, key, scan, _signer(update))
+
+
+def _signer(update: UpdateKey) -> Signer | None:
+    if update.key is not None:
+        return signing.given(update.key, update.certificate, update.authorities)
+    if update.certificate is not None or update.authorities is not None:
+        raise BuildError(
+            "an update's certificate and authorities are for its key: give that as update_key, or none of them"
+        )
+    return None
 
 
 def project_version(repo: Path) -> str:

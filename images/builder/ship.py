@@ -37,15 +37,16 @@ def ship(target: Target, shipping: Shipping) -> list[Shipped]:
     for one in target.formats:
         place = shipping.output / f"{shipping.stem}.{one}"
         _MAKERS[one](shipping, place)
-        made.append(_shipped(place, ABOUT[one]))
+        made.append(as_shipped(place, ABOUT[one]))
     if target.name == "aws":
         place = shipping.output / f"{shipping.stem}.aws.json"
         write_json(place, aws.parameters(NAME, shipping.version, SYSTEM_GIB))
-        made.append(_shipped(place, "AWS: the parameters of import-snapshot and register-image"))
+        made.append(as_shipped(place, "AWS: the parameters of import-snapshot and register-image"))
     return made
 
 
-def _shipped(place: Path, about: str) -> Shipped:
+def as_shipped(place: Path, about: str) -> Shipped:
+    """What the notes say of a file."""
     with place.open("rb") as file:
         return Shipped(place.name, place.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest(), about)
 

@@ -1,8 +1,9 @@
 """What GRUB reads: a menu that nobody sees, which picks a slot, counts its tries, and never waits for a person.
 
 ORDER, A_OK, A_TRY, B_OK, B_TRY are RAUC's words for its GRUB backend. A slot is tried while it is said to be good and its tries
-are fewer than three; every start counts, and what runs well sets its own back to none. With no slot left, both are given their
-tries again: an appliance that starts badly is worth more than one that does not start.
+are fewer than three; every start counts, and what runs well sets its own back to none. With no slot left, both are good and are
+given their tries again: an appliance that starts badly is worth more than one that does not start, and what the environment said
+of the slots may have been lost in a power cut.
 GRUB's script has no arithmetic: each count is a row of a table, which is why this text is generated.
 """
 
@@ -38,7 +39,13 @@ def menu(arguments: tuple[str, ...]) -> str:
             "set A_TRY=0",
             "set B_OK=0",
             "set B_TRY=0",
-            f"load_env -f ($root)/grubenv {' '.join(VARIABLES)}",
+            # GRUB reads no environment that a power cut caught, and counts in none: then the spare one is the one.
+            f"if load_env -f ($root)/grubenv {' '.join(VARIABLES)}; then",
+            "    set file=grubenv",
+            "else",
+            "    set file=grubenv2",
+            f"    load_env -f ($root)/grubenv2 {' '.join(VARIABLES)}",
+            "fi",
             "regexp --set=1:disk '^([^,]+),' \"$root\"",
             "set esp=$root",
             f'set platform_arguments="{words}"',
@@ -53,12 +60,13 @@ def menu(arguments: tuple[str, ...]) -> str:
             '    echo "No slot is left; all get their tries again"',
             "    set A_OK=1",
             "    set A_TRY=0",
+            "    set B_OK=1",
             "    set B_TRY=0",
-            f"    save_env -f ($esp)/grubenv {' '.join(VARIABLES)}",
+            f"    save_env -f ($esp)/$file {' '.join(VARIABLES)}",
             "    sleep 5",
             "    reboot",
             "fi",
-            f"save_env -f ($esp)/grubenv {' '.join(VARIABLES)}",
+            f"save_env -f ($esp)/$file {' '.join(VARIABLES)}",
             'if [ "$chosen" = A ]; then',
             *_start("A"),
             "else",
@@ -107,6 +115,7 @@ def slot(root_hash: str, hash_offset: int) -> str:
         "systemd.verity_root_hash=/dev/disk/by-partlabel/root_${letter}",
         f"systemd.verity_root_options=hash-offset={hash_offset},panic-on-corruption",
         "sentry.slot=${letter}",
+        "rauc.slot=${chosen}",
         # Whatever fails on the way up ends in another start, and is counted.
         "panic=10",
         "rd.shell=0",

@@ -111,6 +111,7 @@ def esp(target: Target, version: str, output: Path, tools: Tools) -> Path:
     menu = grub.menu((*target.arguments, f"sentry.platform={target.platform}")).encode("ascii")
     # Debian's GRUB looks in EFI/debian, and where it was started from when there is nothing.
     files |= {"EFI/debian/grub.cfg": menu, "EFI/BOOT/grub.cfg": menu, "grubenv": grub.environment(grub.DEFAULTS)}
+    files["grubenv2"] = files["grubenv"]
     return fat(files, layout.ESP_MIB, layout.identity(version, "esp").hex[:8], output / "esp", tools)
 
 

@@ -6,7 +6,7 @@ from images.paths import write_file
 from images.run import run
 
 EDIPI = "1234567890"  # the lab administrator's, in sites/lab.yml
-DAYS = 825  # as the lab's other certificates
+DAYS = 825  # the longest a server certificate may live for common clients
 AUTHORITY, CARD, REVOKED = "card-ca", "admin-card", "revoked-card"
 _UPN = "otherName:1.3.6.1.4.1.311.20.2.3;UTF8"
 

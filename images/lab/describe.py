@@ -5,7 +5,9 @@ from typing import Any
 
 import yaml
 
+from images.lab import devices
 from images.lab.machine import BUILDER
+from images.lab.site import LabSite
 from images.lab.zones import GUEST, MANAGEMENT, ZONES
 from images.paths import Layout, write_file, write_json
 
@@ -29,9 +31,9 @@ def inventory(layout: Layout) -> None:
     write_file(layout.inventory, "---\n" + yaml.safe_dump({"all": {"hosts": {"appliance": host}}}))
 
 
-def appliance(layout: Layout) -> dict[str, Any]:
-    """Write and return the description of the running appliance."""
-    described = {
+def appliance(layout: Layout, site: LabSite) -> dict[str, Any]:
+    """Write and return the description of the running appliance, provisioned for `site`."""
+    described: dict[str, Any] = {
         "name": GUEST,
         "address": MANAGEMENT.address,
         "addresses": {zone.name: zone.address for zone in ZONES},
@@ -51,6 +53,10 @@ def appliance(layout: Layout) -> dict[str, Any]:
         "uem_url": UEM_URL,
         "known_hosts": str(layout.known_hosts),
     }
+    if site.answers:
+        described["answers"] = str(site.answers)
+    if site.stand_ins:
+        described["devices"] = str(layout.lab / devices.FILE)
     write_json(layout.appliance, described)
     return described
 

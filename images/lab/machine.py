@@ -12,6 +12,16 @@ from images.run import run
 
 BUILDER = "builder"
 
+# A guest may not set its host's clock, so chrony's unit would not start it; without doing so it still asks its servers.
+_CHRONY = """\
+[Unit]
+ConditionCapability=
+
+[Service]
+ExecStart=
+ExecStart=!/usr/sbin/chronyd -x $DAEMON_OPTS
+"""
+
 _HOST_KEYS_UNIT = """\
 [Unit]
 Description=Make this machine's SSH host keys
@@ -61,6 +71,7 @@ def prepare(root: Path, builder_key: str) -> None:
     )
     write_file(root / f"etc/sudoers.d/{BUILDER}", f"{BUILDER} ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     write_file(root / "etc/systemd/system/lab-host-keys.service", _HOST_KEYS_UNIT)
+    write_file(root / "etc/systemd/system/chrony.service.d/90-lab.conf", _CHRONY)
     for zone in ZONES:
         # The host's own network configuration, as any Debian has one: what stands when the appliance's is taken back.
         text = f"[Match]\nName={zone.link.guest_interface}\n\n[Network]\nAddress={zone.address}/{PREFIX}\n"

@@ -3,13 +3,14 @@
 import secrets
 from pathlib import Path
 
-from images.lab import cards
-from images.lab.zones import MAIL_SERVER
+from images.lab import cards, devices
+from images.lab.zones import GATEWAY, LOG_SERVER, MAIL_SERVER, ZONES
 from images.paths import Layout, write_file
 from images.run import run
 
 PASSWORD_LENGTH = 24  # the STIGs ask for 15
-DAYS = 825  # the longest a server certificate may live for common clients
+ROUNDS = 100_000  # of SHA-512 over a password, as the STIGs ask for
+APPROVED = "approved-cas.pem"
 
 # Each quartet of a password has one of each class, so that no class repeats long enough to break a password policy.
 # No letter or digit that looks like another, no character that a shell, YAML or the CLI reads as its own.
@@ -30,7 +31,12 @@ def ensure_all(layout: Layout) -> None:
         _ensure_passphrase(layout.secrets / name)
     _ensure_authority(layout.lab)
     _ensure_certificate(layout.lab, "mail", MAIL_SERVER)
+    _ensure_certificate(layout.lab, "siem", LOG_SERVER)
+    # as an authority of the site would issue it
+    _ensure_certificate(layout.lab, "gateway", GATEWAY, *(zone.address for zone in ZONES))
     cards.ensure(layout.lab)
+    devices.ensure(layout.lab)
+    _ensure_chains(layout.lab)
 
 
 def password() -> str:
@@ -57,8 +63,11 @@ def _ensure_password(clear: Path, hashed: Path) -> None:
     if not clear.exists():
         write_file(clear, password() + "\n", 0o600)
         hashed.unlink(missing_ok=True)
-    if not hashed.exists():
-        digest = run(["openssl", "passwd", "-6", "-stdin"], stdin=clear.read_text(encoding="utf-8")).stdout
+    if not hashed.exists() or f"rounds={ROUNDS}$" not in hashed.read_text(encoding="utf-8"):
+        salt = f"rounds={ROUNDS}${secrets.token_hex(8)}"
+        digest = run(
+            ["openssl", "passwd", "-6", "-salt", salt, "-stdin"], stdin=clear.read_text(encoding="utf-8")
+        ).stdout
         write_file(hashed, digest, 0o600)
 
 
@@ -67,24 +76,35 @@ def _ensure_authority(folder: Path) -> None:
     if certificate.exists() and key.exists():
         return
     cards.make_key(key)
-    run(["openssl", "req", "-x509", "-new", "-key", key, "-sha256", "-days", str(DAYS), "-subj", "/CN=Lab backend CA",
+    run(["openssl", "req", "-x509", "-new", "-key", key, "-sha256", "-days", str(cards.DAYS), "-subj", "/CN=Lab backend CA",
          "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
          "-out", certificate])  # fmt: skip
     for name in ("mail.pem", "mail.key"):
         (folder / name).unlink(missing_ok=True)
 
 
-def _ensure_certificate(folder: Path, name: str, host: str) -> None:
+def _ensure_chains(folder: Path) -> None:
+    """What sites/stig-answers.yml names as approved, the authorities of servers and of devices; and the gateway's certificate
+    with what is above it."""
+    _join(folder, APPROVED, "backend-ca.pem", f"{devices.AUTHORITY}.pem")
+    _join(folder, "gateway-chain.pem", "gateway.pem", "backend-ca.pem")
+
+
+def _join(folder: Path, name: str, *parts: str) -> None:
+    write_file(folder / name, "".join((folder / part).read_text(encoding="utf-8") for part in parts))
+
+
+def _ensure_certificate(folder: Path, name: str, host: str, *addresses: str) -> None:
     certificate, key, request = folder / f"{name}.pem", folder / f"{name}.key", folder / f"{name}.csr"
     if certificate.exists() and key.exists():
         return
     cards.make_key(key)
     run(["openssl", "req", "-new", "-key", key, "-subj", f"/CN={host}", "-out", request])
     extensions = (
-        f"subjectAltName=DNS:{host}\nbasicConstraints=critical,CA:FALSE\n"
+        f"subjectAltName={','.join([f'DNS:{host}', *(f'IP:{one}' for one in addresses)])}\nbasicConstraints=critical,CA:FALSE\n"
         "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
     )
     write_file(folder / f"{name}.ext", extensions)
     run(["openssl", "x509", "-req", "-in", request, "-CA", folder / "backend-ca.pem", "-CAkey",
-         folder / "backend-ca.key", "-CAcreateserial", "-sha256", "-days", str(DAYS), "-extfile",
+         folder / "backend-ca.key", "-CAcreateserial", "-sha256", "-days", str(cards.DAYS), "-extfile",
          folder / f"{name}.ext", "-out", certificate])  # fmt: skip

@@ -1,11 +1,16 @@
 """The steps of `make appliance`, each a function of the layout and the site that does one thing or raises."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +18,16 @@ from images import crossing, network, probe
 from images import guest as guests
 from images.crossing import Call, Heard
 from images.guest import Guest
-from images.lab import describe, machine, secrets
+from images.lab import describe, devices, machine, secrets
+from images.lab.site import LabSite
+from images.lab.stand_ins import READY
 from images.lab.zones import GUEST, ZONES, Zone
-from images.paths import REPO, Layout, write_file
+from images.paths import REPO, Layout, write_file, write_json
 from images.probe import Seen, Target
 from images.run import run, stream
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "ip", "nft", "nmap", "ssh", "ssh-keygen", "openssl", "tar")
+_stand_ins: dict[int, subprocess.Popen[bytes]] = {}  # those that this process started, to be waited for
 REMOTE_CA = "/var/lib/sentry/tls/ca.pem"
 
 
@@ -82,10 +90,50 @@ def playbook(layout: Layout, name: str, site: Path) -> None:
                 run(["ssh", "-F", "none", "-o", f"ControlPath={connection}", "-O", "exit", "lab"], check=False)
 
 
-def describe_appliance(layout: Layout, guest: Guest) -> dict[str, Any]:
-    """Fetch the appliance's CA certificate and write `build/appliance.json`."""
-    write_file(layout.ca_file, guest.execute(["cat", REMOTE_CA]).stdout)
-    return describe.appliance(layout)
+def describe_appliance(layout: Layout, guest: Guest, site: Path) -> dict[str, Any]:
+    """Fetch the appliance's CA certificate and write `build/appliance.json`. Where stand-ins play the site's other machines, its
+    authority issued what the appliance shows, and that is believed too."""
+    lab = LabSite(site)
+    authorities = guest.execute(["cat", REMOTE_CA]).stdout
+    if lab.stand_ins:
+        authorities += (layout.lab / "backend-ca.pem").read_text(encoding="utf-8")
+        devices.register(layout)
+    write_file(layout.ca_file, authorities)
+    return describe.appliance(layout, lab)
+
+
+def start_stand_ins(layout: Layout, site: Path) -> bool:
+    """Have the site's other machines played, where it has such; those of an earlier run are ended first."""
+    stop_stand_ins(layout)
+    if not LabSite(site).stand_ins:
+        return False
+    argv = [sys.executable, "-m", "images.lab.stand_ins", str(layout.lab)]
+    log = layout.stand_ins.with_suffix(".log")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file, start_new_session=True
+        )
+    _stand_ins[process.pid] = process
+    with process.stdout or nullcontext(BytesIO()) as output:
+        if output.readline().strip() != READY.encode():
+            said = log.read_text(encoding="utf-8", errors="replace").strip()
+            raise LabError(f"the stand-ins of {site} do not start: {said or 'they said nothing'}")
+    write_json(layout.stand_ins, {"pid": process.pid, "started": guests.start_time(process.pid)})
+    return True
+
+
+def stop_stand_ins(layout: Layout) -> None:
+    """End them, if they run."""
+    try:
+        said = json.loads(layout.stand_ins.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    if said["started"] is not None and guests.start_time(said["pid"]) == said["started"]:
+        os.kill(said["pid"], signal.SIGTERM)
+        guests.wait_for(lambda: guests.start_time(said["pid"]) != said["started"], "the stand-ins to end")
+    if said["pid"] in _stand_ins:
+        _stand_ins.pop(said["pid"]).wait()
+    layout.stand_ins.unlink(missing_ok=True)
 
 
 def scan(layout: Layout) -> Compliance:
@@ -151,6 +199,7 @@ def unexpected(seen: tuple[Seen, ...]) -> list[str]:
 def down(layout: Layout, names: Collection[str] = ()) -> tuple[str, ...]:
     """End every guest of this checkout, or those of these names, and remove the interfaces that were made for them; the names
     of those that ran."""
+    stop_stand_ins(layout)
     ending = [guest for guest in guests.running(layout) if not names or guest.name in names]
     for guest in ending:
         guests.stop(guest, layout)

@@ -62,10 +62,15 @@ def _provision(run: Run) -> None:
     steps.provision(run.layout, run.site)
 
 
+def _stand_ins(run: Run) -> None:
+    played = steps.start_stand_ins(run.layout, run.site)
+    say(f"    {'the log server, time servers, mail and the backend' if played else 'this site has none'}")
+
+
 def _describe(run: Run) -> None:
     if run.guest is None:
         raise LabError("there is no guest to describe")
-    run.described = steps.describe_appliance(run.layout, run.guest)
+    run.described = steps.describe_appliance(run.layout, run.guest, run.site)
 
 
 def _scan(run: Run) -> None:
@@ -93,6 +98,7 @@ STEPS = (
     Step("site", "checking the site configuration before anything is touched", _site),
     Step("tree", "a Debian 13 root tree with mmdebstrap", _tree),
     Step("guest", "booting it with systemd-nspawn, three zones", _guest),
+    Step("stand-ins", "the site's other machines, where the lab plays them", _stand_ins),
     Step("compile", "the gateway's hot modules, begun before all other steps", _compile),
     Step("provision", "playbooks/provision.yml over SSH", _provision),
     Step("describe", "writing build/appliance.json", _describe),

@@ -7,6 +7,8 @@ from images.network import Link
 GUEST = "sentry-lab"
 MAIL_SERVER = "mail.lab.test"
 MAIL_ADDRESS = "10.98.3.10"
+LOG_SERVER = "siem.lab.test"
+GATEWAY = "gateway.lab.test"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,13 @@ GATEWAY, PORTAL = LISTENERS
 
 def _suites(facts: Facts, listener: tuple[str, int]) -> Point:
     what, port = listener
-    return judge.suites(what, port, tls.ask_weak(facts.machine.target.address, port))
+    return judge.suites(what, port, tls.ask_weak(_address(facts, port), port))
+
+
+def _address(facts: Facts, port: int) -> str:
+    """Where a listener is asked: devices may come in at another address than administrators."""
+    target = facts.machine.target
+    return target.gateway if port == GATEWAY_PORT else target.address
 
 
 def _nothing(_facts: Facts) -> tuple[Point, ...]:
@@ -56,9 +62,9 @@ def test_the_appliance_runs_in_fips_mode(
 
 
 def _tls(facts: Facts) -> judge.Tls:
-    address = facts.machine.target.address
     answers = {
-        (what, port): tuple(tls.ask(address, port, version) for version in tls.VERSIONS) for what, port in LISTENERS
+        (what, port): tuple(tls.ask(_address(facts, port), port, version) for version in tls.VERSIONS)
+        for what, port in LISTENERS
     }
     logs = rsyslog.secured(facts.text("rsyslog"))
     return judge.Tls(answers, facts.struct("runtime", judge.Runtime), logs)
@@ -87,6 +93,6 @@ def test_the_certificates_shown_are_of_approved_authorities(facts: Facts, answer
     """What devices and administrators see was issued below an authority that the site approves of."""
     if answers.approved_authorities is None:
         raise NotReviewed("needs approved_authorities in the site's answer file: the authorities it approves of")
-    address = facts.machine.target.address
-    found = {(what, port): tls.issued_by(address, port, answers.approved_authorities) for what, port in LISTENERS}
+    approved = answers.approved_authorities
+    found = {(what, port): tls.issued_by(_address(facts, port), port, approved) for what, port in LISTENERS}
     prove(judge.authorities(found))

@@ -13,11 +13,11 @@ CHANGING_SERVICES = ("passwd", "sshd")  # a password is changed by passwd(1), an
 def _policy(facts: Facts, lacks: str) -> judge.Policy:
     services = pam.files(facts.lines("pam"))
     stacks = {service: pam.stack(services, service, "password") for service in CHANGING_SERVICES}
-    return judge.Policy(lacks, _try(facts, judge.GOOD), _try(facts, judge.LACKING[lacks]), stacks)
+    return judge.Policy(lacks, _try(facts, "good"), _try(facts, lacks), stacks)
 
 
 def _try(facts: Facts, candidate: str) -> judge.Tried:
-    answer = facts.answer("pwscore", stdin=f"{candidate}\n")
+    answer = facts.answer(f"pwscore_{candidate}")
     return judge.Tried(answer.status == 0, " ".join((answer.errors or answer.output).split()))
 
 

@@ -34,15 +34,14 @@ class PortalIdleFile(msgspec.Struct, frozen=True):
 
 
 @pytest.mark.stig("V-250982")
-def test_the_session_after_the_last_allowed_one_is_refused(facts: Facts, answers: Answers, prove: Prove) -> None:
-    """The site's number of command-line sessions can be open at once, and one more is refused."""
+def test_the_session_after_the_last_allowed_one_is_refused(facts: Facts, given: Answers | None, prove: Prove) -> None:
+    """The site's number of command-line sessions can be open at once, and one more is refused; without a number of the site's,
+    any that the rule allows."""
     shown = facts.cli_data(SHOW_TIMEOUT, Timeout).of("CLI sessions at once")
-    opened = ssh.open_until_refused(facts.machine.target, answers.max_cli_sessions + _SPARE, lambda: _present(facts))
-    prove(
-        judge.session_limit(
-            judge.SessionLimit(answers.max_cli_sessions, shown, opened.sessions, opened.present, opened.refusal)
-        )
-    )
+    site = given.max_cli_sessions if given else None
+    most = judge.HIGHEST if site is None else site
+    opened = ssh.open_until_refused(facts.machine.target, most + _SPARE, lambda: _present(facts))
+    prove(judge.session_limit(judge.SessionLimit(site, shown, opened.sessions, opened.present, opened.refusal)))
 
 
 def _present(facts: Facts) -> int:

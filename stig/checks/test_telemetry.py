@@ -8,6 +8,7 @@ from stig.judge.upkeep import Logging
 from stig.parse import rsyslog
 from stig.probe import snmp
 from stig.recorder import NotReviewed, Prove
+from stig.tried import tried_first
 
 
 def offload(facts: Facts) -> judge.Offload:
@@ -20,6 +21,7 @@ def offload(facts: Facts) -> judge.Offload:
 
 def prove_content(rule: str, facts: Facts, prove: Prove) -> None:
     """That records say what `rule` wants; where the gateway has none of that kind yet, nobody can tell."""
+    tried_first(facts)
     found = judge.records(facts.lines("audit_records"))
     sent = judge.gateway(offload(facts))
     if sent.status == "not_a_finding" and not judge.about(rule, found):

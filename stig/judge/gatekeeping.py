@@ -1,10 +1,11 @@
-"""V-251008, V-251010: whether a device that the UEM does not know, or reports as compromised, is really kept out.
+"""V-251008, V-251010: whether something lets a device in that the UEM does not know, or reports as compromised; V-251025,
+V-251028, V-251031, V-251032: how devices prove what they are.
 
-Only what could let it in all the same is looked at: a gateway that observes instead of blocking, local rules that let devices
-pass, and a UEM that does not block unregistered devices. That leaves a part of both rules to other evidence, so these
-verdicts can end a rule as open and never as not a finding.
+What could let a device in all the same: a gateway that observes instead of blocking, local rules that let devices pass, and a
+UEM that does not block unregistered devices. That none is there does not prove the rules; `judge.devices` has what was tried.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stig.verdict import Point, Verdict
@@ -32,7 +33,7 @@ class Registration:
 
 def compromised(facts: Softening) -> Verdict:
     """Nothing lets a device pass that the UEM reports as compromised."""
-    return Verdict(_points(facts), reading=_READING)
+    return Verdict(_points(facts), reading=READING)
 
 
 def unregistered(facts: Registration) -> Verdict:
@@ -58,14 +59,17 @@ def unregistered(facts: Registration) -> Verdict:
             ),
             *_points(facts.softening),
         ),
-        reading=_READING,
+        reading=READING,
     )
 
 
-_READING = (
+READING = (
     "A gateway that only observes lets unregistered and non-compliant devices pass, and so does a local rule that allows: while "
-    "either is in force the requirement is not met, whatever the UEM says. That neither is in force does not prove the rule."
+    "either is in force the requirement is not met, whatever the UEM says. The UEM's policies are seen by what they do: devices "
+    "that lack one thing each were tried."
 )
+CERTIFICATE_MODES = ("group_certificate", "identity_certificate")
+MODE = "cat /etc/sentry/runtime.json (gateway.device_authentication.mode)"
 
 
 def _points(facts: Softening) -> tuple[Point, Point]:
@@ -88,3 +92,64 @@ def _points(facts: Softening) -> tuple[Point, Point]:
 
 def _yes(value: bool) -> str:  # noqa: FBT001 - a word for a value
     return "yes" if value else "no"
+
+
+def several_factors(mode: str, tried: tuple[Point, ...]) -> Verdict:
+    """V-251025, V-251031: a certificate is asked for, and the device has to be unlocked."""
+    return Verdict(
+        (_mode(mode), *tried),
+        reading=(
+            "The rule's factors are the device, which is to be unlocked, and a certificate. Both settings live in the UEM; what "
+            "they do is seen here: the gateway refuses who shows no certificate, and the policy it hands out demands a password."
+        ),
+    )
+
+
+def mapped(mode: str, mapping: Collection[str], tried: tuple[Point, ...]) -> Verdict:
+    """V-251028: a certificate is a user's, or nobody's."""
+    fields = ", ".join(mapping) or "none"
+    return Verdict(
+        (
+            Point(MODE, mode, "identity_certificate", mode == "identity_certificate", "configured"),
+            Point(
+                "cat /etc/sentry/runtime.json (gateway.device_authentication.mapping)",
+                fields,
+                "fields of the certificate that name its user",
+                bool(mapping),
+                "configured",
+            ),
+            *tried,
+        )
+    )
+
+
+def approved(believed: Mapping[str, str], allowed: Mapping[str, str], tried: tuple[Point, ...]) -> Verdict:
+    """V-251032: none but approved authorities are believed for devices. Both by the fingerprints of their certificates."""
+    strangers = sorted(name for fingerprint, name in believed.items() if fingerprint not in allowed)
+    return Verdict(
+        (
+            Point(
+                "cat /var/lib/sentry/tls/devices/authorities.pem",
+                ", ".join(believed.values()) or "none",
+                "at least one authority",
+                bool(believed),
+                "configured",
+            ),
+            Point(
+                "the same, of which the site has not approved",
+                ", ".join(strangers) or "none",
+                "none",
+                bool(believed) and not strangers,
+                "configured",
+            ),
+            *tried,
+        ),
+        reading=(
+            "Which authorities are approved (DoD's, or those it approved) is for the site to say; its list is compared with "
+            "those the gateway believes, by their fingerprints. Read strictly: no other may be among them."
+        ),
+    )
+
+
+def _mode(mode: str) -> Point:
+    return Point(MODE, mode, " or ".join(CERTIFICATE_MODES), mode in CERTIFICATE_MODES, "configured")

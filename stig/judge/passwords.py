@@ -7,15 +7,6 @@ from stig.verdict import Point, Verdict
 
 LENGTH = 15  # V-250989
 
-# Random-looking, so that only the property in question can be why one is refused; they belong to nobody.
-GOOD = "Kq7-vTz2mWx9-Rb"
-LACKING = {
-    "length": "Kq7-vTz2mWx9-R",
-    "upper": "kq7-vtz2mwx9-rb",
-    "lower": "KQ7-VTZ2MWX9-RB",
-    "digit": "Kqt-vTzpmWxc-Rb",
-    "special": "Kq7hvTz2mWx9tRb",
-}
 WORDS = {
     "length": f"{LENGTH - 1} characters",
     "upper": "no upper-case letter",

@@ -13,10 +13,10 @@ CLI_MINUTES = 10  # V-250996
 
 @dataclass(frozen=True, slots=True)
 class SessionLimit:
-    """The site's number, the number the CLI shows, how many sessions the probe held, how many the machine had in all at that
-    moment, and what the next one was told (None: nothing refused it)."""
+    """The site's number (None: it has not said), the number the CLI shows, how many sessions the probe held, how many the machine
+    had in all at that moment, and what the next one was told (None: nothing refused it)."""
 
-    site: int
+    site: int | None
     shown: str
     opened: int
     present: int
@@ -27,19 +27,21 @@ def session_limit(facts: SessionLimit) -> Verdict:
     """The limit is the site's, and the session after the last allowed one is really refused."""
     refused = "not refused" if facts.refusal is None else f"refused: {facts.refusal}"
     others = facts.present - facts.opened
+    wanted = facts.site if facts.site is not None else int(facts.shown) if facts.shown.isdigit() else 0
+    whose = f"{facts.site}, the site's number," if facts.site is not None else "a number"
     return Verdict(
         (
             Point(
                 "CLI: show timeout (CLI sessions at once)",
                 facts.shown,
-                f"{facts.site}, the site's number, from {LOWEST} to {HIGHEST}",
-                facts.shown == str(facts.site) and LOWEST <= facts.site <= HIGHEST,
+                f"{whose} from {LOWEST} to {HIGHEST}",
+                facts.shown == str(wanted) and LOWEST <= wanted <= HIGHEST,
             ),
             Point(
                 "SSH as an administrator until refused, every session held; pgrep -c of the command lines meanwhile",
                 f"{facts.present} at once ({facts.opened} by the probe, {others} by others), the next one {refused}",
-                f"{facts.site} at once, the next one refused",
-                facts.refusal is not None and facts.present == facts.site and others >= 0,
+                f"{wanted} at once, the next one refused",
+                facts.refusal is not None and facts.present == wanted and others >= 0,
             ),
         )
     )

@@ -1,4 +1,5 @@
-"""What an nftables ruleset does with the first packet of a TCP connection, worked out from `nft -j list ruleset`.
+"""What an nftables ruleset does with the first packet of a TCP connection, or a UDP datagram nobody waits for, worked out
+from `nft -j list ruleset`.
 
 Only what such a packet can meet is understood; anything else in its way is a `FactError`, never a guess.
 """
@@ -11,20 +12,22 @@ from typing import Any, Literal
 from stig.errors import FactError
 
 Answer = Literal["accept", "drop"]
+Protocol = Literal["tcp", "udp"]
 JUMPS = 16  # the kernel's own bound on nested chains
 # Below a limit a packet goes on as if it were not there, whether the limit is a rule's or (`set`) each source's own.
 _SILENT = frozenset({"counter", "log", "comment", "limit", "set"})
 _ENDS: dict[str, Answer] = {"accept": "accept", "drop": "drop", "reject": "drop"}
-_OTHER_PROTOCOLS = frozenset({"udp", "icmp", "icmpv6", "sctp", "dccp", "udplite", "esp", "ah", "igmp", "arp"})
+_PROTOCOLS = frozenset({"tcp", "udp", "icmp", "icmpv6", "sctp", "dccp", "udplite", "esp", "ah", "igmp", "arp"})
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A new TCP connection: the interface it comes in by, who from, and to which port."""
+    """A new TCP connection, or a datagram: the interface it comes in by, who from, and to which port."""
 
     interface: str
     source: str
     port: int
+    protocol: Protocol = "tcp"
 
 
 class Ruleset:
@@ -141,14 +144,14 @@ def _value(left: Any, packet: Packet) -> str | int | None:
     table: dict[tuple[str, str], str | int] = {
         ("meta", "iifname"): packet.interface,
         ("meta", "iif"): packet.interface,
-        ("meta", "l4proto"): "tcp",
+        ("meta", "l4proto"): packet.protocol,
         ("meta", "nfproto"): "ipv4" if version == 4 else "ipv6",
         ("meta", "protocol"): "ip" if version == 4 else "ip6",
         ("ct", "state"): "new",
-        ("ip", "protocol"): "tcp",
-        ("ip6", "nexthdr"): "tcp",
+        ("ip", "protocol"): packet.protocol,
+        ("ip6", "nexthdr"): packet.protocol,
         ("ip" if version == 4 else "ip6", "saddr"): packet.source,
-        ("tcp", "dport"): packet.port,
+        (packet.protocol, "dport"): packet.port,
         ("th", "dport"): packet.port,
     }
     if not isinstance(left, dict) or len(left) != 1:
@@ -157,7 +160,9 @@ def _value(left: Any, packet: Packet) -> str | int | None:
     where = (body.get("protocol", ""), body.get("field", "")) if kind == "payload" else (kind, body.get("key", ""))
     if where in table:
         return table[where]
-    if kind == "payload" and (where[0] in _OTHER_PROTOCOLS or (where[0] == ("ip6" if version == 4 else "ip"))):
+    if kind == "payload" and (
+        where[0] in _PROTOCOLS - {packet.protocol} or (where[0] == ("ip6" if version == 4 else "ip"))
+    ):
         return None
     raise FactError(f"nft: the expression {left!r} is not understood")
 

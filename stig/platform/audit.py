@@ -3,11 +3,13 @@
 The kernel's audit belongs to the host of a container: there the rules that would be loaded are all that can be seen.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from stig.facts import Facts
+from stig.parse import rsyslog
 from stig.parse.audit import ALL, AuditRule, option, rules
 from stig.platform.proof import (
     Proof,
@@ -25,6 +27,8 @@ from stig.verdict import Nature, Point, Verdict
 
 PEOPLE = frozenset(("auid>=1000", "auid!=unset"))  # whoever logged in as a person, whatever they have become since
 ARCHITECTURES = ("b64", "b32")
+# An input of rsyslog's that reads what auditd writes (RainerScript names are of either case).
+_READ = re.compile(r'(?i)input\([^)]*type="imfile"[^)]*file="/var/log/audit/audit\.log"')
 WRITTEN, LOADED = "grep -rhs in /etc/audit/rules.d", "auditctl -l"
 
 
@@ -252,15 +256,17 @@ def daemon(rows: tuple[Setting, ...], facts: Facts) -> Verdict:
     return Verdict(judged(rows, "cat /etc/audit/auditd.conf", values, "configured"))
 
 
-def sent_on(lines: Iterable[str]) -> Verdict:
-    """What auditd keeps goes to rsyslog too, which sends it on to where the site keeps its records."""
+def sent_on(lines: Iterable[str], rsyslog_text: str) -> Verdict:
+    """What auditd keeps goes to rsyslog too, by a plugin of auditd's or because rsyslog reads its file; it sends it on to where
+    the site keeps its records."""
     rows = (line.partition(":") for line in lines)
     active = {path.rpartition("/")[2] for path, _, text in rows if text.replace(" ", "") == "active=yes"}
     told = sorted(active & {"syslog.conf", "au-remote.conf"})
-    command = "grep -rs ^active /etc/audit/plugins.d"
-    return Verdict(
-        (Point(command, ", ".join(told) or "no plugin", "syslog.conf or au-remote.conf", bool(told), "configured"),)
-    )
+    away = rsyslog.forwards(rsyslog_text)
+    told += ["rsyslog reads audit.log"] if away and _READ.search(rsyslog.uncommented(rsyslog_text)) else []
+    command = "grep -rs ^active /etc/audit/plugins.d; rsyslogd -N1 -o: inputs"
+    expected = "syslog.conf, au-remote.conf, or rsyslog reads audit.log and forwards"
+    return Verdict((Point(command, ", ".join(told) or "neither", expected, bool(told), "configured"),))
 
 
 def own_file_system(facts: Facts) -> Verdict:
@@ -270,7 +276,7 @@ def own_file_system(facts: Facts) -> Verdict:
     return Verdict(
         (
             Point(
-                "cat /proc/self/mounts: /var/log/audit",
+                "cat /proc/1/mounts: /var/log/audit",
                 "a file system of its own" if there else "a folder among others",
                 "a file system of its own",
                 there,
@@ -283,6 +289,6 @@ PROOFS = (
     *(Proof(row.rule, partial(_recorded, row)) for row in RECORDED),
     *(Proof(row.rule, partial(_whole, row)) for row in WHOLE),
     *table(DAEMON, daemon),
-    Proof("SENTRY-OS-0422", lambda facts: sent_on(found_lines(facts, "audit_plugins"))),
+    Proof("SENTRY-OS-0422", lambda facts: sent_on(found_lines(facts, "audit_plugins"), facts.text("rsyslog"))),
     Proof("SENTRY-OS-0423", own_file_system),
 )

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from stig.commands import LIBRARIES, PROGRAMS
 from stig.errors import FactError
-from stig.facts import LIBRARIES, PROGRAMS, Facts
+from stig.facts import Facts
 from stig.platform.proof import Proof, found_lines, listed
 from stig.verdict import Point, Verdict
 

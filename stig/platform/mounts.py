@@ -34,7 +34,7 @@ MOUNTED = (
 
 
 def options(lines: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The file systems in /proc/self/mounts; of several on one place the last is the one that is seen."""
+    """The file systems in /proc/1/mounts; of several on one place the last is the one that is seen."""
     rows = [line.split() for line in lines]
     return {row[1]: frozenset(row[3].split(",")) for row in rows if len(row) >= 4}
 
@@ -45,7 +45,7 @@ def mounted(row: Mounted, known: dict[str, frozenset[str]]) -> Verdict:
     missing = [one for one in row.options if found is not None and one not in found]
     told = "not a file system of its own" if found is None else ",".join(sorted(found))
     return Verdict(
-        (Point(f"cat /proc/self/mounts: {row.path}", told, ",".join(row.options), found is not None and not missing),)
+        (Point(f"cat /proc/1/mounts: {row.path}", told, ",".join(row.options), found is not None and not missing),)
     )
 
 
@@ -54,7 +54,7 @@ def of_its_own(paths: Iterable[str], known: dict[str, frozenset[str]]) -> Verdic
     return Verdict(
         tuple(
             Point(
-                f"cat /proc/self/mounts: {path}",
+                f"cat /proc/1/mounts: {path}",
                 "there" if path in known else "a folder among others",
                 "a file system of its own",
                 path in known,

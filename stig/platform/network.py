@@ -1,12 +1,14 @@
 """Which traffic there may be, and what must not listen."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from stig.errors import FactError
 from stig.facts import Facts
 from stig.parse import words
+from stig.parse.nft import Packet, Ruleset
 from stig.platform.proof import Proof, Setting, Want, found_lines, judged, listed
 from stig.verdict import Point, Verdict
 
@@ -16,6 +18,8 @@ PORTS = {("tcp", 22), ("tcp", 80), ("tcp", 443), ("tcp", 8443), ("tcp", 9090), (
 # A client of DHCP hears the answers there (RFC 2131, RFC 8415).
 CLIENT_PORTS = {("udp", 68), ("udp", 546)}
 RESOLVERS = 2
+EPHEMERAL = 32_768  # the kernel chooses from here on (net.ipv4.ip_local_port_range)
+STRANGERS = {4: "192.0.2.77", 6: "2001:db8::77"}  # documentation networks (RFC 5737, RFC 3849): nobody's
 STARTS = 10
 
 
@@ -70,8 +74,22 @@ def _lets_echoes_in(expressions: list[dict[str, Any]]) -> bool:
     return echo and any("accept" in one for one in expressions)
 
 
-def listening(rows: Iterable[str]) -> Verdict:
-    """Nothing that another machine could reach listens on a port that is not the appliance's."""
+def reachable(facts: Facts, port: int) -> bool:
+    """Whether the packet filter lets a datagram to this port in, on any interface, from its own network or from a stranger."""
+    rules = Ruleset(facts.tree("nft"))
+    packets = []
+    for link in facts.tree("interfaces"):
+        for one in link.get("addr_info", []):
+            if link["ifname"] != "lo":
+                near = ipaddress.ip_interface(f"{one['local']}/{one['prefixlen']}").network.network_address + 1
+                far = STRANGERS[ipaddress.ip_address(one["local"]).version]
+                packets += [Packet(link["ifname"], str(source), port, "udp") for source in (near, far)]
+    return any(rules.inward(packet) == "accept" for packet in packets)
+
+
+def listening(rows: Iterable[str], let_in: Callable[[int], bool]) -> Verdict:
+    """Nothing that another machine could reach listens on a port that is not the appliance's. A program that sends datagrams
+    has a port that the kernel chose; where `let_in` says that the packet filter has none of it, nobody reaches that."""
     strangers = []
     for row in rows:
         fields = row.split()
@@ -79,6 +97,8 @@ def listening(rows: Iterable[str]) -> Verdict:
             raise FactError(f"ss -Htuln: cannot read {row!r}")
         address, _, port = fields[4].rpartition(":")
         known = (fields[0], int(port)) in PORTS | CLIENT_PORTS
+        if fields[0] == "udp" and int(port) >= EPHEMERAL and not let_in(int(port)):
+            continue
         if not known and not _is_own(address):
             strangers.append(f"{fields[0]} {fields[4]}")
     allowed = ", ".join(f"{kind} {port}" for kind, port in sorted(PORTS))
@@ -136,7 +156,7 @@ def closed_clock(facts: Facts) -> Verdict:
 PROOFS = (
     Proof("SENTRY-OS-0831", lambda facts: policies(facts.tree("nft"))),
     Proof("SENTRY-OS-0832", _limited),
-    Proof("SENTRY-OS-0833", lambda facts: listening(facts.lines("listening"))),
+    Proof("SENTRY-OS-0833", lambda facts: listening(facts.lines("listening"), partial(reachable, facts))),
     Proof("SENTRY-OS-0834", lambda facts: promiscuous(facts.tree("interfaces"))),
     Proof("SENTRY-OS-0835", lambda facts: wireless(found_lines(facts, "wireless"))),
     Proof("SENTRY-OS-0836", lambda facts: resolvers(facts.lines("resolvers"))),

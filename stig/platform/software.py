@@ -24,7 +24,7 @@ ABSENT = {
     "SENTRY-OS-0910": ("xserver-xorg-core", "xwayland", "gdm3", "lightdm"),
     "SENTRY-OS-0911": ("autofs", "udisks2"),
     "SENTRY-OS-0912": ("avahi-daemon", "cups-daemon", "samba", "squid", "dnsmasq", "bind9"),
-    "SENTRY-OS-0913": ("gcc", "g++", "make", "gdb", "strace", "tcpdump"),
+    "SENTRY-OS-0913": ("gcc", "g++", "make", "gdb", "strace"),
     "SENTRY-OS-0914": ("sssd-common", "libpam-ccreds", "libpam-krb5", "nscd"),
 }
 PRESENT = {

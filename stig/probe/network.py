@@ -5,13 +5,14 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stig.errors import FactError
 
 SECONDS = 4.0
+AT_ONCE = 64  # connections that wait for an answer; a scan has a few dozen to make
 PAGE_BYTES = 262_144  # the log-in page is a few KiB
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
@@ -32,6 +33,15 @@ def answering(zones: Mapping[str, str], port: int) -> dict[str, bool]:
     """`answers` for the address of every zone, all asked at once: silence takes its time."""
     with ThreadPoolExecutor(max_workers=max(1, len(zones))) as pool:
         return dict(zip(zones, pool.map(lambda host: answers(host, port), zones.values()), strict=True))
+
+
+def reached(zones: Mapping[str, str], ports: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """By zone, which of these ports are accepted at its address, all asked at once."""
+    pairs = [(zone, port) for zone in zones for port in ports]
+    with ThreadPoolExecutor(max_workers=max(1, min(len(pairs), AT_ONCE))) as pool:
+        found = list(pool.map(lambda pair: answers(zones[pair[0]], pair[1]), pairs))
+    taken = [pair for pair, yes in zip(pairs, found, strict=True) if yes]
+    return {zone: tuple(port for name, port in taken if name == zone) for zone in zones}
 
 
 def login_page(host: str, port: int, ca_file: Path | None) -> tuple[str, str]:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-
-import paramiko
+from typing import TYPE_CHECKING
 
 from stig.errors import FactError
 from stig.target import Target
+
+if TYPE_CHECKING:
+    import paramiko  # an appliance that scans itself has none, and opens no sessions
 
 SECONDS = 15.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|[\x00-\x08\x0b-\x1f]")
@@ -29,11 +31,12 @@ class Opened:
 
 
 @contextmanager
-def _transport(target: Target) -> Iterator[paramiko.Transport]:
+def _transport(target: Target) -> Iterator["paramiko.Transport"]:
     """A connection whose host key is the known one."""
-    keys = paramiko.HostKeys(str(target.known_hosts)).lookup(
-        target.address if target.ssh_port == 22 else f"[{target.address}]:{target.ssh_port}"
-    )
+    import paramiko  # noqa: PLC0415 - see above
+
+    known_as = target.address if target.ssh_port == 22 else f"[{target.address}]:{target.ssh_port}"
+    keys = paramiko.HostKeys(str(target.known_hosts)).lookup(target.key_alias or known_as)
     if keys is None:
         raise FactError(f"{target.known_hosts} has no host key of {target.address}")
     try:
@@ -58,6 +61,8 @@ def _transport(target: Target) -> Iterator[paramiko.Transport]:
 
 def banner(target: Target) -> str:
     """What sshd says before anybody has logged in (RFC 4252 5.4); empty when it says nothing."""
+    import paramiko  # noqa: PLC0415 - see above
+
     with _transport(target) as transport:
         try:
             transport.auth_none("nobody")
@@ -82,6 +87,10 @@ def open_until_refused(target: Target, most: int, present: Callable[[], int]) ->
 
 def _session(held: ExitStack, target: Target) -> str | None:
     """One more session: None when it got a prompt, else why not."""
+    import paramiko  # noqa: PLC0415 - see above
+
+    if target.admin.key is None:
+        raise FactError(f"this opens sessions as {target.admin.user} by itself and needs the file of the key: --key")
     transport = held.enter_context(_transport(target))
     key = paramiko.PKey.from_path(str(target.admin.key))
     try:
@@ -94,7 +103,7 @@ def _session(held: ExitStack, target: Target) -> str | None:
     return _wait(channel)
 
 
-def _wait(channel: paramiko.Channel) -> str | None:
+def _wait(channel: "paramiko.Channel") -> str | None:
     """Read until a prompt (None) or the end (what was said)."""
     said = ""
     deadline = time.monotonic() + SECONDS

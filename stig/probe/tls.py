@@ -6,12 +6,12 @@ good. RFC 5246 7.4.1, RFC 8446 4.1 (a TLS 1.3 hello without key shares is answer
 
 import itertools
 import os
+import re
 import socket
-import ssl
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from stig.errors import FactError
 from stig.run import run
@@ -19,6 +19,8 @@ from stig.run import run
 Version = Literal["1.0", "1.1", "1.2", "1.3"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
 SECONDS = 6.0
+_ISSUER, _WRONG = re.compile(r"^issuer=(.+)$", re.MULTILINE), re.compile(r"^verify error:num=\d+:(.+)$", re.MULTILINE)
+_END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
 _NAMES_HEADING = "Acceptable client certificate CA names"
 
 _WIRE: dict[Version, int] = {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}
@@ -89,22 +91,18 @@ def ask_weak(host: str, port: int) -> Answer:
 
 def issued_by(host: str, port: int, authorities: Path) -> Answer:
     """Whether the certificate shown there was issued below one of these authorities (PEM), by the local OpenSSL's judgement.
-    For which names it is, is not looked at."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(cafile=authorities)
-    try:
-        with (
-            socket.create_connection((host, port), timeout=SECONDS) as connection,
-            context.wrap_socket(connection) as secured,
-        ):
-            held: dict[str, Any] = dict(secured.getpeercert() or {})
-    except ssl.SSLCertVerificationError as error:
-        return Answer("1.2", accepted=False, said=error.verify_message)
-    except OSError as error:
-        raise FactError(f"{host}:{port}: {error.strerror or error}") from error
-    issuer = ", ".join(f"{key}={value}" for part in held.get("issuer", ()) for key, value in part)
-    return Answer("1.2", accepted=True, said=f"issued by {issuer}")
+    For which names it is, is not looked at; nor is whether the server then wants one of ours. `FactError` when none is shown."""
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    asked = ["openssl", "s_client", "-connect", place, "-CAfile", str(authorities), "-no-CApath", "-no-CAstore"]
+    done = run(asked)
+    shown = _ISSUER.search(done.output)
+    if shown is None:
+        raise FactError(f"{place}: shows no certificate: {' '.join(done.errors.split())[:200]}")
+    if wrong := _WRONG.search(done.errors):
+        return Answer("1.2", accepted=False, said=wrong[1])
+    if "verify return:1" not in done.errors:
+        raise FactError(f"{place}: openssl s_client did not say whether it believes the certificate")
+    return Answer("1.2", accepted=True, said=f"issued by {shown[1]}")
 
 
 def authorities_named(host: str, port: int) -> tuple[str, ...]:
@@ -124,6 +122,19 @@ def named_in(said: str) -> tuple[str, ...]:
         if line == _NAMES_HEADING:
             return tuple(itertools.takewhile(lambda one: "=" in one, lines))
     return ()
+
+
+def certificates_in(text: str) -> dict[str, str]:
+    """The certificates in PEM text: SHA-256 fingerprint and name. `FactError` when openssl cannot read one."""
+    found = {}
+    for part in text.split(_END_OF_CERTIFICATE)[:-1]:
+        asked = ["openssl", "x509", "-noout", "-subject", "-fingerprint", "-sha256"]
+        done = run(asked, stdin=f"{part}{_END_OF_CERTIFICATE}\n")
+        if done.status != 0:
+            raise FactError(f"openssl x509: {' '.join(done.errors.split())}")
+        subject, fingerprint = done.output.strip().splitlines()
+        found[fingerprint.partition("=")[2]] = subject.removeprefix("subject=")
+    return found
 
 
 def hello(version: Version, suites: tuple[int, ...] = ()) -> bytes:

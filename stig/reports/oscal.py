@@ -117,12 +117,13 @@ def _observation(scan: Scan, machine: str, rule: Rule, result: Result) -> dict[s
         "status": result.status,
     }
     evidence = [_evidence(point) for point in result.evidence]
+    stated = texts.statement(result.override) if result.override else ""
     return {
         "uuid": _observed(scan, rule.id),
         "title": f"{rule.id} ({rule.version_id})",
-        "description": texts.clean(f"{rule.requirement} {result.reading}".strip()),
+        "description": texts.clean(" ".join(part for part in (rule.requirement, result.reading, stated) if part)),
         "props": [_property(name, value) for name, value in properties.items()],
-        "methods": ["TEST"],
+        "methods": ["TEST"] if evidence else ["EXAMINE"],
         "subjects": [{"subject-uuid": machine, "type": "inventory-item"}],
         **({"relevant-evidence": evidence} if evidence else {}),
         "collected": texts.decided_at(scan, result),

@@ -44,6 +44,7 @@ def render(scan: Scan, catalogue: Catalogue, since: Difference | None = None) ->
         words=WORDS,
         statuses=STATUSES,
         categories=CATEGORIES,
+        statement=texts.statement,
     )
     return page if page.endswith("\n") else f"{page}\n"
 

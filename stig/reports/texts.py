@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Iterable
 
-from stig.results import Result, Scan
+from stig.results import Override, Result, Scan
 from stig.rules import Benchmark, Chapter, Rule
 
 # Names of files and checklists are derived from this, so that two scans that found the same write the same.
@@ -72,7 +72,9 @@ def details(result: Result) -> str:
         return ""
     if result.status == "error":
         return f"The check could not decide: {result.reason}"
-    rows = [result.reason] if result.status == "not_applicable" else []
+    rows = [result.reason] if result.status == "not_applicable" and not result.override else []
+    if result.override:
+        rows.append(statement(result.override))
     for point in result.evidence:
         mark = "met" if point.met else "NOT MET"
         rows.append(
@@ -80,6 +82,14 @@ def details(result: Result) -> str:
         )
     text = "\n".join(rows)
     return text if len(text) <= DETAIL_CHARACTERS else f"{text[:DETAIL_CHARACTERS]}..."
+
+
+def statement(override: Override) -> str:
+    """The site's word, with what the scan itself had ended as."""
+    return (
+        f"Stated by {override.authority} on {override.date}: {override.justification} The scan itself ended as "
+        f"{override.scanned.replace('_', ' ')}."
+    )
 
 
 def comments(scan: Scan, result: Result) -> str:

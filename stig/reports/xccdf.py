@@ -11,7 +11,7 @@ from lxml import etree
 
 from stig import VERSION
 from stig.reports import texts
-from stig.results import Result, Scan
+from stig.results import Override, Result, Scan
 from stig.rules import Catalogue, Chapter, Rule
 from stig.verdict import Status
 
@@ -141,6 +141,8 @@ def _result(found: etree._Element, scan: Scan, rule: Rule, result: Result) -> No
     }
     element = etree.SubElement(found, _x("rule-result"), attributes)
     _text(element, "result", _RESULT[result.status])
+    if result.override:
+        _override(element, result, result.override)
     for cci in rule.ccis:
         etree.SubElement(element, _x("ident"), {"system": texts.CCI_SYSTEM}).text = cci
     if said := texts.details(result):
@@ -148,3 +150,12 @@ def _result(found: etree._Element, scan: Scan, rule: Rule, result: Result) -> No
         etree.SubElement(element, _x("message"), {"severity": level}).text = texts.clean(said)
     check = etree.SubElement(element, _x("check"), {"system": CHECK_SYSTEM})
     etree.SubElement(check, _x("check-content-ref"), {"href": "results.json", "name": rule.version_id})
+
+
+def _override(element: etree._Element, result: Result, said: Override) -> None:
+    given = etree.SubElement(
+        element, _x("override"), {"time": f"{said.date}T00:00:00Z", "authority": texts.clean(said.authority)}
+    )
+    _text(given, "old-result", _RESULT[said.scanned])
+    _text(given, "new-result", _RESULT[result.status])
+    _text(given, "remark", said.justification)

@@ -167,3 +167,27 @@ def test_the_receiver_hears_of_a_start_and_of_a_link_that_goes_down(
             assert told(written, LINK_DOWN)
     finally:
         lab.root("ip", "link", "delete", "trap0")
+
+
+OWN = ".1.3.6.1.4.1.8072.9999.9999.7368"
+HOST_RESOURCES, IF_X = ".1.3.6.1.2.1.25.2.3.1.3", ".1.3.6.1.2.1.31.1.1.1.1"
+
+
+def test_the_product_s_own_figures_are_read_and_those_of_the_standard_modules_beside_them(
+    lab: Lab, target: Target, user: SnmpUser, tmp_path: Path
+) -> None:
+    """The workers and the devices are as the command line says; the program is snmpd's account, which has no way to configd."""
+    wait_for(lambda: f"{OWN}.1.1.11.0" in asked(tmp_path, target, user, "snmpwalk", OWN), "the first figures")
+    said = asked(tmp_path, target, user, "snmpwalk", OWN)
+    shown = json.loads(lab.cli("show gateway | json").stdout)["facts"]
+    assert f"{OWN}.1.1.11.0 = Gauge32: {shown['workers']}" in said
+    assert f"{OWN}.1.1.12.0 = INTEGER: 1" in said
+    assert f'{OWN}.1.4.1.1.2.1 = STRING: "' in said
+    age = int(asked(tmp_path, target, user, "snmpget", "-Oqv", f"{OWN}.1.5.0").split()[0])
+    assert age < 60
+    assert lab.root("ps", "-o", "user:32=", "-C", "sentry-snmp").stdout.split() == ["Debian-snmp"]
+    assert "sentry-mgmt" not in lab.root("id", "-Gn", "Debian-snmp").stdout.split()
+    for module in (HOST_RESOURCES, IF_X):
+        assert f"{module}." in asked(tmp_path, target, user, "snmpwalk", module)
+    refused = asked(tmp_path, target, user, "snmpset", f"{OWN}.1.1.1.0", "u", "5")
+    assert "noAccess" in refused or "notWritable" in refused or "authorizationError" in refused

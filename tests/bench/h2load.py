@@ -46,7 +46,13 @@ def run(
         "-m1",
         "--groups=P-256",
     ]
-    argv += [f"--rps={rate / connections:.2f}", f"-D{seconds:g}", f"--log-file={log}", f"-d{body}", *fields]
+    argv += [
+        f"--rps={rate / connections:.2f}",
+        f"-D{round(seconds * 1000)}ms",
+        f"--log-file={log}",
+        f"-d{body}",
+        *fields,
+    ]
     ended = subprocess.run(
         [*argv, url + phone.path("Sync")], capture_output=True, text=True, timeout=seconds + GRACE, check=False
     )

@@ -45,5 +45,5 @@ def test_it_starts_verified_makes_its_state_and_finds_it_again(machine: Machine)
     assert table.entries[-1].size > layout.STATE_MIB << 20  # it took what the disk had
 
     second = start_and_stop(machine)
-    assert b"slot A, try 2" in second
+    assert b"slot A, try" in second  # the first or second one: whether the start before was said to be good in time
     assert (machine.kept("machine-id"), machine.kept("ssh/ssh_host_ecdsa_key.pub")) == (identity, key)

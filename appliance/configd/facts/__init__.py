@@ -6,9 +6,11 @@ from appliance.configd.facts import (
     alerts,
     backups,
     bundle,
+    capture,
     certificate_login,
     certificates,
     crypto,
+    downloads,
     host,
     machine,
     management,
@@ -17,8 +19,10 @@ from appliance.configd.facts import (
     searching,
     sentry,
     settings,
+    stig,
     telemetry,
     tls,
+    watchdog,
 )
 from appliance.configd.facts.context import Context, Topic
 
@@ -37,6 +41,10 @@ TOPICS: dict[str, Topic] = {
     **telemetry.TOPICS,
     **alerts.TOPICS,
     **backups.TOPICS,
+    **stig.TOPICS,
+    **downloads.TOPICS,
+    **watchdog.TOPICS,
+    **capture.TOPICS,
 }
 """Every topic by its name."""
 TOPICS |= {**settings.TOPICS, **machine.TOPICS, **overview.TOPICS}

@@ -18,6 +18,7 @@ BUNDLE_LINES = 5_000  # 25 topics at `LINES` each; half a megabyte
 LINE_CHARACTERS = 500
 PEOPLE = frozenset(
     {"device", "devices", "redirects", "users", "sessions", "log", "revisions", "confirmation", "config-properties"}
+    | {"downloads"}
 )
 PEOPLES_SETTINGS = ("users.accounts.", "gateway.rules.", "gateway.device_authentication.certificates.")
 
@@ -44,12 +45,13 @@ def _cut(lines: Iterable[str]) -> list[str]:
 
 def _lines(one: Topic, context: Context) -> Iterable[str]:
     try:
-        return _written(one.answer(context, ""))
+        return written(one.answer(context, ""))
     except (CommandError, ControlError, RefusedError) as error:
         return (f"cannot be told: {error}",)
 
 
-def _written(shown: Shown) -> Iterable[str]:
+def written(shown: Shown) -> Iterable[str]:
+    """A topic's answer as lines of text."""
     if isinstance(shown, Facts):
         return (f"{name}: {value}" for name, value in shown.facts)
     if isinstance(shown, Table):

@@ -13,6 +13,8 @@ from appliance.configd.api import Revision, Shown
 from appliance.configd.sessions import Held
 from appliance.features.base import System
 from appliance.process import Finished
+from appliance.support.records import Records
+from appliance.support.shelf import Shelf
 from sentry_runtime.settings import Paths
 
 LINES = 200  # of text one answer holds; a terminal keeps more, nobody reads more
@@ -34,6 +36,8 @@ class Context:
     now: float
     monotonic: float
     backups: Folder
+    shelf: Shelf
+    records: Records
 
     @property
     def tree(self) -> Mapping[str, Any]:

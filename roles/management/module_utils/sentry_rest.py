@@ -2,6 +2,7 @@
 refused is said in the appliance's words."""
 
 import json
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 
@@ -26,6 +27,10 @@ class Refused(Exception):  # noqa: N818 - the word the API uses
         super().__init__(message)
 
 
+class Away(Exception):  # noqa: N818 - as above
+    """The appliance does not answer."""
+
+
 class Rest:
     """The appliance that a module's `url` names."""
 
@@ -38,19 +43,38 @@ class Rest:
     def ask(self, method, *path, query=None, body=None, kind="application/json"):
         """One request; the answer read as JSON, None where it has none. Raises `Refused`; fails the task where the appliance does
         not answer at all."""
+        data = None if body is None else json.dumps(body)
+        try:
+            return self._ask(method, path, query, data, {} if body is None else {"Content-Type": kind})
+        except Away as error:
+            self._module.fail_json(msg=str(error))
+
+    def look(self, *path):
+        """As `ask` for a GET; raises `Away` where the appliance does not answer, as while it starts."""
+        return self._ask("GET", path, None, None, {})
+
+    def send(self, file, *path):
+        """Put a file as it is; the answer read as JSON. Raises as `ask` does."""
+        size = Path(file).stat().st_size
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        try:
+            with Path(file).open("rb") as data:
+                return self._ask("PUT", path, None, data, headers)
+        except Away as error:
+            self._module.fail_json(msg=str(error))
+
+    def _ask(self, method, path, query, data, more):
         params = self._module.params
         where = "/".join(quote(each, safe="") for each in path)
         words = f"?{urlencode(query)}" if query else ""
-        headers = {"Authorization": f"Bearer {params['token']}"}
-        if body is not None:
-            headers["Content-Type"] = kind
+        headers = {"Authorization": f"Bearer {params['token']}", **more}
         if params["enable_secret"]:
             headers["Sentry-Enable-Secret"] = params["enable_secret"]
         try:
             answer = open_url(
                 f"{self._url}/api/v1/{where}{words}",
                 method=method,
-                data=None if body is None else json.dumps(body),
+                data=data,
                 headers=headers,
                 ca_path=params["ca"],
                 timeout=SECONDS,
@@ -62,7 +86,7 @@ class Rest:
         except HTTPError as error:
             raise Refused(error.code, said(error)) from error
         except (URLError, OSError, ValueError) as error:
-            self._module.fail_json(msg=f"{self._url} does not answer: {error}")
+            raise Away(f"{self._url} does not answer: {error}") from error
         text = answer.read()
         return json.loads(text) if text else None
 

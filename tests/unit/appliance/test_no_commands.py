@@ -40,6 +40,8 @@ REVIEWED_LONG = {
 }
 LONG, LONGEST = 1_024, 131_072
 A_BACKUP = 1_500_000
+OF_FILES = {("backup.restore", "backup"): A_BACKUP, ("software.upload", "data"): A_BACKUP}
+"""Files in base64, or pieces of one."""
 REVIEWED_ANY = {
     ("config.set", "value"): "the schema's rules of that path judge it",
     ("config.delete", "value"): "one that is in the list already",
@@ -81,7 +83,7 @@ def test_no_verb_takes_a_command_a_path_or_text_without_end(tag: str, field: Any
     if (tag, field.name) in REVIEWED_ANY:
         return
     longest = LONGEST if (tag, field.name) in REVIEWED_LONG else LONG
-    longest = A_BACKUP if (tag, field.name) == ("backup.restore", "backup") else longest
+    longest = OF_FILES.get((tag, field.name), longest)
     assert all(bound is not None and bound <= longest for bound in texts(field.type)), field.type
 
 

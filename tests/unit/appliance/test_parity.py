@@ -22,7 +22,7 @@ from tests.unit.appliance.cli.test_table import grammar
 REPO = Path(__file__).parents[3]
 ROWS = [row for part in PARTS for row in part.rows]
 NAMES = [f"{part.title}: {row.what}" for part in PARTS for row in part.rows]
-SAMPLES = {"minutes": "5", "vlan": "5", "revision": "1", "lines": "0", "days": "5"}
+SAMPLES = {"minutes": "5", "vlan": "5", "revision": "1", "lines": "0", "days": "5", "port": "1", "seconds": "5"}
 
 
 def typed(syntax: str) -> str:

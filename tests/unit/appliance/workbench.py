@@ -3,7 +3,7 @@
 The files are real files; only commands are answered by `Commands`, which can be told to fail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,25 @@ from appliance.config.secrets import Secrets
 from appliance.config.store import Store
 from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
+from appliance.configd.capturing import Capturing
 from appliance.configd.client import Refused
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
+from appliance.configd.following import Following
 from appliance.configd.gate import Doors, Gate
 from appliance.configd.sessions import Peer, Sessions
+from appliance.configd.support import Support
 from appliance.configd.tokens import Tokens
 from appliance.configd.verbs_impl import Actions
 from appliance.configd.watch import Watch
 from appliance.features import certificate_login
 from appliance.features.base import Check, Feature, File, Flow, Problem, System, Tree, Unit
-from appliance.process import CommandError, Finished
+from appliance.process import NOT_STARTED, CommandError, Finished
+from appliance.software.spool import Spool
+from appliance.support.records import Records
+from appliance.support.shelf import Shelf
 from appliance.system import Appliance, Boot
+from sentry_runtime import control
 from sentry_runtime.settings import Paths
 
 WEB = "/etc/web/web.conf"
@@ -52,24 +59,36 @@ class Commands:
     failing: set[str] = field(default_factory=set)
     dies_after: set[str] = field(default_factory=set)
     """Units that are `failed` once they were acted on."""
+    follows: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """What comes of an order to systemd, by its words."""
 
     def __call__(self, argv: list[str], *, stdin: str | None = None) -> str:
         self.log.append(argv)
         if argv[0] in self.failing or " ".join(argv[:2]) in self.failing:
             raise CommandError(argv, 1, f"{argv[0]} is told to fail")
-        answer: str = getattr(self, f"_{argv[0]}")(argv, stdin)
+        answers = getattr(self, f"_{argv[0]}", None)
+        if answers is None:
+            raise CommandError(argv, NOT_STARTED, "No such file or directory")
+        answer: str = answers(argv, stdin)
         return answer
 
     def _systemctl(self, argv: list[str], _stdin: str | None) -> str:
         if argv[1] == "show":
             state = self.units.get(argv[-1], "inactive")
             return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if argv[-1] in self.units else ''}\n"
+        if argv[1] == "list-units":
+            return ""
         if argv[1] != "daemon-reload":
             self.units[argv[-1]] = "failed" if argv[-1] in self.dies_after else "active"
+            self.follows.get(" ".join(argv[1:]), lambda: None)()
         return ""
 
     def _journalctl(self, argv: list[str], _stdin: str | None) -> str:
         return "web: line 7: no such word\n" if argv[-1] == "_SYSTEMD_UNIT=web.service" else ""
+
+    def _tail(self, argv: list[str], _stdin: str | None) -> str:
+        place = self.root / argv[-1].lstrip("/")
+        return place.read_text() if place.exists() else ""
 
     def _webd(self, argv: list[str], _stdin: str | None) -> str:
         if "nonsense" in Path(argv[-1]).read_text():
@@ -359,12 +378,13 @@ ACCOUNTS = {
     "olga": {"role": "operator"},
     "albert": {"role": "auditor"},
 }
-ROOT, PORTAL, ALERTS, PROXY, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 902, 1001, 1002, 1003, 1099
+ROOT, PORTAL, ALERTS, PROXY, SCANNER, ALICE, OLGA, ALBERT, STRANGER = 0, 900, 901, 902, 903, 1001, 1002, 1003, 1099
 NAMES = {
     ROOT: "root",
     PORTAL: "sentry-portal",
     PROXY: "sentry-tls-proxy",
     ALERTS: "sentry-alerts",
+    SCANNER: "sentry-stig",
     ALICE: "alice",
     OLGA: "olga",
     ALBERT: "albert",
@@ -391,8 +411,30 @@ class Daemon(Bench):
         self.asked: list[Any] = []
         self.told: dict[type, Any] = {}
         """What the data plane answers, by the request's type."""
+        self.reached: set[str] = set()
+        """Sockets at which somebody answers really."""
         self.backups = Folder(self.folder / "backups")
-        self.actions = Actions(self.engine, self.sessions, context=self.context, backups=self.backups, call=self._call)
+        self.software = Spool(self.folder / "software")
+        self.shelf = Shelf(self.folder / "support", clock=self.clock)
+        self.records = Records(self.folder / "hung", clock=self.clock)
+        support = Support(self.engine, self.shelf, self.context, clock=self.ticks)
+        self.capturing = Capturing(self.engine, self.shelf, root=self.root, clock=self.clock)
+        self.actions = Actions(
+            self.engine,
+            self.sessions,
+            context=self.context,
+            backups=self.backups,
+            software=self.software,
+            support=support,
+            capturing=self.capturing,
+            following=Following(
+                self.commands,
+                lambda: {held.handle for held in self.sessions.all()},
+                root=self.root,
+                clock=self.ticks,
+            ),
+            call=self._call,
+        )
         self.gate = Gate(
             self.actions,
             self.sessions,
@@ -401,6 +443,7 @@ class Daemon(Bench):
                 name_of=NAMES.get,
                 portal_uid=lambda: PORTAL,
                 alerts_uid=lambda: ALERTS,
+                scanner_uid=lambda: SCANNER,
                 proxy_uid=lambda: PROXY,
                 examine=examiner(
                     process.attempt,
@@ -420,8 +463,10 @@ class Daemon(Bench):
         self.watch = Watch(self.engine, self.gate, self.sessions, clock=self.ticks)
         return said
 
-    def _call(self, path: str, request: Any, result_type: Any = Any, **_rest: Any) -> Any:
+    def _call(self, path: str, request: Any, result_type: Any = Any, **rest: Any) -> Any:
         self.asked.append((path, request))
+        if path in self.reached:
+            return control.call(path, request, result_type, **rest)
         return self.told.get(type(request), 0 if result_type is int else None)
 
     def context(self) -> Context:
@@ -446,6 +491,8 @@ class Daemon(Bench):
             now=self.clock(),
             monotonic=self.ticks(),
             backups=self.backups,
+            shelf=self.shelf,
+            records=self.records,
         )
 
     def say(self, peer: Peer, verb: Any, result_type: Any = Any) -> Any:

@@ -14,8 +14,18 @@ from images.disk.grub import DEFAULTS, TRIES
 from images.run import run
 
 COMMANDS = """
-load_env() { for word in "${@:3}"; do line=$(grep "^$word=" "$GRUBENV") && eval "${line%%=*}='${line#*=}'"; done; return 0; }
-save_env() { : >"$GRUBENV"; for word in "${@:3}"; do echo "$word=${!word}" >>"$GRUBENV"; done; }
+whole() { [ -f "$1" ] && [ "$(stat -c %s "$1")" = 1024 ] && [ "$(head -n 1 "$1" | tr -d "\\0")" = "# GRUB Environment Block" ]; }
+load_env() {
+    whole "$FOLDER/$2" || return 1
+    for word in "${@:3}"; do line=$(grep "^$word=" "$FOLDER/$2") && eval "${line%%=*}='${line#*=}'"; done
+    return 0
+}
+save_env() {
+    whole "$FOLDER/$2" || return 1
+    { echo "# GRUB Environment Block"; for word in "${@:3}"; do echo "$word=${!word}"; done; } >"$FOLDER/new"
+    head -c $((1024 - $(stat -c %s "$FOLDER/new"))) /dev/zero | tr '\\0' '#' >>"$FOLDER/new"
+    mv "$FOLDER/new" "$FOLDER/$2"
+}
 source_slot() { case " $BROKEN " in *" $1 "*) return 1 ;; esac; }
 boot() { echo "BOOT slot=$letter root=$root"; exit 0; }
 reboot() { echo REBOOT; exit 0; }
@@ -38,6 +48,10 @@ class Machine:
     def write(self, **values: str) -> None:
         self.environment.write_bytes(grub.environment({**DEFAULTS, **values}))
 
+    def spare(self, **values: str) -> None:
+        """The copy that was made when a slot last ran well."""
+        (self.folder / "grubenv2").write_bytes(grub.environment({**DEFAULTS, **values}))
+
     def read(self) -> dict[str, str]:
         lines = self.environment.read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
@@ -45,7 +59,7 @@ class Machine:
     def start(self) -> str:
         """Which partition GRUB boots from, or REBOOT."""
         script = run(["bash", "-c", COMMANDS + as_bash(grub.menu(("console=ttyS0",)))],
-                     env={"GRUBENV": str(self.environment), "BROKEN": " ".join(self.broken)})  # fmt: skip
+                     env={"FOLDER": str(self.folder), "BROKEN": " ".join(self.broken)})  # fmt: skip
         assert script.stderr == ""
         return script.stdout.splitlines()[-1]
 
@@ -59,7 +73,7 @@ class Machine:
 def as_bash(menu: str) -> str:
     text = re.sub(r"^(\s*)set (\w+)=", r"\1\2=", menu, flags=re.MULTILINE)
     text = text.replace("source ($root)/slot.cfg", 'source_slot "$root"')
-    text = re.sub(r"\(\$(root|esp)\)/grubenv", "grubenv", text)
+    text = re.sub(r"\(\$(root|esp)\)/", "", text)
     changed = text.replace("regexp --set=1:disk '^([^,]+),' \"$root\"", "disk=${root%%,*}")
     assert changed != text
     return changed
@@ -69,6 +83,7 @@ def as_bash(menu: str) -> str:
 def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path)
     made.write()
+    made.spare()
     return made
 
 
@@ -116,6 +131,29 @@ def test_a_damaged_environment_does_not_keep_it_from_starting(machine: Machine, 
     machine.environment.write_bytes(content)
     begun = [machine.start() for _ in range(2)]
     assert any(line.startswith("BOOT slot=a") for line in begun)
+
+
+def test_a_lost_environment_costs_no_slot(machine: Machine) -> None:
+    """Slot b runs, a holds half an update, and a power cut catches the environment: what ran well last runs again."""
+    machine.environment.write_bytes(b"")
+    machine.spare(ORDER="B A", B_OK="1")
+    machine.broken = {"hd0,gpt2"}
+    assert machine.start() == "BOOT slot=b root=hd0,gpt4"
+
+
+def test_tries_are_counted_in_the_spare_environment_too(machine: Machine) -> None:
+    """Else a slot that does not come up would be tried for ever."""
+    machine.environment.write_bytes(b"")
+    machine.spare(ORDER="B A", B_OK="1")
+    begun = [machine.start() for _ in range(TRIES + 1)]
+    assert begun == ["BOOT slot=b root=hd0,gpt4"] * TRIES + ["BOOT slot=a root=hd0,gpt2"]
+
+
+def test_with_no_try_left_a_slot_that_was_said_to_be_bad_has_its_turn(machine: Machine) -> None:
+    machine.write(A_TRY="3", B_OK="0")
+    machine.broken = {"hd0,gpt2"}
+    begun = [machine.start() for _ in range(TRIES + 2)]
+    assert begun == ["REBOOT"] * (TRIES + 1) + ["BOOT slot=b root=hd0,gpt4"]
 
 
 def test_the_environment_is_1024_bytes_and_refuses_more() -> None:

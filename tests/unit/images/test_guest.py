@@ -29,7 +29,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 def written(layout: Layout, process: subprocess.Popen[bytes]) -> Guest:
     """A guest whose process is `process`, with its file in place."""
-    started = guests._start_time(process.pid)
+    started = guests.start_time(process.pid)
     assert started is not None
     guest = Guest("one", process.pid, started, process.pid, started, layout.guests / "one/root", "digest")
     save(layout, guest)

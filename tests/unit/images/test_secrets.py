@@ -22,7 +22,7 @@ def test_no_secret_is_readable_by_others(layout: Layout) -> None:
     """Folder 0700, private files 0600."""
     assert stat.S_IMODE(layout.secrets.stat().st_mode) == 0o700
     private = [path for path in layout.secrets.iterdir() if path.suffix != ".pub"] + list(layout.lab.glob("*.key"))
-    assert len(private) == 13
+    assert len(private) == 21
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
 
 
@@ -36,10 +36,10 @@ def test_what_is_there_stays(layout: Layout) -> None:
 def test_the_hash_is_the_passwords(layout: Layout) -> None:
     """sha512crypt with its own salt, of the password without its line end."""
     hashed = (layout.secrets / "admin.hash").read_text().strip()
-    _, kind, salt, _ = hashed.split("$")
-    assert kind == "6"
+    _, kind, rounds, salt, _ = hashed.split("$")
+    assert (kind, rounds) == ("6", "rounds=100000")
     clear = (layout.secrets / "admin.password").read_text()
-    assert run(["openssl", "passwd", "-6", "-salt", salt, "-stdin"], stdin=clear).stdout.strip() == hashed
+    assert run(["openssl", "passwd", "-6", "-salt", f"{rounds}${salt}", "-stdin"], stdin=clear).stdout.strip() == hashed
 
 
 def test_the_mail_servers_certificate_is_the_lab_authoritys(layout: Layout) -> None:

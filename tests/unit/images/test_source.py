@@ -18,13 +18,14 @@ COMPILED = {
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
-    """A project with both rooms, leftovers of Python and editors, and a kept wheel whose hash is locked."""
+    """A project with the release's rooms and another, leftovers of Python and editors, and a kept wheel whose hash is locked."""
     root = tmp_path / "repo"
     for name in (
         "appliance/__init__.py",
         "appliance/templates/a.j2",
         "sentry_runtime/gateway/__main__.py",
         "stig/x.py",
+        "images/x.py",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n")
@@ -54,6 +55,7 @@ def test_the_archive_holds_our_rooms_and_the_wheel_and_nothing_left_behind(repo:
         "sentry_runtime/gateway/__main__.cpython.so",
         "sentry_runtime/gateway/__main__.py",
         "sentry_runtime__mypyc.cpython.so",
+        "stig/x.py",
         "vendor/httptools/__init__.py",
         "vendor/httptools/parser.so",
         "RELEASE",
@@ -100,4 +102,4 @@ def test_the_release_file_names_the_whole_digest(repo: Path, tmp_path: Path) -> 
         stated = json.loads(held.read())
     assert stated["digest"].startswith(release.digest)
     assert len(stated["digest"]) == 64
-    assert stated["files"] == 7
+    assert stated["files"] == 8

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from images.lab import describe, summary
+from images.lab.site import STIG, LabSite
 from images.lab.steps import Compliance, read_compliance
-from images.paths import Layout
+from images.paths import REPO, Layout
 from images.probe import Seen, Target
 
 
@@ -40,16 +41,24 @@ def test_ports_are_listed_per_zone() -> None:
 
 def test_the_description_names_every_way_in(tmp_path: Path) -> None:
     """`build/appliance.json` has the agreed keys, and files that others can open from anywhere."""
-    described = describe.appliance(Layout(tmp_path))
+    described = describe.appliance(Layout(tmp_path), LabSite(REPO / "sites/lab.yml"))
     assert described == json.loads((tmp_path / "appliance.json").read_text())
     assert set(described) == {
         "name", "address", "addresses", "gateway_url", "portal_url", "ssh", "admin", "builder", "ca_file", "uem_url", "snmp",
-        "known_hosts",
+        "known_hosts", "answers",
     }  # fmt: skip
+    assert Path(described["answers"]).samefile(REPO / "sites/lab-answers.yml")
     assert described["gateway_url"] == f"https://{described['address']}"
     assert described["portal_url"] == f"https://{described['address']}:8443"
     assert set(described["addresses"]) == {"device", "management", "backend"}
     assert Path(described["ca_file"]).is_absolute()
+
+
+def test_a_site_with_stand_ins_names_the_devices_too(tmp_path: Path) -> None:
+    """And a site without an answer file has none."""
+    described = describe.appliance(Layout(tmp_path), LabSite(STIG))
+    assert described["devices"] == str(Layout(tmp_path).lab / "probe-devices.yml")
+    assert "answers" not in describe.appliance(Layout(tmp_path), LabSite(tmp_path / "other.yml"))
 
 
 def test_time_lines_end_with_the_sum() -> None:

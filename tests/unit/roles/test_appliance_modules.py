@@ -180,4 +180,9 @@ def test_ansible_cfg_names_the_folder_of_the_modules() -> None:
     text = (REPO / "ansible.cfg").read_text()
     (folders,) = [line.partition("=")[2].split(":") for line in text.splitlines() if line.startswith("library")]
     assert "roles/management/library" in [folder.strip() for folder in folders]
-    assert {path.stem for path in LIBRARY.glob("*.py")} == {"appliance_config", "appliance_facts"}
+    assert {path.stem for path in LIBRARY.glob("*.py")} == {
+        "appliance_config",
+        "appliance_facts",
+        "appliance_gateway",
+        "appliance_software",
+    }

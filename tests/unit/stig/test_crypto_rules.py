@@ -12,7 +12,7 @@ from threading import Thread
 import msgspec
 import pytest
 
-from stig import answers
+from stig import answers, written
 from stig.errors import InputError
 from stig.judge import crypto
 from stig.parse import words
@@ -135,7 +135,7 @@ def test_the_authority_of_what_is_shown_is_the_sites_or_a_finding(tmp_path: Path
     with serving(tmp_path, HELD, "ECDHE+AESGCM") as port:
         good = tls.issued_by("127.0.0.1", port, tmp_path / "root.pem")
         bad = tls.issued_by("127.0.0.1", port, tmp_path / "other.pem")
-    assert (good.accepted, good.said) == (True, "issued by organizationName=Lab, commonName=root")
+    assert (good.accepted, good.said) == (True, "issued by O = Lab, CN = root")
     assert not bad.accepted
     place = ("the portal", 8443)
     assert [crypto.authorities({place: one}).status for one in (good, bad)] == [GOOD, OPEN]
@@ -146,12 +146,12 @@ def test_the_answer_file_names_the_approved_authorities(tmp_path: Path) -> None:
     plain = "max_cli_sessions: 5\nauthorised_users: [admin]\nmanagement_networks: [10.0.0.0/8]\n"
     file = tmp_path / "answers.yml"
     file.write_text(plain)
-    assert answers.load(file).approved_authorities is None
+    assert answers.load(file, written.load()).approved_authorities is None
     file.write_text(f"{plain}approved_authorities: cas.pem\n")
     with pytest.raises(InputError, match=r"cas\.pem: there is no such file"):
-        answers.load(file)
+        answers.load(file, written.load())
     (tmp_path / "cas.pem").write_text(ROOT.pem)
-    assert answers.load(file).approved_authorities == tmp_path / "cas.pem"
+    assert answers.load(file, written.load()).approved_authorities == tmp_path / "cas.pem"
     file.write_text(f"{plain}approved_authorities: 5\n")
     with pytest.raises(InputError, match="approved_authorities"):
-        answers.load(file)
+        answers.load(file, written.load())

@@ -182,7 +182,7 @@ def test_a_log_in_that_fails_is_tried_once(tmp_path_factory: pytest.TempPathFact
         machine = SshMachine(target, folder)
         for _ in range(2):
             with pytest.raises(FactError, match="SSH as collector failed"):
-                machine.look(["true"])
+                machine.look("nothing", ["true"])
             with pytest.raises(FactError, match="SSH as admin failed"):
                 machine.cli("show fips")
         machine.close()

@@ -1,5 +1,6 @@
 """A scan gives every rule exactly one result, and what breaks ends as an error, never as a pass or a finding."""
 
+import dataclasses
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stig.answers import Answers
+from stig.devices import Device, Devices, Pair
 from stig.errors import ScanError
 from stig.facts import Facts
 from stig.recorder import Outcome
@@ -124,7 +126,25 @@ def test_a_machine_nobody_can_reach_gives_errors_only(
         authorised_users=("admin",),
         management_networks=("10.0.0.0/8",),
         approved_authorities=tmp_path / "none.pem",
+        supported_releases=("1.2.3",),
+        needed_ports={},
+        designated_servers=("10.0.0.1",),
+        approved_routes=(),
+        uem_addresses=(),
     )
+    pair = Pair(certificate=tmp_path / "none.pem", key=tmp_path / "none.key")
+    one = Device(device_id="PHONE1")
+    tried_with = Devices(
+        user="anna",
+        identity=pair,
+        revoked=pair,
+        unmapped=pair,
+        stranger=pair,
+        registered=one,
+        compromised=one,
+        unregistered=one,
+    )
+    machine.target = dataclasses.replace(machine.target, devices=tried_with)
     found = scan(machine, catalogue, answers, clock=lambda: NOON, say=lambda _line: None)
     automated = sum(rule.not_reviewed is None for rule in catalogue.rules)
     assert found.counts == {
@@ -146,8 +166,8 @@ def test_a_missing_or_surplus_result_ends_the_scan(catalogue: Catalogue) -> None
     assert len(complete(catalogue, automated)) == len(catalogue.rules)
     with pytest.raises(ScanError, match="V-250982"):
         complete(catalogue, {rule: outcome for rule, outcome in automated.items() if rule != "V-250982"})
-    with pytest.raises(ScanError, match="V-250985"):
-        complete(catalogue, {**automated, "V-250985": Outcome("not_a_finding")})
+    with pytest.raises(ScanError, match="V-251029"):
+        complete(catalogue, {**automated, "V-251029": Outcome("not_a_finding")})
 
 
 def test_a_fact_is_fetched_once(machine: FakeMachine, facts: Facts) -> None:

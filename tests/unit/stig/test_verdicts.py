@@ -6,6 +6,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from stig import commands
+from stig.commands import LACKING
 from stig.judge import access, alerts, crypto, gatekeeping, passwords, sessions, upkeep
 from stig.parse import pam, rsyslog, words
 from stig.probe.tls import Answer
@@ -34,6 +36,10 @@ LIMIT = sessions.SessionLimit(site=5, shown="5", opened=5, present=5, refusal="t
         (replace(LIMIT, opened=6, present=6), OPEN),
         (replace(LIMIT, opened=4, present=4), OPEN),
         (replace(LIMIT, shown="6"), OPEN),
+        (replace(LIMIT, site=None), GOOD),
+        (replace(LIMIT, site=None, shown="6"), OPEN),
+        (replace(LIMIT, site=None, shown="11", opened=11, present=11), OPEN),
+        (replace(LIMIT, site=None, shown="none", opened=11, present=11), OPEN),
         (replace(LIMIT, site=11, shown="11", opened=11, present=11), OPEN),
     ],
 )
@@ -230,7 +236,7 @@ def policy_of(recorded: Recorded, lacks: str, *, old: str = "", new: str = "") -
     return passwords.Policy(lacks, passwords.Tried(accepted=True, said="40"), bad, stacks)
 
 
-@pytest.mark.parametrize("lacks", list(passwords.LACKING))
+@pytest.mark.parametrize("lacks", list(LACKING))
 def test_a_policy_that_refuses_for_the_right_reason_is_no_finding(recorded: Recorded, lacks: str) -> None:
     """And one that accepts, refuses for another reason, or refuses everything is open."""
     strict = policy_of(recorded, lacks)
@@ -257,7 +263,7 @@ def test_a_stack_that_does_not_ask_the_policy_is_open(recorded: Recorded, old: s
 
 def test_the_candidates_lack_exactly_one_property_each() -> None:
     """So a refusal has one possible reason."""
-    for lacks, candidate in {"nothing": passwords.GOOD, **passwords.LACKING}.items():
+    for lacks, candidate in {"nothing": commands.GOOD, **LACKING}.items():
         has = {
             "length": len(candidate) >= passwords.LENGTH,
             "upper": any(sign.isupper() for sign in candidate),

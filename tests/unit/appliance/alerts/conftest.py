@@ -68,6 +68,7 @@ def health_of(**rest: Any) -> Health:
         "fips": True,
         "certificates": {},
         "not_obtained": {},
+        "stig_opened": {},
     }
     return Health(**{**fields, **rest})
 

@@ -112,11 +112,21 @@ def test_a_certificate_that_an_acme_server_does_not_give() -> None:
     assert found[0].words.endswith("it is tried again: refused?[0m")
 
 
+def test_a_rule_of_the_stigs_that_has_become_open() -> None:
+    found = look(health_of(stig_opened={"V-250984": "Idle sessions end."})).conditions
+    assert [(one.alert, one.subject) for one in found] == [("stig_rule_open", "V-250984")]
+    assert found[0].words == "The rule V-250984 is open and was not before: Idle sessions end."
+
+
 def test_who_does_not_answer_is_not_judged() -> None:
     """So what stood goes on standing: a gateway that does not answer has not mended its backends."""
-    found = look(health_of(gateway={}, agent={}, synchronised=None, thorough=False, fips=None, not_obtained=None))
+    found = look(
+        health_of(
+            gateway={}, agent={}, synchronised=None, thorough=False, fips=None, not_obtained=None, stig_opened=None
+        )
+    )
     away = {"backend_down", "gateway_out_of_service", "uem_link_down", "device_list_full"}
-    away |= {"clock_not_synchronised", "certificate_ends", "certificate_not_obtained", "fips_failed"}
+    away |= {"clock_not_synchronised", "certificate_ends", "certificate_not_obtained", "fips_failed", "stig_rule_open"}
     assert LASTING - found.judged == away
     assert found.conditions == ()
 

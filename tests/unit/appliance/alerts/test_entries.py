@@ -45,6 +45,26 @@ def test_a_refused_log_in_says_who_and_from_where(message: str, words: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("event", "alert"),
+    [
+        ("software.updated", "software_changed"),
+        ("software.rolled_back", "software_changed"),
+        ("software.good", "software_changed"),
+        ("software.unhealthy", "software_unwell"),
+        ("software.fell_back", "software_unwell"),
+        ("software.damaged", "software_damaged"),
+        ("software.failed", "software_unwell"),
+    ],
+)
+def test_what_the_units_around_the_slots_say_is_told_and_nobody_else_says_it(event: str, alert: str) -> None:
+    message = msgspec.json.encode(Entry(time="t", event=event, user="sentry-software", detail="slot b")).decode()
+    (found,) = told(message, unit="sentry-slots.service", identifier="sentry-software")
+    assert (found.alert, found.words) == (alert, f"{event.removeprefix('software.')}: slot b")
+    assert told(message, unit="sentry-gateway.service", identifier="sentry-software") == []
+    assert told("rubbish", unit="sentry-slots.service", identifier="sentry-software") == []
+
+
+@pytest.mark.parametrize(
     ("event", "fields", "alert", "words"),
     [
         ("config.commit", {"path": "two servers"}, "configuration_changed", "committed a configuration: two servers"),
@@ -141,3 +161,9 @@ def test_fields_of_any_shape_are_read() -> None:
 def test_a_line_that_was_cut_is_left_for_the_next_time() -> None:
     whole = '{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1800000000000000","MESSAGE":"x"}'
     assert [line.cursor for line in lines_of(f"{whole}\n{whole[:30]}")] == ["s=1"]
+
+
+def test_a_service_that_hung_is_told_with_what_is_kept_of_it() -> None:
+    detail = "sentry-gateway.service: kept as sentry-gateway-20270115T080000Z.txt"
+    (event,) = by_configd("service.hung", user="configd", result="error", detail=detail)
+    assert (event.alert, event.subject, event.words) == ("service_hung", "sentry-gateway.service", f"It hung: {detail}")

@@ -19,6 +19,7 @@ from appliance.alerts.settings import Settings
 from appliance.configd.api import UnitHealth
 from appliance.local_socket import Desk
 from appliance.local_socket import serving as answering
+from appliance.snmp.publishing import Publisher, read
 from sentry_runtime import control
 from tests.device_pki import DevicePki
 from tests.mail_sink import MailSink, context_of, serving
@@ -349,3 +350,25 @@ def test_it_runs_until_it_is_told_to_stop(bench: Bench) -> None:
     bench.world.write("Accepted publickey for admin")
     asyncio.run(run())
     assert msgspec.json.decode((bench.folder / NAME).read_bytes())["cursor"] == "1"
+
+
+def test_what_configd_says_is_handed_on_to_snmp_and_a_disk_that_takes_nothing_ends_nothing(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said once; what was served becomes old by itself."""
+    folder = tmp_path / "figures"
+    publisher = Publisher(folder / "figures.json", wall=bench.clocks.time)
+    bench.restart(publish=publisher.publish)
+    for _ in range(3):
+        bench.turn()
+    said = [record.message for record in caplog.records if "figures for SNMP" in record.message]
+    assert len(said) == 1
+    folder.mkdir()
+    bench.turn()
+    found = read(folder / "figures.json")
+    assert found is not None
+    assert found.when == bench.clocks.wall - 30.0
+    assert found.figures
+    folder.rename(tmp_path / "gone")
+    bench.turn()
+    assert len([record for record in caplog.records if "figures for SNMP" in record.message]) == 2

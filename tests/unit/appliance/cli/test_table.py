@@ -29,10 +29,13 @@ NOT_FOR_PEOPLE = {
     api.SetOwnPassword: "the portal's, which asks for the one before",
     api.CompareRevisions: "the portal's; the command line shows what a rollback changes",
     api.SearchDevices: "the portal's; the command line has `show sentry devices` and its filters",
+    api.FollowLog: "the portal's; a terminal has `show log`",
     api.LoginToken: "the portal's, for a request of the REST API",
     api.ReadConfig: "of the REST API: the configuration with its digest",
     api.MergeConfig: "of the REST API: a part of a site configuration",
     api.ReadMetrics: "a monitoring system's",
+    api.ReadReport: "the portal's and REST's: a checklist is a file; the command line has `show stig open`",
+    api.UploadSoftware: "the portal's and the REST API's: no file is brought to the command line",
 }
 BY_THE_SHELL = {api.OpenSession, api.Touch, api.CloseSession}
 HIDDEN_TOPICS = {"revisions"}  # `show revisions` asks ListRevisions, which has the numbers as numbers
@@ -93,9 +96,13 @@ class Recorder:
             api.Facts: api.Facts(title="", facts=()),
             api.Committed: api.Committed(changed=False, revision=1),
             Explanation: NOTHING_EXPLAINED,
+            api.Fact: api.Fact(fact="x", listed=(), command="", status=0, output="", errors=""),
             api.NewToken: api.NewToken(token="sentry_x", facts=A_TOKEN),
             tuple[api.TokenFacts, ...]: (A_TOKEN,),
+            api.Download: api.Download(name="x", kind="bundle", when="", until="", size=0),
+            api.Piece: api.Piece(name="x", size=0, offset=0, content="", last=True),
             api.Backup: api.Backup(host="", when="", product="", backup=""),
+            api.Software: api.Software(image=False),
         }
         return answers.get(result, {} if verb is api.GetConfig else ())
 
@@ -150,7 +157,14 @@ def test_no_two_words_of_one_place_are_the_same(mode: Mode) -> None:
 @pytest.mark.parametrize("command", table.COMMANDS, ids=lambda command: command.syntax)
 def test_every_command_is_reached_by_its_own_words(command: Any) -> None:
     line = command.syntax
-    for name, value in (("<minutes>", "5"), ("<lines>", "0"), ("<revision>", "1"), ("<days>", "5")):
+    for name, value in (
+        ("<minutes>", "5"),
+        ("<lines>", "0"),
+        ("<revision>", "1"),
+        ("<days>", "5"),
+        ("<port>", "1"),
+        ("<seconds>", "5"),
+    ):
         line = line.replace(name, value)
     words = [part.strip("<>").partition(":")[2].split("|")[0] or "x" if "<" in part else part for part in line.split()]
     for mode in command.modes:
@@ -165,11 +179,25 @@ def test_every_verb_a_person_needs_is_reached_from_some_command() -> None:
     recorder = Recorder()
     for mode in Mode:
         for path, node in list(walk(table.tree(mode, recorder))):  # type: ignore[arg-type]
-            names = ("host", "user", "id", "comment", "address", "NAME", "NUMBER", "policy", "name", "network", "via")
+            names = (
+                "host",
+                "user",
+                "id",
+                "comment",
+                "address",
+                "NAME",
+                "NUMBER",
+                "policy",
+                "name",
+                "network",
+                "via",
+                "fact",
+            )
             values = dict.fromkeys(names, "192.0.2.1")
             values |= {"next": "255.255.255.255", "interface": "mgmt0", "vlan": "1", "time": "now", "command": "Sync"}
             values |= {"role": "operator", "token": "x", "scopes": "read", "days": "5", "networks": "192.0.2.0/24"}
-            values |= {"finding": "flag", "cause": "policy", "backup": "x"}
+            values |= {"finding": "flag", "cause": "policy", "backup": "x", "download": "x"}
+            values |= {"protocol": "any", "port": "1", "seconds": "5"}
             values |= {"minutes": "5", "lines": "0", "revision": "1", "service": "portal", "value": "1"}
             values |= {"action": path[1] if path[0] == "device" and len(path) > 1 else "stop"}
             recorder.lines = [armour.BEGIN, armour.END] if path[-2:] == ("backup", "restore") else []

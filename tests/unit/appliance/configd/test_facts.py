@@ -353,7 +353,7 @@ def test_every_topic_answers_before_the_first_commit_or_says_what_does_not(
     context = replace(Daemon(tmp_path).context(), system=box, attempt=box.attempt, call=_nobody)
     argument = "ABC" if topic == "device" else ""
     of_devices = ("device", "device-states", "devices", "policies", "redirects", "revocation")
-    if topic in (*of_devices, "alerts", "alerts-delivery", "alerts-ids"):
+    if topic in (*of_devices, "alerts", "alerts-delivery", "alerts-ids", "facts"):
         with pytest.raises(ControlError, match="nobody is there"):
             facts.show(topic, argument, context)
         return

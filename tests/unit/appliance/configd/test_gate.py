@@ -413,6 +413,7 @@ SESSION_VERBS = [verb for verb in get_args(api.Verb) if verb not in SESSIONLESS]
 READERS = {
     api.CompareRevisions,
     api.SearchDevices,
+    api.ReadSoftware,
     api.Enable,
     api.Disable,
     api.Touch,
@@ -442,12 +443,17 @@ OPERATORS = READERS | {
     api.FindDevice,
 }
 UNPRIVILEGED = {api.Enable, api.Disable, api.Touch, api.CloseSession, api.Show, api.Ping, api.Lookup, api.Explain}
-UNPRIVILEGED |= {api.Trace, api.SearchDevices}
+AUDITED = {
+    api.ReadFact,
+    api.StartScan,
+    api.ReadReport,
+}  # an assessor's: of auditors and administrators, and of no operator
+UNPRIVILEGED |= {api.Trace, api.SearchDevices, api.ReadSoftware, *AUDITED}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
     assert set(roles.RULES) == set(SESSION_VERBS)
-    assert len(SESSION_VERBS) == 53
+    assert len(SESSION_VERBS) == 62
 
 
 def test_every_verb_is_implemented(daemon: Daemon) -> None:
@@ -465,7 +471,14 @@ def test_who_may_use_a_verb(verb: type) -> None:
     may = (
         {"administrator"} | ({"operator"} if verb in OPERATORS else set()) | ({"auditor"} if verb in READERS else set())
     )
-    if verb in (api.LookAtHealth, api.Reauthenticate, api.SetOwnPassword):  # the alert service's, and the portal's
+    if verb in AUDITED:
+        may = {"administrator", "auditor"}
+    if verb in (
+        api.LookAtHealth,
+        api.Reauthenticate,
+        api.SetOwnPassword,
+        api.FollowLog,
+    ):  # the alert service's, and the portal's
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
@@ -490,6 +503,7 @@ NOT_PORTAL = {
     api.RevokeToken,
     api.ExportBackup,
     api.RestoreBackup,
+    api.ReadFact,
 }
 RISKY = {
     api.SetPassword,
@@ -499,9 +513,14 @@ RISKY = {
     api.UploadPkcs12,
     api.RenewCertificate,
     api.EnrolSentry,
+    api.UpdateSoftware,
+    api.RollBackSoftware,
     api.Power,
 }
 """What the portal does only with a password that was given a moment ago, whatever it is about."""
+
+
+PORTAL_ONLY = {api.Reauthenticate, api.FollowLog}
 
 
 def served(**standing: Any) -> set[type]:
@@ -511,7 +530,7 @@ def served(**standing: Any) -> set[type]:
 
 def test_at_the_portal_a_role_is_enough_for_what_is_not_risky() -> None:
     """Its sessions have no `enable`; and nothing that none of its pages asks for."""
-    readers, operators = READERS | {api.Reauthenticate}, OPERATORS | {api.Reauthenticate}
+    readers, operators = READERS | PORTAL_ONLY | AUDITED, OPERATORS | PORTAL_ONLY
     assert served(role="auditor") == readers - NOT_PORTAL
     assert served(role="operator") == operators - NOT_PORTAL
     assert served(role="administrator") == set(SESSION_VERBS) - NOT_PORTAL - RISKY
@@ -609,7 +628,7 @@ def test_a_candidate_that_is_changed_while_its_commit_is_judged_is_not_the_one_t
 def test_what_a_session_does_one_at_a_time_is_what_changes_something(daemon: Daemon) -> None:
     looks = {api.GetConfig, api.DiffConfig, api.ListRevisions, api.CompareRevisions, api.Show, api.Touch}
     assert not looks & roles.EDITS
-    acts = {api.DeviceAction, api.ControlService, api.Maintain}
+    acts = {api.DeviceAction, api.ControlService, api.Maintain, api.StartCapture}
     assert {verb for verb, _about in roles.RISKY} - acts <= roles.EDITS
 
 

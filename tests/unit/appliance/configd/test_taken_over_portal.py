@@ -26,16 +26,17 @@ GROUP = 54_399
 INTRUDER = Path(__file__).with_name("intruder_program.py")
 LOOKS = {
     "session.touch", "session.close", "config.get", "config.revisions", "config.compare", "state.show", "devices.search",
-    "device.explain",
+    "device.explain", "stig.scan", "stig.report", "software.status", "log.follow",
 }  # fmt: skip
 CLOSED = {
     "session.enable", "session.disable", "config.replace", "system.clock", "state.health",
     "config.read", "config.merge", "state.metrics", "token.create", "token.list", "token.revoke",
-    "backup.export", "backup.restore",
+    "backup.export", "backup.restore", "stig.fact",
 }  # fmt: skip
 RISKY = {
     "user.password", "user.own_password", "user.enable_secret", "system.power",
     "certificate.upload", "certificate.upload_pkcs12", "certificate.renew", "uem.enrol",
+    "software.update", "software.rollback",
 }  # fmt: skip
 GUESSED = {"session.reauthenticate"}
 
@@ -115,7 +116,7 @@ def every_verb(handle: str) -> list[Any]:
             choices = get_args(field.type) if "Literal" in str(field.type) else ()
             fields[field.name] = {
                 "path": ("name",), "value": "box", "tree": {}, "topic": "timeout", "revision": 1, "holds": True,
-                "policy": None, "before": 1, "after": 1, "patch": {},
+                "policy": None, "before": 1, "after": 1, "patch": {}, "offset": 0, "data": "",
             }.get(field.name, texts.get(field.name, choices[0] if choices else "localhost"))  # fmt: skip
         made.append(verb(**fields))
     return made

@@ -224,13 +224,13 @@ def test_there_is_a_last_token(daemon: Daemon) -> None:
 
 NEVER = {
     api.Enable, api.Disable, api.Touch, api.CloseSession, api.CreateToken, api.LookAtHealth,
-    api.Reauthenticate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices,
+    api.Reauthenticate, api.SetOwnPassword, api.CompareRevisions, api.SearchDevices, api.ReadFact, api.FollowLog,
 }  # fmt: skip
 ACCOUNTS: set[type] = {
     api.ExportBackup, api.RestoreBackup,
     api.SetPassword, api.SetEnableSecret, api.UploadCertificate, api.UploadPkcs12, api.RenewCertificate, api.RevokeToken,
 }  # fmt: skip
-POWER: set[type] = {api.Power, api.SetClock}
+POWER: set[type] = {api.Power, api.SetClock, api.UpdateSoftware, api.RollBackSoftware}
 
 
 def served(verb: type, *held: api.Scope, about: str = "", enabled: bool = False) -> bool:

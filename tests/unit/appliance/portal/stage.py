@@ -39,7 +39,7 @@ ACCOUNTS = {"alice": "administrator", "olga": "operator", "albert": "auditor"}
 ENABLE = "Enable-Secret-12345"
 REAL_TOPICS = {
     "confirmation", "revisions", "users", "sessions", "timeout", "devices", "device", "device-states", "rules",
-    "config-properties", "portal-acl", "static-hosts", "domain-name",
+    "config-properties", "portal-acl", "static-hosts", "domain-name", "downloads",
 }  # fmt: skip
 """What `show` answers from the configuration or the device list; the other topics ask a machine."""
 

@@ -11,8 +11,8 @@ from tests.unit.appliance.portal.stage import Stage, devices, seen
 PAGES = (
     "/", "/devices", "/devices/one?device=PHONE000003&user=user00003@example.test", "/services", "/settings", "/settings/ntp",
     "/settings/gateway", "/settings/interfaces", "/settings/interfaces?at=mgmt0", "/settings/hostname", "/certificates",
-    "/settings/certificates?at=servers&at=portal", "/people", "/logs", "/facts", "/facts?topic=users", "/compliance",
-    "/revisions", "/revisions/compare?before=1&after=1", "/tools", "/power", "/changes",
+    "/settings/certificates?at=servers&at=portal", "/people", "/logs", "/facts", "/facts?topic=users", "/compliance", "/stig",
+    "/revisions", "/revisions/compare?before=1&after=1", "/tools", "/software", "/power", "/changes",
 )  # fmt: skip
 STYLE = Path(appliance.portal.__file__).parent / "static" / "portal.css"
 PAIRS = (

@@ -27,7 +27,7 @@ CORPUS = (
 HARMLESS = "a plain name"
 PAGES = (
     "/", "/devices", "/services", "/facts?topic=backends", "/logs", "/compliance", "/certificates", "/people", "/changes",
-    "/settings/interfaces?at=mgmt0", "/settings/interfaces", "/revisions", "/tools",
+    "/settings/interfaces?at=mgmt0", "/settings/interfaces", "/revisions", "/tools", "/stig",
 )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ async def shown(stage: Stage, name: str) -> dict[str, str]:
         "services": (("unit", "state", "detail", "at boot", "restarts"), row[:5]),
         "backends": (("name", "host", "port", "state"), row[:4]),
         "sessions": (("user", "from"), row[:2]),
+        "stig-open": (("rule", "CAT", "status", "demands", "found", "mended by"), row[:6]),
     }
     for topic, (columns, cells) in table.items():
         stage.site.topics[topic] = api.Table(title=topic, columns=columns, rows=(cells,))

@@ -20,10 +20,12 @@ REPO = Path(__file__).parents[4]
 ROUTES = routes(Schema(FEATURES))
 SAMPLES = {"/settings/{feature}": "/settings/ntp", "/revisions/compare": "/revisions/compare?before=1&after=1"}
 SAMPLES |= {"/devices/one": "/devices/one?device=A&user=b"}
+SAMPLES |= {"/stig/report": "/stig/report?form=ckl"}
 SAMPLES |= {"/certificates/request": "/certificates/request?service=portal"}
+SAMPLES |= {"/logs/stream": "/logs/stream?which=nothing"}  # one that is there would not end
 EMPTY_FORM = {400, 403, 404, 409, 422, 303, 503}
 """What a form that says nothing is answered with by whoever may send it; 403 only to ask for a password."""
-LOOKED_UP = {404}  # a request (CSR) that nobody has made
+LOOKED_UP = {404}  # a request (CSR) that nobody has made, a report of a scan that has not been
 NOT_ALLOWED = re.compile(r"The role \w+ may not do this")
 
 

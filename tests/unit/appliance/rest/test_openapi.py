@@ -45,7 +45,7 @@ def test_no_parameter_and_no_field_takes_a_command_or_a_place_of_the_file_system
     }
     assert names == {
         "topic", "argument", "revision", "device_id", "service", "action", "name", "pointer", "comment", "confirm_minutes",
-        "check_only", "If-Match", "Sentry-Enable-Secret",
+        "check_only", "form", "If-Match", "Sentry-Enable-Secret",
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ STRANGE = (
 def place(operation: Operation) -> str:
     """The operation's path with something in each of its places."""
     filled = {"revision": "1", "topic": "version", "device_id": "A", "name": "nobody", "action": "status"}
-    filled["service"] = "portal"
+    filled["service"], filled["form"] = "portal", "ckl"
     if operation.name == "maintain":
         filled["action"] = "resume"
     return PREFIX + operation.path.format(**{name: filled[name] for name in operation.places})
@@ -125,6 +125,7 @@ BODIES: dict[str, Any] = {
     "trace": {"host": "localhost"},
     "set_clock": {"time": "2026-01-31T18:00:00Z"},
     "power": {"action": "reload"},
+    "start_capture": {"interface": "none0"},
 }
 
 
