@@ -7,7 +7,7 @@ again. What was committed since is put aside, with its secrets; nobody takes it 
 import secrets
 
 from appliance.config import migrations
-from appliance.config.store import Running, Store, StoreError
+from appliance.config.store import NoSuchRevisionError, Running, Store, StoreError
 
 TOKEN_BYTES = 8  # tells this step from every commit
 
@@ -18,9 +18,9 @@ def step_back(store: Store, *, version: int = migrations.VERSION) -> str:
     Killed at any point, it is done again at the next start. Raises `StoreError` where there is no such revision.
     """
     running = store.running()
-    if running is None or store.schema_of(running.revision) <= version:
+    if running is None or (_schema_of(store, running.revision) or version) <= version:
         return ""
-    target = next((number for number in store.numbers() if _reads(store, number, version)), None)
+    target = next((number for number in store.numbers() if 0 < _schema_of(store, number) <= version), None)
     if target is None:
         raise StoreError(
             f"revision {running.revision}: a later version of the appliance wrote it, and no other that is kept can be read"
@@ -32,9 +32,9 @@ def step_back(store: Store, *, version: int = migrations.VERSION) -> str:
     )
 
 
-def _reads(store: Store, number: int, version: int) -> bool:
-    """Whether this version reads a revision; a damaged one it does not."""
+def _schema_of(store: Store, number: int) -> int:
+    """The version that wrote a revision; 0 for one that is damaged or gone, of which others tell."""
     try:
-        return store.schema_of(number) <= version
-    except StoreError:
-        return False
+        return store.schema_of(number)
+    except (StoreError, NoSuchRevisionError):
+        return 0

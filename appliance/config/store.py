@@ -275,7 +275,8 @@ class Store:
         for kept in self._all():
             yield kept.tree
         for place in sorted(self._later.glob("*.json.gz")):
-            yield self._unpacked(place).tree
+            with contextlib.suppress(StoreError):  # nobody can tell what a damaged one needed
+                yield self._unpacked(place).tree
         journal = self.journal()
         if journal is not None and journal.tree is not None:
             yield journal.tree

@@ -123,3 +123,19 @@ def test_a_damaged_revision_is_passed_over(folder: Path) -> None:
     (folder / "config/revisions/2.json.gz").write_bytes(b"x")
     store = Store(folder / "config")
     assert "revision 1" in step_back(store)
+
+
+def test_a_running_revision_that_is_damaged_or_gone_is_not_this_step_s_business(folder: Path) -> None:
+    place = folder / "config/revisions/4.json.gz"
+    place.write_bytes(b"x")
+    assert step_back(Store(folder / "config")) == ""
+    place.unlink()
+    assert step_back(Store(folder / "config")) == ""
+    assert not (folder / "config/later").exists()
+
+
+def test_a_damaged_one_that_was_put_aside_keeps_nothing_from_being_collected(folder: Path) -> None:
+    store = Store(folder / "config")
+    step_back(store)
+    (folder / "config/later/3.json.gz").write_bytes(b"x")
+    assert len(list(store.trees())) == 3  # two that are kept, one aside
