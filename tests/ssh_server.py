@@ -21,7 +21,7 @@ SSHD = "/usr/sbin/sshd"
 START_SECONDS = 30.0
 CONFIGURATION = """\
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {host}
 HostKey {folder}/host_key
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
@@ -74,7 +74,9 @@ def new_key(place: Path, kind: str = "ecdsa", bits: int = 256) -> str:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, port: int | None = None, host_key: str = "ecdsa", bits: int = 256) -> Iterator[SshServer]:
+def serving(
+    folder: Path, *, host: str = "127.0.0.1", port: int | None = None, host_key: str = "ecdsa", bits: int = 256
+) -> Iterator[SshServer]:
     """Run it until the block ends. A folder that it has served before keeps its key and its files."""
     assert Path(SSHD).exists(), "no sshd: `.ci/setup tests` installs openssh-server"
     files, authorized, log = folder / "files", folder / "authorized_keys", folder / "log"
@@ -86,7 +88,7 @@ def serving(folder: Path, *, port: int | None = None, host_key: str = "ecdsa", b
     public = " ".join(place.with_name("host_key.pub").read_text().split()[:2])
     account = pwd.getpwnam("daemon") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
     port = port or free_port()
-    (folder / "sshd_config").write_text(CONFIGURATION.format(port=port, folder=folder))
+    (folder / "sshd_config").write_text(CONFIGURATION.format(host=host, port=port, folder=folder))
     if os.getuid() == 0:
         for one in (folder, files, place):
             shutil.chown(one, account.pw_uid, account.pw_gid)
@@ -101,19 +103,19 @@ def serving(folder: Path, *, port: int | None = None, host_key: str = "ecdsa", b
             extra_groups=() if os.getuid() == 0 else None,
         )
     try:
-        _wait(port, server, log)
+        _wait(host, port, server, log)
         yield SshServer(port, account.pw_name, public, files, authorized, log)
     finally:
         server.terminate()
         server.wait(START_SECONDS)
 
 
-def _wait(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait(host: str, port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
     """Until it answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
             return
         time.sleep(0.02)
     raise AssertionError(f"no sshd after {START_SECONDS} s: {log.read_text()}")

@@ -69,8 +69,9 @@ class Offsite:
         ) as error:  # its unit says the rest, or the folder's own topic
             _log.info("no backup was offered to be sent: %s", error)
             return
-        for name, standing in report.destinations.items():
-            self._tell(name, standing)
+        for name in destinations(current.tree):  # what it says of others is nobody's business
+            if name in report.destinations:
+                self._tell(name, report.destinations[name])
 
     def _tell(self, name: str, now: offsite_api.Standing) -> None:
         """Have the audit trail say of each file once that it was sent, and of each failed attempt why."""
@@ -82,9 +83,8 @@ class Offsite:
         if not (sent or failed) or self._clock() < when + TELL_SECONDS:
             return
         self._told[name] = (self._clock(), now)
-        where = plain(name, offsite_api.WORDS_CHARACTERS)
         if sent:
-            self._gate.note("backup.sent", CONFIGD, detail=f"{plain(now.sent, 64)} to {where}")
+            self._gate.note("backup.sent", CONFIGD, detail=f"{plain(now.sent, 64)} to {name}")
         if failed:
-            detail = f"not sent to {where}: {plain(now.problem, offsite_api.WORDS_CHARACTERS)}"
+            detail = f"not sent to {name}: {plain(now.problem, offsite_api.WORDS_CHARACTERS)}"
             self._gate.note("backup.sent", CONFIGD, result="failed", detail=detail)

@@ -43,6 +43,7 @@ def options(settings: Sftp, key: Path, known_hosts: Path) -> tuple[str, ...]:
         "PermitLocalCommand": "no",
         "PreferredAuthentications": "publickey",
         "ProxyCommand": "none",
+        "PubkeyAcceptedAlgorithms": "ecdsa-sha2-nistp384",
         "RequiredRSASize": "3072",
         "ServerAliveInterval": "15",
         "StrictHostKeyChecking": "yes",

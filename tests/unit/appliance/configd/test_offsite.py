@@ -29,6 +29,7 @@ class Peer:
         self.asked: list[Any] = []
         self.holding = ""
         self.says: Any = Standing()
+        self.others: dict[str, Standing] = {}
         self.away = False
 
     def call(self, path: str, request: Any, kind: Any = Any, **_rest: Any) -> Any:
@@ -38,7 +39,7 @@ class Peer:
         self.asked.append(request)
         if not isinstance(request, offsite_api.Status):
             self.holding = request.name
-        said = Report(holding=self.holding, public_key=f"{KEY}\x1b", destinations={"vault": self.says})
+        said = Report(holding=self.holding, public_key=f"{KEY}\x1b", destinations={"vault": self.says, **self.others})
         return msgspec.json.decode(msgspec.json.encode(said), type=kind)
 
     @property
@@ -129,6 +130,10 @@ def test_a_service_gone_wild_does_not_fill_the_audit_trail(box: Copied) -> None:
         box.service.says = Standing(tries=1, tried=NOON + number, problem=f"lie {number}")
         told += len(box.look(EVERY_SECONDS))
     assert 0 < told <= 20 * EVERY_SECONDS / TELL_SECONDS + 1
+    box.service.others = {f"made-up-{number}": Standing(tried=NOON, problem="lie") for number in range(1_000)}
+    assert box.look(TELL_SECONDS) == [("failed", "not sent to vault: lie 19")]
+    assert box.look(TELL_SECONDS) == []
+    assert set(_not_sent(box.daemon.context()) or ()) == {"vault"}
 
 
 def test_a_service_that_is_away_keeps_configd_from_nothing(box: Copied) -> None:
