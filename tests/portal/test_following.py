@@ -57,14 +57,15 @@ def test_lines_come_as_they_are_written_and_the_stream_ends_with_the_log_out(adm
         adding.start()
         page = ""
         began = time.monotonic()
-        for piece in answer.iter_content(None):
+        pieces = answer.iter_content(None)
+        for piece in pieces:
             page += piece.decode()
             if marker in page or time.monotonic() - began > WAIT_SECONDS:
                 break
         assert marker in page
         assert "</html>" not in page
         admin.find_element(By.ID, "logout").click()
-        rest = b"".join(answer.iter_content(None)).decode()
+        rest = b"".join(pieces).decode()
     adding.join()
     assert "Your session has ended" in rest
     assert rest.rstrip().endswith("</html>")
