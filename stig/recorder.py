@@ -84,7 +84,7 @@ class Prove:
             raise Finding("; ".join(point.found for point in verdict.points if not point.met))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # pytest keeps its plugins in a set
 class Recorder:
     """The pytest plugin of one scan: gives the checks their fixtures and keeps what each rule ended as."""
 
