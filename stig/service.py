@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -25,6 +25,8 @@ from stig.target import SSH_PORT, source_towards
 
 ROOT = 0
 FIRST_SOCKET = 3  # sd_listen_fds(3)
+# The socket is systemd's, who listens on it again when this process ends; since Python 3.13 asyncio would remove it.
+LEFT_THERE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 LINE_BYTES = 1_024  # a name, an account and an address
 OUTPUT_CHARACTERS = (
     2_000_000  # the packet filter of a busy gateway, with a source in every counter, has a tenth of this
@@ -130,7 +132,7 @@ class Service:
 
     async def serve(self, listener: socket.socket, *, idle_seconds: float = IDLE_SECONDS) -> None:
         """Answer until nobody has asked for so long."""
-        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LINE_BYTES)
+        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LINE_BYTES, **LEFT_THERE)
         async with server:
             while await self._wanted(idle_seconds):
                 self._asked.clear()

@@ -128,6 +128,13 @@ def test_the_facts_service_writes_nothing(lab: Lab, auditor: Lab) -> None:
         assert "Read-only file system" in done.stderr, place
 
 
+def test_the_facts_service_comes_again_after_it_has_ended(lab: Lab, auditor: Lab) -> None:
+    """As it does when nobody asks for a while: its socket is systemd's, and stays."""
+    assert "UTC" in auditor.cli("facts zone").stdout
+    lab.root("systemctl", "stop", "sentry-facts.service")
+    assert "UTC" in auditor.cli("facts zone").stdout
+
+
 def test_the_appliance_scans_itself_and_tells_what_it_found(lab: Lab, auditor: Lab, measured: Measured) -> None:
     """Started by an auditor; the facts by which it judges are those of the other scans, and it has no answer file."""
     began = time.monotonic()
