@@ -70,12 +70,23 @@ for path in ("/run/sentry-agent/agent.sock", "/run/sentry-gateway/control.sock",
             said[path] = "permission"
 print(json.dumps(said))
 """
-OK = {"log in", "look", "log", "read", "set an account", "set the networks", "discard", "discard again", "close"}
+OK = {
+    "log in",
+    "look",
+    "log",
+    "read",
+    "list tokens",
+    "set an account",
+    "set the networks",
+    "discard",
+    "discard again",
+    "close",
+}
 """A candidate is nobody's but the session's; what runs does not change."""
 GONE = {"guess a handle", "after that"}
 WITHOUT_PASSWORD = {
     "commit an account", "commit an account for a time", "commit the networks", "password", "enable secret", "renew", "power",
-    "wipe", "power after that", "stop",
+    "wipe", "power after that", "stop", "make a token",
 }  # fmt: skip
 WRONG = {"guess the password", "made up"}  # the second is a ticket that the TLS proxy never got
 
