@@ -1,5 +1,6 @@
 """An administrator at the portal of the running appliance, who uses the keyboard and nothing else."""
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -37,8 +38,11 @@ def body(browser: Chrome) -> str:
 def tab_to(browser: Chrome, name: str, value: str) -> WebElement:
     """Press Tab until the control whose attribute `name` is `value` has the focus, as somebody without a mouse does."""
     for _ in range(TABS):
-        browser.switch_to.active_element.send_keys(Keys.TAB)
-        focused = browser.switch_to.active_element
-        if focused.get_attribute(name) == value:
-            return focused
+        try:
+            browser.switch_to.active_element.send_keys(Keys.TAB)
+            focused = browser.switch_to.active_element
+            if focused.get_attribute(name) == value:
+                return focused
+        except StaleElementReferenceException:
+            continue  # another page has just come in the place of this one
     raise AssertionError(f"{TABS} times Tab, and no control with {name}={value!r} on {browser.current_url}")
