@@ -45,6 +45,13 @@ class NotApplicable(Exception):  # noqa: N818 - it is an outcome, not an error
     """The rule does not apply to this machine; the message says why."""
 
 
+def answered_or_tried(given: Answers | None, facts: Facts) -> None:
+    """Raises `NotReviewed` where the site has said nothing and nobody can be tried to log in, as in an appliance's scan of
+    itself: what is seen from there alone is no proof of what a stranger sees."""
+    if given is None and facts.machine.target.admin.key is None:
+        raise NotReviewed("needs the site's answer file (--answers), which was not given")
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a check left behind."""

@@ -11,7 +11,7 @@ from stig.judge import access as judge
 from stig.parse import pam, words
 from stig.parse.nft import Packet, Ruleset
 from stig.probe import network, ssh
-from stig.recorder import Prove
+from stig.recorder import Prove, answered_or_tried
 from stig.target import MANAGEMENT, PORTAL_PORT
 
 LOGIN_SERVICES = ("sshd", "sentry-portal", "login")
@@ -86,6 +86,7 @@ def test_three_failures_lock_an_administrator_out(facts: Facts, prove: Prove) ->
 @pytest.mark.stig("V-250987")
 def test_the_banner_is_shown_before_anybody_gets_in(facts: Facts, given: Answers | None, prove: Prove) -> None:
     """The site's, or the short form that the rule itself names. Fetched without authentication, from SSH and from the portal."""
+    answered_or_tried(given, facts)
     target = facts.machine.target
     path, text = network.login_page(target.address, PORTAL_PORT, target.ca_file)
     prove(judge.banners(judge.Banners(given.banner if given else SHORT_BANNER, ssh.banner(target), path, text)))

@@ -9,7 +9,7 @@ from stig.facts import Facts
 from stig.judge import sessions as judge
 from stig.parse import words
 from stig.probe import ssh
-from stig.recorder import Prove
+from stig.recorder import Prove, answered_or_tried
 
 SHOW_TIMEOUT = "show timeout"
 _SPARE = 2  # sessions tried beyond the site's number, so that a higher limit shows as one
@@ -37,6 +37,7 @@ class PortalIdleFile(msgspec.Struct, frozen=True):
 def test_the_session_after_the_last_allowed_one_is_refused(facts: Facts, given: Answers | None, prove: Prove) -> None:
     """The site's number of command-line sessions can be open at once, and one more is refused; without a number of the site's,
     any that the rule allows."""
+    answered_or_tried(given, facts)
     shown = facts.cli_data(SHOW_TIMEOUT, Timeout).of("CLI sessions at once")
     site = given.max_cli_sessions if given else None
     most = judge.HIGHEST if site is None else site

@@ -31,8 +31,12 @@ def wait_for(browser: Chrome, words: str, *, seconds: float = PAGE_SECONDS) -> N
 
 
 def body(browser: Chrome) -> str:
-    """The text of the page."""
-    return browser.find_element(By.TAG_NAME, "body").text
+    """The text of the page; of the next one, where it is being replaced."""
+    while True:
+        try:
+            return browser.find_element(By.TAG_NAME, "body").text
+        except StaleElementReferenceException:
+            continue
 
 
 def tab_to(browser: Chrome, name: str, value: str) -> WebElement:

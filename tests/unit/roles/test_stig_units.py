@@ -32,7 +32,8 @@ def test_the_facts_service_writes_nothing_and_sees_everything() -> None:
     service = unit("sentry-facts.service")["Service"]
     assert (service["ProtectSystem"], service["ReadWritePaths"]) == ("strict", "-/run/chrony")
     assert service["NoNewPrivileges"] == "yes"
-    hiding = {"PrivateTmp", "ProtectHome", "ProtectKernelModules", "InaccessiblePaths", "ProtectProc"}
+    assert (service["ProtectHome"], service["ReadOnlyPaths"]) == ("read-only", "/run")  # seen, and not written
+    hiding = {"PrivateTmp", "ProtectKernelModules", "InaccessiblePaths", "ProtectProc"}
     assert not hiding & set(service)
     forbidden = {"CAP_SYS_ADMIN", "CAP_CHOWN", "CAP_FOWNER", "CAP_SYS_MODULE", "CAP_KILL", "CAP_NET_RAW"}
     assert not forbidden & set(service["CapabilityBoundingSet"].split())
