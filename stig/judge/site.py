@@ -41,7 +41,7 @@ def _among(one: str, networks: Collection[str]) -> bool:
         outer = [ipaddress.ip_network(network, strict=False) for network in networks]
     except ValueError:
         return False
-    return any(inner.version == each.version and inner.subnet_of(each) for each in outer)  # type: ignore[arg-type]
+    return any(inner.version == each.version and inner.subnet_of(each) for each in outer)  # type: ignore[arg-type]  # one version
 
 
 def release(running: str, supported: Collection[str]) -> Verdict:
