@@ -12,20 +12,13 @@ from appliance.configd.client import Refused
 from appliance.configd.gate import SESSIONLESS
 from appliance.configd.sessions import Peer
 from appliance.configd.tokens import DAY_SECONDS, MOST_DAYS, TOKENS
-from tests.unit.appliance.configd.test_gate import ENABLE, TREE, privileged
+from tests.unit.appliance.configd.people import ENABLE, TREE, privileged
 from tests.unit.appliance.workbench import ALICE, OLGA, PASSWORDS, PORTAL, ROOT, Daemon
 
 SOURCE = "192.0.2.7"
 EXPLICIT = scopes.EXPLICIT
 SCOPES: tuple[api.Scope, ...] = get_args(api.Scope)
 HANDLES = [verb for verb in get_args(api.Verb) if verb not in SESSIONLESS]
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Daemon:
-    made = Daemon(tmp_path / "box")
-    made.commit(TREE)
-    return made
 
 
 def give(daemon: Daemon, name: str = "fleet", role: api.Role = "administrator", **more: Any) -> str:
