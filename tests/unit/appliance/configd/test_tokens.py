@@ -89,7 +89,7 @@ def test_a_use_that_cannot_be_written_down_keeps_nobody_out(
     def full(_place: Path, _data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("appliance.configd.tokens._replace", full)
+    monkeypatch.setattr("appliance.configd.tokens.put", full)
     peer, handle = enter(daemon, token)
     assert daemon.say(peer, api.ReadConfig(session=handle), api.Configuration).revision == 1
     assert "No space left" in caplog.text
