@@ -176,6 +176,7 @@ def test_the_parts_of_a_sealed_image_come(sealed: Path) -> None:
     assert (wants / "sentry-setup@tty1.service").readlink() == template
     assert (sealed / template.relative_to("/")).is_file()
     assert (sealed / "etc/systemd/system/systemd-repart.service").readlink() == Path("/dev/null")
+    assert (sealed / "etc/systemd/system/sentry-facts.service.d/70-image.conf").is_file()
     dropin = sealed / "etc/systemd/system/nftables.service.d/70-image.conf"
     assert "ConditionPathExists=/etc/nftables.conf\n" in dropin.read_text()
 
