@@ -80,24 +80,24 @@ class Appliance:
 
 
 @pytest.fixture(scope="module")
-def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """The site's own secrets."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """The site with secrets of its own."""
     return sites.place(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
-def appliance(built: Path, layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+def appliance(built: Path, place: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """A new machine with this site on its NoCloud disk, and with what user-data cannot hold told to it afterwards."""
     (image,) = built.glob("*.qcow2")
     folder = tmp_path_factory.mktemp("configured")
-    whole = sites.tree(layout)
+    whole = sites.tree(place)
     machine = Machine.made(image, folder)
     machine.cd = nocloud(folder, sites.user_data(whole))
-    made = Appliance(machine, layout, Rest(layout))
+    made = Appliance(machine, place, Rest(place))
     with made.held:
         process = made.switch_on()
-        steps.start_stand_ins(layout, STIG)
-        made.held.callback(steps.stop_stand_ins, layout)
+        steps.start_stand_ins(place, STIG)
+        made.held.callback(steps.stop_stand_ins, place)
         machine.hears(process, b"This appliance is configured: revision 1")
         machine.hears(process, LOGIN)
         machine.answers(MANAGEMENT.address, 22)
@@ -105,7 +105,7 @@ def appliance(built: Path, layout: Layout, tmp_path_factory: pytest.TempPathFact
         made.serves(1)
         machine.until(made.rest.log_in)
         tell(made, sites.later(whole))
-        devices.register(layout)
+        devices.register(place)
         yield made
 
 
@@ -193,10 +193,10 @@ def test_it_serves_again_after_a_restart_without_the_disk(appliance: Appliance) 
     appliance.serves(2)
 
 
-def test_what_it_cannot_use_is_said_on_the_console_which_asks(built: Path, layout: Layout, tmp_path: Path) -> None:
+def test_what_it_cannot_use_is_said_on_the_console_which_asks(built: Path, place: Layout, tmp_path: Path) -> None:
     (image,) = built.glob("*.qcow2")
     machine = Machine.made(image, tmp_path / "refused")
-    machine.cd = nocloud(machine.folder, f"{sites.user_data(sites.tree(layout))}runcmd: [reboot]\n")
+    machine.cd = nocloud(machine.folder, f"{sites.user_data(sites.tree(place))}runcmd: [reboot]\n")
     with machine.on() as process:
         machine.hears(process, b"runcmd: found an unknown setting")
         machine.hears(process, ASKS)
