@@ -126,7 +126,7 @@ class Gate:
         """The line that answers `line`; every outcome is audited."""
         try:
             verb = _decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
             known = isinstance(
