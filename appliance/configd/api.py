@@ -54,8 +54,8 @@ class OpenSession(_Verb, frozen=True, kw_only=True, tag="session.open"):
 
 
 class Login(_Verb, frozen=True, kw_only=True, tag="session.login"):
-    """A session by password; only the portal may ask. Result: `Session`. Three failures
-    from one source lock the account for that source (`sentry-tally`)."""
+    """A session by password; only the portal may ask. Result: `Session`. PAM decides on accounts of this appliance, the site's
+    directory on other names. Three failures from one source lock the account for that source (`sentry-tally`)."""
 
     user: Word
     password: Secret
@@ -139,6 +139,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """At the portal: for how long what is risky still goes by the password that was given again."""
     by_certificate: bool = False
     """At the portal: what is risky goes by the certificate that is shown again, because there is no password."""
+    by_directory: bool = False
+    """Whether the person is one of the site's directory, and has no account here."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
     scopes: tuple[Scope, ...] = ()
@@ -414,7 +416,7 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
 class ControlService(_SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"]
+    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite", "directory"]
     action: Literal["start", "stop", "restart", "status"]
 
 
@@ -510,7 +512,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
     `not_obtained` are services with what keeps an ACME server from giving them certificates, `stig_opened` are rules of the STIGs
     that are open and once were not, with what each demands; `not_sent` are destinations of backups with what keeps these from
-    being sent there."""
+    being sent there; `sessions` is how many administrators are logged in."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -524,6 +526,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     not_obtained: dict[str, str] | None = None
     stig_opened: dict[str, str] | None = None
     not_sent: dict[str, str] | None = None
+    sessions: int | None = None
 
 
 class ReadMetrics(_SessionVerb, frozen=True, kw_only=True, tag="state.metrics"):

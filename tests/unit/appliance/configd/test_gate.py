@@ -498,7 +498,6 @@ NOT_PORTAL = {
     api.ExportBackup,
     api.RestoreBackup,
     api.ReadFact,
-    api.SendBackup,
 }
 RISKY = {
     api.SetPassword,
