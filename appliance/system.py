@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from appliance import process
+from appliance.disk import sync_folder
 from appliance.features.base import File, System
 
 PROBE_SECONDS = 10.0  # a service that starts takes one or two; slower than this is a failure to the person waiting
@@ -325,12 +326,3 @@ def listening_ports(table: str) -> list[int]:
     """The listening ports of a /proc/net/tcp or tcp6 table."""
     rows = (line.split() for line in table.splitlines()[1:])
     return [int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == LISTENING]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

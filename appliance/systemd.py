@@ -1,9 +1,11 @@
 """What a service of the management plane tells systemd (sd_notify(3)), without libsystemd."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 
 class Notifier:
@@ -33,3 +35,27 @@ class Notifier:
         while self.watchdog_seconds:
             self.send("WATCHDOG=1")
             await asyncio.sleep(self.watchdog_seconds / 2)
+
+
+@contextlib.asynccontextmanager
+async def announced(status: str = "") -> AsyncIterator[None]:
+    """Tell systemd that the service is ready, that it lives and, when the block is left, that it ends. `status` is what
+    `systemctl status` says of it."""
+    notifier = Notifier()
+    notifier.send("READY=1")
+    if status:
+        notifier.send(f"STATUS={status}")
+    watchdog = asyncio.create_task(notifier.keep_alive())
+    try:
+        yield
+    finally:
+        notifier.send("STOPPING=1")
+        watchdog.cancel()
+
+
+def asked_to_end() -> asyncio.Event:
+    """What SIGTERM and SIGINT set from now on; of the loop that runs."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -80,7 +80,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "modules": ("cat", "/proc/modules"),
     "module_files": ("grep", "-rhs", "", "/etc/modprobe.d", "/usr/lib/modprobe.d"),
     "apparmor": ("cat", "/sys/module/apparmor/parameters/enabled"),
-    "boot_loader": ("grep", "-s", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg"),
+    # An image's menu lies on its ESP, which is not mounted: its lines are found in the partition itself.
+    "boot_loader": ("grep", "-ahs", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg", "/dev/disk/by-partlabel/esp"),
     "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
     "resolvers": ("cat", "/etc/resolv.conf"),
     "listening": ("ss", "-Htuln"),

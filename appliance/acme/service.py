@@ -11,11 +11,12 @@ import msgspec
 from appliance.acme import orders
 from appliance.acme.answering import answering
 from appliance.acme.api import CHAIN_CHARACTERS, Ask, Judge, Obtain, Report, Standing, Status
-from appliance.acme.keep import Keep, KeepError
+from appliance.acme.keep import Keep
 from appliance.acme.orders import State
 from appliance.acme.settings import Settings
 from appliance.acme.talk import Notes, TalkError, obtain
 from appliance.aside import aside
+from appliance.state_file import KeepError
 
 LOOK_SECONDS = 1.0  # between looks at what is due; a look costs nothing
 WANTED_SECONDS = 60.0  # after configd asked last; it asks every five seconds for as long as it wants a certificate

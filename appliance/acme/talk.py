@@ -14,11 +14,12 @@ from josepy.jwk import JWKEC
 from josepy.util import ComparableECKey
 
 from appliance.acme.api import WORDS_CHARACTERS
-from appliance.acme.keep import Keep, KeepError
+from appliance.acme.keep import Keep
 from appliance.acme.orders import Order
 from appliance.acme.settings import Settings
 from appliance.acme.way import ANSWER_SECONDS, Way, WayError, client_context, session_over
 from appliance.alerts.happening import plain
+from appliance.state_file import KeepError
 
 PROOF_SECONDS = 120  # until the server has looked at all proofs; those of public authorities take some seconds
 ISSUE_SECONDS = 120  # until it has issued

@@ -1,12 +1,12 @@
 """The state on the disk: one file, replaced as a whole, so that a crash leaves the one before or the one after."""
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
 from appliance.alerts.state import State
+from appliance.disk import put
 
 FOLDER = Path("/var/lib/sentry/alerts")
 NAME = "state.json"
@@ -50,19 +50,8 @@ class Keep:
         told = _encode(msgspec.structs.replace(state, clock=0.0, wall=0.0, cursor=""))
         if told == self._kept and not last:
             return True
-        data = _encode(state)
-        new = self._place.with_suffix(".new")
         try:
-            with new.open("wb") as target:
-                target.write(data)
-                target.flush()
-                os.fsync(target.fileno())
-            new.replace(self._place)
-            descriptor = os.open(self._place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            put(self._place, _encode(state))
         except OSError as error:
             _log.error("what is to be told cannot be written down: %s", error.strerror or error)
             return False

@@ -1,7 +1,5 @@
 """Backups on the appliance's own disk: a folder of files named by their moment and revision, and when the next is due."""
 
-import contextlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.backup.bounds import FILE_BYTES, BackupError
-from appliance.system import sync_folder
+from appliance.disk import put
 
 _NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z)-([1-9][0-9]{0,8})\.backup")
 _MOMENT = "%Y%m%dT%H%M%SZ"
@@ -64,19 +62,7 @@ class Folder:
     def put(self, file: bytes, when: datetime, revision: int, *, keep: int) -> str:
         """Add one, then remove the oldest beyond `keep`; returns its name. Raises `OSError`, and then nothing was lost."""
         place = self._place / f"{when.strftime(_MOMENT)}-{revision}.backup"
-        new = place.with_name(place.name + _NEW)
-        try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as target:
-                target.write(file)
-                target.flush()
-                os.fsync(descriptor)
-            new.rename(place)
-            sync_folder(self._place)
-        except OSError:
-            with contextlib.suppress(OSError):  # the first failure is the one to tell
-                new.unlink(missing_ok=True)
-            raise
+        put(place, file)
         for old in self.all()[keep:]:
             (self._place / old.name).unlink()
         return place.name

@@ -6,7 +6,6 @@ reference (a site applied twice changes nothing) and a reference tells nothing o
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import threading
@@ -16,8 +15,8 @@ from typing import Any, Protocol
 
 from appliance.config import words
 from appliance.config.schema import Schema, dotted, secret
+from appliance.disk import put
 from appliance.features.base import Problem
-from appliance.system import sync_folder
 
 MASK = "********"
 REFERENCE = re.compile(r"secret:[0-9a-f]{64}")
@@ -63,15 +62,8 @@ class Secrets:
         return key
 
     def _write(self, place: Path, data: bytes) -> None:
-        new = place.with_name(f".{place.name}.new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as target:
-                target.write(data)
-                target.flush()
-                os.fsync(descriptor)
-            new.rename(place)
-            sync_folder(self._folder)
+            put(place, data)
         except OSError as error:
             raise SecretError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
 

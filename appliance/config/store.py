@@ -29,7 +29,8 @@ import msgspec
 from appliance.config import migrations
 from appliance.config.diff import digest
 from appliance.configd.api import Revision
-from appliance.system import Held, sync_folder
+from appliance.disk import sync_folder
+from appliance.system import Held
 
 FORMAT = 1
 MAX_REVISIONS = 50  # a year of weekly changes; at 20 KiB each the folder stays near 1 MiB

@@ -23,6 +23,8 @@ KEPT_FOR_ROOT = 8  # automation gets in whatever the others do
 SILENT_SECONDS = 30.0  # for a connection without a session, which serves nobody
 THREADS = 16  # verbs that wait (ping, PAM, a commit) at once
 TICK_SECONDS = 1.0
+# A revision that comes back runs a dozen commands, each of which has a minute (`process.SECONDS`).
+WORK_SECONDS = 600.0
 STOP_SECONDS = 50.0  # a commit in progress may finish; the unit's TimeoutStopSec is 60 s
 SOCKET_MODE = 0o660
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
@@ -33,7 +35,8 @@ _log = logging.getLogger(__name__)
 class Server:
     """Serves `gate` on the Unix socket `path` (mode 0660, group `group` where it is given) until told to stop.
 
-    `alive` is called every second that a thread was free to work (systemd's watchdog).
+    `alive` is called every second that the loop runs and a thread is free to work (systemd's watchdog), unless what configd does
+    by itself has hung. A slow machine is no reason to be ended: that work may take its time, `work_seconds` at most.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Server:
         *,
         group: str | None = None,
         alive: Callable[[], object] = lambda: None,
+        work_seconds: float = WORK_SECONDS,
     ) -> None:
         self._gate = gate
         self._watch = watch
         self._path = path
         self._group = group
         self._alive = alive
+        self._work_seconds = work_seconds
         self._numbers = itertools.count(1)
         self._open: dict[asyncio.Task[None], int] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="verb")
@@ -92,10 +97,17 @@ class Server:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        working: asyncio.Future[None] | None = None
+        began = loop.time()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            await loop.run_in_executor(self._threads, self._watch.tick)
-            self._alive()
+            if working is None or working.done():
+                if working is not None:
+                    working.result()
+                working, began = loop.run_in_executor(self._threads, self._watch.tick), loop.time()
+            await loop.run_in_executor(self._threads, _nothing)
+            if loop.time() - began < self._work_seconds:
+                self._alive()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -142,6 +154,10 @@ class Server:
                 return await _line(reader)
         except TimeoutError:
             return b""
+
+
+def _nothing() -> None:
+    """What a thread that is free does at once."""
 
 
 def _group_id(name: str) -> int:

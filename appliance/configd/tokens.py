@@ -8,7 +8,6 @@ Each is good while the account that made it is an administrator, and never longe
 import hashlib
 import ipaddress
 import logging
-import os
 import re
 import secrets
 import threading
@@ -22,7 +21,7 @@ from appliance.config.store import StoreError
 from appliance.configd import api
 from appliance.configd.errors import refused
 from appliance.configd.scopes import OF_ROLE, usual
-from appliance.system import sync_folder
+from appliance.disk import put
 
 PREFIX = "sentry_"  # so that scanners of repositories and logs know one when they see it
 TOKEN = re.compile(r"sentry_[A-Za-z0-9_-]{43}")  # 32 bytes, as secrets.token_urlsafe writes them
@@ -99,7 +98,7 @@ class Tokens:
         """The file first: what could not be written is not so in memory either. One that cannot be read stays as it is."""
         self._readable()
         try:
-            _replace(self._place, msgspec.json.encode(tuple(held.values())))
+            put(self._place, msgspec.json.encode(tuple(held.values())))
         except OSError as error:
             raise StoreError(f"{self._place}: cannot be written: {error.strerror or error}") from error
         self._held, self._seen = held, self._lies()
@@ -190,18 +189,6 @@ def told(token: Token) -> api.TokenFacts:
         last_use=stamp(token.used) if token.used else "",
         last_source=token.used_from,
     )
-
-
-def _replace(place: Path, data: bytes) -> None:
-    """Have `data` lie there, whole or not at all."""
-    new = place.with_name(f".{place.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(descriptor)
-    new.rename(place)
-    sync_folder(place.parent)
 
 
 def _digest(text: str) -> str:

@@ -1,58 +1,27 @@
 """`python -m appliance.offsite`: sends sealed backups to other machines (Type=notify), as an account of its own."""
 
-import argparse
-import asyncio
-import logging
-import signal
 import sys
-from pathlib import Path
 
-from appliance.local_socket import Desk, closed_umask, serving
+from appliance.asked_service import Program, command_line
 from appliance.offsite.api import LINE_BYTES, SOCKET, Ask
-from appliance.offsite.keep import FOLDER, Keep, KeepError
+from appliance.offsite.keep import FOLDER, Keep
 from appliance.offsite.service import Service
-from appliance.offsite.settings import SETTINGS_PATH, Settings, SettingsError, load
-from appliance.systemd import Notifier
+from appliance.offsite.settings import SETTINGS_PATH, load
+from appliance.state_file import KeepError
 
-EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
+PROGRAM = Program(
+    name="sentry-offsite",
+    load=load,
+    make=lambda settings, arguments: Service(settings, Keep(arguments.state), arguments.socket.parent),
+    asks=Ask,
+    line_bytes=LINE_BYTES,
+    ends=(KeepError,),
+)
 
 
 def main() -> int:
     """Read the settings, take backups and send them, and end on SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=Path, default=SETTINGS_PATH)
-    parser.add_argument("--state", type=Path, default=FOLDER, help="a folder of this account")
-    parser.add_argument("--socket", type=Path, default=Path(SOCKET), help="in a folder of this account")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    closed_umask()
-    try:
-        settings = load(arguments.settings)
-    except SettingsError as error:
-        print(f"sentry-offsite: {error}", file=sys.stderr)
-        return EX_CONFIG
-    try:
-        asyncio.run(_serve(settings, arguments))
-    except KeepError as error:
-        print(f"sentry-offsite: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    service = Service(settings, Keep(arguments.state), arguments.socket.parent)
-    async with serving(arguments.socket, Desk(Ask, service.answer, LINE_BYTES)):
-        notifier = Notifier()
-        notifier.send("READY=1")
-        watchdog = asyncio.create_task(notifier.keep_alive())
-        try:
-            await service.run(stop)
-        finally:
-            notifier.send("STOPPING=1")
-            watchdog.cancel()
+    return PROGRAM.run(command_line(__doc__, settings=SETTINGS_PATH, state=FOLDER, socket=SOCKET).parse_args())
 
 
 if __name__ == "__main__":

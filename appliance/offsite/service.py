@@ -12,8 +12,9 @@ import msgspec
 from appliance.offsite import plan, s3, sftp
 from appliance.offsite.api import WORDS_CHARACTERS, Ask, Report, Send, Status
 from appliance.offsite.failing import SendError
-from appliance.offsite.keep import Keep, KeepError
+from appliance.offsite.keep import Keep
 from appliance.offsite.settings import Destination, Settings, Sftp
+from appliance.state_file import KeepError
 
 LOOK_SECONDS = 5.0  # between looks at what is due
 

@@ -8,13 +8,11 @@ from typing import Literal
 
 import msgspec
 
+from appliance.settings_file import read
+
 SETTINGS_PATH = Path("/etc/sentry/offsite.json")
 
 TlsVersion = Literal["1.2", "1.3"]
-
-
-class SettingsError(ValueError):
-    """The settings file is missing, malformed or says something that is not allowed."""
 
 
 class Sftp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="sftp"):
@@ -54,10 +52,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def load(path: Path = SETTINGS_PATH) -> Settings:
-    """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Settings)
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise SettingsError(f"{path}: {error}") from error
+    """Read the settings file; raises `settings_file.SettingsError`."""
+    return read(path, Settings)

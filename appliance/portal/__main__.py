@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from pathlib import Path
 
@@ -12,11 +11,10 @@ import aiohttp.web_response
 from appliance.configd.client import AsyncClient
 from appliance.portal.app import Portal
 from appliance.portal.serving import listening, serving
-from appliance.portal.settings import SETTINGS_PATH, Settings, SettingsError, load
-from appliance.systemd import Notifier
+from appliance.portal.settings import SETTINGS_PATH, Settings, load
+from appliance.settings_file import EX_CONFIG, SettingsError
+from appliance.systemd import announced, asked_to_end
 from sentry_runtime import fips
-
-EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
 
 
 def main() -> int:
@@ -38,19 +36,11 @@ def main() -> int:
 
 
 async def _serve(settings: Settings, banner: str) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = asked_to_end()
     portal = Portal(settings, banner, AsyncClient(settings.configd_socket))
     with listening(Path(settings.socket_path)) as listener:
-        async with serving(portal.application(), listener):
-            notifier = Notifier()
-            notifier.send("READY=1")
-            notifier.send(f"STATUS={fips.state()}")
-            watchdog = asyncio.create_task(notifier.keep_alive())
+        async with serving(portal.application(), listener), announced(fips.state()):
             await stop.wait()
-            notifier.send("STOPPING=1")
-            watchdog.cancel()
 
 
 if __name__ == "__main__":

@@ -77,9 +77,7 @@ async def capture(visit: Visit) -> web.Response:
     except Refused as refused:
         if wants_password(refused.refusal):
             return await ask_password(visit, refused.refusal, kept=CAPTURE)
-        if refused.refusal.kind == "session":
-            raise
-        return await shown(visit, problem=refused.refusal.message)
+        return await _refused(visit, refused)
     visit.say(f"Capturing: {dict(done.facts).get('capturing', '')}. The file will wait here.")
     return visit.go(PLACE)
 
@@ -89,9 +87,7 @@ async def stop_capture(visit: Visit) -> web.Response:
     try:
         made = await visit.call(StopCapture, Download)
     except Refused as refused:
-        if refused.refusal.kind == "session":
-            raise
-        return await shown(visit, problem=refused.refusal.message)
+        return await _refused(visit, refused)
     visit.say(f"The capture has ended; {made.name} waits here, {made.size} bytes.")
     return visit.go(PLACE)
 
@@ -101,9 +97,7 @@ async def bundle(visit: Visit) -> web.Response:
     try:
         made = await visit.call(MakeBundle, Download)
     except Refused as refused:
-        if refused.refusal.kind == "session":
-            raise
-        return await shown(visit, problem=refused.refusal.message)
+        return await _refused(visit, refused)
     visit.say(f"{made.name} is made, {made.size} bytes. It waits here until {made.until}.")
     return visit.go(PLACE)
 
@@ -114,9 +108,7 @@ async def fetch(visit: Visit) -> web.StreamResponse:
     try:
         piece = await visit.call(FetchDownload, Piece, name=name, offset=0)
     except Refused as refused:
-        if refused.refusal.kind == "session":
-            raise
-        return await shown(visit, problem=refused.refusal.message)
+        return await _refused(visit, refused)
     answer = web.StreamResponse()
     answer.content_type = "application/octet-stream"
     answer.enable_chunked_encoding()  # so that its end is told only once the file is deleted here
@@ -143,11 +135,16 @@ async def drop(visit: Visit) -> web.Response:
     try:
         await visit.call(DropDownload, None, name=name)
     except Refused as refused:
-        if refused.refusal.kind == "session":
-            raise
-        return await shown(visit, problem=refused.refusal.message)
+        return await _refused(visit, refused)
     visit.say(f"{name} is deleted.")
     return visit.go(PLACE)
+
+
+async def _refused(visit: Visit, refused: Refused) -> web.Response:
+    """The page, with the reason; raised on where the session has ended."""
+    if refused.refusal.kind == "session":
+        raise refused
+    return await shown(visit, problem=refused.refusal.message)
 
 
 def _name(visit: Visit) -> str:

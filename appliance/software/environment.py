@@ -7,8 +7,8 @@ count no try then. The boot menu takes the spare one meanwhile (`images.disk.gru
 import os
 from pathlib import Path
 
+from appliance.disk import sync_folder
 from appliance.software.spool import OTHER, Letter, Slots
-from appliance.system import sync_folder
 
 ESP = Path("/efi")
 NAME, SPARE = "grubenv", "grubenv2"

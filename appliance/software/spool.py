@@ -20,6 +20,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from appliance.disk import put
+
 FOLDER = "/var/lib/sentry/software"
 VERSION_FILE = "/usr/lib/sentry/image"
 """The version of an image, in its root; not there on a host that is none."""
@@ -208,19 +210,8 @@ class Spool:
 
     def _write(self, name: str, value: msgspec.Struct) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._root / f".{name}.new"
         with self._writing():
-            with new.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(msgspec.json.encode(value))
-                file.flush()
-                os.fsync(file.fileno())
-            new.rename(self._root / name)
-            descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            put(self._root / name, msgspec.json.encode(value))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -3,8 +3,6 @@
 A name says what a file is and when it was made; a file is looked up by its name in a list, never by a path.
 """
 
-import contextlib
-import os
 import re
 import threading
 from collections.abc import Callable
@@ -13,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from appliance.system import sync_folder
+from appliance.disk import put, sync_folder
 
 Kind = Literal["bundle", "capture"]
 ENDINGS: Final[dict[Kind, str]] = {"bundle": ".tar.gz", "capture": ".pcap"}
@@ -81,15 +79,7 @@ class Shelf:
             moment = int(self._clock())
             while (place := self._place / _named(kind, moment)).exists():
                 moment += 1  # two in one second
-            new = place.with_name(place.name + _NEW)
-            try:
-                _write(new, data)
-                new.rename(place)
-                sync_folder(self._place)
-            except OSError:
-                with contextlib.suppress(OSError):  # the first failure is the one to tell
-                    new.unlink(missing_ok=True)
-                raise
+            put(place, data)
             return Laid(place.name, kind, float(moment), len(data))
 
     def piece(self, name: str, offset: int) -> tuple[Laid, bytes]:
@@ -131,11 +121,3 @@ class Shelf:
 
 def _named(kind: Kind, moment: int) -> str:
     return f"{kind}-{datetime.fromtimestamp(moment, UTC).strftime(_MOMENT)}{ENDINGS[kind]}"
-
-
-def _write(place: Path, data: bytes) -> None:
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(data)
-        target.flush()
-        os.fsync(descriptor)

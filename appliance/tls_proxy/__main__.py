@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from appliance.configd.client import AsyncClient
-from appliance.systemd import Notifier
+from appliance.settings_file import EX_CONFIG, SettingsError
+from appliance.systemd import announced, asked_to_end
 from appliance.tls_proxy.service import Service
-from appliance.tls_proxy.settings import SETTINGS_PATH, Settings, SettingsError, load
+from appliance.tls_proxy.settings import SETTINGS_PATH, Settings, load
 from appliance.tls_proxy.tickets import SECONDS, Desk
 from sentry_runtime import fips
 
-EX_CONFIG = 78  # sysexits.h: systemd waits for new settings instead of starting again
 IP_FREEBIND = 15  # linux/in.h; Python has no name for it
 
 
@@ -48,19 +48,11 @@ def _bound(address: str, port: int) -> socket.socket:
 
 
 async def _serve(settings: Settings, service: Service) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = asked_to_end()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
     sockets = [_bound(address, settings.port) for address in settings.addresses]
-    async with service.serving(sockets):
-        notifier = Notifier()
-        notifier.send("READY=1")
-        notifier.send(f"STATUS={fips.state()}")
-        watchdog = asyncio.create_task(notifier.keep_alive())
+    async with service.serving(sockets), announced(fips.state()):
         await stop.wait()
-        notifier.send("STOPPING=1")
-        watchdog.cancel()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from appliance.tls_proxy.settings import SettingsError, Tls
+from appliance.settings_file import SettingsError
+from appliance.tls_proxy.settings import Tls
 from appliance.tls_proxy.tls_server import words
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from appliance.settings_file import SettingsError
 from appliance.tls_proxy.context import server_context
 from appliance.tls_proxy.relay import Relay, Tickets
-from appliance.tls_proxy.settings import Settings, SettingsError
+from appliance.tls_proxy.settings import Settings
 
 CONNECTIONS = (
     512  # 64 administrators with a browser's six each are 384; with full buffers on both sides that is 512 MiB at worst

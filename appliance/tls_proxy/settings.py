@@ -8,14 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.settings_file import read
 from sentry_runtime.settings import SUITES, Suites, TlsVersion
 
 SETTINGS_PATH = Path("/etc/sentry/tls-proxy.json")
 PORTAL_SOCKET = "/run/sentry-portal/portal.sock"
-
-
-class SettingsError(ValueError):
-    """The settings file is missing, malformed or says something that is not allowed."""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,10 +49,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def load(path: Path = SETTINGS_PATH) -> Settings:
-    """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Settings)
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise SettingsError(f"{path}: {error}") from error
+    """Read the settings file; raises `settings_file.SettingsError`."""
+    return read(path, Settings)

@@ -15,6 +15,9 @@ ENVIRONMENT_BYTES = 1024
 VARIABLES = ("ORDER", "A_OK", "A_TRY", "B_OK", "B_TRY")
 DEFAULTS = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "0", "B_TRY": "0"}
 PARTITIONS = {"A": 2, "B": 4}  # where a slot's boot partition stands in the table; a test holds it against the layout
+SUPERUSER = "root"
+# PBKDF2 as grub-mkpasswd-pbkdf2(1) writes it, with a result that no password is known to have.
+NO_PASSWORD = f"grub.pbkdf2.sha512.10000.{'00' * 64}.{'00' * 64}"
 
 _HEAD = "# GRUB Environment Block\n"
 
@@ -33,6 +36,9 @@ def menu(arguments: tuple[str, ...]) -> str:
     return "\n".join(
         (
             "# Picks a slot; made by images/disk/grub.py.",
+            "# Nobody edits what is started, and nobody has a command line: no password gives this hash.",
+            f'set superusers="{SUPERUSER}"',
+            f"password_pbkdf2 {SUPERUSER} {NO_PASSWORD}",
             "# Defaults come first: a damaged environment must not keep us from starting.",
             'set ORDER="A B"',
             "set A_OK=1",

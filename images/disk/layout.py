@@ -94,6 +94,10 @@ KEPT = (
 )
 KEPT_BELOW = "/var/lib/sentry/etc"
 
+# The kernel lies on the slot's boot partition, which only GRUB and an update touch. What programs see of /boot is the root's
+# empty folder, and lends nothing either.
+_BOOT = f"/boot /boot none bind,ro,{_CLOSED} 0 0"
+
 SNUG_MIB = 2 + sum(partition.mib for partition in PARTITIONS)  # one MiB before, one after, for the two tables
 STATE_MIB = sum(state.least_mib for state in STATE)
 
@@ -109,7 +113,7 @@ def table(version: str, mib: int) -> Table:
 def fstab() -> str:
     """What systemd mounts itself: all but `/` and `/var`, which stand already when it starts."""
     lines = [f"PARTLABEL={state.name} {state.place} ext4 {state.options} 0 2" for state in STATE if state.name != EARLY]
-    return "\n".join(("# Made from images/disk/layout.py.", *lines, ""))
+    return "\n".join(("# Made from images/disk/layout.py.", *lines, _BOOT, ""))
 
 
 def repart() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The other machines of sites/stig.yml, played at the host's ends of the lab's links: a log server that takes syslog over TLS,
-time servers, a mail server, a receiver of SNMP traps, and a mail backend.
+time servers, a mail server, a receiver of SNMP traps, a mail backend, and the OCSP responder of the lab's authorities.
 
-They are as dumb as they can be: what is sent is taken and forgotten. `python -m images.lab.stand_ins FOLDER` runs them until it
+They are as dumb as they can be: what is sent is taken and forgotten; the responder alone knows something, and says so on
+standard error of each question. `python -m images.lab.stand_ins FOLDER` runs them until it
 is ended, and says `ready` on standard output once all of them answer.
 """
 
@@ -14,15 +15,19 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+from aiohttp import web
 from aiosmtpd.smtp import SMTP
 
+from images.lab import cards, devices, responder
 from images.lab.zones import BACKEND, MANAGEMENT
 
-LOG_PORT, MAIL_PORT, TRAP_PORT, NTP_PORT, BACKEND_PORT = 6514, 2587, 162, 123, 443
+LOG_PORT, MAIL_PORT, TRAP_PORT, NTP_PORT, BACKEND_PORT, RESPONDER_PORT = 6514, 2587, 162, 123, 443, 2560
 READ_BYTES = 65_536
 READY = "ready"
+ASKED = "the responder was asked by"
 # RFC 5905 7.3: leap 0, version 4, mode 4 (server); stratum 2 as a server has that asks another.
 _FLAGS, _STRATUM, _POLL, _PRECISION = 0x24, 2, 6, -20
 _NTP = struct.Struct("!BBbbII4sQQQQ")
@@ -92,6 +97,24 @@ async def _mail_backend(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     writer.close()
 
 
+async def _responder(folder: Path, address: str) -> web.AppRunner:
+    """OCSP over HTTP (RFC 6960 A.1): a POST each."""
+    authorities = tuple(responder.authority(folder, name) for name in (cards.AUTHORITY, devices.AUTHORITY))
+
+    async def answered(request: web.Request) -> web.Response:
+        said = responder.answer(await request.read(), authorities, datetime.now(UTC).replace(microsecond=0))
+        sys.stderr.write(f"{ASKED} {request.remote}\n")
+        sys.stderr.flush()
+        return web.Response(body=said, content_type="application/ocsp-response")
+
+    app = web.Application()
+    app.router.add_post("/", answered)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, address, RESPONDER_PORT).start()
+    return runner
+
+
 def _context(folder: Path, name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
@@ -121,6 +144,7 @@ async def answering(folder: Path) -> AsyncIterator[None]:
         ]
         for server in servers:
             held.callback(server.close)
+        held.push_async_callback((await _responder(folder, management)).cleanup)
         yield
 
 

@@ -38,7 +38,14 @@ WRITABLE = frozenset({"tmp", "var/tmp", "run/lock", "dev/shm", "dev/mqueue"})  #
 # Sockets that systemd listens on by itself; the programs' own are in the units that the scan reads on the running machine.
 SOCKETS = frozenset({"dbus.socket", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"})
 TIMERS = frozenset(
-    {"logrotate.timer", "systemd-tmpfiles-clean.timer", "fstrim.timer", "e2scrub_all.timer", "dpkg-db-backup.timer"}
+    {
+        "dailyaidecheck.timer",
+        "dpkg-db-backup.timer",
+        "e2scrub_all.timer",
+        "fstrim.timer",
+        "logrotate.timer",
+        "systemd-tmpfiles-clean.timer",
+    }
 )
 SECRET_BYTES = 65_536  # a key is small; larger files are programs and data
 

@@ -76,6 +76,7 @@ UNITS = (
     "sentry-keep.service",
     "sentry-setup@.service",
 )
+DROPINS = {"nftables.service": "nftables.dropin", "sentry-facts.service": "facts.dropin"}
 # The consoles that the kernel's command line names (images/targets.py).
 ENABLED = (
     "sentry-first-boot.service",
@@ -230,8 +231,9 @@ def _parts(tree: Path) -> None:
     for name in ENABLED:
         unit = re.sub(r"@.*\.", "@.", name)  # an instance is a link to its template
         _link(tree / "etc/systemd/system/multi-user.target.wants" / name, f"/usr/lib/systemd/system/{unit}")
-    dropin = (FILES / "nftables.dropin").read_text(encoding="utf-8")
-    write_file(tree / "etc/systemd/system/nftables.service.d/70-image.conf", dropin)
+    for unit, source in DROPINS.items():
+        text = (FILES / source).read_text(encoding="utf-8")
+        write_file(tree / "etc/systemd/system" / f"{unit}.d/70-image.conf", text)
     for name in MASKED:
         _link(tree / "etc/systemd/system" / name, "/dev/null")
     for name, text in layout.repart().items():

@@ -5,15 +5,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _OPTION = re.compile(r'(?P<no>!?)(?P<name>\w+)(?:\s*[+-]?=\s*(?P<value>"[^"]*"|[^,]*))?(?:,\s*|$)')
-_SCOPED = re.compile(r"Defaults\s*[@:>!]")
+_SCOPED = re.compile(
+    r"Defaults[@:>!]"
+)  # nothing between them (sudoers(5)); "Defaults !option" is an option that is off
 
 
 @dataclass(frozen=True, slots=True)
 class Sudoers:
-    """The options that hold for everybody (a switch is `yes` or `no`), and who may do what: the user, and the whole line."""
+    """The options that hold for everybody (a switch is `yes` or `no`), who may do what: the user, and the whole line; and the
+    lines with options for some users, hosts or commands only."""
 
     defaults: dict[str, str]
     grants: tuple[tuple[str, str], ...]
+    scoped: tuple[str, ...] = ()
+
+    def for_some(self, option: str) -> tuple[str, ...]:
+        """Of those, the lines that set this option, on or off."""
+        return tuple(line for line in self.scoped if re.search(rf"[\s,!]{re.escape(option)}\b", line))
 
 
 def sudoers(lines: Iterable[str]) -> Sudoers:
@@ -28,13 +36,16 @@ def sudoers(lines: Iterable[str]) -> Sudoers:
         "use_pty": "no",
     }
     grants: list[tuple[str, str]] = []
+    scoped: list[str] = []
     for text in _joined(lines):
         if text.startswith("Defaults"):
-            if _SCOPED.match(text) is None:
+            if _SCOPED.match(text):
+                scoped.append(" ".join(text.split()))
+            else:
                 defaults |= dict(_options(text.removeprefix("Defaults").strip()))
         elif "=" in text and not re.match(r"(User|Runas|Host|Cmnd)_Alias\b", text):
             grants.append((text.split()[0], " ".join(text.split())))
-    return Sudoers(defaults, tuple(grants))
+    return Sudoers(defaults, tuple(grants), tuple(scoped))
 
 
 def _joined(lines: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ SESSIONS = 10  # SRG-OS-000027-GPOS-00008, by DISA's number for all accounts
 IDLE_SECONDS = 600
 PASSWORD_DAYS = 60
 INACTIVE_DAYS = 35
+_SHADOW_FIELDS, _NO_LIMITS = 7, ["-1"] * 4  # of `passwd -S`
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,13 @@ def users(facts: Facts) -> tuple[User, ...]:
 
 
 def passwords(facts: Facts) -> tuple[Password, ...]:
-    """What is known of their passwords."""
+    """What is known of their passwords. An account without a row in the shadow file is shown without days: it has no limit."""
     rows = [row.split() for row in facts.lines("passwords")]
-    return tuple(Password(row[0], row[1], int(row[3]), int(row[4]), int(row[6])) for row in rows)
+    days = [row[3:] if len(row) == _SHADOW_FIELDS else _NO_LIMITS for row in rows]
+    return tuple(
+        Password(row[0], row[1], int(least), int(most), int(inactive))
+        for row, (least, most, _warned, inactive) in zip(rows, days, strict=True)
+    )
 
 
 def unique(names: Iterable[tuple[int, str]], what: str, command: str) -> Verdict:
@@ -260,7 +265,15 @@ def _sudoers(facts: Facts) -> Sudoers:
 
 def defaults(rows: tuple[Setting, ...], facts: Facts) -> Verdict:
     """What sudo does unless a line says otherwise."""
-    return Verdict(judged(rows, "cvtsudoers -f sudoers: Defaults", _sudoers(facts).defaults))
+    known = _sudoers(facts)
+    for_some = [line for row in rows for line in known.for_some(row.name)]
+    names = ", ".join(dict.fromkeys(row.name for row in rows))
+    return Verdict(
+        (
+            *judged(rows, "cvtsudoers -f sudoers: Defaults", known.defaults),
+            Point(f"cvtsudoers -f sudoers: {names} for some only", listed(for_some), "none", not for_some),
+        )
+    )
 
 
 def administrators(groups: Mapping[str, tuple[str, ...]], known: Sudoers, answers: Answers) -> Verdict:
@@ -284,6 +297,8 @@ def asked_again(known: Sudoers, states: Iterable[Password], answers: Answers) ->
     locked = {one.name for one in states if one.state == LOCKED}
     wrong = [line for user, line in without if user not in answers.automation_accounts or user not in locked]
     general = known.defaults.get("authenticate") == "no"
+    for_some = known.for_some("authenticate")
+    unasked = (("!authenticate",) if general else ()) + for_some
     return Verdict(
         (
             Point(
@@ -292,9 +307,7 @@ def asked_again(known: Sudoers, states: Iterable[Password], answers: Answers) ->
                 f"only automation accounts without a password ({', '.join(answers.automation_accounts) or 'none'})",
                 not wrong,
             ),
-            Point(
-                "cvtsudoers -f sudoers: Defaults !authenticate", "set" if general else "not set", "not set", not general
-            ),
+            Point("cvtsudoers -f sudoers: Defaults !authenticate", listed(unasked), "none", not unasked),
         ),
         reading=(
             "An account for automation logs in by a key and has no password it could be asked for; the site names it in its "

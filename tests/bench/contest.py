@@ -1,13 +1,15 @@
 """How a measure is taken: what it is given, and what it says of itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tests.bench.proxy import Proxy
 from tests.bench.stage import Stage
 
 Unit = Literal["µs", "KiB", "ms", "s"]
+OURS = "ours"
+"""Our own name among the contestants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +64,21 @@ class Measure:
     @property
     def contestants(self) -> tuple[str, ...]:
         """Whom it is taken of, ours first."""
-        return ("ours", *self.bars, *self.beside)
+        return (OURS, *self.bars, *self.beside)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A figure that a bar is for: the ratio to `peer`, or our own figure where `peer` is `OURS`."""
+
+    peer: str
+    found: float
+    bar: Bar
+
+
+def judged(measure: Measure, result: Mapping[str, Any]) -> Iterator[Judged]:
+    """What of a result (one of `build/bench.json`) is held to a bar."""
+    if measure.limit is not None:
+        yield Judged(OURS, result["ours"], measure.limit)
+    for peer, bar in measure.bars.items():
+        yield Judged(peer, result["ratio"][peer], bar)

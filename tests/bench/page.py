@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from tests.bench.contest import Bar, Measure, Unit
+from tests.bench.contest import OURS, Bar, Measure, Unit
 from tests.bench.growth import Chart
+from tests.bench.history import Past
 
 BEGIN, END = "<!-- made by `make bench` -->", "<!-- the end of what `make bench` makes -->"
 PLOTS = "performance"  # the folder of the pictures, beside the page
@@ -26,6 +27,8 @@ class Run:
     results: Mapping[str, Any]
     charts: Sequence[Chart]
     whole: bool = True
+    runs: Sequence[Past] = ()
+    """The last whole ones, this one among them, oldest first."""
 
 
 def shown(value: float, unit: Unit) -> str:
@@ -65,9 +68,23 @@ def table(measures: Sequence[Measure], results: Mapping[str, Any]) -> list[str]:
     """The table of all measures that were taken."""
     lines = [_row("measure", "key", "ours", "peer", "ratio", "bar", "aim", "reached"), "|" + "---|" * 8]
     for measure in measures:
-        for name, key in ((measure.name, "RSA 2048"), (f"{measure.name}_p256", "P-256")):
+        for name, key in _keys(measure):
             if name in results:
                 lines += rows(measure, key, results[name])
+    return lines
+
+
+def beside(measures: Sequence[Measure], runs: Sequence[Past]) -> list[str]:
+    """The table of the last whole runs: what each measure found in each of them, and whether its bar holds in all."""
+    names = [(measure, name, key) for measure in measures for name, key in _keys(measure)]
+    lines = [_row("measure", "key", "of", "bar", *(run.ended for run in runs), "holds"), "|" + "---|" * (5 + len(runs))]
+    for measure, name, key in names:
+        bars = {OURS: measure.limit} if measure.limit is not None else measure.bars
+        for peer, bar in bars.items():
+            found = [run.figures.get(name, {}).get(peer) for run in runs]
+            words = ["-" if one is None else _figure(one, measure, peer) for one in found]
+            holds = "yes" if all(one is not None and one <= bar.most for one in found) else "**no**"
+            lines.append(_row(measure.name, key, peer, _figure(bar.most, measure, peer), *words, holds))
     return lines
 
 
@@ -97,6 +114,14 @@ def page(run: Run, measures: Sequence[Measure]) -> str:
     if not run.whole:
         lines += ["**This was a trial of the bench itself, of too few rounds: its figures are not results.**", ""]
     lines += [*table(measures, run.results), ""]
+    if run.runs:
+        lines += [
+            "## Run after run",
+            "",
+            f"The last {len(run.runs)} whole runs: ratios, but for what a bar of ours alone is for.",
+            "",
+        ]
+        lines += [*beside(measures, run.runs), ""]
     if run.charts:
         lines += ["## How cost grows", ""]
         lines += [f"![{chart.title} against {chart.x}]({PLOTS}/{chart.name}.svg)" for chart in run.charts]
@@ -111,6 +136,14 @@ def put(whole: str, part: str) -> str:
     if not begin or not end:
         raise ValueError(f"docs/performance.md: the lines {BEGIN} and {END} are needed, in this order")
     return before + part + after
+
+
+def _keys(measure: Measure) -> tuple[tuple[str, str], ...]:
+    return (measure.name, "RSA 2048"), (f"{measure.name}_p256", "P-256")
+
+
+def _figure(value: float, measure: Measure, peer: str) -> str:
+    return shown(value, measure.unit) if peer == OURS else f"{value:.2f}"
 
 
 def _row(*cells: str) -> str:

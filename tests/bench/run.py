@@ -5,12 +5,13 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tests.bench import fairness, gateway, machine, page, peers, pki, plot, rounds
+from tests.bench import fairness, gateway, history, machine, page, peers, pki, plot, rounds
 from tests.bench.contest import Measure, Sample, Setting
 from tests.bench.contestants import contestant, contestants, workers_of
 from tests.bench.cores import LOAD, split
@@ -22,6 +23,7 @@ from tests.bench.table import MEASURES
 BUILD = Path("build")
 PAGE = Path("docs/performance.md")
 DESCRIPTORS = 65_536  # 8,000 held Pings are 16,000 of a proxy's; what is allowed may be fewer
+RUNS = "runs.json"  # beside the page's pictures: the last whole runs
 GROWTH = "growth"
 NAMES = ",".join([*(measure.name for measure in MEASURES), GROWTH])
 ROUNDS, SECONDS = 5, 1.5  # of a run that is worth publishing
@@ -119,7 +121,13 @@ def main(arguments: Sequence[str]) -> int:
     whole = (
         bool(charts) and len(chosen) == len(MEASURES) and wanted.rounds >= ROUNDS and len(wanted.keys.split(",")) > 1
     )
-    run = page.Run(command(wanted), machine.describe(), results, charts, whole)
+    facts, runs = machine.describe(), PAGE.parent / page.PLOTS / RUNS
+    if whole:
+        on = f"{facts['processor']}, {facts['memory']}"
+        past = history.keep(runs, history.past(MEASURES, results, on, datetime.now().astimezone()))
+    else:
+        past = history.kept(runs)
+    run = page.Run(command(wanted), facts, results, charts, whole, past)
     publish(run, PAGE if whole or wanted.publish else BUILD / PAGE.name)
     return 0
 

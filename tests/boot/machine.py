@@ -1,33 +1,36 @@
-"""A machine of QEMU's with UEFI and Secure Boot, started from the qcow2 that ships; its serial console is heard."""
+"""A machine of QEMU's with UEFI and Secure Boot, started from a file that ships, in the lab's network; its serial console is
+heard, its disk can be read when it is off, and its power can be cut."""
 
 import shutil
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from images.disk import assemble
-from images.run import CommandError, run
+from images.run import run
+from tests.boot import network
+from tests.boot.network import CARDS
 
-BOOT_SECONDS = 1_800.0  # a minute and a half on two free cores without KVM; a busy machine needs many times that
+# A start takes a minute and a half on two free cores without KVM, four times that on a busy machine; a slot that does not come up
+# is started three times, and then the other one.
+BOOT_SECONDS = 3_600.0
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 60.0
+DISK_GIB = 16
 FIRMWARE = Path("/usr/share/OVMF")
-ADDRESS = "10.0.2.15"  # QEMU's user network: the guest, and its own end
-ROUTER = "10.0.2.2"
-INTERFACE = "enp0s16"  # by the place on the bus that the card has below
-CARD_PLACE = "0x10"
 # Software emulation makes a fast "rep stosb" a loop over bytes, and a hardened kernel clears every page that it takes or frees.
 PROCESSOR = "max,-erms,-fsrm"
+Found = TypeVar("Found")
 
 
-def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+class AwayError(Exception):
+    """The machine does not answer now."""
 
 
 def nocloud(folder: Path, user_data: str) -> Path:
@@ -42,31 +45,46 @@ def nocloud(folder: Path, user_data: str) -> Path:
 
 @dataclass
 class Machine:
-    """Its disk over the image, its firmware's variables, what it said; `cd` is plugged in, `forwards` are its ports by
-    those of loopback that lead to them."""
+    """Its disk over the image, its firmware's variables, what it said; `cd` is plugged in."""
 
     folder: Path
     cd: Path | None = None
-    forwards: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def made(cls, image: Path, folder: Path) -> "Machine":
-        """A new machine with a disk over this qcow2."""
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image, folder / "disk.qcow2"])
+        """A new machine with a disk of 16 GiB over this qcow2 or raw disk."""
+        kind = "qcow2" if image.suffix == ".qcow2" else "raw"
+        folder.mkdir(parents=True, exist_ok=True)
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", image, folder / "disk.qcow2", f"{DISK_GIB}G"])
         shutil.copyfile(FIRMWARE / "OVMF_VARS_4M.ms.fd", folder / "vars.fd")
-        return cls(folder, forwards={port: free_port() for port in (22, 443, 8443)})
+        return cls(folder)
+
+    def copied(self, folder: Path) -> "Machine":
+        """Another one that begins where this one, which stays off, ended."""
+        folder.mkdir(parents=True)
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
+        run([*create, "-b", self.folder / "disk.qcow2", folder / "disk.qcow2"])
+        shutil.copyfile(self.folder / "vars.fd", folder / "vars.fd")
+        return Machine(folder, self.cd)
 
     @property
     def said(self) -> bytes:
-        """What stands on its console since it was started."""
+        """What stands on its console since it was switched on."""
         path = self.folder / "serial.log"
         return path.read_bytes() if path.exists() else b""
 
     @contextmanager
     def on(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Switched on; off at the end of the block, whatever it does then."""
+        """Switched on, and this thread in its network; at the end of the block its power is cut."""
         (self.folder / "serial.log").unlink(missing_ok=True)
-        forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-{ADDRESS}:{there}" for there, here in self.forwards.items())
+        cards = [
+            word
+            for card in CARDS
+            for word in (
+                "-netdev", f"tap,id={card.name},ifname={card.tap},script=no,downscript=no",
+                "-device", f"virtio-net-pci,netdev={card.name},addr={card.place},romfile=",
+            )
+        ]  # fmt: skip
         argv = [
             "qemu-system-x86_64", "-machine", "q35,smm=on", "-m", "2048", "-smp", "2", "-nodefaults", "-display", "none",
             "-cpu", PROCESSOR, "-global", "driver=cfi.pflash01,property=secure,value=on",
@@ -74,23 +92,43 @@ class Machine:
             "-drive", f"if=pflash,format=raw,unit=1,file={self.folder}/vars.fd",
             "-drive", f"if=virtio,format=qcow2,file={self.folder}/disk.qcow2",
             *(("-drive", f"if=virtio,format=raw,readonly=on,file={self.cd}") if self.cd else ()),
-            "-netdev", f"user,id=n0,restrict=on{forwards}",
-            "-device", f"virtio-net-pci,netdev=n0,addr={CARD_PLACE}", "-device", "virtio-rng-pci",
+            *cards, "-device", "virtio-rng-pci",
             "-serial", f"file:{self.folder}/serial.log", "-monitor", "stdio",
         ]  # fmt: skip
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        with (
+            network.of_its_own(),
+            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process,
+        ):
             try:
                 yield process
             finally:
                 process.kill()
 
-    def until(self, process: subprocess.Popen[bytes], words: bytes) -> None:
-        """Wait until it says this."""
+    def tail(self) -> str:
+        """The end of what it said, for whoever looks at a test that failed."""
+        return self.said[-4000:].decode(errors="replace")
+
+    def until(self, look: Callable[[], Found]) -> Found:
+        """Look until there is something; what that is. Who does not answer (`AwayError`) is asked again."""
         deadline = time.monotonic() + BOOT_SECONDS
-        while words not in self.said:
-            assert process.poll() is None, self.said[-4000:].decode(errors="replace")
-            assert time.monotonic() < deadline, self.said[-4000:].decode(errors="replace")
-            time.sleep(1)
+        while True:
+            try:
+                if found := look():
+                    return found
+            except AwayError:
+                pass
+            assert time.monotonic() < deadline, self.tail()
+            time.sleep(LOOK_SECONDS)
+
+    def hears(self, process: subprocess.Popen[bytes], words: bytes) -> None:
+        """Wait until it says this."""
+
+        def look() -> bool:
+            said = words in self.said
+            assert said or process.poll() is None, self.tail()
+            return said
+
+        self.until(look)
 
     def off(self, process: subprocess.Popen[bytes]) -> bytes:
         """Press the power button; what it said."""
@@ -107,44 +145,23 @@ class Machine:
         assemble.take(raw, "var", self.folder / "var.img")
         return run(["debugfs", "-R", f"cat lib/sentry/etc/{name}", self.folder / "var.img"]).stdout
 
-    def answers(self, port: int) -> str:
-        """What answers there: the version of TLS, or SSH's greeting. QEMU takes every connection by itself, so that only words
-        of the guest count."""
-        deadline = time.monotonic() + BOOT_SECONDS
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.forwards[port]), 60) as connected:
-                    if port == 22:
-                        return connected.recv(64).decode(errors="replace")
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                    with context.wrap_socket(connected) as wrapped:
-                        return str(wrapped.version())
-            except OSError:
-                assert time.monotonic() < deadline, f"nothing answers on port {port}"
-                time.sleep(1)
+    def answers(self, address: str, port: int) -> str:
+        """Wait for an answer there: the version of TLS, or SSH's greeting."""
+        return self.until(lambda: greeting(address, port))
 
-    def cli(self, key: Path, user: str, command: str) -> str:
-        """What the appliance's command line answers over SSH. Without KVM on a busy host configd's watchdog has ended one that
-        was merely slow; the command line says so, and the command is given again, as a person would."""
-        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes"]
-        argv = [
-            "ssh",
-            "-F",
-            "none",
-            *options,
-            "-i",
-            str(key),
-            "-p",
-            str(self.forwards[22]),
-            f"{user}@127.0.0.1",
-            command,
-        ]
-        deadline = time.monotonic() + BOOT_SECONDS
-        while True:
-            try:
-                return run(argv, seconds=BOOT_SECONDS).stdout
-            except CommandError as error:
-                if "does not answer" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(5)
+
+def greeting(address: str, port: int) -> str:
+    """What answers now. Raises `AwayError` where nobody does."""
+    try:
+        with socket.create_connection((address, port), ANSWER_SECONDS) as connected:
+            if port == 22:
+                return connected.recv(64).decode(errors="replace")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = (
+                False,
+                ssl.CERT_NONE,
+            )  # it may have made its certificate itself
+            with context.wrap_socket(connected) as wrapped:
+                return str(wrapped.version())
+    except OSError as error:
+        raise AwayError(str(error)) from error

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from images import guest as guests
+from images.builder.build import build
 from images.builder.guest import GUEST
+from images.builder.inputs import asked
 from images.disk import gpt
-from images.formats import vhd
 from images.papers.dpkg import manifest
 from images.paths import REPO, Layout
-from images.run import run
+from images.run import CommandError, run
+from tests.boot import network, unpacking
 from tests.images_built import BUILD_SECONDS, VERSION, playbook
 
 pytestmark = pytest.mark.slow
@@ -37,12 +39,6 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def unpacked(packed: Path, folder: Path) -> Path:
-    place = folder / packed.name.removesuffix(".zst")
-    run(["zstd", "--quiet", "--decompress", "--sparse", packed, "-o", place])
-    return place
-
-
 def test_everything_that_ships_is_there_and_its_sums_are_true(built: Path) -> None:
     stem = f"sentry-{VERSION}"
     assert {path.name for path in built.iterdir()} == {
@@ -54,21 +50,7 @@ def test_everything_that_ships_is_there_and_its_sums_are_true(built: Path) -> No
 
 def test_all_formats_hold_the_same_slot(built: Path, tmp_path: Path) -> None:
     """What differs is the ESP with its menu and the disk's size; the slot is the same bytes."""
-    run(["tar", "--extract", f"--file={built}/sentry-{VERSION}.ova", f"--directory={tmp_path}"])
-    raws = {"aws": unpacked(built / f"sentry-{VERSION}.raw.zst", tmp_path)}
-    for name, source in (
-        ("qcow2", built / f"sentry-{VERSION}.qcow2"),
-        ("ova", tmp_path / f"sentry-{VERSION}-disk1.vmdk"),
-    ):
-        raws[name] = tmp_path / f"{name}.raw"
-        run(["qemu-img", "convert", "-O", "raw", source, raws[name]])
-    azure = unpacked(built / f"sentry-{VERSION}.vhd.zst", tmp_path)
-    with azure.open("r+b") as file:
-        file.seek(-512, os.SEEK_END)
-        footer = vhd.read(file.read())
-        file.truncate(footer.size)
-    raws["azure"] = azure
-    slots = {name: slot(raw) for name, raw in raws.items()}
+    slots = {form: slot(unpacking.raw(built, VERSION, form, tmp_path)) for form in unpacking.FORMATS}
     assert len(slots) == 4
     assert len(set(slots.values())) == 1
 
@@ -94,14 +76,6 @@ def test_the_papers_name_the_kernel_and_the_gateways_wheel(built: Path) -> None:
     assert len(listed) == len(bill["components"])  # the head's line, and one wheel
 
 
-def test_built_again_it_is_the_same_bytes(built: Path) -> None:
-    before = digests(built)
-    playbook("target=all", f"version={VERSION}")
-    after = digests(built)
-    assert set(before) == set(after)
-    assert [name for name in before if before[name] != after[name] and name not in DIFFERS] == []
-
-
 @pytest.fixture
 def building(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
     """A build whose guest has just been booted."""
@@ -116,13 +90,19 @@ def building(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_an_interrupted_build_leaves_no_guest_and_no_folder(building: subprocess.Popen[bytes], layout: Layout) -> None:
-    building.send_signal(signal.SIGINT)
-    assert building.wait(120) == 130
+def nothing_stays(layout: Layout) -> None:
+    """No guest, no folder of work or of a version, no mount, no loop device."""
     assert guests.find(GUEST, layout) is None
     assert not (layout.build / "images/work").exists()
     assert not (layout.build / "images/0.0.2-test").exists()
     assert f"{layout.build}/" not in Path("/proc/self/mounts").read_text()
+    assert str(layout.build) not in run(["losetup", "--list", "--noheadings"]).stdout
+
+
+def test_an_interrupted_build_leaves_no_guest_and_no_folder(building: subprocess.Popen[bytes], layout: Layout) -> None:
+    building.send_signal(signal.SIGINT)
+    assert building.wait(120) == 130
+    nothing_stays(layout)
 
 
 def test_a_killed_build_leaves_no_guest_running(building: subprocess.Popen[bytes], layout: Layout) -> None:
@@ -132,3 +112,45 @@ def test_a_killed_build_leaves_no_guest_running(building: subprocess.Popen[bytes
     building.kill()
     guests.wait_for(lambda: not Path(f"/proc/{guest.leader}").exists(), "the guest to end", 120)
     assert f"{layout.build}/" not in Path("/proc/self/mounts").read_text()
+
+
+def test_a_disk_that_fills_up_meanwhile_is_said_and_nothing_stays(layout: Layout) -> None:
+    """What is made lies on a file system of 600 MiB that only this build sees: the tree fits elsewhere, the disks do not."""
+    work = layout.build / "images/work"
+    work.mkdir(exist_ok=True)
+    try:
+        with network.apart():
+            run(["mount", "-t", "tmpfs", "-o", "size=600m", "tmpfs", work])
+            argv: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "images.builder",
+                "--target",
+                "vm",
+                "--version",
+                "0.0.2-test",
+            ]
+            ended = run(argv, cwd=REPO, check=False, seconds=BUILD_SECONDS)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    assert ended.code == 1
+    assert ended.stdout == ""
+    assert "o space" in ended.stderr.split("build:")[-1]
+    nothing_stays(layout)
+
+
+def test_without_a_network_it_says_what_it_could_not_fetch(tmp_path: Path) -> None:
+    """In a folder where nothing is cached."""
+    layout = Layout(tmp_path / "build")
+    with network.of_its_own(), pytest.raises(CommandError, match="mmdebstrap"):
+        build(asked("vm", "0.0.2-test", None, None), layout)
+    nothing_stays(layout)
+    assert list(layout.trees.glob("*.tar")) == list((layout.build / "images/rootfs").glob("*.tar")) == []
+
+
+def test_built_again_after_all_of_this_it_is_the_same_bytes(built: Path) -> None:
+    before = digests(built)
+    playbook("target=all", f"version={VERSION}")
+    after = digests(built)
+    assert set(before) == set(after)
+    assert [name for name in before if before[name] != after[name] and name not in DIFFERS] == []

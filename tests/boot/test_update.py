@@ -1,10 +1,12 @@
 """Updates on a machine: a good one runs, a bad one does not and the one before runs again, and a power cut at any moment of it
 leaves a machine that starts; slow."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,26 +19,33 @@ from images.seal import reading
 from images.updates import bundle
 from images.updates.bundle import Slot
 from images.updates.signing import Signer, throw_away
-from tests.boot.updating import Updated
+from tests.boot import sites
+from tests.boot.machine import Machine, nocloud
+from tests.boot.rest import Rest
 from tests.images_built import playbook
 
 pytestmark = pytest.mark.slow
 
-OLD, NEW, BAD = "0.0.1-update", "0.0.2-update", "0.0.3-update"
+SUPERBLOCK = 1_024  # EROFS's: dm-verity ends each start of a root in which it is another
+OLD, NEW, BAD, OLDER = "0.0.1-update", "0.0.2-update", "0.0.3-update", "0.0.0-update"
 
 
 @dataclass(frozen=True)
 class Images:
-    """The image of the old version, and updates: a good one, and one whose root has a damaged block that every start reads."""
+    """The image of the old version, and updates: a good one, one whose root has a damaged block that every start reads; and those
+    that are refused: signed by another, of an older version, and one of whose bytes somebody has changed."""
 
     old: Path
     good: Path
     bad: Path
+    strange: Path
+    older: Path
+    tampered: Path
 
 
 @pytest.fixture(scope="module")
 def images(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """Both versions, built with one key as an operator builds them."""
+    """Both versions, built with one key as an operator builds them, and what else is made of the new one's slot."""
     folder = tmp_path_factory.mktemp("updates")
     signer = throw_away(folder / "key")
     for version in (OLD, NEW):
@@ -45,32 +54,47 @@ def images(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Images:
         )
     made = layout.build / "images"
     (image,) = (made / NEW).glob("*.qcow2")
+    good = made / NEW / f"sentry-{NEW}.raucb"
+    slot = taken(image, folder, layout)
+
+    def signed(version: str, by: Signer) -> Path:
+        place = folder / f"{version}-{by.key.parent.name}.raucb"
+        bundle.make(slot, version, by, place, toolbox.ensure(made), folder / "work")
+        return place
+
+    older, strange = signed(OLDER, signer), signed(NEW, throw_away(folder / "other-key"))
+    tampered = Path(shutil.copy(good, folder / "tampered.raucb"))
+    turn(tampered, tampered.stat().st_size // 2, 1)
+    turn(slot.root.image, SUPERBLOCK, 512)
     return Images(
         old=next((made / OLD).glob("*.qcow2")),
-        good=made / NEW / f"sentry-{NEW}.raucb",
-        bad=spoilt(image, signer, folder, layout),
+        good=good,
+        bad=signed(BAD, signer),
+        strange=strange,
+        older=older,
+        tampered=tampered,
     )
 
 
-def spoilt(image: Path, signer: Signer, folder: Path, layout: Layout) -> Path:
-    """An update of the same slot, rightly signed, with a damaged superblock's neighbour: dm-verity ends each start of it."""
-    tools = toolbox.ensure(layout.build / "images")
+def taken(image: Path, folder: Path, layout: Layout) -> Slot:
+    """The slot of an image, as files."""
     raw = folder / "new.raw"
     run(["qemu-img", "convert", "-O", "raw", image, raw])
-    found = reading.read(raw, folder / "read", tools)
+    root = reading.read(raw, folder / "read", toolbox.ensure(layout.build / "images")).root
     boot = folder / "boot.img"
     assemble.take(raw, "boot_a", boot)
-    trim(boot)
-    trim(found.root.image)
-    with found.root.image.open("r+b") as file:
-        file.seek(1_024)  # EROFS's superblock
-        block = file.read(512)
-        file.seek(1_024)
-        file.write(bytes(byte ^ 0xFF for byte in block))
-    place = folder / f"sentry-{BAD}.raucb"
-    root = Root(found.root.image, found.root.hash_offset, found.root.root_hash)
-    bundle.make(Slot(boot, root), BAD, signer, place, tools, folder / "work")
-    return place
+    for one in (boot, root.image):
+        trim(one)
+    return Slot(boot, Root(root.image, root.hash_offset, root.root_hash))
+
+
+def turn(place: Path, offset: int, length: int) -> None:
+    """Change so many bytes of a file."""
+    with place.open("r+b") as file:
+        file.seek(offset)
+        before = file.read(length)
+        file.seek(offset)
+        file.write(bytes(byte ^ 0xFF for byte in before))
 
 
 def trim(image: Path) -> None:
@@ -80,93 +104,163 @@ def trim(image: Path) -> None:
         file.truncate(-(-len(content) // 4_096) * 4_096)
 
 
-@pytest.fixture
-def machine(images: Images, tmp_path: Path) -> Updated:
-    """A machine that runs the old version well, off."""
-    made = Updated.made(images.old, tmp_path / "machine")
-    with made.on():
-        made.log_in()
-        assert made.until_good()["version"] == OLD
+@dataclass
+class Updated:
+    """A machine that is updated, and who tells it so."""
+
+    machine: Machine
+    rest: Rest
+
+    @property
+    def said(self) -> bytes:
+        """What stands on its console since it was switched on."""
+        return self.machine.said
+
+    def begins(self, update: Path) -> None:
+        """Wait until what runs has run well, then bring an update and have it written."""
+        self.machine.until(self.rest.good)
+        self.rest.ask("PUT", "/software/bundle", update.read_bytes(), Content_Type="application/octet-stream")
+        self.rest.ask("POST", "/software/update", b"{}")
+
+    def ends(self) -> Any:
+        """Wait until it is written; how it stands then."""
+        return self.machine.until(self.rest.written)
+
+    def is_good(self) -> Any:
+        """Wait until what runs has run well; how it stands then."""
+        return self.machine.until(self.rest.good)
+
+    def runs(self, version: str) -> Any:
+        """Wait until this version runs, and well."""
+        self.machine.until(lambda: self.rest.software()["version"] == version)
+        return self.is_good()
+
+
+@pytest.fixture(scope="module")
+def settled(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Updated:
+    """A machine that has its configuration and runs the old version well, off."""
+    folder = tmp_path_factory.mktemp("settled")
+    layout = sites.place(folder / "site")
+    machine = Machine.made(images.old, folder / "machine")
+    machine.cd = nocloud(machine.folder, sites.user_data(sites.tree(layout)))
+    made = Updated(machine, Rest(layout))
+    with machine.on():
+        machine.until(made.rest.log_in)
+        assert made.is_good()["version"] == OLD
         time.sleep(5)  # what it has written is on its disk; its power is cut, and no button pressed
     return made
 
 
-def test_a_good_update_runs_is_good_and_there_is_a_way_back(machine: Updated, images: Images) -> None:
-    with machine.on():
-        machine.until_good()
-        machine.bring(images.good)
-        machine.begin()
-        written = machine.until_written()
+@pytest.fixture
+def updated(settled: Updated, tmp_path: Path) -> Updated:
+    """One like it, for a test of its own."""
+    return Updated(settled.machine.copied(tmp_path / "machine"), settled.rest)
+
+
+def test_a_good_update_runs_is_good_and_there_is_a_way_back(updated: Updated, images: Images) -> None:
+    with updated.machine.on():
+        updated.begins(images.good)
+        written = updated.ends()
         assert (written["order"]["problem"], written["version"], written["next"]) == ("", OLD, "b")
-        machine.restart()
-        machine.until(lambda: machine.software()["version"] == NEW)
-        found = machine.until_good()
+        updated.rest.restart()
+        found = updated.runs(NEW)
         assert (found["running"], found["next"]) == ("b", "b")
-        assert b"slot B, try 1" in machine.said
+        assert b"slot B, try 1" in updated.said
 
-        machine.ask("POST", "/software/rollback")
-        assert machine.until_written()["next"] == "a"
-        machine.restart()
-        machine.until(lambda: machine.software()["version"] == OLD)
-        assert machine.until_good()["running"] == "a"
+        updated.rest.ask("POST", "/software/rollback")
+        assert updated.ends()["next"] == "a"
+        updated.rest.restart()
+        assert updated.runs(OLD)["running"] == "a"
 
 
-def test_a_bad_update_is_tried_three_times_and_the_one_before_runs_again(machine: Updated, images: Images) -> None:
-    with machine.on():
-        machine.until_good()
-        machine.bring(images.bad)
-        machine.begin()
-        assert machine.until_written()["order"]["problem"] == ""
-        machine.restart()
-        machine.until(lambda: b"slot B, try 3" in machine.said)
-        machine.until(lambda: machine.said.rfind(b"slot A, try") > machine.said.rfind(b"slot B, try 3"))
-        found = machine.until_good()
+def test_a_bad_update_is_tried_three_times_and_the_one_before_runs_again(updated: Updated, images: Images) -> None:
+    with updated.machine.on():
+        updated.begins(images.bad)
+        assert updated.ends()["order"]["problem"] == ""
+        updated.rest.restart()
+        updated.machine.until(lambda: b"slot B, try 3" in updated.said)
+        updated.machine.until(lambda: updated.said.rfind(b"slot A, try") > updated.said.rfind(b"slot B, try 3"))
+        updated.machine.until(lambda: updated.rest.software()["running"] == "a")
+        found = updated.is_good()
         assert (found["version"], found["running"], found["next"]) == (OLD, "a", "a")
         assert next(slot for slot in found["slots"] if slot["name"] == "b")["state"] == "bad"
 
 
-def written(machine: Updated) -> None:
-    machine.until_written()
+def test_what_was_changed_is_signed_by_another_or_is_older_is_refused(updated: Updated, images: Images) -> None:
+    """By the machine itself: whoever signed and which version it is before the first block is written, a changed block when it is
+    read. What runs is next in each case."""
+    refused = {
+        "strange": (images.strange, "signature"),
+        "older": (images.older, OLDER),
+        "tampered": (images.tampered, ""),
+    }
+    with updated.machine.on():
+        for name, (update, words) in refused.items():
+            updated.begins(update)
+            found = updated.ends()
+            assert found["order"]["standing"] == "failed", name
+            assert words in found["order"]["problem"]
+            assert (found["version"], found["next"]) == (OLD, "a")
+            assert next(slot for slot in found["slots"] if slot["name"] == "b")["state"] == "empty"
+        updated.rest.restart()
+        updated.machine.until(lambda: updated.said.count(b"slot A, try") == 2)
+        assert updated.is_good()["running"] == "a"
+
+
+def later(seconds: float) -> Callable[[Updated], None]:
+    """So many seconds after it began."""
+    return lambda _updated: time.sleep(seconds)
+
+
+def written(updated: Updated) -> None:
+    """When all is written."""
+    updated.ends()
 
 
 def started(words: bytes) -> Callable[[Updated], None]:
     """Written, and started until it says this."""
 
-    def wait(machine: Updated) -> None:
-        machine.until_written()
-        before = len(machine.said)
-        machine.restart()
-        machine.until(lambda: words in machine.said[before:])
+    def wait(updated: Updated) -> None:
+        updated.ends()
+        before = len(updated.said)
+        updated.rest.restart()
+        updated.machine.until(lambda: words in updated.said[before:])
 
     return wait
 
 
+def marked(updated: Updated) -> None:
+    """Started, and seen to run well at this moment."""
+    updated.ends()
+    updated.rest.restart()
+    updated.runs(NEW)
+
+
 MOMENTS: dict[str, Callable[[Updated], None]] = {
-    "at once": lambda _machine: None,
-    "a second later": lambda _machine: time.sleep(1),
-    "in the middle of the writing": lambda _machine: time.sleep(8),
+    "at once": later(0),
+    "a second later": later(1),
+    "while it is written": later(4),
+    "while more is written": later(8),
     "when all is written": written,
     "in the boot menu": started(b"slot B, try 1"),
     "in the kernel": started(b"Linux version"),
     "with the new root": started(b"Welcome to"),
+    "at the log-in": started(b"login:"),
+    "when it is good": marked,
 }
 """When the power is cut, after an update has begun."""
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_power_cut_leaves_a_machine_that_starts_and_runs_well(machine: Updated, images: Images, moment: str) -> None:
-    with machine.on():
-        machine.until_good()
-        machine.bring(images.good)
-        machine.begin()
-        MOMENTS[moment](machine)
-    with machine.on():
-        found = machine.until_good()
+def test_a_power_cut_leaves_a_machine_that_starts_and_runs_well(updated: Updated, images: Images, moment: str) -> None:
+    with updated.machine.on():
+        updated.begins(images.good)
+        MOMENTS[moment](updated)
+    with updated.machine.on():
+        found = updated.is_good()
         assert found["version"] in (OLD, NEW)
         if found["version"] == OLD:  # and it takes the update once more
-            machine.bring(images.good)
-            machine.begin()
-            assert machine.until_written()["order"]["problem"] == ""
-            machine.restart()
-            machine.until(lambda: machine.software()["version"] == NEW)
-            assert machine.until_good()["running"] == "b"
+            updated.begins(images.good)
+            assert updated.ends()["order"]["problem"] == ""
+            updated.rest.restart()
+            assert updated.runs(NEW)["running"] == "b"

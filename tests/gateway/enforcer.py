@@ -60,6 +60,11 @@ async def call_200_in_pieces(turn: Turn, status: int) -> None:
     await turn.say(b"0\r\n\r\n")
 
 
+async def internal_error(turn: Turn) -> None:
+    """As one that is broken."""
+    await turn.ok(status="500 Internal Server Error")
+
+
 @dataclass
 class Enforcer:
     """Its state of one device: `key` is what it takes, `temporary` what it has handed out since."""

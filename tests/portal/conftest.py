@@ -103,7 +103,7 @@ def card_browser(spki: str, lab: Lab, layout: Layout, tmp_path: Path) -> Iterato
 
 @pytest.fixture(scope="session")
 def screenshots(layout: Layout) -> Path:
-    """Where pictures of the pages are left to be looked at."""
+    """Where pictures of the pages are left to be looked at; `docs/pictures` has four of them."""
     folder = layout.build / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

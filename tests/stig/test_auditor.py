@@ -4,8 +4,6 @@ appliance's scan of itself."""
 import json
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from images.paths import REPO, Layout
 from images.run import run
 from stig.commands import COMMANDS, Standpoint, argv
 from stig.target import source_towards
-from tests.lab import Lab, Measured, Ssh
+from tests.lab import Lab, Measured
+from tests.stig.conftest import AUDITOR
 
 pytestmark = pytest.mark.appliance
 
-AUDITOR = "assessor"
 SCAN_SECONDS = 180.0
 OWN_SECONDS = 300.0
 # What a scan with sudo knows from the lab's description and this one does not, or what only one of the two sees.
@@ -27,27 +25,6 @@ BY_THE_DESCRIPTION = {"V-251000"}  # asks SNMP as a user whose passphrases the d
 BY_THE_WAY = {"V-250982", "V-251003"}  # counts sessions, of which this scan has one open; there is one more account
 
 Results = dict[str, dict[str, Any]]
-
-
-def enabled(lab: Lab, *lines: str) -> str:
-    """CLI lines as the administrator, after `enable`."""
-    return lab.cli("enable", lab.enable_secret, *lines).stdout
-
-
-@pytest.fixture(scope="module")
-def auditor(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab as an account of the role auditor sees it; the account is gone afterwards."""
-    folder = tmp_path_factory.mktemp("auditor")
-    rows = json.loads(enabled(lab, "show revisions | json"))["rows"]
-    number = next(row["revision"] for row in rows if row["current"] == "*")
-    run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-C", AUDITOR, "-f", folder / "key"])
-    key = (folder / "key.pub").read_text(encoding="utf-8").strip()
-    account = f"users accounts {AUDITOR}"
-    enabled(lab, "configure terminal", f"{account} role auditor", f'{account} ssh_keys "{key}"', "commit")
-    try:
-        yield replace(lab, ssh=Ssh(AUDITOR, lab.ssh.port, folder / "key"))
-    finally:
-        enabled(lab, "configure terminal", f"rollback {number}")
 
 
 def scanned(out: Path, *given: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """sites/stig.yml meets every rule: none is open, none is in error, and nobody has to be asked but for what no appliance can know.
 
 The running appliance gets that configuration, its other machines are played by the lab's stand-ins, and it is the ordinary lab
-again afterwards. What the ordinary lab cannot show broken is broken here.
+again afterwards. Since all is met here, each rule of the operating system is seen open here when it is broken, and met again once
+that is mended: in batches (`platform_breaks`), of which CI runs one, by its commit. What the ordinary lab cannot show broken is
+broken here, too.
 """
 
 import json
@@ -16,18 +18,21 @@ import pytest
 
 from images import guest as guests
 from images.guest import Guest
-from images.lab import devices, steps
+from images.lab import cards, devices, steps
 from images.lab.site import STIG, LabSite
+from images.lab.stand_ins import ASKED
 from images.lab.zones import GUEST
 from images.paths import REPO, Layout
-from images.run import run
+from images.run import Done, run
+from tests.appliance.card_holder import browser, enter
 from tests.lab import Lab, Measured
-from tests.stig.test_seen_red import committed, rule
+from tests.stig.breaks import committed, filtered, running
+from tests.stig.platform_breaks import BATCHES, Batch, turn
+from tests.stig.product_breaks import BROKEN_ON_THE_SITE, SETTINGS_OF_THE_SITE
 
 SCAN_SECONDS = 60.0  # what a whole scan may take
-SYNC_SECONDS = (
-    120.0  # rsyslog tries a server that was away at most every minute; chrony asks a new one four times at once
-)
+# rsyslog tries a server that was away at most every minute; chrony asks a new one four times at once
+SYNC_SECONDS = 120.0
 AIDE_SECONDS = 240.0  # it reads every program once, at the lowest priority
 WITHOUT_ANSWERS = 14  # so many rules may need the site's word
 TUNNELS = "V-251029"  # there are no app tunnels yet
@@ -60,11 +65,17 @@ def site(lab: Lab, layout: Layout) -> Iterator[Guest]:
 
 
 @pytest.fixture(scope="module")
-def scan(lab: Lab, layout: Layout, site: Guest, tmp_path_factory: pytest.TempPathFactory) -> Scan:
+def authorities(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whose certificates it shows: its own authority's, and the lab's."""
+    path = tmp_path_factory.mktemp("authorities") / "ca.pem"
+    path.write_text(layout.ca_file.read_text() + (layout.lab / "backend-ca.pem").read_text())
+    return path
+
+
+@pytest.fixture(scope="module")
+def scan(layout: Layout, site: Guest, authorities: Path, tmp_path_factory: pytest.TempPathFactory) -> Scan:
     """Scan it; the results by rule. `answers` is another answer file, None: none."""
     folder = tmp_path_factory.mktemp("scan")
-    authorities = folder / "ca.pem"
-    authorities.write_text(layout.ca_file.read_text() + (layout.lab / "backend-ca.pem").read_text())
     described = json.loads(layout.appliance.read_text()) | {
         "ca_file": str(authorities),
         "devices": str(layout.lab / devices.FILE),
@@ -155,22 +166,32 @@ def test_without_answers_few_rules_are_left_to_the_site(scan: Scan, settled: Non
     assert (named(found, "error", "V-"), named(found, "open", "V-")) == ({}, {})
 
 
+def test_a_card_is_taken_or_refused_as_the_authoritys_responder_says(
+    lab: Lab, layout: Layout, site: Guest, authorities: Path
+) -> None:
+    """No list of cards is on the appliance: it asks (OCSP), and who asked was the appliance."""
+    said = []
+    for card in (cards.CARD, cards.REVOKED, cards.CARD):  # the last one forgets the failure
+        with browser(lab, layout, card) as session:
+            session.verify = str(authorities)
+            said.append(enter(lab, session))
+    assert [status for status, _ in said] == [303, 401, 303]
+    assert "has been revoked" in said[1][1]
+    asked = layout.stand_ins.with_suffix(".log").read_text(encoding="utf-8").splitlines()
+    assert asked.count(f"{ASKED} {lab.addresses.management}") == 2  # once for each card: answers are remembered
+
+
 @contextmanager
 def stray_server(lab: Lab) -> Iterator[None]:
     """A program that listens and is let reach."""
-    lab.root(
-        "systemd-run", "--quiet", "--collect", "--unit=stig-stray", "python3", "-m", "http.server", str(STRAY_PORT)
-    )
-    try:
-        with rule(lab, "input", "tcp", "dport", str(STRAY_PORT), "accept"):
-            wait(
-                lambda: f":{STRAY_PORT} " in lab.root("ss", "-Htln").stdout,
-                "the stray server does not listen",
-                SYNC_SECONDS,
-            )
-            yield
-    finally:
-        lab.root("systemctl", "stop", "stig-stray.service")
+    server = ("python3", "-m", "http.server", str(STRAY_PORT))
+    with (
+        running(lab.root, "stig-stray.service", *server),
+        filtered(lab.root, "input", "tcp", "dport", str(STRAY_PORT), "accept"),
+    ):
+        listens = f":{STRAY_PORT} "
+        wait(lambda: listens in lab.root("ss", "-Htln").stdout, "the stray server does not listen", SYNC_SECONDS)
+        yield
 
 
 @contextmanager
@@ -194,18 +215,6 @@ def cleared(layout: Layout) -> Iterator[None]:
         devices.register(layout)
 
 
-SETTINGS = (
-    "no gateway device_authentication",
-    "no gateway policy",
-    "no certificates servers portal",
-    "backends servers other host 10.98.3.77",
-)
-BROKEN = (
-    "V-251005", "V-251007", "V-251008", "V-251010", "V-251022", "V-251024", "V-251025", "V-251028", "V-251031", "V-251032",
-    "V-251034",
-)  # fmt: skip
-
-
 def test_what_the_ordinary_lab_cannot_break_is_seen_red(lab: Lab, layout: Layout, scan: Scan, tmp_path: Path) -> None:
     """Devices, certificates, routes, ports, servers and the release; that they are green without, the first test has shown."""
     answers = tmp_path / "answers.yml"
@@ -213,9 +222,45 @@ def test_what_the_ordinary_lab_cannot_break_is_seen_red(lab: Lab, layout: Layout
     text = text.replace('supported_releases: ["0.1.0"]', 'supported_releases: ["9.9.9"]')
     answers.write_text(text.replace("../build/lab/", f"{REPO}/build/lab/"), encoding="utf-8")
     with ExitStack() as held:
-        held.enter_context(committed(lab, *SETTINGS))
+        held.enter_context(committed(lab, *SETTINGS_OF_THE_SITE))
         held.enter_context(stray_server(lab))
         held.enter_context(stray_route(lab))
         held.enter_context(cleared(layout))
         found = sentry(scan(answers))
-    assert {name: found[name] for name in BROKEN} == dict.fromkeys(BROKEN, "open")
+    assert {name: found[name] for name in BROKEN_ON_THE_SITE} == dict.fromkeys(BROKEN_ON_THE_SITE, "open")
+
+
+def commit() -> str:
+    """The commit that is tested; 0 where this is no checkout."""
+    done = run(["git", "-c", f"safe.directory={REPO}", "rev-parse", "HEAD"], cwd=REPO, check=False)
+    return done.stdout.strip() or "0"
+
+
+NOW = turn(commit())
+
+
+# All but the one whose turn it is are left to `make test-all`.
+@pytest.mark.parametrize(
+    "batch",
+    [
+        pytest.param(batch, id=batch.name, marks=() if place == NOW else pytest.mark.slow)
+        for place, batch in enumerate(BATCHES)
+    ],
+)
+def test_broken_rules_of_the_system_are_open_and_mended_ones_are_met(
+    batch: Batch, scan: Scan, site: Guest, settled: None
+) -> None:
+    """One scan sees all of the batch open, and the next all of it met; neither keeps the scan from looking at anything."""
+
+    def root(*argv: str, stdin: str | None = None, check: bool = True) -> Done:
+        return site.execute(list(argv), stdin=stdin, check=check)
+
+    answers = LabSite(STIG).answers
+    with ExitStack() as held:
+        for one in batch.breaks:
+            held.enter_context(one.how(root))
+        red = scan(answers)
+    green = scan(answers)
+    assert {name: red[name]["status"] for name in batch.rules} == dict.fromkeys(batch.rules, "open")
+    assert {name: green[name]["status"] for name in batch.rules} == dict.fromkeys(batch.rules, "not_a_finding")
+    assert (named(red, "error", "SENTRY-"), named(green, "error")) == ({}, {})

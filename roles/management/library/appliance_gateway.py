@@ -3,8 +3,7 @@
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sentry_rest import ARGUMENTS, TOGETHER, Refused, Rest
+from ansible.module_utils.sentry_rest import Rest, run
 
 DOCUMENTATION = r"""
 ---
@@ -81,22 +80,11 @@ def _said(rest):
 
 def main():
     """Do it, and say what came of it."""
-    module = AnsibleModule(
-        argument_spec={
-            **ARGUMENTS,
-            "url": {"type": "str", "required": True},
-            "token": {"type": "str", "no_log": True, "required": True},
-            "state": {"type": "str", "choices": ["drained", "serving"], "default": "drained"},
-            "seconds": {"type": "int", "default": 120},
-        },
-        required_together=TOGETHER,
-        supports_check_mode=True,
-    )
-    try:
-        changed, said = work(module)
-    except Refused as error:
-        module.fail_json(msg=f"The appliance refuses.\n{error}", status=error.status)
-    module.exit_json(changed=changed, gateway=said)
+    spec = {
+        "state": {"type": "str", "choices": ["drained", "serving"], "default": "drained"},
+        "seconds": {"type": "int", "default": 120},
+    }
+    run(spec, work, "gateway")
 
 
 if __name__ == "__main__":

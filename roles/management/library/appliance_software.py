@@ -4,8 +4,7 @@
 import time
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sentry_rest import ARGUMENTS, TOGETHER, Away, Refused, Rest
+from ansible.module_utils.sentry_rest import Away, Refused, Rest, run
 
 DOCUMENTATION = r"""
 ---
@@ -168,31 +167,25 @@ def _slot(software, name):
     return next(slot for slot in software["slots"] if slot["name"] == name)
 
 
-def main():
-    """Do it."""
-    module = AnsibleModule(
-        argument_spec={
-            **ARGUMENTS,
-            "url": {"type": "str", "required": True},
-            "token": {"type": "str", "no_log": True, "required": True},
-            "state": {"type": "str", "choices": ["looked", "written", "running"], "default": "looked"},
-            "version": {"type": "str"},
-            "bundle": {"type": "path"},
-            "allow_older": {"type": "bool", "default": False},
-            "seconds": {"type": "int", "default": 1800},
-        },
-        required_together=TOGETHER,
-        required_if=[("state", "written", ("version", "bundle")), ("state", "running", ("version",))],
-        supports_check_mode=True,
-    )
+def work(module):
+    """Do it; whether anything changed, and how the software stands."""
     bundle = module.params["bundle"]
     if bundle and not Path(bundle).is_file():
         module.fail_json(msg=f"bundle: found no file {bundle}; allowed: an update that images.builder has made")
-    try:
-        changed, software = getattr(Work(module), module.params["state"])()
-    except Refused as error:
-        module.fail_json(msg=f"The appliance refuses.\n{error}", status=error.status)
-    module.exit_json(changed=changed, software=software)
+    return getattr(Work(module), module.params["state"])()
+
+
+def main():
+    """Do it, and say what came of it."""
+    spec = {
+        "state": {"type": "str", "choices": ["looked", "written", "running"], "default": "looked"},
+        "version": {"type": "str"},
+        "bundle": {"type": "path"},
+        "allow_older": {"type": "bool", "default": False},
+        "seconds": {"type": "int", "default": 1800},
+    }
+    needs = [("state", "written", ("version", "bundle")), ("state", "running", ("version",))]
+    run(spec, work, "software", required_if=needs)
 
 
 if __name__ == "__main__":

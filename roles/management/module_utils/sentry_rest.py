@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 ARGUMENTS = {
@@ -15,6 +16,12 @@ ARGUMENTS = {
     "enable_secret": {"type": "str", "no_log": True},
 }
 TOGETHER = [("url", "token")]
+ALWAYS = {
+    **ARGUMENTS,
+    "url": {"type": "str", "required": True},
+    "token": {"type": "str", "no_log": True, "required": True},
+}
+"""Of a module that knows no other way."""
 SECONDS = 180  # a commit may restart every service and wait for its ports
 AGENT = "sentry-ansible"
 
@@ -29,6 +36,17 @@ class Refused(Exception):  # noqa: N818 - the word the API uses
 
 class Away(Exception):  # noqa: N818 - as above
     """The appliance does not answer."""
+
+
+def run(argument_spec, work, name, **rules):
+    """A whole module that only speaks to the REST API: `work` of the module says whether anything changed, and what is returned
+    as `name`."""
+    module = AnsibleModule(argument_spec={**ALWAYS, **argument_spec}, supports_check_mode=True, **rules)
+    try:
+        changed, told = work(module)
+    except Refused as error:
+        module.fail_json(msg=f"The appliance refuses.\n{error}", status=error.status)
+    module.exit_json(changed=changed, **{name: told})
 
 
 class Rest:

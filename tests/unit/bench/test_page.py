@@ -1,10 +1,12 @@
 """The page and its pictures."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import page, plot
+from tests.bench import history, page, plot
 from tests.bench.contest import Bar, Measure, Sample, Setting, Unit
 from tests.bench.growth import Chart
 
@@ -87,6 +89,31 @@ def test_a_run_that_is_not_whole_says_so() -> None:
     trial = page.Run("make bench ROUNDS=1", RUN.machine, RESULTS, [], whole=False)
     assert "not results" in page.page(trial, [REQUEST])
     assert "not results" not in page.page(RUN, [REQUEST])
+
+
+def past(ratio: float, block: float) -> history.Past:
+    """A run with one ratio and one block."""
+    results = {"request": {"ours": 1.0, "ratio": {"haproxy": ratio, "nginx_map": 9.0}}, "block": {"ours": block}}
+    return history.past([REQUEST, BLOCK], results, "some", datetime(2026, 11, 27, 8, 5, tzinfo=UTC))
+
+
+def test_the_last_three_whole_runs_are_kept_oldest_first(tmp_path: Path) -> None:
+    file = tmp_path / "runs.json"
+    assert history.kept(file) == []
+    for number in range(4):
+        runs = history.keep(file, past(1.0 + number, 0.1))
+    assert history.kept(file) == runs == [past(2.0, 0.1), past(3.0, 0.1), past(4.0, 0.1)]
+
+
+def test_runs_stand_beside_each_other_and_a_bar_holds_when_it_held_in_all() -> None:
+    assert page.beside([REQUEST, BLOCK], [past(1.2, 0.09), past(1.31, 0.08)]) == [
+        "| measure | key | of | bar | 2026-11-27 08:05 | 2026-11-27 08:05 | holds |",
+        "|---|---|---|---|---|---|---|",
+        "| request | RSA 2048 | haproxy | 1.30 | 1.20 | 1.31 | **no** |",
+        "| request | P-256 | haproxy | 1.30 | - | - | **no** |",
+        "| block | RSA 2048 | ours | 100 ms | 90 ms | 80 ms | yes |",
+        "| block | P-256 | ours | 100 ms | - | - | **no** |",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", page.BEGIN, page.END + page.BEGIN])

@@ -30,6 +30,7 @@ source_slot() { case " $BROKEN " in *" $1 "*) return 1 ;; esac; }
 boot() { echo "BOOT slot=$letter root=$root"; exit 0; }
 reboot() { echo REBOOT; exit 0; }
 sleep() { :; }
+password_pbkdf2() { :; }
 root=hd0,gpt1
 """
 
@@ -68,6 +69,13 @@ class Machine:
         values = self.read()
         slot = values["ORDER"].split()[0]
         self.write(**{**values, f"{slot}_TRY": "0", f"{slot}_OK": "1"})
+
+
+def test_nobody_edits_what_is_started_and_the_scanner_sees_it() -> None:
+    """The lines that `stig scan` looks for, before anything else happens; the hash has the form that GRUB reads."""
+    lines = [line for line in grub.menu(()).splitlines() if not line.startswith("#")]
+    assert lines[0] == 'set superusers="root"'
+    assert re.fullmatch(r"password_pbkdf2 root grub\.pbkdf2\.sha512\.10000\.[0-9A-F]{128}\.[0-9A-F]{128}", lines[1])
 
 
 def as_bash(menu: str) -> str:

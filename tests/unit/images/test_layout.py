@@ -49,7 +49,8 @@ def test_nothing_on_a_state_partition_is_a_program_or_a_device() -> None:
 
 
 def test_systemd_mounts_all_but_what_the_initramfs_has_mounted() -> None:
-    rows = [line.split() for line in layout.fstab().splitlines() if not line.startswith("#")]
+    *rows, boot = [line.split() for line in layout.fstab().splitlines() if not line.startswith("#")]
+    assert boot == ["/boot", "/boot", "none", "bind,ro,nodev,nosuid,noexec", "0", "0"]
     assert [row[1] for row in rows] == [state.place for state in STATE if state.name != "var"]
     assert all(row[0] == f"PARTLABEL={state.name}" for row, state in zip(rows, STATE, strict=False))
     assert {row[2] for row in rows} == {"ext4"}

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from images.disk import layout
+from images.paths import REPO
 from images.seal import accounts, hygiene
 from images.seal.hygiene import breaches
 from images.seal.seal import RECORD, Sealed, SealError, seal
@@ -176,8 +178,16 @@ def test_the_parts_of_a_sealed_image_come(sealed: Path) -> None:
     assert (wants / "sentry-setup@tty1.service").readlink() == template
     assert (sealed / template.relative_to("/")).is_file()
     assert (sealed / "etc/systemd/system/systemd-repart.service").readlink() == Path("/dev/null")
+    assert (sealed / "etc/systemd/system/sentry-facts.service.d/70-image.conf").is_file()
     dropin = sealed / "etc/systemd/system/nftables.service.d/70-image.conf"
     assert "ConditionPathExists=/etc/nftables.conf\n" in dropin.read_text()
+
+
+def test_the_timers_that_the_roles_enable_may_be_in_an_image() -> None:
+    enabled = yaml.safe_load((REPO / "roles/os_hardening/vars/main.yml").read_text())["os_hardening_enabled"]
+    timers = {unit for unit in enabled if unit.endswith(".timer")}
+    assert timers
+    assert timers <= hygiene.TIMERS
 
 
 def test_sealing_again_changes_nothing(sealed: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_documentation_has_the_table() -> None:
 @pytest.mark.parametrize("account", DATA_PLANE)
 def test_the_data_planes_accounts_are_not_in_the_group_of_the_management_planes_socket(account: str) -> None:
     """`configd.sock` is root's and of this group (`appliance.configd`); and where they write is what the table says. That an
-    account which gets there is refused all the same: tests/unit/appliance/configd/test_gate.py."""
+    account which gets there is refused all the same: tests/unit/appliance/configd/test_sessions.py."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(ROOT / f"roles/sentry/files/{account}.service")
     service = unit["Service"]

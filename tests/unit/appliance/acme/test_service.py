@@ -20,10 +20,11 @@ from cryptography import x509
 
 from appliance import chains
 from appliance.acme import api
-from appliance.acme.keep import BAD, KEY, STATE, Keep
+from appliance.acme.keep import KEY, Keep
 from appliance.acme.orders import FIRST_TRY, LONGEST_HOLD, State
 from appliance.acme.service import WANTED_SECONDS, Service, StuckError
 from appliance.acme.settings import Binding, Settings
+from appliance.state_file import BAD, NAME
 from sentry_runtime import control
 from tests.acme_server import BINDING_ID, BINDING_KEY, AcmeServer, serving
 from tests.device_pki import DevicePki
@@ -373,7 +374,7 @@ def test_other_settings_begin_anew(bench: Bench) -> None:
 
 
 def test_a_damaged_state_is_put_aside(bench: Bench) -> None:
-    (bench.folder / STATE).write_text("{")
+    (bench.folder / NAME).write_text("{")
     bench.restart()
     assert bench.report().orders == {}
     assert (bench.folder / BAD).read_text() == "{"

@@ -23,9 +23,8 @@ from sentry_runtime import control
 from tests import directory_server
 from tests.device_pki import DevicePki
 from tests.directory_server import ADMINISTRATORS, OPERATORS, PEOPLE, SECRET
+from tests.unit.appliance.configd.people import ENABLE, TREE, privileged
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, FEATURES, PASSWORDS, PORTAL, Daemon
-
-from .test_gate import ENABLE, TREE, privileged
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="the service answers root alone")
 

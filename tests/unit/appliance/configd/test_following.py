@@ -11,7 +11,7 @@ from appliance.configd.facts.context import LINES
 from appliance.configd.facts.management import RUNTIME_LOG
 from appliance.configd.following import FORGOTTEN_SECONDS, LINE_CHARACTERS, OF_ONE_SESSION, READ_BYTES
 from appliance.configd.sessions import Peer
-from tests.unit.appliance.configd.test_gate import TREE
+from tests.unit.appliance.configd.people import TREE
 from tests.unit.appliance.workbench import PASSWORDS, PORTAL, Daemon
 
 PEER = Peer(PORTAL, 1, 1)

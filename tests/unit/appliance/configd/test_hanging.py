@@ -14,7 +14,7 @@ from appliance.configd.api import Table
 from appliance.configd.gathering import gather
 from appliance.configd.hanging import BACK_SECONDS, EVERY_SECONDS, SETTLED_SECONDS, Hanging
 from appliance.process import CommandError, Finished
-from tests.unit.appliance.configd.test_gate import TREE
+from tests.unit.appliance.configd.people import TREE
 from tests.unit.appliance.workbench import Daemon
 
 LAUNCHER = Path(__file__).parents[4] / "roles/sentry/templates/launcher.j2"

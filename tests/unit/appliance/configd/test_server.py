@@ -448,3 +448,48 @@ async def test_the_agents_account_gets_nowhere(as_root: None, groups: tuple[int,
         stop.set()
         await serving
     assert done.stdout.strip().startswith(answer), done
+
+
+class _Slow:
+    """What configd does by itself, on a machine that is slow or as if it hung: it takes as long as it is let."""
+
+    def __init__(self) -> None:
+        self.go, self.begun = threading.Event(), 0
+
+    def tick(self) -> None:
+        self.begun += 1
+        self.go.wait()
+
+
+async def test_slow_work_of_its_own_is_no_hang_and_work_that_never_ends_is(
+    daemon_alone: Daemon, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog hears of it while the work goes on, one at a time; no longer than the work may take."""
+    monkeypatch.setattr(servers, "TICK_SECONDS", 0.01)
+    work, heard = _Slow(), asyncio.Event()
+    server = Server(daemon_alone.gate, cast(Any, work), path, alive=heard.set)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(server.serve(stop, ready=ready))
+    await ready.wait()
+    for _ in range(3):
+        heard.clear()
+        await asyncio.wait_for(heard.wait(), 10)
+    assert work.begun == 1
+    work.go.set()
+    stop.set()
+    await serving
+
+    stuck = _Slow()
+    told: list[float] = []
+    loop = asyncio.get_running_loop()
+    server = Server(daemon_alone.gate, cast(Any, stuck), path, alive=lambda: told.append(loop.time()), work_seconds=0.2)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(server.serve(stop, ready=ready))
+    await ready.wait()
+    began = loop.time()
+    while loop.time() - max((began, *told)) < 1:  # a hundred looks
+        assert loop.time() - began < 10, "it still says that it is well"
+        await asyncio.sleep(0.05)
+    stuck.go.set()
+    stop.set()
+    await serving

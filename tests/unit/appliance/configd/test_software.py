@@ -9,7 +9,7 @@ from appliance.configd import api
 from appliance.configd.sessions import Peer
 from appliance.configd.software import BEGIN_SECONDS, STALE_SECONDS, UNIT
 from appliance.software.spool import Order, Slot, Slots, Told
-from tests.unit.appliance.configd.test_gate import ENABLE, TREE, privileged, refusal
+from tests.unit.appliance.configd.people import ENABLE, TREE, privileged, refusal
 from tests.unit.appliance.workbench import OLGA, ROOT, Daemon
 
 PIECE = b"update" * 100

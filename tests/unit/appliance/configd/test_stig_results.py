@@ -12,7 +12,6 @@ from appliance.configd.api import Facts, Table
 from appliance.configd.client import Refused
 from appliance.configd.errors import RefusedError
 from appliance.configd.gate import SESSIONLESS
-from tests.unit.appliance.configd.test_gate import TREE
 from tests.unit.appliance.workbench import ALBERT, ALICE, OLGA, SCANNER, Daemon
 
 RESULT = {"rule": "V-250984", "stig": "NDM", "category": "II", "requirement": "Idle sessions end.", "status": "open"}
@@ -42,13 +41,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (place / "sentry.ckl").write_text("<CHECKLIST/>")
     (place / "opened.json").write_text('{"rules": {"V-250984": "Idle sessions end."}}')
     return place
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Daemon:
-    made = Daemon(tmp_path / "box")
-    made.commit(TREE)
-    return made
 
 
 def kind(daemon: Daemon, uid: int, verb: type, **fields: Any) -> str:

@@ -18,7 +18,7 @@ from appliance.configd import api, scopes
 from appliance.configd.gate import SESSIONLESS
 from appliance.configd.server import Server
 from appliance.configd.sessions import Peer
-from tests.unit.appliance.configd.test_gate import ENABLE, TREE, privileged
+from tests.unit.appliance.configd.people import ENABLE, TREE, privileged
 from tests.unit.appliance.workbench import ALICE, PASSWORDS, PORTAL, PROXY, Daemon
 
 REPO = Path(__file__).parents[4]

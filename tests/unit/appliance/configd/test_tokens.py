@@ -12,20 +12,13 @@ from appliance.configd.client import Refused
 from appliance.configd.gate import SESSIONLESS
 from appliance.configd.sessions import Peer
 from appliance.configd.tokens import DAY_SECONDS, MOST_DAYS, TOKENS
-from tests.unit.appliance.configd.test_gate import ENABLE, TREE, privileged
+from tests.unit.appliance.configd.people import ENABLE, TREE, privileged
 from tests.unit.appliance.workbench import ALICE, OLGA, PASSWORDS, PORTAL, ROOT, Daemon
 
 SOURCE = "192.0.2.7"
 EXPLICIT = scopes.EXPLICIT
 SCOPES: tuple[api.Scope, ...] = get_args(api.Scope)
 HANDLES = [verb for verb in get_args(api.Verb) if verb not in SESSIONLESS]
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Daemon:
-    made = Daemon(tmp_path / "box")
-    made.commit(TREE)
-    return made
 
 
 def give(daemon: Daemon, name: str = "fleet", role: api.Role = "administrator", **more: Any) -> str:
@@ -96,7 +89,7 @@ def test_a_use_that_cannot_be_written_down_keeps_nobody_out(
     def full(_place: Path, _data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("appliance.configd.tokens._replace", full)
+    monkeypatch.setattr("appliance.configd.tokens.put", full)
     peer, handle = enter(daemon, token)
     assert daemon.say(peer, api.ReadConfig(session=handle), api.Configuration).revision == 1
     assert "No space left" in caplog.text

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from appliance.acme.settings import Binding, Settings, SettingsError, load
+from appliance.acme.settings import Binding, Settings, load
 from appliance.features import acme, backends
 from appliance.features.base import Flow, Tree
 from appliance.plan import InvalidError
+from appliance.settings_file import SettingsError
 
 from .conftest import MATERIAL
 

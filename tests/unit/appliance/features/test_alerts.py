@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from appliance.alerts.settings import Settings, SettingsError, load
+from appliance.alerts.settings import Settings, load
 from appliance.alerts.table import ALERTS
 from appliance.features import alerts, email
 from appliance.features.base import Flow, Tree
 from appliance.plan import InvalidError
+from appliance.settings_file import SettingsError
 
 from .conftest import MATERIAL
 

@@ -14,12 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance import state_file
 from appliance.backup.bounds import FILE_BYTES
 from appliance.local_socket import Desk, serving
 from appliance.offsite import api, plan
-from appliance.offsite.keep import STATE, Keep
+from appliance.offsite.keep import Keep
 from appliance.offsite.service import Service
-from appliance.offsite.settings import Destination, Settings, SettingsError, load
+from appliance.offsite.settings import Destination, Settings, load
+from appliance.settings_file import SettingsError
 from sentry_runtime import control
 from tests import ssh_server
 from tests.ports import free_port
@@ -147,7 +149,7 @@ async def test_a_secret_that_is_not_there_is_said_and_nothing_ends(bucket: S3Ser
 
 async def test_a_state_that_is_damaged_is_put_aside(ssh: SshServer, tmp_path: Path) -> None:
     stand = Stand(tmp_path, {"vault": sftp_of(ssh)})
-    (tmp_path / "state" / STATE).write_text("{")
+    (tmp_path / "state" / state_file.NAME).write_text("{")
     service = stand.service()
     assert (await service.answer(api.Status())).destinations["vault"].sent == ""
     assert (tmp_path / "state" / "state.bad.json").read_text() == "{"

@@ -22,7 +22,7 @@ from appliance.portal.settings import Settings
 from appliance.tls_proxy.service import Service
 from appliance.tls_proxy.tickets import Desk
 from tests.device_pki import UPN, DevicePki
-from tests.unit.appliance.configd.test_gate import TREE
+from tests.unit.appliance.configd.people import TREE
 from tests.unit.appliance.portal.conftest import make_certificate, proxy_settings
 from tests.unit.appliance.workbench import FEATURES, PORTAL_FEATURE, Daemon
 

@@ -19,10 +19,11 @@ import msgspec
 import pytest
 
 from appliance.proxy_protocol import Preface, decoded
+from appliance.settings_file import SettingsError
 from appliance.tls_proxy import relay, service
 from appliance.tls_proxy.context import server_context
 from appliance.tls_proxy.service import Service
-from appliance.tls_proxy.settings import Settings, SettingsError, Tls, load
+from appliance.tls_proxy.settings import Settings, Tls, load
 from tests.unit.appliance.portal.conftest import NoTickets, make_certificate, proxy_settings
 
 LONG, SHORT = 30.0, 0.3

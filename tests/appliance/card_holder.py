@@ -1,0 +1,35 @@
+"""An administrator's browser with one of the lab's cards, at the portal of the running appliance."""
+
+import re
+
+import requests
+
+from images.paths import Layout
+from tests.lab import Lab
+
+SECONDS = 30.0
+
+
+def browser(lab: Lab, layout: Layout, card: str = "") -> requests.Session:
+    """A browser with this card."""
+    session = lab.http()
+    if card:
+        session.cert = (str(layout.lab / f"{card}.pem"), str(layout.lab / f"{card}.key"))
+    return session
+
+
+def enter(lab: Lab, session: requests.Session) -> tuple[int, str]:
+    """Press `log in with certificate`: the status, and what the page says went wrong."""
+    page = session.get(f"{lab.portal_url}/login", timeout=SECONDS).text
+    token = re.search(r'name="token" value="([^"]+)"', page)
+    assert token is not None
+    headers = {"Origin": lab.portal_url}
+    answer = session.post(
+        f"{lab.portal_url}/login/certificate",
+        data={"token": token[1]},
+        headers=headers,
+        timeout=SECONDS,
+        allow_redirects=False,
+    )
+    said = re.search(r'role="alert">(.*?)</p>', answer.text, re.DOTALL)
+    return answer.status_code, said[1] if said else ""
