@@ -54,7 +54,7 @@ REST: dict[str, tuple[str, ...]] = {
     "reload": ("power",),
     "poweroff": ("power",),
     "setup": ("replace_config",),
-    "service gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite start|stop|restart|status": ("service",),
+    "service gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite|directory start|stop|restart|status": ("service",),
     "service gateway quiesce|drain|resume": ("maintain",),
     "write": ("commit", "discard"),
     "clock set <time>": ("set_clock",),
@@ -214,7 +214,9 @@ PARTS: tuple[Part, ...] = (
             Row(what="set-up wizard, again and again", commands=("setup",), by_hand=STEPS),
             Row(
                 what="start, stop, restart services",
-                commands=("service gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite start|stop|restart|status",),
+                commands=(
+                    "service gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite|directory start|stop|restart|status",
+                ),
                 by_hand=MOMENT,
             ),
             Row(
@@ -347,6 +349,11 @@ PARTS: tuple[Part, ...] = (
                 what="sign-in by certificate (CAC, PIV), mapped to EDIPI",
                 settings=("portal.certificate_login",),
                 commands=("show certificate-login",),
+            ),
+            Row(
+                what="administrators of a directory (LDAP), by groups",
+                settings=("directory",),
+                commands=("show directory",),
             ),
             Row(
                 what="certificates: own, requests, uploads, from an ACME server",

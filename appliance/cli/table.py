@@ -103,6 +103,7 @@ TOPICS = (
     ("watchdog", "watchdog", "Services that hung and were ended, and what is kept of them"),
     ("backup-destinations", "backup-destinations", "Where backups are sent, and whether they arrived"),
     ("backup-key", "backup-key", "The public key by which backups are sent to SFTP servers"),
+    ("directory", "directory", "Whether the directory's servers can be asked"),
     ("alerts ids", "alerts-ids", "The alerts there are, and what is done with each"),
     ("confirmation", "confirmation", "Whether a commit waits for confirmation"),
     ("facts", "facts", "The facts that a STIG scan asks, and the command behind each"),
@@ -151,7 +152,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(
-        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite> <action:start|stop|restart|status>",
+        "service <service:gateway|agent|uem|portal|tls-proxy|alerts|acme|offsite|directory> <action:start|stop|restart|status>",
         "Start, stop or restart a service, or say how it is",
         actions.service,
         PRIVILEGED,
@@ -387,7 +388,7 @@ WORDS = {
     "commit comment": "Commit, with a comment in the revision",
 }
 """The help of words that several commands begin with, or that stand before an argument."""
-for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"):
+for _service in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite", "directory"):
     for _action, _text in (
         ("start", "Start it"),
         ("stop", "Stop it"),

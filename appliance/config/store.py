@@ -36,6 +36,7 @@ FORMAT = 1
 MAX_REVISIONS = 50  # a year of weekly changes; at 20 KiB each the folder stays near 1 MiB
 RESERVE_BYTES = 1_048_576  # a file is undone at a time, and none that we render is as large
 REVISION_BYTES = 16_777_216  # four times the longest message: a damaged file cannot fill the memory
+LAST_LOGINS = 1_000  # of people of a directory there may be many; the oldest are forgotten first
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json\.gz")
 
 T = TypeVar("T")
@@ -345,7 +346,8 @@ class Store:
         """Remember a log-in; returns the one before. Several people may log in at once."""
         with self._logging_in:
             before = self.last_logins()
-            self._set(self._root / "last-login.json", {**before, user: login})
+            others = sorted((one for one in before.items() if one[0] != user), key=lambda one: one[1].when)
+            self._set(self._root / "last-login.json", {**dict(others[1 - LAST_LOGINS :]), user: login})
             return before.get(user)
 
     # --- files ---------------------------------------------------------------------------------------------------

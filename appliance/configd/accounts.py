@@ -4,9 +4,12 @@ Before the first commit there is no configuration; then only automation (root) h
 features' defaults.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+
+import msgspec
 
 from appliance.configd.api import Path, Role
 from appliance.configd.client_certificates import Identity
@@ -20,6 +23,11 @@ LOCK_SECONDS = 900
 MAX_LENGTH = 128
 REMEMBER = 5
 CHANGE_HOURS = 24
+SESSION_HOURS = 8
+TIMEOUT_SECONDS = 5
+TALKS = (
+    4.0  # of `timeout_seconds` each that a talk with one of the directory's servers takes at most (`directory.service`)
+)
 
 Tree = Mapping[str, Any]
 
@@ -85,6 +93,36 @@ def certificate_login(tree: Tree) -> CertificateLogin:
         strict=revocation.get("check", "strict") != "off",
         fetched=bool(revocation.get("crl_urls") or revocation.get("ocsp_url")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Whether people of the site's directory log in: for how many seconds it may be asked about one, the roles that its groups
+    give, and what a session of such a person leans on: the settings as they are."""
+
+    asked: bool = False
+    seconds: float = 0.0
+    roles: frozenset[Role] = frozenset()
+    credentials: frozenset[str] = frozenset()
+
+
+def directory(tree: Tree) -> Directory:
+    """What the running configuration says of it."""
+    held = tree.get("directory", {})
+    if not held.get("servers"):
+        return Directory()
+    digest = hashlib.sha256(msgspec.json.encode(held, order="sorted")).hexdigest()
+    return Directory(
+        asked=True,
+        seconds=len(held["servers"]) * TALKS * float(held.get("timeout_seconds", TIMEOUT_SECONDS)),
+        roles=frozenset(cast("Role", group["role"]) for group in held["groups"].values()),
+        credentials=frozenset({f"directory {digest}"}),
+    )
+
+
+def directory_session_seconds(tree: Tree) -> int:
+    """For how long a session of a person of the directory stands."""
+    return 3_600 * int(tree.get("directory", {}).get("session_hours", SESSION_HOURS))
 
 
 def _named(account: Mapping[str, Any]) -> tuple[str, ...]:

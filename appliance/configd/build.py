@@ -17,6 +17,7 @@ from appliance.config.store import Store
 from appliance.configd import passwords
 from appliance.configd.acme import Acme
 from appliance.configd.capturing import Capturing
+from appliance.configd.directory_login import asker as directory_asker
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.following import Following
@@ -146,6 +147,7 @@ def _doors(paths: Paths) -> Doors:
         proxy_uid=lambda: _uid_of(PROXY_ACCOUNT),
         examine=examiner(process.attempt),
         standing=asker(control.call, paths.agent_socket),
+        directory=directory_asker(control.call),
         login=lambda user, source, password: passwords.pam_login(user, source, password, process.attempt),
     )
 

@@ -15,6 +15,8 @@ from appliance.config.store import StoreError
 from appliance.configd import about, accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
 from appliance.configd.certificate_login import CertificateLogIn
+from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
+from appliance.configd.directory_login import Ask, PasswordLogIn, Proof, nobody
 from appliance.configd.errors import RefusedError, as_refusal, refused
 from appliance.configd.examining import Examine, Standing
 from appliance.configd.sessions import Bounds, Held, Manner, Peer, Sessions, plain
@@ -58,7 +60,7 @@ class Doors:
     `name_of` turns a uid into an account name (None: there is none), `portal_uid` is the portal's (None: not installed),
     `login` asks PAM about a user, their source and their password, `alerts_uid` is the alert service's, `scanner_uid` that of the
     appliance's own scan, `proxy_uid` the TLS proxy's, `examine` judges a client certificate, `standing` asks the agent whether it
-    has been revoked.
+    has been revoked, `directory` asks about those who have no account here.
     """
 
     name_of: Callable[[int], str | None]
@@ -69,6 +71,7 @@ class Doors:
     proxy_uid: Callable[[], int | None] = lambda: None
     examine: Examine = lambda _pem, _strict: "cannot be examined here"
     standing: Standing = lambda _pem: "cannot be looked up here"
+    directory: Ask = nobody
 
 
 class Answer(NamedTuple):
@@ -106,6 +109,8 @@ class Gate:
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
+        self._passwords = PasswordLogIn(doors.login, doors.directory)
+        self._proofs: dict[int, str] = {}  # what the audit trail is to say of a log-in, by its message
         self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
@@ -126,7 +131,7 @@ class Gate:
         """The line that answers `line`; every outcome is audited."""
         try:
             verb = _decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
             known = isinstance(
@@ -203,7 +208,12 @@ class Gate:
     def bounds(self) -> Bounds:
         """What it says of sessions."""
         tree = self.tree()
-        return Bounds(accounts.cli_idle_seconds(tree), accounts.portal_idle_seconds(tree), accounts.max_sessions(tree))
+        return Bounds(
+            accounts.cli_idle_seconds(tree),
+            accounts.portal_idle_seconds(tree),
+            accounts.max_sessions(tree),
+            accounts.directory_session_seconds(tree),
+        )
 
     def _open(self, peer: Peer, verb: api.OpenSession) -> api.Session:
         if peer.uid == ROOT:
@@ -223,12 +233,16 @@ class Gate:
             raise refused("permission", "only the portal may log in by password")
         if accounts.certificate_login(self.tree()).mode == "required":
             raise refused("permission", "passwords are not taken here; log in with your certificate")
-        role = self._proved(verb.user, verb.password, plain(verb.source) or NOWHERE)
-        return self._opened(verb.user, role, "portal", peer, verb.source)
+        proof = self._proved(verb, verb.user, plain(verb.source) or NOWHERE)
+        user = verb.user.lower() if proof.server else verb.user  # a directory knows its people in either case
+        return self._opened(user, proof.role, "portal", peer, verb.source, proof=proof)  # type: ignore[arg-type]
 
     def _reauthenticate(self, verb: api.Reauthenticate, held: Held) -> api.Session:
         """At the source where the session came from, so that the portal gains no guesses by naming others."""
-        self._proved(held.user, verb.password, held.source or NOWHERE)
+        proof = self._proved(verb, held.user, held.source or NOWHERE)
+        if (proof.role, bool(proof.server)) != (held.role, bool(held.directory)):
+            self._sessions.close(held.handle)
+            raise refused("session", "your role is another one by now; log in again")
         held.reauthenticated = self._clock()
         return self._session(held)
 
@@ -255,20 +269,24 @@ class Gate:
     def _since_reauthenticated(self, held: Held) -> float | None:
         return None if held.reauthenticated is None else self._clock() - held.reauthenticated
 
-    def _proved(self, user: str, password: str, source: str) -> api.Role:
-        """The role of `user`, whose password this is. Raises an `authentication` or a `locked` refusal; failures are counted."""
-        name = user[:NAME_CHARACTERS]
+    def _proved(self, verb: api.Login | api.Reauthenticate, user: str, source: str) -> Proof:
+        """Who `user` is, whose password the verb brings. Raises an `authentication`, an `unavailable` or a `locked` refusal;
+        failures are counted, of a name in either case alike."""
+        name, password = user[:NAME_CHARACTERS].lower(), verb.password
         self._not_locked_there(name, source)
-        role = accounts.roles(self.tree()).get(user)
         well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
         began = self._clock()
-        if role is None or not well_formed or not self._doors.login(user, source, password):
+        proof = self._passwords.prove(self.tree(), user, source, password) if well_formed else Proof()
+        self._proofs[id(verb)] = proof.words
+        if proof.role is None:
             self._failed_there(name, source)
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
+            if proof.silent:
+                raise refused("unavailable", f"user name or password is wrong, or {DIRECTORY_SILENT}")
             raise refused("authentication", "user name or password is wrong")
         self._log_ins.succeeded(_there(name, source))
-        return role
+        return proof
 
     def _not_locked_there(self, name: str, source: str) -> None:
         """Raises `locked`. By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after
@@ -310,11 +328,25 @@ class Gate:
         return self._session(self._tokens.open(peer, verb))
 
     def _opened(
-        self, user: str, role: api.Role, manner: Manner, peer: Peer, source: str, *, by_certificate: bool = False
+        self,
+        user: str,
+        role: api.Role,
+        manner: Manner,
+        peer: Peer,
+        source: str,
+        *,
+        by_certificate: bool = False,
+        proof: Proof | None = None,
     ) -> api.Session:
-        credentials = accounts.credentials(self.tree()).get(user, frozenset())
-        bounds = self.bounds()
-        held = self._sessions.open(user, role, manner, peer, source=source, bounds=bounds, credentials=credentials)
+        tree, bounds = self.tree(), self.bounds()
+        credentials, directory = accounts.credentials(tree).get(user, frozenset()), ""
+        if proof is not None and proof.server:
+            credentials, directory = proof.credentials, proof.server
+            if user in accounts.roles(tree) or credentials != accounts.directory(tree).credentials:
+                raise refused("session", "the settings have changed while the directory was asked; log in again")
+        held = self._sessions.open(
+            user, role, manner, peer, source=source, bounds=bounds, credentials=credentials, directory=directory
+        )
         held.by_certificate = by_certificate
         if manner in ("cli", "portal"):
             try:
@@ -333,6 +365,7 @@ class Gate:
             last_login=held.last_login,
             fresh_seconds=roles.fresh_seconds(self._since_reauthenticated(held)),
             by_certificate=self._by_certificate(held),
+            by_directory=bool(held.directory),
             notices=self._sessions.notices(held),
             scopes=tuple(sorted(held.scopes)),
         )
@@ -415,6 +448,8 @@ class Gate:
         by_card = isinstance(verb, api.LoginCertificate | api.ReauthenticateCertificate)
         if by_card and (attempt := self._certificates.attempt(verb)) is not None:
             claimed, user, what = attempt.source, attempt.user, attempt.shown
+        if isinstance(verb, api.Login | api.Reauthenticate):
+            what = self._proofs.pop(id(verb), "")
         who = held or opened
         self._audit.write(
             Entry(

@@ -18,6 +18,7 @@ from sentry_runtime import control
 DISKS = ("/", "/var", "/var/log", "/var/log/audit")
 UNITS = (*host.SERVICES, "auditd.service")
 CHRONY = "chrony.service"
+PEOPLE = ("cli", "portal")  # of the manners of a session those with a person at the other end
 
 
 def health(context: Context, *, thorough: bool) -> Health:
@@ -37,6 +38,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         not_obtained=_not_obtained(context),
         stig_opened=_stig_opened(),
         not_sent=_not_sent(context),
+        sessions=sum(held.manner in PEOPLE for held in context.sessions),
     )
 
 

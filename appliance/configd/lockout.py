@@ -106,6 +106,9 @@ def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     if held.manner == "rest":
         yield from _maker(held, after)
         return
+    if held.directory:
+        yield from _directory(held, after)
+        return
     path = f"users.accounts.{held.user}"
     if accounts.roles(after).get(held.user) != held.role:
         yield SelfLockout(
@@ -116,6 +119,17 @@ def _account(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:
     if ways and not ways & _ways(after, held.user):
         found = "no way in that you have now (your keys, or passwords over SSH)"
         yield SelfLockout(path, found, f"one of them, or this change {CONFIRM}")
+
+
+def _directory(held: Held, after: Tree) -> Iterator[Problem]:
+    """Whether other settings find a person of the directory is known when they are used."""
+    allowed = f"those you came by, a commit by an account of this appliance, or this change {CONFIRM}"
+    if not held.credentials <= accounts.directory(after).credentials:
+        yield SelfLockout("directory", "other settings than those by which you logged in", allowed)
+    if accounts.certificate_login(after).mode == "required":
+        yield SelfLockout("portal.certificate_login.mode", "required, which takes no passwords", allowed)
+    if held.user in accounts.roles(after):
+        yield SelfLockout(f"users.accounts.{held.user}", "an account of your own name, which is not you", allowed)
 
 
 def _portal(held: Held, before: Tree, after: Tree) -> Iterator[Problem]:

@@ -74,7 +74,7 @@ RULES: Final[dict[type, Rule]] = {
     api.DropDownload: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.StartCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.StopCapture: Rule(ADMINISTRATORS, privileged=True, portal=True),
-    api.SendBackup: Rule(ADMINISTRATORS, privileged=True),
+    api.SendBackup: Rule(ADMINISTRATORS, privileged=True, portal=True),
     api.Show: Rule(EVERYBODY, portal=True),
     api.FollowLog: Rule(EVERYBODY, portal=True, portal_only=True),
     api.ControlService: Rule(OPERATORS, privileged=True, portal=True),
@@ -121,7 +121,7 @@ RULES: Final[dict[type, Rule]] = {
 
 PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
-    | {"config-properties", "downloads", "capture"}
+    | {"config-properties", "downloads", "capture", "directory"}
 )
 """`show` topics that tell who is here and what is let through: only after `enable`. At the portal, where everybody has given a
 password, the role is enough."""
@@ -137,6 +137,7 @@ SENSITIVE_SETTINGS: Final[tuple[api.Path, ...]] = (
     ("cli", "enable_secret_hash"),
     ("certificates",),
     ("portal", "certificate_login"),
+    ("directory",),
 )
 WAYS: Final = "from where one gets in"
 """What a commit or a rollback is about when it changes one of these and none of those above: risky from the portal."""

@@ -62,6 +62,8 @@ class Held:
     reauthenticated: float | None = None
     by_certificate: bool = False
     """Whether the person came by a client certificate."""
+    directory: str = ""
+    """The directory's server that said who the person is; "" for an account of this appliance."""
     editing: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
     """Held by a verb that changes the candidate or what runs (`roles.EDITS`) from when it is judged until it is done."""
     credentials: frozenset[str] = frozenset()
@@ -84,6 +86,8 @@ class Bounds:
     cli_idle_seconds: int
     portal_idle_seconds: int
     max_cli: int
+    directory_seconds: int = 28_800
+    """How long one of a person of the directory stands."""
 
     def idle_seconds(self, manner: Manner) -> int:
         """How long a session of this manner may be idle."""
@@ -115,6 +119,7 @@ class Sessions:
         scopes: frozenset[api.Scope] = frozenset(),
         maker: str = "",
         keeps: bool = False,
+        directory: str = "",
     ) -> Held:
         """A new session. Raises a `session` refusal when the limit for its manner is reached."""
         with self._lock:
@@ -136,6 +141,7 @@ class Sessions:
                 scopes=scopes,
                 maker=maker,
                 keeps=keeps,
+                directory=directory,
             )
             if keeps and user in self._desks:
                 held.candidate = held.adopted = self._desks[user][1]
@@ -214,6 +220,7 @@ class Sessions:
                 for one in self._held.values()
                 if now - one.touched >= bounds.idle_seconds(one.manner)
                 or (one.manner == "rest" and now - one.opened >= REST_SECONDS)
+                or (one.directory and now - one.opened >= bounds.directory_seconds)
             ]
             for held in gone:
                 del self._held[held.handle]
@@ -230,15 +237,21 @@ class Sessions:
         credentials: Mapping[str, frozenset[str]],
         *,
         author: Held | None = None,
+        directory: frozenset[str] = frozenset(),
     ) -> None:
         """After a commit: a session ends when its account is gone or has another role, or when the account lost a
-        credential (a changed password, a removed key). The `author` who changed its own has just shown who it is."""
+        credential (a changed password, a removed key). The `author` who changed its own has just shown who it is. One of a person
+        of the directory ends when its settings (`directory`) are others, or an account here has that name."""
         with self._lock:
             for held in self.all():
                 if held.manner in ("automation", "alerts", "scanner"):
                     continue
                 if held.manner == "rest":  # a token ends with the account that made it
                     if held.maker and roles.get(held.maker) != "administrator":
+                        self.close(held.handle)
+                    continue
+                if held.directory:
+                    if held.user in roles or not held.credentials <= directory:
                         self.close(held.handle)
                     continue
                 now = credentials.get(held.user, frozenset())

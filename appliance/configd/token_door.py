@@ -17,6 +17,9 @@ UNPROVED = (
     "a token is given out for the enable secret in the same request, or for your password, given again within the last "
     f"{FRESH_SECONDS // 60} minutes"
 )
+OF_AN_ACCOUNT = (
+    "a token ends with the account that made it, and you have none here; log in by an account of this appliance"
+)
 AUTOMATION = "root"
 
 
@@ -81,6 +84,8 @@ class TokenDoor:
 
     def create(self, verb: api.CreateToken, held: Held) -> api.NewToken:
         """Give a token out. The portal's sessions send the enable secret along, or have just given their password again."""
+        if held.directory:
+            raise refused("permission", OF_AN_ACCOUNT)
         if held.manner == "portal":
             self._proved_at_the_portal(verb, held)
         token, text = self._tokens.create(verb, held.user)

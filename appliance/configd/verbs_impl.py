@@ -51,7 +51,7 @@ POLICY_CHARACTERS = 32  # see `appliance.features.policy`; which ones there are 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 UNITS = {
     name: f"sentry-{name}.service"
-    for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite")
+    for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite", "directory")
 }
 DEVICE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # MS-ASHTTP 2.2.1.1.1.2.3 allows 32; some agents send more
 DEVICE_IDS = "a device id is 1 to 64 letters, digits, dots, dashes or underscores"
@@ -206,7 +206,8 @@ class Actions:
                 f"revision {done.revision} by {held.user} returns to the one before at {done.confirm_by} unless confirmed"
             )
         tree = self.candidates.running()
-        self._sessions.follow(accounts.roles(tree), accounts.credentials(tree), author=held)
+        known = accounts.directory(tree).credentials
+        self._sessions.follow(accounts.roles(tree), accounts.credentials(tree), author=held, directory=known)
         return msgspec.structs.replace(done, digest=digest(tree))
 
     def _confirm(self, _verb: api.Confirm, held: Held) -> None:
@@ -399,6 +400,8 @@ class Actions:
         self.candidates.set(held, path, self._hash(verb.password, verb.user, path, own=verb.user == held.user))
 
     def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
+        if held.directory:
+            raise refused("permission", "your password is the directory's; change it there")
         if self.candidates.changes(held):
             raise refused("conflict", "there are changes that are not committed; commit or discard them first")
         path = accounts.password_path(held.user)

@@ -62,7 +62,8 @@ class Watch:
         self._gate.note("config.returned", CONFIGD, detail=notice)
         current = self._engine.store.current()
         tree = current.tree if current else {}
-        self._sessions.follow(accounts.roles(tree), accounts.credentials(tree))
+        known = accounts.directory(tree).credentials
+        self._sessions.follow(accounts.roles(tree), accounts.credentials(tree), directory=known)
 
     def _failed(self, pending: Pending, error: Exception) -> None:
         refusal = as_refusal(error)

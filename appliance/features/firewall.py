@@ -21,6 +21,7 @@ SERVICE_ACCOUNTS = (
     "sentry-alerts",
     "sentry-acme",
     "sentry-offsite",
+    "sentry-directory",
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

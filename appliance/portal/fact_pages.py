@@ -66,6 +66,7 @@ TOPICS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("confirmation", "Unconfirmed commit"),
         ("certificates", "Certificates"),
         ("certificate-login", "Log-in by certificate"),
+        ("directory", "The site's directory"),
         ("httpd-protocol", "TLS of the management ports"),
         ("ssh", "SSH"),
         ("fips", "FIPS 140 mode"),

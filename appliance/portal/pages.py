@@ -1,5 +1,6 @@
 """Pages from templates: escaped, with nothing left undefined."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,26 +14,61 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 MENU = (
-    ("/", "Dashboard"),
-    ("/devices", "Devices"),
-    ("/services", "Services"),
-    ("/settings", "Settings"),
-    ("/certificates", "Certificates"),
-    ("/people", "People"),
-    ("/tokens", "Tokens"),
-    ("/logs", "Logs"),
-    ("/facts", "Facts"),
-    ("/compliance", "Compliance"),
-    ("/stig", "STIG"),
-    ("/revisions", "Revisions"),
-    ("/tools", "Tools"),
-    ("/software", "Software"),
-    ("/support", "Support"),
-    ("/power", "Power"),
+    ("Dashboard", (("/", "Dashboard"),)),
+    ("Devices", (("/devices", "Devices"),)),
+    ("Settings", (("/settings", "Settings"), ("/certificates", "Certificates"), ("/revisions", "Revisions"))),
+    ("People", (("/people", "People"), ("/tokens", "Tokens"))),
+    (
+        "System",
+        (("/services", "Services"), ("/software", "Software"), ("/backups", "Backups"), ("/power", "Power")),
+    ),
+    ("Diagnosis", (("/logs", "Logs"), ("/facts", "Facts"), ("/tools", "Tools"), ("/support", "Support"))),
+    ("Compliance", (("/stig", "Scan"), ("/compliance", "What the rules look at"))),
 )
-"""Every page's menu."""
-ADMINISTRATORS_ONLY = frozenset({"/power", "/support", "/tokens"})
+"""Every page's menu: groups, and the pages of each. A group's word leads to its first page; all of them stand in a second line
+while one of them is shown."""
+ADMINISTRATORS_ONLY = frozenset({"/power", "/support", "/tokens", "/backups"})
 """What of the menu the other roles are not shown; a test holds the menu against the table of routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One word of a menu: where it leads, and whether it is where the person is."""
+
+    place: str
+    label: str
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """The groups, and the pages of the one that is shown; none where it has but one."""
+
+    groups: tuple[Entry, ...]
+    pages: tuple[Entry, ...]
+
+
+def menu(where: str, role: str) -> Menu:
+    """The menu on the page at the path `where`, for a person of this role."""
+    groups: list[Entry] = []
+    pages: tuple[Entry, ...] = ()
+    for label, listed in MENU:
+        allowed = [one for one in listed if role == "administrator" or one[0] not in ADMINISTRATORS_ONLY]
+        entries = tuple(Entry(place, words, _is_here(place, where)) for place, words in allowed)
+        if not entries:
+            continue
+        here = any(one.here for one in entries)
+        groups.append(Entry(entries[0].place, label, here))
+        if here and len(entries) > 1:
+            pages = entries
+    return Menu(tuple(groups), pages)
+
+
+def _is_here(place: str, where: str) -> bool:
+    """Whether `where` is the page at `place`, or one below it. What one is changing belongs to the settings."""
+    if place == "/settings" and (where == "/changes" or where.startswith("/changes/")):
+        return True
+    return where == place or (place != "/" and where.startswith(f"{place}/"))
 
 
 class Pages:
@@ -59,8 +95,8 @@ class Pages:
 
     def framed(self, name: str, status: int, frame: "Frame", /, **values: object) -> web.Response:
         """A page in the frame of a person who is logged in."""
-        menu = [one for one in MENU if frame.role == "administrator" or one[0] not in ADMINISTRATORS_ONLY]
-        return self._page(name, status, **{"menu": menu, "refresh": 0, "live": "", **values, "frame": frame})
+        shown = menu(frame.where, frame.role)
+        return self._page(name, status, **{"menu": shown, "refresh": 0, "live": "", **values, "frame": frame})
 
     def error(self, status: int, words: str) -> web.Response:
         """A page that says what the person can do, and nothing of the inside."""

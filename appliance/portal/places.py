@@ -43,6 +43,7 @@ PAGES: Final[dict[str, str]] = {
     "download": "/support",
     "token": "/tokens",
     "show tokens": "/tokens",
+    "backup send": "/backups",
 }
 """The page of a command, by its first words; the longest that fits counts."""
 NONE: Final[dict[str, str]] = {

@@ -13,6 +13,7 @@ from aiohttp import web
 from appliance.config.schema import Schema
 from appliance.configd.api import Role
 from appliance.portal import (
+    backup_pages,
     certificate_pages,
     changes_pages,
     dashboard,
@@ -98,6 +99,10 @@ def _machine() -> tuple[Route, ...]:
         Route("POST", "/tools/look", OPERATORS, "ping, DNS look-up, traceroute", service_pages.look),
         Route("POST", "/tools/do", OPERATORS, "acts of the moment", service_pages.do),
         Route("POST", "/tools/enrol", ADMINISTRATORS, "enrol at the UEM (password)", service_pages.enrol),
+        Route(
+            "GET", "/backups", ADMINISTRATORS, "backups that lie here, and whether copies arrived", backup_pages.page
+        ),
+        Route("POST", "/backups/send", ADMINISTRATORS, "send one to every destination now", backup_pages.send),
         Route("GET", "/software", EVERYBODY, "what the slots hold", software_pages.page),
         Route("POST", "/software/upload", ADMINISTRATORS, "bring an update", software_pages.upload),
         Route("POST", "/software/update", ADMINISTRATORS, "write it (password)", software_pages.update),

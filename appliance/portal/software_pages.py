@@ -17,6 +17,7 @@ from appliance.configd.api import (
 )
 from appliance.configd.client import Refused
 from appliance.portal.gate import FORM_FIELD, matches
+from appliance.portal.showing import block
 from appliance.portal.step_up import ask_password, wants_password
 from appliance.portal.visit import Visit
 
@@ -28,12 +29,15 @@ UPLOAD_SECONDS = 1_800.0  # two hundred megabytes over one megabit
 
 async def page(visit: Visit) -> web.Response:
     """How it stands."""
-    frame, software = await asyncio.gather(visit.frame(), visit.call(ReadSoftware, Software))
+    frame, software, version = await asyncio.gather(
+        visit.frame(), visit.call(ReadSoftware, Software), visit.show("version")
+    )
     order = software.order
     return await visit.page(
         "software.html.j2",
         frame=frame,
         software=software,
+        version=block(version),
         order=order,
         may_act=visit.role == "administrator",
         at_work=order is not None and order.standing == "running",

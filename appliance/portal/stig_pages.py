@@ -17,6 +17,7 @@ FORMS: Final[dict[ReportForm, str]] = {
     "json": "Results for programs (.json)",
 }
 RUNNING: Final = "running"
+NOT_YET: Final = "none yet"
 REFRESH_SECONDS: Final = 5  # while a scan runs; it takes about a minute
 
 
@@ -25,6 +26,7 @@ async def page(visit: Visit) -> web.Response:
     frame, scan, findings = await asyncio.gather(visit.frame(), visit.show("stig"), visit.show("stig-open"))
     shown = block(scan)
     runs = ("scan now", RUNNING) in shown.rows
+    scanned = ("last scan", NOT_YET) not in shown.rows
     return await visit.page(
         "stig.html.j2",
         frame=frame,
@@ -33,6 +35,7 @@ async def page(visit: Visit) -> web.Response:
         as_of=block(findings).title,
         forms=FORMS,
         runs=runs,
+        scanned=scanned,
         may_act=visit.role != "operator",
         refresh=REFRESH_SECONDS if runs else 0,
         live=str(visit.request.rel_url.with_query({LIVE: "1"})),

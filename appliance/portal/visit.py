@@ -65,6 +65,7 @@ class Frame:
     waiting: Waiting | None
     fresh_seconds: int
     by_certificate: bool
+    by_directory: bool
     where: str
 
 
@@ -157,6 +158,7 @@ class Visit:
             waiting=waiting,
             fresh_seconds=session.fresh_seconds,
             by_certificate=session.by_certificate,
+            by_directory=session.by_directory,
             where=self.request.path,
         )
 

@@ -66,6 +66,7 @@ def _machine(found: Metrics) -> Iterator[Family]:
         "When a certificate of the appliance ends, in seconds since the epoch.",
         tuple(_ends(health.certificates)),
     )
+    yield Family("sentry_sessions", "gauge", "How many administrators are logged in.", _known(health.sessions))
     yield _one("sentry_device_list_capacity", "gauge", "How many devices the list may hold.", health.device_cache_size)
 
 

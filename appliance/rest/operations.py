@@ -451,5 +451,6 @@ TOPICS = (
     "syslog", "snmp", "log", "processes", "memory", "tcp", "alerts", "alerts-delivery", "alerts-ids", "confirmation", "fips",
     "certificates", "certificate-login", "timeout", "revisions", "device-states",
     "backups", "backup-destinations", "backup-key", "stig", "stig-open", "facts", "downloads", "capture", "watchdog",
+    "directory",
 )  # fmt: skip
 """The topics of `show`, as the faces know them; a test holds the list against configd's."""

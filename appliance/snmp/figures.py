@@ -38,7 +38,8 @@ class Figure(NamedTuple):
 def figures(health: Health, certificates: Mapping[str, str], when: float) -> tuple[Figure, ...]:
     """All that is known, in the order of the objects. `certificates` are names with their ends (ISO 8601), `when` is now, in
     seconds since the epoch. What is not known is not there."""
-    made = (*_gateway(health), *_agent(health), *_backends(health), *_certificates(certificates, when))
+    parts = (_gateway(health), _agent(health), _backends(health), _certificates(certificates, when), _management(health))
+    made = [one for part in parts for one in part]
     return tuple(sorted(made, key=lambda one: one.oid))
 
 
@@ -84,6 +85,11 @@ def _certificates(certificates: Mapping[str, str], when: float) -> Iterator[Figu
         days = int((datetime.fromisoformat(end).timestamp() - when) // DAY_SECONDS)
         yield Figure((1, 4, 1, 1, 2, row), "string", _plain(name))
         yield Figure((1, 4, 1, 1, 3, row), "integer", str(days))
+
+
+def _management(health: Health) -> Iterator[Figure]:
+    if health.sessions is not None:
+        yield Figure((1, 6, 1, 0), "gauge", str(health.sessions))
 
 
 def _truth(value: object) -> str:

@@ -18,6 +18,7 @@ MOST = {
     "sentry-acme.service": 2.0,
     "sentry-capture.service": 2.0,
     "sentry-offsite.service": 2.0,
+    "sentry-directory.service": 2.0,
     # It writes /etc, keeps accounts, asks PAM and drives other units, as root: what that takes stays open, and nothing else.
     "sentry-configd.service": 4.0,
     # It reads all that root reads, and writes nothing.

@@ -8,7 +8,7 @@ from appliance.configd.api.words import Secret, SessionVerb
 class ControlService(SessionVerb, frozen=True, kw_only=True, tag="service.control"):
     """Start, stop or restart one of our services. Result: Facts."""
 
-    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite"]
+    service: Literal["gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite", "directory"]
     action: Literal["start", "stop", "restart", "status"]
 
 

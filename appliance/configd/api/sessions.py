@@ -17,8 +17,8 @@ class OpenSession(BaseVerb, frozen=True, kw_only=True, tag="session.open"):
 
 
 class Login(BaseVerb, frozen=True, kw_only=True, tag="session.login"):
-    """A session by password; only the portal may ask. Result: `Session`. Three failures
-    from one source lock the account for that source (`sentry-tally`)."""
+    """A session by password; only the portal may ask. Result: `Session`. PAM decides on accounts of this appliance, the site's
+    directory on other names. Three failures from one source lock the account for that source (`sentry-tally`)."""
 
     user: Word
     password: Secret
@@ -102,6 +102,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """At the portal: for how long what is risky still goes by the password that was given again."""
     by_certificate: bool = False
     """At the portal: what is risky goes by the certificate that is shown again, because there is no password."""
+    by_directory: bool = False
+    """Whether the person is one of the site's directory, and has no account here."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
     scopes: tuple[Scope, ...] = ()

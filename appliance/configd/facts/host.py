@@ -18,6 +18,7 @@ SERVICES = (
     "sentry-alerts.service",
     "sentry-acme.service",
     "sentry-offsite.service",
+    "sentry-directory.service",
     "ssh.service",
     "chrony.service",
     "nftables.service",

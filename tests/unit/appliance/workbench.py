@@ -22,6 +22,7 @@ from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
 from appliance.configd.capturing import Capturing
 from appliance.configd.client import Refused
+from appliance.configd.directory_login import asker as directory_asker
 from appliance.configd.examining import asker, examiner
 from appliance.configd.facts import Context
 from appliance.configd.following import Following
@@ -413,6 +414,7 @@ class Daemon(Bench):
         """What the data plane answers, by the request's type."""
         self.reached: set[str] = set()
         """Sockets at which somebody answers really."""
+        self.directory_socket = self.folder / "directory.sock"
         self.backups = Folder(self.folder / "backups")
         self.software = Spool(self.folder / "software")
         self.shelf = Shelf(self.folder / "support", clock=self.clock)
@@ -451,6 +453,7 @@ class Daemon(Bench):
                     lists=f"{self.root}{certificate_login.LISTS}",
                 ),
                 standing=asker(self._call, "agent.sock"),
+                directory=directory_asker(self._call, str(self.directory_socket)),
                 login=lambda user, _source, word: PASSWORDS.get(user) == word,
             ),
             reveal=self.vault.reveal,

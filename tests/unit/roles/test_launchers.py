@@ -25,7 +25,7 @@ def test_every_launcher_names_a_module_that_can_be_run() -> None:
 def test_every_service_has_a_unit_that_starts_one_of_the_launchers_and_comes_back() -> None:
     variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
     paths = {launcher["path"] for launcher in variables["sentry_launchers"]}
-    assert len(variables["sentry_services"]) == 9
+    assert len(variables["sentry_services"]) == 10
     for name in variables["sentry_services"]:
         unit = (ROLE / "files" / name).read_text()
         started = re.search(r"^ExecStart=(\S+)$", unit, re.MULTILINE)

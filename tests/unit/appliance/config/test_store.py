@@ -97,6 +97,13 @@ def test_log_ins_are_remembered_by_account(store: Store) -> None:
     assert store.last_logins() == {"a": LastLogin(when="3", source="y"), "b": LastLogin(when="2", source="")}
 
 
+def test_the_oldest_log_ins_make_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.config.store.LAST_LOGINS", 3)
+    for number, user in enumerate("abcad"):
+        store.set_last_login(user, LastLogin(when=f"{number}", source=""))
+    assert {user: one.when for user, one in store.last_logins().items()} == {"c": "2", "a": "3", "d": "4"}
+
+
 def test_a_full_disk_is_told_with_the_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(store, 1)
 

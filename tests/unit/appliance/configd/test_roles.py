@@ -107,7 +107,6 @@ NOT_PORTAL = {
     api.ExportBackup,
     api.RestoreBackup,
     api.ReadFact,
-    api.SendBackup,
 }
 RISKY = {
     api.SetPassword,

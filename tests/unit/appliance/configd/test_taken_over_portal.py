@@ -31,7 +31,7 @@ LOOKS = {
 CLOSED = {
     "session.enable", "session.disable", "session.reauthenticate_certificate", "config.replace", "system.clock", "state.health",
     "config.read", "config.merge", "state.metrics",
-    "backup.export", "backup.restore", "backup.send", "stig.fact",
+    "backup.export", "backup.restore", "stig.fact",
 }  # fmt: skip
 RISKY = {
     "user.password", "user.own_password", "user.enable_secret", "system.power",

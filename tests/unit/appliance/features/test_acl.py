@@ -35,7 +35,18 @@ PASSWD = "\n".join(
             *("_chrony", "Debian-snmp"),
             *(
                 f"sentry-{name}"
-                for name in ("gateway", "agent", "uem", "portal", "tls-proxy", "alerts", "acme", "offsite", "log")
+                for name in (
+                    "gateway",
+                    "agent",
+                    "uem",
+                    "portal",
+                    "tls-proxy",
+                    "alerts",
+                    "acme",
+                    "offsite",
+                    "directory",
+                    "log",
+                )
             ),
         )
     )

@@ -180,6 +180,7 @@ PASSWD = (
     "sentry-agent:x:992:992::/:/bin/false\nsentry-uem:x:991:991::/:/bin/false\nsentry-portal:x:990:990::/:/bin/false\n"
     "sentry-tls-proxy:x:986:986::/:/bin/false\nsentry-log:x:989:989::/:/bin/false\nDebian-snmp:x:988:988::/:/bin/false\nsentry-alerts:x:987:987::/:/bin/false\n"
     "sentry-acme:x:985:985::/:/bin/false\nsentry-offsite:x:984:984::/:/bin/false\n"
+    "sentry-directory:x:983:983::/:/bin/false\n"
 )
 
 

@@ -23,6 +23,7 @@ sentry-alerts:x:987:987::/:/bin/false
 sentry-tls-proxy:x:986:986::/:/bin/false
 sentry-acme:x:985:985::/:/bin/false
 sentry-offsite:x:984:984::/:/bin/false
+sentry-directory:x:983:983::/:/bin/false
 """
 Found = dict[str, dict[str, str]]
 

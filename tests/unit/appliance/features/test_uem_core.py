@@ -71,7 +71,7 @@ def test_nft_takes_the_ruleset(lab_with: LabWith, tmp_path: Path) -> None:
     """By its own checker."""
     tree = lab_with(core(addresses=["10.98.2.40/32", "2001:db8::40/128"]))
     path = tmp_path / "rules"
-    services = {"gateway", "agent", "uem", "portal", "log", "alerts", "acme", "offsite", "tls-proxy"}
+    services = {"gateway", "agent", "uem", "portal", "log", "alerts", "acme", "offsite", "directory", "tls-proxy"}
     accounts = {f"sentry-{name}" for name in services} | {"Debian-snmp", "_chrony"}
     text = ruleset(tree, flows(tree))
     for number, account in enumerate(sorted(accounts), 990):

@@ -13,6 +13,7 @@ PAGES = (
     "/settings/gateway", "/settings/interfaces", "/settings/interfaces?at=mgmt0", "/settings/hostname", "/certificates",
     "/settings/certificates?at=servers&at=portal", "/people", "/tokens", "/card", "/logs", "/facts", "/facts?topic=users",
     "/compliance", "/stig", "/revisions", "/revisions/compare?before=1&after=1", "/tools", "/software", "/power", "/changes",
+    "/backups",
 )  # fmt: skip
 STYLE = Path(appliance.portal.__file__).parent / "static" / "portal.css"
 PAIRS = (

@@ -13,6 +13,7 @@ from appliance.features import FEATURES
 from appliance.portal import reference
 from appliance.portal.fact_pages import TITLES
 from appliance.portal.gate import OPEN
+from appliance.portal.pages import MENU, Entry, menu
 from appliance.portal.routes import EVERYBODY, Route, routes
 from tests.unit.appliance.portal.stage import ACCOUNTS, Stage, seen
 
@@ -150,11 +151,17 @@ async def test_a_form_without_the_session_s_token_or_from_elsewhere_changes_noth
     assert all(held.candidate is None for held in stage.site.sessions.all())
 
 
+def _entries(where: str, role: Role) -> tuple[Entry, ...]:
+    """The whole menu on a page."""
+    shown = menu(where, role)
+    return (*shown.groups, *shown.pages)
+
+
 @pytest.mark.parametrize("role", sorted(EVERYBODY))
 async def test_every_menu_entry_is_a_page_or_says_who_may(stage: Stage, role: Role) -> None:
     user = next(name for name, one in ACCOUNTS.items() if one == role)
     person = await stage.person(user)
-    links = [one["href"] or "" for one in seen(person.page).all("a") if (one.get("href") or "").startswith("/")]
+    links = {one.place for page in MENU for place, _words in page[1] for one in _entries(place, role)}
     assert len(links) > 10
     for link in links:
         await person.get(link)

@@ -32,6 +32,16 @@ async def test_counts_and_open_rules_stand_there_with_what_mends_each(stage: Sta
     assert 'http-equiv="refresh"' not in albert.page
 
 
+async def test_before_the_first_scan_no_report_is_offered(stage: Stage) -> None:
+    stage.site.topics["stig"] = api.Facts(title="stig", facts=(("last scan", "none yet"), ("scan now", "not running")))
+    stage.site.topics["stig-open"] = api.Table(title="open rules", columns=COLUMNS, rows=())
+    albert = await (await stage.person("albert")).get("/stig")
+    assert "There are none before the first scan." in albert.text
+    assert "/stig/report" not in albert.page
+    told(stage, "not running")
+    assert "/stig/report?form=ckl" in (await albert.get("/stig")).page
+
+
 async def test_while_a_scan_runs_the_page_renews_itself_and_starts_no_other(stage: Stage) -> None:
     told(stage, "running")
     albert = await (await stage.person("albert")).get("/stig")

@@ -25,6 +25,7 @@ HEALTH = Health(
     thorough=True,
     fips=False,
     certificates={"portal": "2026-12-31T00:00:00Z", "gateway": "not a time"},
+    sessions=2,
 )
 FROZEN = {
     "sentry_config_revision", "sentry_commit_waiting", "sentry_clock_synchronised", "sentry_fips_mode",
@@ -46,7 +47,7 @@ FROZEN = {
     "sentry_agent_push_peers_refused_total", "sentry_agent_questions_total", "sentry_agent_by_fail_mode_total",
     "sentry_agent_wipe_reports_total", "sentry_agent_devices", "sentry_agent_devices_provisional",
     "sentry_agent_device_list_bytes", "sentry_agent_questions_open", "sentry_agent_wipes_unreported",
-    "sentry_agent_link_seconds",
+    "sentry_agent_link_seconds", "sentry_sessions",
 }  # fmt: skip
 """Dashboards and alarms are made of these: one that goes or is called otherwise breaks them."""
 

@@ -40,7 +40,7 @@ def health(**more: object) -> Health:
         "thorough": True,
         "certificates": CERTIFICATES,
     }
-    fields |= {"units": (), "device_cache_size": 100, "disks": {}, "synchronised": True, "fips": True}
+    fields |= {"units": (), "device_cache_size": 100, "disks": {}, "synchronised": True, "fips": True, "sessions": 3}
     return Health(**{**fields, **more})  # type: ignore[arg-type]
 
 
@@ -121,6 +121,7 @@ def test_the_figures_are_configd_s() -> None:
         ("gateway", "-1"),
         ("portal", "10"),
     ]
+    assert found[(1, 6, 1, 0)].value == "3"
 
 
 def test_what_does_not_answer_is_not_there_but_said_to_be_down() -> None:

@@ -1,0 +1,1 @@
+"""Asks a site's directory (LDAP) who somebody is, for configd, as an account of its own."""

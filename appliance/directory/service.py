@@ -1,0 +1,136 @@
+"""The service: which server is asked, for how long, and what is said when none answers."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from appliance.aside import aside
+from appliance.directory import talk
+from appliance.directory.api import WORDS_CHARACTERS, Ask, Look, Proof, Report, Standing
+from appliance.directory.failing import DirectoryError
+from appliance.directory.settings import Server, Settings
+
+AT_ONCE = 16  # talks, each a thread; configd has fewer log-ins at once, so this is met only by talks that hang
+OPERATIONS = (
+    4.0  # answers that a talk may wait for, each for `timeout_seconds`; one with more of them ends by this all the same
+)
+PUT_BACK_SECONDS = (
+    30.0  # a server that was away is asked after the others for so long: people do not wait for it each time
+)
+LOOKED_SECONDS = (
+    5.0  # a look is as good as the last one for so long, so that wrong log-ins do not become a stream of them
+)
+
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Service:
+    """`clock` gives monotonic seconds."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._away: dict[Server, float] = {}
+        """When a server was found away last."""
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._looked: tuple[float, Report] | None = None
+        self._looking = asyncio.Lock()
+
+    async def answer(self, asked: Ask) -> Proof | Report:
+        """What configd asks."""
+        if isinstance(asked, Look):
+            async with self._looking:
+                return await self._look()
+        return await self._prove(asked.user, asked.password)
+
+    async def _prove(self, user: str, password: str) -> Proof:
+        """The word of the first server that has one."""
+        problems = []
+        for server in self._order():
+            try:
+                return await self._talk(server, partial(self._proof, server, user, password))
+            except DirectoryError as error:
+                problems.append(f"{_name(server)}: {_line(str(error))}")
+        words = _line("; ".join(problems))
+        _log.warning("nobody of the directory answers: %s", words)
+        return Proof(outcome="silent", problem=words)
+
+    def _proof(self, server: Server, user: str, password: str, secret: str) -> Proof:
+        return talk.prove(self._settings, server, secret, user, password)
+
+    async def _look(self) -> Report:
+        """Every server, all at once."""
+        if self._looked is not None and self._clock() < self._looked[0] + LOOKED_SECONDS:
+            return self._looked[1]
+        report = Report(servers=tuple(await asyncio.gather(*map(self._standing, self._settings.servers))))
+        self._looked = (self._clock(), report)
+        return report
+
+    async def _standing(self, server: Server) -> Standing:
+        began, problem = self._clock(), ""
+        try:
+            await self._talk(server, lambda secret: talk.look(self._settings, server, secret))
+        except DirectoryError as error:
+            problem = _line(str(error))
+        return Standing(server=_name(server), problem=problem, seconds=self._clock() - began)
+
+    async def _talk(self, server: Server, work: Callable[[str], Result]) -> Result:
+        """Talk in a thread of its own, for a bounded time; `work` gets the password of the appliance's account. Raises
+        `DirectoryError`, and remembers that."""
+        secret = self._secret()
+        if not self._free.acquire(blocking=False):
+            raise DirectoryError(f"{AT_ONCE} talks are under way already")
+
+        def held() -> Result:
+            try:
+                return work(secret)
+            finally:
+                self._free.release()
+
+        limit = OPERATIONS * self._settings.timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                said = await aside(held, "directory")
+        except TimeoutError as error:
+            self._away[server] = self._clock()
+            raise DirectoryError(f"no answer within {limit:.0f} seconds") from error
+        except DirectoryError:
+            self._away[server] = self._clock()
+            raise
+        self._away.pop(server, None)
+        return said
+
+    def _order(self) -> list[Server]:
+        """The servers as they are set, those behind that were away a moment ago."""
+        now = self._clock()
+        return sorted(
+            self._settings.servers,
+            key=lambda server: now < self._away.get(server, float("-inf")) + PUT_BACK_SECONDS,
+        )
+
+    def _secret(self) -> str:
+        """The password of the appliance's account, as it lies there now; "" where there is no account. Raises
+        `DirectoryError`, which says nothing of it."""
+        if self._settings.bind == "user":
+            return ""
+        try:
+            return Path(self._settings.password_path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise DirectoryError("the password of the appliance's own account cannot be read") from None
+
+
+def _name(server: Server) -> str:
+    return f"{server.host}:{server.port}"
+
+
+def _line(text: str) -> str:
+    """One printable line: a server elsewhere may have had a word in it."""
+    plain = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    return plain[:WORDS_CHARACTERS]

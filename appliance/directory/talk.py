@@ -1,0 +1,203 @@
+"""The talk with one server of a directory (LDAP version 3, RFC 4511): over TLS that is checked strictly, or not at all.
+
+The protocol is ldap3's (Debian's python3-ldap3): Python, so that what a server sends is read by no C but OpenSSL's, and TLS by a
+context of Python's `ssl`, as everywhere here. Referrals are never followed: they would lead away from who was checked.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import ldap3
+from ldap3.core.exceptions import LDAPException
+from ldap3.core.results import (
+    RESULT_INAPPROPRIATE_AUTHENTICATION,
+    RESULT_INVALID_CREDENTIALS,
+    RESULT_NO_SUCH_OBJECT,
+    RESULT_SIZE_LIMIT_EXCEEDED,
+    RESULT_SUCCESS,
+    RESULT_UNWILLING_TO_PERFORM,
+)
+
+from appliance.directory import filters
+from appliance.directory.api import Proof
+from appliance.directory.failing import DirectoryError
+from appliance.directory.settings import Server, Settings
+
+CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
+MOST_ENTRIES = 2  # one is a person, two are nobody in particular
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_NOT_THIS_PERSON = (  # of a bind: wrong, locked, ended or to be changed first; servers differ in which of them they say
+    RESULT_INVALID_CREDENTIALS,
+    RESULT_INAPPROPRIATE_AUTHENTICATION,
+    RESULT_UNWILLING_TO_PERFORM,
+)
+# What ldap3 raises where a server is away, or answers with octets that are no LDAP: its decoder looks at nothing before it reads.
+_BROKEN = (LDAPException, OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class _Checked(ldap3.Tls):
+    """TLS by a context of ours. ldap3's own turns the context's check of the name off, and compares names by itself."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED)
+        self._context = context
+        self._host = host
+
+    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - ldap3's own words
+        """Called by ldap3 for both ways, always with the handshake."""
+        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
+
+
+def context(settings: Settings) -> ssl.SSLContext:
+    """TLS to the servers: the certificate must be of a believed authority and for its name. Raises `DirectoryError`."""
+    try:
+        made = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.trust)
+    except OSError as error:
+        raise DirectoryError(
+            f"the trust anchors in {settings.trust} cannot be used: {error.strerror or error}"
+        ) from error
+    made.minimum_version, made.maximum_version = _VERSIONS[settings.minimum], _VERSIONS[settings.maximum]
+    made.set_ciphers(CIPHERS)
+    return made
+
+
+def look(settings: Settings, server: Server, secret: str) -> None:
+    """Raise `DirectoryError` unless `server` can be asked; `secret` is the password of the appliance's account."""
+    with _connected(settings, server) as connection:
+        if settings.bind == "account":
+            _bind_account(connection, settings, secret)
+            _there(connection, settings.base)
+            for group in settings.groups:
+                _there(connection, group.dn)
+
+
+def prove(settings: Settings, server: Server, secret: str, user: str, password: str) -> Proof:
+    """What `server` says of `user` and their `password`. Raises `DirectoryError` where it says nothing."""
+    name = f"{server.host}:{server.port}"
+    if settings.bind == "user":
+        with _connected(settings, server) as connection:
+            entry = filters.place(settings, user)
+            if not _is_theirs(connection, entry, password):
+                return Proof(outcome="refused", server=name, problem="the directory refuses the name or the password")
+            return _role(connection, settings, name, entry)
+    with _connected(settings, server) as connection:
+        _bind_account(connection, settings, secret)
+        found = _search(connection, settings.base, ldap3.SUBTREE, filters.person(settings, user))
+        if len(found) != 1:
+            problem = "the directory has no such person" if not found else "the directory has several of this name"
+            return Proof(outcome="refused", server=name, problem=problem)
+        with _connected(settings, server) as theirs:  # a connection of its own: the account's stays the account's
+            if not _is_theirs(theirs, found[0], password):
+                return Proof(outcome="refused", server=name, problem="the directory refuses the password")
+        return _role(connection, settings, name, found[0])
+
+
+def _role(connection: ldap3.Connection, settings: Settings, server: str, entry: str) -> Proof:
+    """The role of the first group that has `entry`."""
+    for group in settings.groups:
+        if _search(connection, group.dn, ldap3.BASE, filters.member(settings, entry)):
+            return Proof(outcome="proved", role=group.role, server=server)
+    return Proof(outcome="refused", server=server, problem="in none of the groups that have a role here")
+
+
+# --- the protocol ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _connected(settings: Settings, server: Server) -> Iterator[ldap3.Connection]:
+    """A connection over TLS that nobody is bound to. Whatever breaks it meanwhile is a `DirectoryError`."""
+    made = ldap3.Server(
+        server.host,
+        server.port,
+        use_ssl=settings.security == "ldaps",
+        tls=_Checked(context(settings), server.host),
+        get_info=ldap3.NONE,
+        connect_timeout=settings.timeout_seconds,
+    )
+    connection = ldap3.Connection(
+        made,
+        auto_bind=ldap3.AUTO_BIND_NONE,
+        authentication=ldap3.ANONYMOUS,
+        client_strategy=ldap3.SYNC,
+        auto_referrals=False,
+        auto_escape=False,
+        check_names=False,
+        read_only=True,
+        raise_exceptions=False,
+        receive_timeout=settings.timeout_seconds,
+    )
+    try:
+        connection.open(read_server_info=False)
+        if settings.security == "starttls":
+            connection.start_tls(read_server_info=False)
+        if not isinstance(connection.socket, ssl.SSLSocket):
+            raise DirectoryError("the connection is not under TLS")
+        yield connection
+    except _BROKEN as error:
+        raise DirectoryError(_words(error)) from error
+    finally:
+        with contextlib.suppress(*_BROKEN):
+            connection.unbind()
+        if connection.socket is not None:  # the library leaves one open that could not be connected
+            connection.socket.close()
+
+
+def _bind(connection: ldap3.Connection, name: str, password: str) -> int:
+    """Bind by name and password (RFC 4513 5.1.3), and what the server says. Never with an empty password, which would prove
+    nothing and succeed (5.1.2); given as octets, of which the library leaves none out."""
+    octets = password.encode()
+    if not (name and octets):
+        return int(RESULT_INVALID_CREDENTIALS)
+    connection.user, connection.password, connection.authentication = name, octets, ldap3.SIMPLE
+    try:
+        connection.bind(read_server_info=False)
+    finally:
+        connection.password = None
+    return int(connection.result["result"])
+
+
+def _bind_account(connection: ldap3.Connection, settings: Settings, secret: str) -> None:
+    if _bind(connection, settings.account, secret) != RESULT_SUCCESS:
+        raise DirectoryError(f"it refuses the appliance's own account: {_said(connection)}")
+
+
+def _is_theirs(connection: ldap3.Connection, entry: str, password: str) -> bool:
+    """Whether the password is that of `entry`. Raises `DirectoryError` where the server does not say."""
+    said = _bind(connection, entry, password)
+    if said in _NOT_THIS_PERSON:
+        return False
+    if said != RESULT_SUCCESS:
+        raise DirectoryError(f"it does not say whether a password is right: {_said(connection)}")
+    return True
+
+
+def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) -> list[str]:
+    """The names of the entries that pass, none where there is no `base`. Raises `DirectoryError`."""
+    connection.search(
+        base,
+        wanted,
+        scope,
+        dereference_aliases=ldap3.DEREF_NEVER,
+        attributes=[ldap3.NO_ATTRIBUTES],
+        size_limit=MOST_ENTRIES,
+    )
+    said = connection.result["result"]
+    if said not in (RESULT_SUCCESS, RESULT_SIZE_LIMIT_EXCEEDED, RESULT_NO_SUCH_OBJECT):
+        raise DirectoryError(f"it does not answer a search: {_said(connection)}")
+    return [one["dn"] for one in connection.response or () if one["type"] == "searchResEntry"]
+
+
+def _there(connection: ldap3.Connection, place: str) -> None:
+    if not _search(connection, place, ldap3.BASE, filters.EVERY_ENTRY):
+        raise DirectoryError(f"it has no {place}, or does not show it to the appliance's own account")
+
+
+def _said(connection: ldap3.Connection) -> str:
+    """The result in the standard's word; what else a server says may be anything."""
+    return str(connection.result.get("description", "nothing that is known"))
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

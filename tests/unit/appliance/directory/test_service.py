@@ -1,0 +1,179 @@
+"""The service as configd asks it: servers in their order, bounded in time, and a word on each."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from appliance.directory import api
+from appliance.directory.service import LOOKED_SECONDS, PUT_BACK_SECONDS, Service
+from appliance.directory.settings import Server, SettingsError, load
+from appliance.local_socket import Desk, serving
+from sentry_runtime import control
+from tests.directory_server import ACCOUNT_SECRET, SECRET, DirectoryServer
+from tests.ports import free_port
+
+from .conftest import server_of, settings_of
+
+PATIENCE_SECONDS = 30.0
+CALL: Any = control.call  # whose requests are those of the data plane
+DORA = api.Prove(user="dora", password=SECRET)
+
+
+def gone() -> Server:
+    """A server that nobody is at."""
+    return Server(host="127.0.0.1", port=free_port())
+
+
+async def proof(service: Service, user: str = "dora", password: str = SECRET) -> api.Proof:
+    said = await service.answer(api.Prove(user=user, password=password))
+    assert isinstance(said, api.Proof)
+    return said
+
+
+async def report(service: Service) -> api.Report:
+    said = await service.answer(api.Look())
+    assert isinstance(said, api.Report)
+    return said
+
+
+async def test_the_next_server_is_asked_where_one_is_away(directory: DirectoryServer, secret: str) -> None:
+    away = gone()
+    settings = settings_of(directory, servers=(away, server_of(directory)), password_path=secret)
+    said = await proof(Service(settings))
+    assert (said.outcome, said.role, said.server) == ("proved", "administrator", f"127.0.0.1:{directory.ldaps}")
+
+
+async def test_a_server_that_says_no_has_said_it(directory: DirectoryServer, secret: str) -> None:
+    settings = settings_of(directory, servers=(server_of(directory), gone()), password_path=secret)
+    said = await proof(Service(settings), password="wrong")
+    assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{directory.ldaps}")
+
+
+async def test_who_was_away_is_asked_after_the_others_for_a_while(directory: DirectoryServer, secret: str) -> None:
+    now = 1_000.0
+    away, here = gone(), server_of(directory)
+    service = Service(settings_of(directory, servers=(away, here), password_path=secret), clock=lambda: now)
+    assert service._order() == [away, here]
+    await proof(service)
+    assert service._order() == [here, away]
+    now += PUT_BACK_SECONDS
+    assert service._order() == [away, here]
+
+
+async def test_nobody_answers_is_neither_yes_nor_no_and_says_of_each_server_why(
+    directory: DirectoryServer, secret: str
+) -> None:
+    servers = (gone(), gone())
+    said = await proof(Service(settings_of(directory, servers=servers, password_path=secret)))
+    assert (said.outcome, said.role) == ("silent", None)
+    assert all(f"127.0.0.1:{one.port}: " in said.problem for one in servers)
+    assert "refused" in said.problem
+
+
+async def test_a_server_that_is_silent_takes_no_longer_than_it_may(directory: DirectoryServer, secret: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = Server(host="127.0.0.1", port=listener.getsockname()[1])
+        settings = settings_of(directory, servers=(silent,), password_path=secret, timeout_seconds=1)
+        began = time.monotonic()
+        said = await proof(Service(settings))
+        assert said.outcome == "silent"
+        assert time.monotonic() - began < PATIENCE_SECONDS
+
+
+async def test_a_look_says_how_each_server_is_and_is_kept_for_a_moment(directory: DirectoryServer, secret: str) -> None:
+    now = 1_000.0
+    away = gone()
+    service = Service(
+        settings_of(directory, servers=(server_of(directory), away), password_path=secret), clock=lambda: now
+    )
+    first = await report(service)
+    assert [(one.server, bool(one.problem)) for one in first.servers] == [
+        (f"127.0.0.1:{directory.ldaps}", False),
+        (f"127.0.0.1:{away.port}", True),
+    ]
+    assert not first.silent
+    assert await report(service) is first
+    now += LOOKED_SECONDS
+    assert await report(service) is not first
+
+
+async def test_a_password_of_ours_that_cannot_be_read_is_said_without_it(directory: DirectoryServer) -> None:
+    service = Service(settings_of(directory))
+    assert (await report(service)).silent
+    assert "own account cannot be read" in (await proof(service)).problem
+
+
+async def test_configd_asks_over_the_socket_and_nobody_else(
+    directory: DirectoryServer, secret: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "directory.sock"
+    service = Service(settings_of(directory, password_path=secret))
+    async with serving(path, Desk(api.Ask, service.answer, api.LINE_BYTES, allowed=frozenset({os.getuid()}))):
+        said = await asyncio.to_thread(CALL, path, DORA, api.Proof)
+        assert (said.outcome, said.role) == ("proved", "administrator")
+        longest = api.Prove(user="u" * 64, password="\N{GRINNING FACE}" * 512)
+        assert (await asyncio.to_thread(CALL, path, longest, api.Proof)).outcome == "refused"
+        for wrong in (
+            {"do": "directory.prove", "user": "", "password": "x"},
+            {"do": "directory.prove", "user": "x" * 65},
+        ):
+            with pytest.raises(control.ControlError, match="invalid"):
+                await asyncio.to_thread(CALL, path, wrong)
+    async with serving(path, Desk(api.Ask, service.answer, api.LINE_BYTES, allowed=frozenset({os.getuid() + 1}))):
+        with pytest.raises(control.ControlError, match="only configd may ask"):
+            await asyncio.to_thread(CALL, path, DORA, api.Proof)
+
+
+def test_no_password_is_in_the_words_of_a_request() -> None:
+    assert SECRET not in f"{DORA!r} {DORA}"
+
+
+def test_settings_that_say_too_much_or_too_little_are_refused(directory: DirectoryServer, tmp_path: Path) -> None:
+    whole: dict[str, Any] = msgspec.to_builtins(settings_of(directory))
+    place = tmp_path / "directory.json"
+    for change, words in (
+        ({"password_path": ""}, "allowed: an account with a password_path"),
+        ({"security": "plain"}, "security"),
+        ({"servers": []}, "servers"),
+        ({"filter": "(uid=*)"}, "unknown field"),
+    ):
+        place.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(SettingsError, match=words):
+            load(place)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path / "none")
+
+
+def test_the_program_answers_until_it_is_told_to_end(directory: DirectoryServer, secret: str, tmp_path: Path) -> None:
+    settings, path = tmp_path / "directory.json", tmp_path / "directory.sock"
+    argv = [sys.executable, "-m", "appliance.directory", "--settings", str(settings), "--socket", str(path)]
+    settings.write_text("{}")
+    assert subprocess.run(argv, capture_output=True, check=False, timeout=PATIENCE_SECONDS).returncode == 78
+    settings.write_bytes(msgspec.json.encode(settings_of(directory, password_path=secret)))
+    with subprocess.Popen(argv, stderr=subprocess.PIPE) as program:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not path.exists():
+            assert program.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        if os.getuid() == 0:
+            assert CALL(path, api.Look(), api.Report).servers[0].problem == ""
+            assert CALL(path, DORA, api.Proof).role == "administrator"
+        else:
+            with pytest.raises(control.ControlError, match="only configd may ask"):
+                CALL(path, api.Look(), api.Report)
+        program.send_signal(signal.SIGTERM)
+        _out, errors = program.communicate(timeout=PATIENCE_SECONDS)
+    assert program.returncode == 0
+    assert SECRET.encode() not in errors
+    assert ACCOUNT_SECRET.encode() not in errors
