@@ -8,7 +8,7 @@ from appliance.first_boot.volume import FILE_BYTES, VolumeError, number, read_at
 
 BOOT_SECTOR = 512
 SECTORS = (512, 1_024, 2_048, 4_096)
-CLUSTERS = {12: 4_085, 16: 65_525}  # with fewer clusters than this a file system is of this kind; the rest are FAT32
+FAT12_CLUSTERS = 4_085  # with fewer a file system that is no FAT32 is a FAT12
 ENTRY = 32
 FOLDER_ENTRIES = 4_096  # of the root folder that we look at
 LONG, LABEL, FOLDER = 0x0F, 0x08, 0x10
@@ -140,7 +140,10 @@ def _shape(boot: bytes) -> _Shape | None:
     clusters = (total - root - root_sectors) // cluster
     if clusters <= 0:
         return None
-    kind = next((bits for bits, most in CLUSTERS.items() if clusters < most), 32)
+    # By the specification a FAT32 has 65,525 clusters or more; Linux goes by the field that only the others have, and so reads
+    # the small ones that `mkfs.vfat -F 32` makes of a small disk.
+    others = number(boot, 22, 2)
+    kind = (12 if clusters < FAT12_CLUSTERS else 16) if others else 32
     return _Shape(
         kind=kind,
         cluster=cluster * sector,

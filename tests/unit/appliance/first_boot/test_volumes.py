@@ -12,6 +12,7 @@ from appliance.first_boot.fat import open_fat
 from appliance.first_boot.found import PlaceError
 from appliance.first_boot.iso9660 import open_iso
 from appliance.first_boot.volume import FILE_BYTES, VolumeError
+from tests.unit.appliance.first_boot import tiny
 
 TEXT = b"hostname: gw1.example.test\n" * 400  # more than a cluster and a sector
 MIB = 1 << 20
@@ -196,6 +197,13 @@ def test_a_damaged_disk_is_passed_over_where_another_has_the_file_and_told_where
     assert disks.ovf(blocks, devices) is None
     with pytest.raises(PlaceError, match="the disk vda cannot be read: the disk ends before byte"):
         disks.unreadable(blocks, devices)
+
+
+def test_a_fat32_smaller_than_one_may_be_is_read_as_linux_reads_it() -> None:
+    """mkfs.vfat makes it with a warning, and mtools refuse to fill it."""
+    volume = open_fat(io.BytesIO(tiny.fat(32, clusters=100)))
+    assert volume is not None
+    assert volume.read("user-data") == tiny.TEXT
 
 
 def test_disks_of_something_else_are_none_that_could_not_be_read(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ ENTRIES = 64  # of the root folder of a FAT12 or FAT16
 CLUSTERS = {12: 24, 16: 4_100, 32: 65_600}
 
 
-def fat(bits: int = 12, cluster_sectors: int = 1, text: bytes = TEXT) -> bytes:
+def fat(bits: int = 12, cluster_sectors: int = 1, text: bytes = TEXT, clusters: int = 0) -> bytes:
     """A FAT file system labelled CIDATA with the one file `user-data`, which has a long name. It says that it is as large as one
     of its kind must be, has a table no longer than it needs, and ends where nothing comes any more."""
-    clusters = CLUSTERS[bits]
+    clusters = clusters or CLUSTERS[bits]
     table_sectors = 8
     root_sectors = 0 if bits == 32 else ENTRIES * 32 // SECTOR
     sectors = 1 + table_sectors + root_sectors + clusters * cluster_sectors
