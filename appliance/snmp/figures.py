@@ -38,7 +38,13 @@ class Figure(NamedTuple):
 def figures(health: Health, certificates: Mapping[str, str], when: float) -> tuple[Figure, ...]:
     """All that is known, in the order of the objects. `certificates` are names with their ends (ISO 8601), `when` is now, in
     seconds since the epoch. What is not known is not there."""
-    parts = (_gateway(health), _agent(health), _backends(health), _certificates(certificates, when), _management(health))
+    parts = (
+        _gateway(health),
+        _agent(health),
+        _backends(health),
+        _certificates(certificates, when),
+        _management(health),
+    )
     made = [one for part in parts for one in part]
     return tuple(sorted(made, key=lambda one: one.oid))
 
