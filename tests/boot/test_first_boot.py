@@ -104,6 +104,7 @@ def appliance(built: Path, place: Layout, tmp_path_factory: pytest.TempPathFacto
         made.knows()
         made.serves(1)
         machine.until(made.rest.log_in)
+        machine.until(made.rest.good)  # until then it looks at itself all the time
         tell(made, sites.later(whole))
         devices.register(place)
         yield made
