@@ -65,10 +65,13 @@ class Program(Generic[Settings]):
         sys.stderr.write(f"{self.name}: {error}\n")
 
 
-def command_line(description: str | None, *, settings: Path, state: Path, socket: str) -> argparse.ArgumentParser:
-    """The words that every such program takes, with the appliance's own places as defaults."""
+def command_line(
+    description: str | None, *, settings: Path, socket: str, state: Path | None = None
+) -> argparse.ArgumentParser:
+    """The words that such a program takes, with the appliance's places as defaults; `state` is for one that keeps something."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--settings", type=Path, default=settings)
-    parser.add_argument("--state", type=Path, default=state, help="a folder of this account")
+    if state is not None:
+        parser.add_argument("--state", type=Path, default=state, help="a folder of this account")
     parser.add_argument("--socket", type=Path, default=Path(socket), help="in a folder of this account")
     return parser

@@ -50,6 +50,10 @@ class Service:
                 return await self._look()
         return await self._prove(asked.user, asked.password)
 
+    async def run(self, stop: asyncio.Event) -> None:
+        """Nothing is done unasked."""
+        await stop.wait()
+
     async def _prove(self, user: str, password: str) -> Proof:
         """The word of the first server that has one."""
         problems = []

@@ -8,14 +8,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from appliance.client_tls import TlsVersion
+from appliance.settings_file import read
+
 SETTINGS_PATH = Path("/etc/sentry/directory.json")
 
-TlsVersion = Literal["1.2", "1.3"]
 Role = Literal["administrator", "operator", "auditor"]
-
-
-class SettingsError(ValueError):
-    """The settings file is missing, malformed or says something that is not allowed."""
 
 
 class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,10 +65,5 @@ class Settings(_Data, frozen=True, kw_only=True):
 
 
 def load(path: Path = SETTINGS_PATH) -> Settings:
-    """Read the settings file; a `SettingsError` names the file, the place in it and what was expected there."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Settings)
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise SettingsError(f"{path}: {error}") from error
+    """Read the settings file; raises `settings_file.SettingsError`."""
+    return read(path, Settings)

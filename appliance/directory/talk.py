@@ -20,14 +20,13 @@ from ldap3.core.results import (
     RESULT_UNWILLING_TO_PERFORM,
 )
 
+from appliance.client_tls import client_context
 from appliance.directory import filters
 from appliance.directory.api import Proof
 from appliance.directory.failing import DirectoryError
 from appliance.directory.settings import Server, Settings
 
-CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
 MOST_ENTRIES = 2  # one is a person, two are nobody in particular
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _NOT_THIS_PERSON = (  # of a bind: wrong, locked, ended or to be changed first; servers differ in which of them they say
     RESULT_INVALID_CREDENTIALS,
     RESULT_INAPPROPRIATE_AUTHENTICATION,
@@ -48,19 +47,6 @@ class _Checked(ldap3.Tls):
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - ldap3's own words
         """Called by ldap3 for both ways, always with the handshake."""
         connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
-
-
-def context(settings: Settings) -> ssl.SSLContext:
-    """TLS to the servers: the certificate must be of a believed authority and for its name. Raises `DirectoryError`."""
-    try:
-        made = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.trust)
-    except OSError as error:
-        raise DirectoryError(
-            f"the trust anchors in {settings.trust} cannot be used: {error.strerror or error}"
-        ) from error
-    made.minimum_version, made.maximum_version = _VERSIONS[settings.minimum], _VERSIONS[settings.maximum]
-    made.set_ciphers(CIPHERS)
-    return made
 
 
 def look(settings: Settings, server: Server, secret: str) -> None:
@@ -112,7 +98,7 @@ def _connected(settings: Settings, server: Server) -> Iterator[ldap3.Connection]
         server.host,
         server.port,
         use_ssl=settings.security == "ldaps",
-        tls=_Checked(context(settings), server.host),
+        tls=_Checked(client_context(settings, DirectoryError), server.host),
         get_info=ldap3.NONE,
         connect_timeout=settings.timeout_seconds,
     )

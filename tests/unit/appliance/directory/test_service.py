@@ -16,8 +16,9 @@ import pytest
 
 from appliance.directory import api
 from appliance.directory.service import LOOKED_SECONDS, PUT_BACK_SECONDS, Service
-from appliance.directory.settings import Server, SettingsError, load
+from appliance.directory.settings import Server, load
 from appliance.local_socket import Desk, serving
+from appliance.settings_file import SettingsError
 from sentry_runtime import control
 from tests.directory_server import ACCOUNT_SECRET, SECRET, DirectoryServer
 from tests.ports import free_port
