@@ -82,7 +82,7 @@ async def _converse(
 async def _answered(line: bytes, answer: Answer, decode: Callable[[bytes], Any]) -> bytes:
     try:
         asked = decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return control.refuse("invalid", str(error))
     return control.answer(await answer(asked))
 

@@ -3,9 +3,12 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, BinaryIO
 
 TAIL_LINES = 30  # of a failed command's output: enough for a stack trace, few enough to read
 
@@ -76,3 +79,29 @@ def stream(argv: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[
         raise CommandError(words, f"cannot be started ({error.strerror})") from error
     if code != 0:
         raise CommandError(words, f"ended with code {code} (its output stands above)")
+
+
+@contextmanager
+def reading(argv: Sequence[str | Path], stdin: BinaryIO) -> Iterator[IO[bytes]]:
+    """What a command makes of `stdin`, to be read while it runs; who leaves the block before its end ends the command.
+
+    Raises `CommandError` at the end when the command failed, so only what was read to the end of the block is all of it.
+    """
+    words = [str(word) for word in argv]
+    with tempfile.TemporaryFile() as said:
+        try:
+            command = subprocess.Popen(words, stdin=stdin, stdout=subprocess.PIPE, stderr=said)
+        except OSError as error:
+            raise CommandError(words, f"cannot be started ({error.strerror})") from error
+        with command:
+            assert command.stdout is not None  # noqa: S101 - a pipe was asked for
+            try:
+                yield command.stdout
+            except BaseException:
+                command.kill()
+                raise
+            command.stdout.close()  # a command that has more to say fails then, and does not wait for a reader
+            code = command.wait()
+        if code != 0:
+            said.seek(0)
+            raise CommandError(words, f"ended with code {code}", said.read().decode(errors="replace"))

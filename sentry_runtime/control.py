@@ -20,6 +20,7 @@ from sentry_runtime.devices.record import DeviceKey, Reason, State, WipeKind, Wi
 from sentry_runtime.devices.tunnel import AppTunnel
 from sentry_runtime.eas.device_information import DeviceInformation
 from sentry_runtime.eas.policy import Policy
+from sentry_runtime.json_text import decoded
 
 LINE_BYTES = 1_048_576  # the longest line: a list of about 4,000 devices; longer lists come in pages
 REPLY_SECONDS = 10.0  # longer than any answer takes, the UEM's time-out (5 s) included
@@ -467,15 +468,24 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_request = msgspec.json.Decoder(Request).decode
+_decode_news = msgspec.json.Decoder(News).decode
 
 
 def decode_request(line: bytes) -> Request:
     """The request in a line. Raises `msgspec.MsgspecError`."""
-    try:
-        request: Request = _decode_request(line)
-    except UnicodeDecodeError as error:  # msgspec lets that one through
-        raise msgspec.DecodeError(str(error)) from None
+    request: Request = decoded(_decode_request, line)
     return request
+
+
+def decode_answer(line: bytes) -> Answer:
+    """The answer in a line. Raises `msgspec.MsgspecError`."""
+    return decoded(_decode_answer, line)
+
+
+def decode_news(line: bytes) -> News:
+    """What comes on a connection that follows. Raises `msgspec.MsgspecError`."""
+    news: News = decoded(_decode_news, line)
+    return news
 
 
 def answer(result: object) -> bytes:
@@ -510,10 +520,10 @@ def call(
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror or error}") from error
     try:
-        reply = _decode_answer(line)
+        reply = decode_answer(line)
         if reply.error is not None:
             raise ControlError(f"{reply.error.kind}: {reply.error.message}", reply.error.kind)
-        return msgspec.json.decode(reply.result, type=result_type)
+        return decoded(msgspec.json.Decoder(result_type).decode, reply.result)
     except msgspec.MsgspecError as error:
         raise ControlError(f"{path}: an answer that cannot be read: {error}") from error
 

@@ -1,44 +1,49 @@
 """Counters of a process, as a flat object that several processes' can be added up in."""
 
+from typing import Annotated
+
 import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""As far as every reader of JSON counts; in bytes that is nine million gigabytes."""
 
 
 class Counters(msgspec.Struct, kw_only=True):
     """What a gateway worker has done since it started; `*_now` are of this moment. All of them add up over workers."""
 
-    connections: int = 0
-    connections_now: int = 0
-    connections_refused: int = 0
-    connections_silent: int = 0
-    handshakes_failed: int = 0
-    certificates_refused: int = 0
-    requests: int = 0
-    exchanges_now: int = 0
-    allowed: int = 0
-    blocked: int = 0
-    denied: int = 0
-    malformed: int = 0
-    first_contacts: int = 0
-    undecided: int = 0
-    logons_refused: int = 0
-    logons_rested: int = 0
-    backend_failures: int = 0
-    redirected: int = 0
-    revoked: int = 0
-    softened: int = 0
-    throttled: int = 0
-    unprovisioned: int = 0
-    provisioned: int = 0
-    backend_provisions: int = 0
-    backend_wipes: int = 0
-    backend_wipes_acknowledged: int = 0
-    cut: int = 0
-    wipes_handed_out: int = 0
-    wipes_acknowledged: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    audit_lines: int = 0
-    audit_dropped: int = 0
+    connections: Count = 0
+    connections_now: Count = 0
+    connections_refused: Count = 0
+    connections_silent: Count = 0
+    handshakes_failed: Count = 0
+    certificates_refused: Count = 0
+    requests: Count = 0
+    exchanges_now: Count = 0
+    allowed: Count = 0
+    blocked: Count = 0
+    denied: Count = 0
+    malformed: Count = 0
+    first_contacts: Count = 0
+    undecided: Count = 0
+    logons_refused: Count = 0
+    logons_rested: Count = 0
+    backend_failures: Count = 0
+    redirected: Count = 0
+    revoked: Count = 0
+    softened: Count = 0
+    throttled: Count = 0
+    unprovisioned: Count = 0
+    provisioned: Count = 0
+    backend_provisions: Count = 0
+    backend_wipes: Count = 0
+    backend_wipes_acknowledged: Count = 0
+    cut: Count = 0
+    wipes_handed_out: Count = 0
+    wipes_acknowledged: Count = 0
+    bytes_in: Count = 0
+    bytes_out: Count = 0
+    audit_lines: Count = 0
+    audit_dropped: Count = 0
 
     def count(self, name: str) -> None:
         """Add one to the counter of this name."""

@@ -56,12 +56,14 @@ class Result(_Data, frozen=True, kw_only=True):
 
 
 class Asset(_Data, frozen=True, kw_only=True):
-    """The machine that was scanned, as checklists describe it."""
+    """The machine that was scanned, as checklists describe it; `image` is the root hash (dm-verity, hexadecimal) of what it was
+    started from, empty where that is no image."""
 
     name: str
     address: str
     fqdn: str = ""
     mac: str = ""
+    image: str = ""
 
 
 class Crypto(_Data, frozen=True, kw_only=True):

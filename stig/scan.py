@@ -19,6 +19,7 @@ from stig.results import Asset, Crypto, Override, Result, Scan, count, count_by_
 from stig.rules import Catalogue, Rule, Stig
 
 CHECKS = Path(__file__).parent / "checks"
+ROOT_HASH = "roothash="  # kernel-command-line(7) of systemd; images/disk/grub.py writes it
 BASIS = (  # what every report says first
     "Assessed by equivalence: the rules of the NDM and ALG STIGs were written for another vendor's gateway; each was assessed on "
     "this appliance by what it demands, not by that product's menus. The rules of the operating system are this project's own."
@@ -132,8 +133,17 @@ def asset(facts: Facts) -> Asset:
             link["address"] for link in links for one in link.get("addr_info", []) if one["local"] == target.address
         )
     except (FactError, StopIteration):
-        return Asset(name=target.name, address=target.address)
-    return Asset(name=target.name, address=target.address, fqdn=fqdn, mac=mac.upper())
+        fqdn = mac = ""
+    return Asset(name=target.name, address=target.address, fqdn=fqdn, mac=mac.upper(), image=_image(facts))
+
+
+def _image(facts: Facts) -> str:
+    """The root hash on the kernel's command line, by which the root is verified at every read; empty where there is none."""
+    try:
+        words = facts.text("kernel_arguments").split()
+    except FactError:
+        return ""
+    return next((word.removeprefix(ROOT_HASH) for word in words if word.startswith(ROOT_HASH)), "")
 
 
 def crypto(facts: Facts) -> Crypto:

@@ -1,7 +1,9 @@
 """A terminal as a person sees it: what stands on the screen of an emulator, however the program has drawn it."""
 
 import codecs
+import os
 import re
+import select
 import time
 from collections.abc import Callable
 
@@ -14,6 +16,16 @@ PROMPT = r"(?:\A|\n)[A-Za-z0-9-]+(?:\(config(?:-if)?\))?[>#]\Z"  # alone on the 
 
 Send = Callable[[bytes], object]
 Receive = Callable[[float], bytes]
+
+
+def receive_within(terminal: int, seconds: float) -> bytes:
+    """What comes from a terminal's other side, as `Screen` wants it."""
+    if not select.select([terminal], [], [], seconds)[0]:
+        raise TimeoutError
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""  # the other side is gone
 
 
 class _Emulator(pyte.HistoryScreen):

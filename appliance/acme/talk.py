@@ -17,8 +17,9 @@ from appliance.acme.api import WORDS_CHARACTERS
 from appliance.acme.keep import Keep
 from appliance.acme.orders import Order
 from appliance.acme.settings import Settings
-from appliance.acme.way import ANSWER_SECONDS, Way, WayError, client_context, session_over
+from appliance.acme.way import ANSWER_SECONDS, Way, WayError, session_over
 from appliance.alerts.happening import plain
+from appliance.client_tls import client_context
 from appliance.state_file import KeepError
 
 PROOF_SECONDS = 120  # until the server has looked at all proofs; those of public authorities take some seconds
@@ -52,7 +53,7 @@ def obtain(
     answer meanwhile. Raises `TalkError`."""
     way: Way | None = None
     try:
-        way = Way(client_context(settings))
+        way = Way(client_context(settings, WayError))
         try:
             return _obtained(_Talk(settings, keep, way, account, notes), order, proofs)
         except messages.Error as error:

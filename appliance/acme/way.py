@@ -8,29 +8,14 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from appliance.acme.settings import Settings
-
 ANSWER_SECONDS = 30.0  # of silence, and of a whole answer
 BODY_BYTES = 262_144  # a chain of ten certificates of RSA 4096 is a tenth of this
-CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
 HOLDING = (429, 503)  # the answers whose Retry-After is heeded (RFC 8555 6.6, RFC 9110 15.6.4)
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CHUNK = 16_384
 
 
 class WayError(RuntimeError):
     """The server cannot be talked to; the message says why."""
-
-
-def client_context(settings: Settings) -> ssl.SSLContext:
-    """TLS to the ACME server: its certificate must be of a believed authority and for its name. Raises `WayError`."""
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.trust)
-    except OSError as error:
-        raise WayError(f"the trust anchors in {settings.trust} cannot be used: {error.strerror or error}") from error
-    context.minimum_version, context.maximum_version = _VERSIONS[settings.minimum], _VERSIONS[settings.maximum]
-    context.set_ciphers(CIPHERS)
-    return context
 
 
 class Way(HTTPAdapter):

@@ -14,12 +14,11 @@ from pathlib import Path
 from appliance.alerts.desk import Result
 from appliance.alerts.happening import WORDS_CHARACTERS, plain
 from appliance.alerts.settings import Server, Settings
+from appliance.client_tls import client_context
 
 CONNECT_SECONDS = 10.0  # to each of its addresses
 ANSWER_SECONDS = 30.0  # for each answer; RFC 5321 4.5.3.2 would wait for minutes, which nobody does at a prompt
 WHOLE_SECONDS = 120.0  # for a whole mail, so that a server that answers letter by letter holds nothing up
-CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 # No mechanism that needs MD5 (CRAM-MD5, which smtplib would choose itself): the FIPS provider has none. TLS protects both.
 _MECHANISMS = ("PLAIN", "LOGIN")
 
@@ -34,17 +33,6 @@ class Delivery:
 
     result: Result
     answer: str
-
-
-def client_context(server: Server) -> ssl.SSLContext:
-    """TLS to the mail server: its certificate must be of a believed authority and for its name. Raises `PostError`."""
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=server.trust)
-    except OSError as error:
-        raise PostError(f"the trust anchors in {server.trust} cannot be used: {error.strerror or error}") from error
-    context.minimum_version, context.maximum_version = _VERSIONS[server.minimum], _VERSIONS[server.maximum]
-    context.set_ciphers(CIPHERS)
-    return context
 
 
 class Post:
@@ -85,7 +73,7 @@ class Post:
     def _connected(self, server: Server, name: str) -> Iterator[smtplib.SMTP]:
         """A connection in TLS that ends after a time whatever the server does. The socket is ours from the first byte on, so
         that no part of the talk escapes that limit."""
-        context = client_context(server)
+        context = client_context(server, PostError)
         with (
             socket.create_connection((server.host, server.port), timeout=CONNECT_SECONDS) as connected,
             connected.dup() as held,

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from appliance.alerts.table import ALERTS, Action
+from appliance.client_tls import TlsVersion
 from appliance.settings_file import read
 
 SETTINGS_PATH = Path("/etc/sentry/alerts.json")
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
-TlsVersion = Literal["1.2", "1.3"]
 
 
 class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

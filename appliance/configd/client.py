@@ -104,24 +104,8 @@ class AsyncClient:
     async def call(self, verb: Verb, result_type: Any = Any) -> Any: ...
     async def call(self, verb: Verb, result_type: Any = Any) -> Any:
         """Send one verb and return its result. Raises `Refused` or `Unreachable`."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                line = await self._exchange(_encode(verb) + b"\n")
-        except (OSError, ValueError) as error:
-            raise Unreachable(f"configd does not answer on {self._path}: {error}") from error
-        return _result(line, result_type)
-
-    async def _exchange(self, line: bytes) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
-        try:
-            writer.write(line)
-            await writer.drain()
-            answer = await reader.readline()
-        finally:
-            writer.close()
-        if not answer.endswith(b"\n"):
-            raise ConnectionResetError("it closed the connection")
-        return answer
+        async with Conversation(self._path, seconds=self._seconds) as conversation:
+            return await conversation.call(verb, result_type)
 
 
 class Conversation:
@@ -133,7 +117,8 @@ class Conversation:
 
     async def __aenter__(self) -> Self:
         try:
-            self._reader, self._writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
+            async with asyncio.timeout(self._seconds):
+                self._reader, self._writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES)
         except OSError as error:
             raise Unreachable(f"configd does not answer on {self._path}: {error}") from error
         return self

@@ -11,9 +11,8 @@ import msgspec
 
 from appliance.apply import stamp
 from appliance.audit import Audit, Entry
-from appliance.config.schema import dotted
 from appliance.config.store import StoreError
-from appliance.configd import accounts, api, passwords, roles
+from appliance.configd import about, accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts
 from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
@@ -132,7 +131,7 @@ class Gate:
         """The line that answers `line`; every outcome is audited."""
         try:
             verb = _decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
             self._write(peer, None, None, refusal)
             known = isinstance(
@@ -192,7 +191,7 @@ class Gate:
             reauthenticated_seconds=self._since_reauthenticated(held),
             scopes=held.scopes,
         )
-        refusal = roles.refusal(type(verb), standing, about=_about(verb) or self._actions.about(verb, held))
+        refusal = roles.refusal(type(verb), standing, about=about.deciding(verb) or self._actions.about(verb, held))
         if refusal is not None:
             raise refused(refusal.kind, refusal.message)
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
@@ -445,12 +444,12 @@ class Gate:
         )
         if refusal is None and (isinstance(verb, SILENT) or quiet):
             return
-        claimed, user, about = str(getattr(verb, "source", "")), self._who(peer, verb), _object(verb)
+        claimed, user, what = str(getattr(verb, "source", "")), self._who(peer, verb), about.told(verb)
         by_card = isinstance(verb, api.LoginCertificate | api.ReauthenticateCertificate)
         if by_card and (attempt := self._certificates.attempt(verb)) is not None:
-            claimed, user, about = attempt.source, attempt.user, attempt.shown
+            claimed, user, what = attempt.source, attempt.user, attempt.shown
         if isinstance(verb, api.Login | api.Reauthenticate):
-            about = self._proofs.pop(id(verb), "")
+            what = self._proofs.pop(id(verb), "")
         who = held or opened
         self._audit.write(
             Entry(
@@ -459,7 +458,7 @@ class Gate:
                 user=who.user if who else user,
                 role=who.role if who else "",
                 source=f"{held.source if held else claimed} pid {peer.pid}".strip(),
-                path=about,
+                path=what,
                 result=refusal.kind if refusal else "ok",
                 detail=refusal.message if refusal and refusal.kind not in ("invalid",) else "",
             )
@@ -474,63 +473,3 @@ class Gate:
 def _there(name: str, source: str) -> str:
     """What failures are counted by: an account, from one source."""
     return f"{name}\0{source}"
-
-
-def _about(verb: Any) -> str:
-    """What decides, beside the verb itself, who may use it."""
-    if isinstance(verb, api.Show):
-        return verb.topic
-    if isinstance(verb, api.StartCapture):
-        return roles.WHOLE if verb.whole else ""
-    return verb.action if isinstance(verb, api.ControlService | api.Maintain | api.DeviceAction) else ""
-
-
-def _capture(verb: api.StartCapture) -> str:
-    where = f"{verb.host or 'any'} {verb.port or 'any'}"
-    return f"{verb.interface} {verb.protocol} {where} {verb.seconds} s{' whole' if verb.whole else ''}"
-
-
-_OBJECTS: dict[type, Callable[[Any], str]] = {
-    api.GetConfig: lambda verb: dotted(verb.path),
-    api.SetConfig: lambda verb: dotted(verb.path),
-    api.DeleteConfig: lambda verb: dotted(verb.path),
-    api.Show: lambda verb: f"{verb.topic} {verb.argument}".strip(),
-    api.ControlService: lambda verb: f"{verb.action} {verb.service}",
-    api.Maintain: lambda verb: verb.action,
-    api.DeviceAction: lambda verb: f"{verb.action} {verb.device_id} {verb.principal}",
-    api.ClearRedirects: lambda verb: f"{verb.device_id} {verb.principal}".strip() or "all",
-    api.DevicePolicy: lambda verb: f"{verb.policy or '(default)'} {verb.device_id} {verb.principal}",
-    api.Ping: lambda verb: verb.host,
-    api.Lookup: lambda verb: verb.host,
-    api.Trace: lambda verb: verb.host,
-    api.SetClock: lambda verb: verb.time,
-    api.FindDevice: lambda verb: verb.device_id,
-    api.SetPassword: lambda verb: verb.user,
-    api.CreateToken: lambda verb: f"{verb.name} {verb.role} {' '.join(verb.scopes)}".strip(),
-    api.RevokeToken: lambda verb: verb.name,
-    api.RequestCertificate: lambda verb: verb.service,
-    api.UploadCertificate: lambda verb: f"{verb.service}{' second' if verb.second else ''}",
-    api.UploadPkcs12: lambda verb: f"{verb.service}{' second' if verb.second else ''}",
-    api.RenewCertificate: lambda verb: verb.service,
-    api.Commit: lambda verb: "check only" if verb.check_only else verb.comment,
-    api.Rollback: lambda verb: f"revision {verb.revision}",
-    api.ExportBackup: lambda verb: verb.name,
-    api.RestoreBackup: lambda verb: "check only" if verb.check_only else "",
-    api.FollowLog: lambda verb: verb.which or "management",
-    api.FetchDownload: lambda verb: f"{verb.name} from {verb.offset}",
-    api.DropDownload: lambda verb: verb.name,
-    api.StartCapture: _capture,
-    api.SendBackup: lambda verb: verb.name,
-    api.CompareRevisions: lambda verb: f"revisions {verb.before} {verb.after}",
-    api.SearchDevices: lambda verb: f"{verb.state} {verb.text}".strip(),
-    api.ReadFact: lambda verb: verb.name,
-    api.ReadReport: lambda verb: verb.form,
-    api.UpdateSoftware: lambda verb: "an older one, too" if verb.allow_older else "",
-    api.Power: lambda verb: verb.action,
-}
-"""What a verb is about, for the audit: names, never values."""
-
-
-def _object(verb: Any) -> str:
-    said = _OBJECTS.get(type(verb))
-    return said(verb) if said else ""

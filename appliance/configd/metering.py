@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from appliance.configd import api, health
+from appliance.configd import api
 from appliance.configd.facts import Context
+from appliance.configd.looks import Looks
 from appliance.configd.sessions import Held
 
 THOROUGH_SECONDS = 600.0  # certificates end on days; each look at one starts a process with the module's self-test
@@ -14,8 +15,9 @@ THOROUGH_SECONDS = 600.0  # certificates end on days; each look at one starts a 
 class Meter:
     """Answers `ReadMetrics`."""
 
-    def __init__(self, context: Callable[[], Context]) -> None:
+    def __init__(self, context: Callable[[], Context], looks: Looks) -> None:
         self._context = context
+        self._looks = looks
         self._thorough: tuple[float, api.Health] | None = None
 
     def read(self, _verb: api.ReadMetrics, _held: Held) -> api.Metrics:
@@ -30,8 +32,8 @@ class Meter:
     def _health(self, context: Context) -> api.Health:
         known = self._thorough  # one word for both: several threads ask
         if known is None or context.monotonic - known[0] >= THOROUGH_SECONDS:
-            looked = health.health(context, thorough=True)
+            looked = self._looks.health(thorough=True)
             self._thorough = (context.monotonic, looked)
             return looked
-        now = health.health(context, thorough=False)
+        now = self._looks.health(thorough=False)
         return msgspec.structs.replace(now, thorough=True, fips=known[1].fips, certificates=known[1].certificates)

@@ -17,7 +17,6 @@ from appliance.configd import (
     api,
     clock,
     facts,
-    health,
     history,
     lockout,
     passwords,
@@ -35,6 +34,7 @@ from appliance.configd.certificates import Certificates
 from appliance.configd.errors import refused
 from appliance.configd.facts import searching
 from appliance.configd.following import Following
+from appliance.configd.looks import Looks
 from appliance.configd.metering import Meter
 from appliance.configd.sessions import Held, Sessions
 from appliance.configd.software import Software
@@ -83,6 +83,7 @@ class Actions:
         self._call = call
         self.candidates = Candidates(engine)
         self._backups = Backups(engine, backups)
+        self._looks = Looks(context)
         self.table: dict[type, Runner] = {
             api.GetConfig: self._get,
             api.ReadConfig: lambda _verb, _held: self.candidates.configuration(),
@@ -119,7 +120,7 @@ class Actions:
             api.Explain: self._explain,
             api.DevicePolicy: self._device_policy,
             api.LookAtHealth: self._health,
-            api.ReadMetrics: Meter(context).read,
+            api.ReadMetrics: Meter(context, self._looks).read,
             api.SendTestAlert: self._test_alert,
             api.Ping: lambda verb, _held: tools.ping(verb.host, self._context().attempt),
             api.Lookup: lambda verb, _held: tools.lookup(verb.host, self._context().attempt),
@@ -372,7 +373,7 @@ class Actions:
             raise
 
     def _health(self, verb: api.LookAtHealth, _held: Held) -> api.Health:
-        return health.health(self._context(), thorough=verb.thorough)
+        return self._looks.health(thorough=verb.thorough)
 
     def _test_alert(self, _verb: api.SendTestAlert, held: Held) -> api.Facts:
         asked = alerts_api.SendTest(by=held.user)

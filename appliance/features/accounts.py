@@ -17,6 +17,7 @@ HOME = "/"  # it exists, so sshd does not complain, and no administrator can lea
 FIRST_UID = 1_000  # below are the accounts of the system
 TALLY = "/run/sentry-tally"  # `appliance.tally` counts failed log-ins there, a file for each account
 NO_PROCESS = 1  # pkill(1): nothing matched
+DAY_HOURS = 24
 NO_PASSWORD = "*"  # noqa: S105 - crypt(5): matches no password, and unlike `!` does not mean a locked account
 
 
@@ -34,6 +35,7 @@ class Account:
     full_name: str
     shell: str
     password: str
+    least_days: int
 
 
 def strangers(tree: Tree, system: System) -> tuple[Problem, ...]:
@@ -57,12 +59,20 @@ def reconcile(tree: Tree, system: System) -> bool:
         raise AccountsError("; ".join(map(str, foreign)))
     for name in sorted(ours - set(wanted)):
         _remove(present[name], system)
-    changed = [_bring(name, wanted[name], present.get(name), system) for name in sorted(wanted)]
+    days = _least_days(tree)
+    changed = [_bring(name, wanted[name], present.get(name), days, system) for name in sorted(wanted)]
     return any(changed) or bool(ours - set(wanted))
 
 
-def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, system: System) -> bool:
-    """Make one account what the configuration says."""
+def _least_days(tree: Tree) -> int:
+    """How long a password lives at least, in whole days as shadow(5) keeps it. configd holds the hours, where passwords are set;
+    here it stands for who reads the shadow file (SENTRY-OS-0113)."""
+    hours: int = tree["users"]["password_policy"]["change_hours"]
+    return -(-hours // DAY_HOURS)
+
+
+def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, days: int, system: System) -> bool:
+    """Make one account what the configuration says; `days`: how long its password lives at least."""
     changed = False
     if present is None:
         options = ["--no-create-home", "--no-user-group", "--gid", GROUP, "--home-dir", HOME, "--shell", SHELL]
@@ -75,6 +85,9 @@ def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, system
     password = system.secret(reference) if reference else NO_PASSWORD
     if present is None or present.password != password:
         system.run(["chpasswd", "--encrypted"], stdin=f"{name}:{password}\n")
+        changed = True
+    if present is None or present.least_days != days:
+        system.run(["chage", "--mindays", str(days), "--", name])
         changed = True
     return changed
 
@@ -104,9 +117,10 @@ def _group_id(system: System) -> int:
 
 
 def _accounts(system: System) -> Iterator[Account]:
-    hashes = {fields[0]: fields[1] for fields in _rows(system, "/etc/shadow", 9)}
+    kept = {fields[0]: (fields[1], fields[3]) for fields in _rows(system, "/etc/shadow", 9)}
     for name, _x, uid, gid, comment, _home, shell in _rows(system, "/etc/passwd", 7):
-        yield Account(name, int(uid), int(gid), comment, shell, hashes.get(name, ""))
+        password, least = kept.get(name, ("", ""))
+        yield Account(name, int(uid), int(gid), comment, shell, password, int(least or 0))
 
 
 def _rows(system: System, path: str, fields: int) -> Iterator[list[str]]:

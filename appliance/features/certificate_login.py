@@ -10,12 +10,11 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from appliance.features import dns, values
+from appliance.features import revocation, values
 from appliance.features.base import File, Flow, Problem, Tree
 from sentry_runtime.settings import AdministratorCertificates, Revocation
 
 FOLDER = "/var/lib/sentry/tls/administrators"
-AGENT = "sentry-agent"
 AUTHORITIES, LISTS = f"{FOLDER}/authorities.pem", f"{FOLDER}/crls.pem"
 PATH = "portal.certificate_login"
 URLS = 16  # the DoD has as many authorities that issue cards
@@ -130,11 +129,7 @@ def administrators(tree: Tree) -> AdministratorCertificates | None:
 def flows(tree: Tree) -> tuple[Flow, ...]:
     """The agent's ways to lists and responders."""
     asked = administrators(tree)
-    if asked is None:
-        return ()
-    urls = (*asked.revocation.crl_urls, *filter(None, (asked.revocation.ocsp_url,)))
-    places = (values.place_of(url) for url in urls)
-    return tuple(Flow("portal", "out", "tcp", port, None, dns.addresses_of(tree, host), AGENT) for host, port in places)
+    return revocation.flows(tree, asked.revocation if asked is not None else None, "portal")
 
 
 def files(tree: Tree) -> Mapping[str, File]:

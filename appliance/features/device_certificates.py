@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from appliance.features import dns, listeners, values
+from appliance.features import listeners, revocation, values
 from appliance.features.base import File, Flow, Problem, Tree
 from appliance.features.listeners import NAME_KIND, NETWORKS
 from appliance.features.values import Rules
@@ -15,7 +15,6 @@ from sentry_runtime.settings import CertificateHeader, DeviceAuthentication, Map
 
 FOLDER = "/var/lib/sentry/tls/devices"
 AUTHORITIES, ISSUERS, LISTS = (f"{FOLDER}/{name}.pem" for name in ("authorities", "issuers", "crls"))
-AGENT = "sentry-agent"
 CERTIFICATES = 10_000
 URLS = 8
 HANDSHAKE_MODES = ("group_certificate", "identity_certificate")
@@ -95,8 +94,8 @@ def _verify_mode(tree: Tree, auth: Mapping[str, Any]) -> Iterator[Problem]:
     yield from (Problem(f"{path}.{where}", found, allowed) for wrong, where, found, allowed in rules if wrong)
 
 
-def _sources(revocation: Mapping[str, Any]) -> bool:
-    return bool("crls" in revocation or revocation["crl_urls"] or "ocsp_url" in revocation)
+def _sources(said: Mapping[str, Any]) -> bool:
+    return bool("crls" in said or said["crl_urls"] or "ocsp_url" in said)
 
 
 def authentication(tree: Tree) -> DeviceAuthentication:
@@ -137,14 +136,7 @@ def render(tree: Tree) -> Mapping[str, File]:
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
     """The agent's ways to lists and responders."""
-    revocation = _revocation(tree["gateway"]["device_authentication"])
-    if revocation is None:
-        return ()
-    urls = (*revocation.crl_urls, *filter(None, (revocation.ocsp_url,)))
-    places = [values.place_of(url) for url in urls]
-    return tuple(
-        Flow("gateway", "out", "tcp", port, None, dns.addresses_of(tree, host), AGENT) for host, port in places
-    )
+    return revocation.flows(tree, _revocation(tree["gateway"]["device_authentication"]), "gateway")
 
 
 def _choice(*words: str) -> Rules:

@@ -1,11 +1,16 @@
-"""The disks of the machine that may hold user-data: a NoCloud disk, and the environment of an OVF package on a CD."""
+"""The disks of the machine that may hold user-data: a NoCloud disk, and the environment of an OVF package on a CD.
+
+A disk whose file system we know and cannot read is passed over, for another may have what is looked for. Where none has, it is
+told: it may be the one.
+"""
 
 import base64
 import binascii
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import BinaryIO
+from xml.parsers import expat
 
 from appliance.first_boot.fat import open_fat
 from appliance.first_boot.found import Found, PlaceError
@@ -16,9 +21,13 @@ NOCLOUD_LABEL = "cidata"
 NOCLOUD_FILE = "user-data"
 OVF_FILE = "ovf-env.xml"
 OVF_PROPERTY = "user-data"
-OVF_NAMESPACE = "{http://schemas.dmtf.org/ovf/environment/1}"  # DSP0243, OVF environment document
+OVF_BYTES = 524_288  # of the environment; the properties of vSphere have 65,535 characters each
+OVF_DEPTH = 16  # of elements within elements; there are three
+OVF_NAMESPACE = "http://schemas.dmtf.org/ovf/environment/1"  # DSP0243, OVF environment document
 BLOCKS = Path("/sys/class/block")
 DEVICES = Path("/dev")
+UDF = (b"NSR02", b"NSR03")  # in the volume recognition sequence (ECMA-167 3/9.1), where ISO 9660 has its descriptors
+UDF_FIRST, UDF_PLACES, UDF_SECTOR = 16, 16, 2_048
 NOT_DISKS = ("loop", "ram", "zram", "dm-", "md", "nbd")  # made by this machine itself, of which none is plugged in
 
 
@@ -27,15 +36,44 @@ def volumes(blocks: Path = BLOCKS, devices: Path = DEVICES) -> Iterator[list[tup
     """The file systems that we can read, with the names of their devices; those that are damaged are left out."""
     with ExitStack() as stack:
         found: list[tuple[str, Volume]] = []
-        for name in sorted(path.name for path in blocks.iterdir() if not path.name.startswith(NOT_DISKS)):
+        for name in _disks(blocks):
             try:
                 file = stack.enter_context((devices / name).open("rb"))
                 volume = open_iso(file) or open_fat(file)
-            except (OSError, VolumeError):  # a drive without a medium, a disk of something else
+            except (OSError, VolumeError):  # a drive without a medium, a disk that is damaged
                 continue
             if volume is not None:
                 found.append((name, volume))
         yield found
+
+
+def unreadable(blocks: Path = BLOCKS, devices: Path = DEVICES) -> Found | None:
+    """None, where no other disk than those that were looked at may be the one that was meant. Raises `PlaceError`, which names
+    those that may."""
+    said = []
+    for name in _disks(blocks):
+        try:
+            with (devices / name).open("rb") as file:
+                volume = open_iso(file) or open_fat(file)
+                if volume is None and _is_udf(file):
+                    said.append(f"the disk {name} is UDF; allowed: ISO 9660 or FAT")
+        except OSError:  # a drive without a medium
+            continue
+        except VolumeError as error:
+            said.append(f"the disk {name} cannot be read: {error}")
+    if said:
+        raise PlaceError("\n".join(said))
+    return None
+
+
+def _disks(blocks: Path) -> list[str]:
+    return sorted(path.name for path in blocks.iterdir() if not path.name.startswith(NOT_DISKS))
+
+
+def _is_udf(file: BinaryIO) -> bool:
+    file.seek(UDF_FIRST * UDF_SECTOR)
+    sequence = file.read(UDF_PLACES * UDF_SECTOR)
+    return any(sequence[at + 1 : at + 6] in UDF for at in range(0, len(sequence), UDF_SECTOR))
 
 
 def nocloud(blocks: Path = BLOCKS, devices: Path = DEVICES) -> Found | None:
@@ -72,16 +110,34 @@ def _read(volume: Volume, file: str, device: str) -> bytes | None:
 
 def ovf_property(environment: bytes) -> bytes:
     """What the property holds, decoded; empty where there is none. Raises `PlaceError`."""
-    if b"<!DOCTYPE" in environment:
+    if len(environment) > OVF_BYTES:
+        raise PlaceError(f"{OVF_FILE}: found {len(environment)} bytes; allowed: {OVF_BYTES}")
+    values: list[str] = []
+    depth = 0
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def element(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > OVF_DEPTH:
+            raise PlaceError(f"{OVF_FILE}: found more than {OVF_DEPTH} elements within each other")
+        if name == f"{OVF_NAMESPACE} Property" and attributes.get(f"{OVF_NAMESPACE} key") == OVF_PROPERTY:
+            values.append(attributes.get(f"{OVF_NAMESPACE} value", ""))
+
+    def document_type(*_: object) -> None:  # in whatever encoding: only with it are there entities that grow
         raise PlaceError(f"{OVF_FILE}: found a document type; allowed: elements and attributes")
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler, parser.EndElementHandler = element, end
+    parser.StartDoctypeDeclHandler = document_type
     try:
-        root = ElementTree.fromstring(environment)  # noqa: S314 - without a document type there are no entities
-    except ElementTree.ParseError as error:
+        parser.Parse(environment, True)  # noqa: FBT003 - expat's own: this is all of it
+    except expat.ExpatError as error:
         raise PlaceError(f"{OVF_FILE}: is not XML: {error}") from error
-    for element in root.iter(f"{OVF_NAMESPACE}Property"):
-        if element.get(f"{OVF_NAMESPACE}key") == OVF_PROPERTY:
-            return from_base64(element.get(f"{OVF_NAMESPACE}value") or "", f"property {OVF_PROPERTY}")
-    return b""
+    return from_base64(values[0], f"property {OVF_PROPERTY}") if values else b""
 
 
 def from_base64(text: str, what: str) -> bytes:

@@ -8,12 +8,14 @@ from appliance.first_boot.volume import FILE_BYTES, VolumeError, number, read_at
 
 BOOT_SECTOR = 512
 SECTORS = (512, 1_024, 2_048, 4_096)
-CLUSTERS = {12: 4_085, 16: 65_525}  # with fewer clusters than this a file system is of this kind; the rest are FAT32
+FAT12_CLUSTERS = 4_085  # with fewer a file system that is no FAT32 is a FAT12
 ENTRY = 32
 FOLDER_ENTRIES = 4_096  # of the root folder that we look at
 LONG, LABEL, FOLDER = 0x0F, 0x08, 0x10
 DELETED, LAST = 0xE5, 0x00
 _LONG_PARTS = ((1, 11), (14, 26), (28, 32))
+LONG_PIECES = 20  # of a name of at most 255 characters, 13 in each (the specification, "Long Directory Entries")
+LONG_LAST = 0x40  # in the number of a name's last piece, which stands first
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +64,28 @@ class Fat:
 
     def _look(self) -> None:
         """Read the root folder: the label, and the files."""
-        long = ""
+        pieces: list[bytes] = []
         for raw in self._raw():
             kind = raw[11]
             if kind & 0x3F == LONG:
-                part = b"".join(raw[start:end] for start, end in _LONG_PARTS)
-                long = part.decode("utf-16-le", errors="replace").partition("\0")[0] + long
+                if raw[0] & LONG_LAST:
+                    pieces = []
+                # More of them than a name has belong to nothing, and are not kept.
+                pieces = [*pieces, raw][: LONG_PIECES + 1]
                 continue
             if kind & LABEL:
                 self.label = raw[:11].decode("ascii", errors="replace").strip()
             elif not kind & FOLDER:
                 cluster = number(raw, 26, 2) | (number(raw, 20, 2) << 16 if self._shape.kind == 32 else 0)
-                self._entries.append(_Entry(long or _short(raw), cluster, number(raw, 28, 4)))
-            long = ""
+                self._entries.append(_Entry(_long(pieces, raw) or _short(raw), cluster, number(raw, 28, 4)))
+            pieces = []
 
     def _raw(self) -> Iterator[bytes]:
         shape = self._shape
         if shape.kind == 32:
             data = self._chain(shape.root_cluster, FOLDER_ENTRIES * ENTRY)
         else:
-            data = read_at(self._file, shape.root, shape.root_size)
+            data = read_at(self._file, shape.root, min(shape.root_size, FOLDER_ENTRIES * ENTRY))
         for at in range(0, len(data) - ENTRY + 1, ENTRY):
             if data[at] == LAST:
                 return
@@ -136,7 +140,10 @@ def _shape(boot: bytes) -> _Shape | None:
     clusters = (total - root - root_sectors) // cluster
     if clusters <= 0:
         return None
-    kind = next((bits for bits, most in CLUSTERS.items() if clusters < most), 32)
+    # By the specification a FAT32 has 65,525 clusters or more; Linux goes by the field that only the others have, and so reads
+    # the small ones that `mkfs.vfat -F 32` makes of a small disk.
+    others = number(boot, 22, 2)
+    kind = (12 if clusters < FAT12_CLUSTERS else 16) if others else 32
     return _Shape(
         kind=kind,
         cluster=cluster * sector,
@@ -148,6 +155,20 @@ def _shape(boot: bytes) -> _Shape | None:
         data=(root + root_sectors) * sector,
         clusters=clusters,
     )
+
+
+def _long(pieces: list[bytes], short: bytes) -> str:
+    """The name that the entries before a short one give it; empty where they are not its own: a system that knows no long names
+    leaves them behind when it makes a file."""
+    checksum = 0
+    for byte in short[:11]:
+        checksum = ((checksum & 1) << 7) + (checksum >> 1) + byte & 0xFF
+    wanted = [*range(len(pieces), 0, -1)]
+    numbers = [piece[0] & ~LONG_LAST for piece in pieces]
+    if len(pieces) > LONG_PIECES or numbers != wanted or any(piece[13] != checksum for piece in pieces):
+        return ""
+    parts = [piece[start:end] for piece in reversed(pieces) for start, end in _LONG_PARTS]
+    return b"".join(parts).decode("utf-16-le", errors="replace").partition("\0")[0]
 
 
 def _short(raw: bytes) -> str:

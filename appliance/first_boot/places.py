@@ -21,7 +21,7 @@ def _over_network(place: Place) -> Place:
 
 
 PLACES: Mapping[str, tuple[Place, ...]] = {
-    "nocloud": (disks.nocloud, disks.ovf),
+    "nocloud": (disks.nocloud, disks.ovf, disks.unreadable),
     "ec2": (_over_network(metadata.ec2),),
     "azure": (_over_network(metadata.azure),),
 }

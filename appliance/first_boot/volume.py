@@ -3,6 +3,7 @@
 from typing import BinaryIO, Protocol
 
 FILE_BYTES = 4_194_304  # of one file: as much as a site configuration may have (`appliance.config.site`)
+MEMORY_BYTES = 4 * FILE_BYTES  # that reading takes at most, whatever the disk says: the file, and copies on the way
 
 
 class VolumeError(ValueError):

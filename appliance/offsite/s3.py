@@ -1,31 +1,18 @@
 """One backup to a bucket: a PUT of the whole file, its digest signed, over TLS that is checked strictly."""
 
-import ssl
 from datetime import datetime
 from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
 
+from appliance.client_tls import client_context
 from appliance.offsite.failing import SendError
 from appliance.offsite.settings import S3
 from appliance.offsite.signing import AccessKey, encoded, headers
 
 ATTEMPT_SECONDS = 60.0  # 1 MiB at 20 KB/s
 ANSWER_BYTES = 4_096  # of an error's body, of which one word is read
-CIPHERS = "ECDHE+AESGCM"  # what SP 800-52 leaves for TLS 1.2, and what the FIPS provider has
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-
-def context(settings: S3) -> ssl.SSLContext:
-    """TLS to the server: its certificate must be of a believed authority and for its name. Raises `SendError`."""
-    try:
-        made = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.trust)
-    except OSError as error:
-        raise SendError(f"the trust anchors in {settings.trust} cannot be used: {error.strerror or error}") from error
-    made.minimum_version, made.maximum_version = _VERSIONS[settings.minimum], _VERSIONS[settings.maximum]
-    made.set_ciphers(CIPHERS)
-    return made
 
 
 def target(settings: S3, name: str) -> tuple[str, str]:
@@ -41,7 +28,7 @@ async def send(settings: S3, secret: str, name: str, file: bytes, now: datetime)
     host, path = target(settings, name)
     url = yarl.URL(f"https://{host}{path}", encoded=True)
     signed = headers("PUT", host, path, file, key, now)
-    connector = aiohttp.TCPConnector(ssl=context(settings))
+    connector = aiohttp.TCPConnector(ssl=client_context(settings, SendError))
     timeout = aiohttp.ClientTimeout(total=ATTEMPT_SECONDS)
     try:
         # Nothing of the environment and no redirection: the request is signed for this server alone.

@@ -8,11 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from appliance.client_tls import TlsVersion
 from appliance.settings_file import read
 
 SETTINGS_PATH = Path("/etc/sentry/offsite.json")
-
-TlsVersion = Literal["1.2", "1.3"]
 
 
 class Sftp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="sftp"):

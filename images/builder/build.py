@@ -79,6 +79,7 @@ class Build:
     boot: Path | None = None
     raws: dict[str, Path] = field(default_factory=dict)
     shipped: list[Shipped] = field(default_factory=list)
+    scanned: dict[str, dict[str, int]] | None = None
 
     def ready(self) -> tuple[Inside, Root, Path]:
         """The tools, the root and the boot partition's content."""
@@ -139,6 +140,13 @@ def _tree(made: Build, work: Steps) -> None:
             made.boot = stages.boot(kernel, initrd, made.root, made.places.work, made.tools)
 
 
+def _scan(made: Build) -> None:
+    """Before minutes are spent on what depends on it: whether the scan is of this root."""
+    _, root, _ = made.ready()
+    if made.asked.scan is not None:
+        made.scanned = notes.counts(made.asked.scan, root.root_hash)
+
+
 def _disks(made: Build) -> None:
     for target in made.asked.targets:
         made.raws[target.name] = disk(made, target)
@@ -190,12 +198,11 @@ def _papers(made: Build) -> None:
     _, root, _ = made.ready()
     version, output = made.asked.version, made.places.output
     stem = f"{NAME}-{version}"
-    subject = sbom.Subject(NAME, version, layout.identity(version, "sbom"), int(SOURCE_DATE))
+    subject = sbom.Subject(NAME, version, layout.identity(version, "sbom"), int(SOURCE_DATE), made.release)
     write_file(output / f"{stem}.cdx.json", sbom.bill(subject, made.packages, (_vendored(),)))
     write_file(output / f"{stem}.packages", dpkg.manifest(made.packages))
     facts = notes.Facts(version, len(made.packages), made.kernel, made.release, root.root_hash)
-    scanned = notes.counts(made.asked.scan) if made.asked.scan else None
-    write_file(output / f"{stem}.md", notes.text(facts, made.shipped, scanned))
+    write_file(output / f"{stem}.md", notes.text(facts, made.shipped, made.scanned))
     sums.sign(output, made.asked.key)
 
 
@@ -206,6 +213,7 @@ def _vendored() -> sbom.Wheel:
 
 
 STEPS: tuple[tuple[str, str, Callable[[Build], None]], ...] = (
+    ("scan", "whether the scan for the notes, if any, is of this very image", _scan),
     ("disks", "a raw disk for each target", _disks),
     ("read back", "the finished disks, for what must not be there", _read_back),
     ("ship", "the files that are shipped", _ship),

@@ -92,7 +92,6 @@ KEPT = (
     "ssh/ssh_host_rsa_key",
     "ssh/ssh_host_rsa_key.pub",
 )
-KEPT_BELOW = "/var/lib/sentry/etc"
 
 # The kernel lies on the slot's boot partition, which only GRUB and an update touch. What programs see of /boot is the root's
 # empty folder, and lends nothing either.

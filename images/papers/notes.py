@@ -33,15 +33,21 @@ class Facts:
     root_hash: str
 
 
-def counts(results: Path) -> dict[str, dict[str, int]]:
-    """Category -> status -> how many rules, of a scan's results.json."""
+def counts(results: Path, root_hash: str) -> dict[str, dict[str, int]]:
+    """Category -> status -> how many rules, of a scan's results.json. Raises `NotesError`, also where it was another image than
+    the one with this root hash that was scanned."""
     try:
         found: dict[str, dict[str, int]] = {}
-        for result in json.loads(results.read_text(encoding="utf-8"))["results"]:
+        scan = json.loads(results.read_text(encoding="utf-8"))
+        image = scan["asset"].get("image", "")
+        for result in scan["results"]:
             of_category = found.setdefault(result["category"], dict.fromkeys(STATUSES, 0))
             of_category[result["status"]] = of_category.get(result["status"], 0) + 1
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotesError(f"{results}: is no result of a scan ({error})") from error
+    if image != root_hash:
+        scanned = f"the image with the root hash {image}" if image else "a machine that was started from no image"
+        raise NotesError(f"{results}: is a scan of {scanned}; this image has the root hash {root_hash}")
     return found
 
 
@@ -53,9 +59,9 @@ def text(facts: Facts, shipped: Sequence[Shipped], scanned: Mapping[str, Mapping
         f"Debian 13 with {facts.packages} packages, kernel {facts.kernel}, Sentry's release {facts.release}.",
         f"The root file system is EROFS on dm-verity with the root hash `{facts.root_hash}`.",
         "",
-        "| file | MB | for |",
-        "|---|---|---|",
-        *(f"| `{one.name}` | {one.size / 1_000_000:.1f} | {one.about} |" for one in shipped),
+        "| file | MB | for | SHA-256 |",
+        "|---|---|---|---|",
+        *(f"| `{one.name}` | {one.size / 1_000_000:.1f} | {one.about} | `{one.digest}` |" for one in shipped),
         "",
         "`sha256sum --check SHA256SUMS` compares what was received; docs/images.md says how its signature is verified, how each",
         "image is started, and what Secure Boot and verity protect.",

@@ -15,12 +15,13 @@ SPECIFICATION = "1.6"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the bill is of."""
+    """What the bill is of: name, version, the bill's id, when (seconds since 1970), and the release of our own code in it."""
 
     name: str
     version: str
     identity: UUID
     moment: int
+    release: str
     distribution: str = "debian-13"
 
 
@@ -34,7 +35,7 @@ class Wheel:
 
 def bill(subject: Subject, packages: Sequence[Package], wheels: Sequence[Wheel]) -> str:
     """The bill of `subject`, its components by package URL."""
-    parts = [*(_package(one, subject) for one in packages), *map(_wheel, wheels)]
+    parts = [*(_package(one, subject) for one in packages), *map(_wheel, wheels), _own(subject)]
     parts.sort(key=lambda part: str(part["purl"]))
     whole = {
         "bomFormat": "CycloneDX",
@@ -43,6 +44,10 @@ def bill(subject: Subject, packages: Sequence[Package], wheels: Sequence[Wheel])
         "version": 1,
         "metadata": {
             "timestamp": datetime.fromtimestamp(subject.moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            # Who made the bill: one of the elements that every bill has (NTIA, "The Minimum Elements For an SBOM").
+            "tools": {
+                "components": [{"type": "application", "name": f"{subject.name} images", "version": subject.version}]
+            },
             "component": {
                 "type": "operating-system",
                 "bom-ref": subject.name,
@@ -73,6 +78,12 @@ def _package(one: Package, subject: Subject) -> dict[str, Any]:
         "purl": purl,
         "properties": made_from,
     }
+
+
+def _own(subject: Subject) -> dict[str, Any]:
+    """Our code, which no package brings: named by the digest of its files."""
+    purl = f"pkg:generic/{subject.name}@{subject.release}"
+    return {"type": "application", "bom-ref": purl, "name": subject.name, "version": subject.release, "purl": purl}
 
 
 def _wheel(one: Wheel) -> dict[str, Any]:

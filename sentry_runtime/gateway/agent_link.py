@@ -20,10 +20,8 @@ log = logging.getLogger(__name__)
 Answered = TypeVar("Answered")
 
 _encode = msgspec.json.Encoder().encode
-_decode_answer = msgspec.json.Decoder(control.Answer).decode
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_status = msgspec.json.Decoder(control.CertificateStatus).decode
-_decode_news = msgspec.json.Decoder(control.News).decode
 
 
 class UndecidedError(Exception):
@@ -103,7 +101,7 @@ async def roundtrip(path: str, request: control.Request) -> control.Answer:
         line = await reader.readline()
         if not line.endswith(b"\n"):
             raise ConnectionError("closed before it answered")
-        return _decode_answer(line)
+        return control.decode_answer(line)
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -151,12 +149,12 @@ class Follower:
             line = await reader.readline()
             if not line:
                 raise ConnectionError("closed before it answered")
-            answer = _decode_answer(line)
+            answer = control.decode_answer(line)
             if answer.error is not None:
                 raise ConnectionError(f"{answer.error.kind}: {answer.error.message}")
             self._on_begin()
             while line := await reader.readline():
-                news = _decode_news(line)
+                news = control.decode_news(line)
                 if isinstance(news, control.Changed):
                     self._on_change(news.keys)
                 else:

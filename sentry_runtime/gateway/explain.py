@@ -21,7 +21,7 @@ from sentry_runtime.gateway.judge import Found, Judge
 from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.policies import Policies
 from sentry_runtime.gateway.site import address_of
-from sentry_runtime.gateway.worker import THROTTLED_TOLD, Life
+from sentry_runtime.gateway.worker_channel import THROTTLED_TOLD, Life
 
 COMMANDS = frozenset(query.COMMANDS.values()) | {"OPTIONS"}
 PROTOCOLS = frozenset(query.VERSIONS.values()) | {""}

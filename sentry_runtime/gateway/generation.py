@@ -17,6 +17,7 @@ from sentry_runtime.gateway.known import Known
 from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.redirects import News, Redirect
 from sentry_runtime.gateway.site import Site
+from sentry_runtime.gateway.worker_channel import Life
 from sentry_runtime.settings import Settings, parse, read
 
 ORDER_SECONDS = 1.0  # for a worker to read the news before an order; it does nothing that takes so long
@@ -30,7 +31,7 @@ class Running:
     channel: socket.socket
     started: float
     seen: float
-    life: worker.Life | None = None
+    life: Life | None = None
 
     def tell(self, order: bytes, *descriptors: int) -> None:
         """Give an order. Unlike news, none may be lost because the channel is full of them: then this waits for a moment."""

@@ -7,7 +7,7 @@ remembers it for the device and principal. The tables of all workers are kept al
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ WRONG_SERVER = 451  # MS-ASHTTP 2.2.2.1.1
 HOPS = 3  # one is usual, a second comes while a mailbox moves; more is a circle
 REMEMBERED_SECONDS = 86_400.0  # a moved mailbox is told of by a 451 again, so this only bounds what is kept
 ENTRIES = 20_000  # about 10 MB; beyond it the oldest goes, and that device is redirected once more
+UNTIL_MAX = float(1 << 40)  # seconds: no machine runs for so long
 LOCATION_BYTES = 2_048  # real ones are below 200
 
 _LOCATION = re.compile(
@@ -53,8 +54,8 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True):
     key: DeviceKey
     backend: str
     host: str
-    port: int
-    until: float
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    until: Annotated[float, msgspec.Meta(ge=0, le=UNTIL_MAX)]
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", tag="learned"):

@@ -14,16 +14,25 @@ import socket
 import time
 from pathlib import Path
 
-import msgspec
-
 from sentry_runtime import control, fips
 from sentry_runtime.devices.store import Reader
-from sentry_runtime.gateway import explain, front, listener, worker
+from sentry_runtime.gateway import explain, front, listener
 from sentry_runtime.gateway.control_port import ControlPort, Handlers, Orders
 from sentry_runtime.gateway.desk import RedirectDesk
 from sentry_runtime.gateway.generation import Generation, Place, Running, prepare
 from sentry_runtime.gateway.redirects import Forgotten, Learned, News
 from sentry_runtime.gateway.reports import summed
+from sentry_runtime.gateway.worker_channel import (
+    DRAIN,
+    PACKET_BYTES,
+    QUIESCE,
+    RENEW,
+    RESUME,
+    RETIRE,
+    Life,
+    PacketError,
+    read_packet,
+)
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SettingsError
 from sentry_runtime.systemd import Notifier
@@ -39,8 +48,6 @@ SELECT_SECONDS = 0.5
 COMPILED = front.__file__.endswith(".so")  # the hot modules, as on the appliance; elsewhere they may be plain Python
 
 log = logging.getLogger(__name__)
-
-_decode_packet = msgspec.json.Decoder(worker.Life | News).decode
 
 
 class Supervisor:
@@ -122,14 +129,14 @@ class Supervisor:
         """Have `/health` say that nobody more should be sent here; everything is served as before."""
         self._quiesced = True
         for one in self._all():
-            one.tell(worker.QUIESCE)
+            one.tell(QUIESCE)
         return ""
 
     def drain(self) -> str:
         """Take no new connection and finish what runs, until `resume`."""
         self._draining = True
         for one in self._all():
-            one.tell(worker.DRAIN)
+            one.tell(DRAIN)
         for place in self._now.places:
             _close_all(place.sockets)
         return ""
@@ -145,7 +152,7 @@ class Supervisor:
                 return str(error)
         self._quiesced = False
         for one in self._all():
-            one.tell(worker.RESUME)
+            one.tell(RESUME)
         return ""
 
     # One round
@@ -239,17 +246,23 @@ class Supervisor:
 
     def _hear(self, one: Running) -> None:
         try:
-            packet = one.channel.recv(65_536)
+            packet = one.channel.recv(PACKET_BYTES)
         except (BlockingIOError, ConnectionError):
             return
-        if packet:
-            self._take(one, _decode_packet(packet))
-        else:  # it has ended or is about to; `_reap` hears of it from the kernel
+        if not packet:  # it has ended or is about to; `_reap` hears of it from the kernel
             self._selector.unregister(one.channel)
+            return
+        try:
+            said = read_packet(packet)
+        except PacketError as error:
+            log.error("worker %d says what no worker says (%s): killed", one.pid, error)
+            os.kill(one.pid, signal.SIGKILL)
+        else:
+            self._take(one, said)
 
-    def _take(self, one: Running, packet: worker.Life | News) -> None:
+    def _take(self, one: Running, packet: Life | News) -> None:
         match packet:
-            case worker.Life():
+            case Life():
                 one.life = packet
                 one.seen = time.monotonic()
             case Learned() | Forgotten():
@@ -323,7 +336,7 @@ class Supervisor:
             self._now = fresh
         if not fresh.policy.same_keys(old.policy):
             for one in self._retired:
-                one.tell(worker.RENEW)
+                one.tell(RENEW)
         self._reload_error = ""
         self._tell_systemd()
         log.info("new settings are in force")
@@ -361,12 +374,12 @@ class Supervisor:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(text)
             for one in self._retired:
-                one.tell(worker.RETIRE, descriptor)
+                one.tell(RETIRE, descriptor)
         finally:
             os.close(descriptor)
         too_many = len(self._retired) - RETIRED_GENERATIONS * max(1, len(self._now.places))
         for one in self._retired[: max(0, too_many)]:
-            one.tell(worker.DRAIN)
+            one.tell(DRAIN)
 
     # Signals
 

@@ -24,7 +24,7 @@ from sentry_runtime.gateway.badge import Examiner
 from sentry_runtime.gateway.checks import Checks
 from sentry_runtime.gateway.contact import Contacts
 from sentry_runtime.gateway.credentials import Access, Scheme
-from sentry_runtime.gateway.decide import ALLOW, Action, Excess, Unreadable
+from sentry_runtime.gateway.decide import ALLOW, Action, Unreadable
 from sentry_runtime.gateway.dial import Target, Trust
 from sentry_runtime.gateway.door import Crowd, Door
 from sentry_runtime.gateway.front import FrontConnection
@@ -35,7 +35,7 @@ from sentry_runtime.gateway.listener import Entrance
 from sentry_runtime.gateway.notes import Notes
 from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.pools import pools
-from sentry_runtime.gateway.redirects import News, Redirect, Redirections
+from sentry_runtime.gateway.redirects import Redirect, Redirections
 from sentry_runtime.gateway.refusals import Refusals
 from sentry_runtime.gateway.reports import Reports, Standing
 from sentry_runtime.gateway.services import Services
@@ -44,6 +44,18 @@ from sentry_runtime.gateway.teller import Teller
 from sentry_runtime.gateway.throttle import Throttle
 from sentry_runtime.gateway.vetting import Vetting
 from sentry_runtime.gateway.wipe_marks import WipeMarks
+from sentry_runtime.gateway.worker_channel import (
+    DRAIN,
+    ORDER_BYTES,
+    QUIESCE,
+    RENEW,
+    RESUME,
+    RETIRE,
+    THROTTLED_TOLD,
+    Life,
+    Paused,
+    read_news,
+)
 from sentry_runtime.metrics import Counters
 from sentry_runtime.settings import SETTINGS_PATH, Settings, parse
 from sentry_runtime.trail import Trail
@@ -52,32 +64,6 @@ TICK_SECONDS = 1.0  # how often deadlines are looked at and a sign of life is se
 DRAIN_TICK_SECONDS = 0.05  # how often a worker that stops looks whether it is done
 RETIRED_SECONDS = 3_700.0  # a retired worker waits so long for its held Pings: the longest heartbeat is 3,540 s
 LAST_WORDS_SECONDS = 1.0  # for the answers of those that had to be given up to get out
-
-THROTTLED_TOLD = 50  # devices that a sign of life names: 20 KiB; where there are more, something else is wrong
-
-DRAIN, RETIRE, RENEW, QUIESCE, RESUME = b"D", b"R", b"P", b"Q", b"S"
-"""Orders; any other one is news in JSON. With RETIRE comes a descriptor of the new settings' text: their rules hold for what
-still runs here, too. RENEW: policy keys are others now."""
-ORDER_BYTES = 4_096  # the longest order is news of one device, below 1 KiB
-
-_decode_news = msgspec.json.Decoder(News).decode
-
-
-class Paused(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that a worker refuses for now, why, and for how many seconds more."""
-
-    device: DeviceKey
-    excess: Excess
-    seconds: int
-
-
-class Life(msgspec.Struct, frozen=True, kw_only=True, tag_field="news", tag="life"):
-    """A worker's sign of life to the supervisor: one packet of JSON each tick."""
-
-    state: str
-    counters: Counters
-    throttled: tuple[Paused, ...] = ()
-    backends: dict[str, Standing] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +324,7 @@ class _Worker:
         elif orders in (QUIESCE, RESUME):
             self._services.quiesced = orders == QUIESCE
         else:
-            self._backends.hear(_decode_news(orders))
+            self._backends.hear(read_news(orders))
 
     def _renew(self) -> None:
         """The worker that has come has another policy, or other keys: whoever holds a Ping or nothing at all goes to it now."""

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from sentry_runtime.json_text import decoded
 from sentry_runtime.settings import PeerName
 from sentry_runtime.uem.messages import MessageError
 
@@ -52,8 +53,6 @@ _Kind = TypeVar("_Kind", Enrol, Renew, Enrolled)
 def decode(body: bytes, kind: type[_Kind]) -> _Kind:
     """The message in a body. Raises `MessageError` naming the place, and never what was found there: it may be a token."""
     try:
-        return msgspec.json.decode(body, type=kind)
-    except UnicodeDecodeError as error:
-        raise MessageError("this is not UTF-8") from error
+        return decoded(msgspec.json.Decoder(kind).decode, body)
     except msgspec.MsgspecError as error:
         raise MessageError(str(error)) from error

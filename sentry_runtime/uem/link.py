@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from sentry_runtime import asking
+from sentry_runtime.json_text import decoded
 from sentry_runtime.plain import plain
 from sentry_runtime.uem.api import (
     DECISIONS_PER_PAGE,
@@ -255,6 +256,7 @@ def _is_refusal(reason: str) -> bool:
     return _ALERT in reason and not reason.endswith(_NO_AGREEMENT)
 
 
+_decode_problem = msgspec.json.Decoder(Problem).decode
 _REFUSALS: dict[int, type[LinkRefusedError]] = {_FULL: LinkFullError, _UNAVAILABLE: LinkBusyError}
 
 
@@ -279,7 +281,7 @@ def _enrolled(status: int, text: bytes) -> Enrolled:
 
 def _detail(text: bytes) -> str:
     try:
-        problem = msgspec.json.decode(text, type=Problem)
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # whatever it is, it is no word of the UEM's
+        problem = decoded(_decode_problem, text)
+    except msgspec.MsgspecError:  # whatever it is, it is no word of the UEM's
         return ""
     return f": {problem.title[:200]} {problem.detail[:200]!r}"

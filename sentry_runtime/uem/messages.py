@@ -15,6 +15,7 @@ from sentry_runtime.devices.store import DEVICE_ID_BYTES, PRINCIPAL_BYTES, fits
 from sentry_runtime.devices.tunnel import HOST_CHARS, NAME_CHARS, TUNNELS, AppTunnel, TunnelAuthentication
 from sentry_runtime.eas import principal as names
 from sentry_runtime.eas.device_information import FIELD_CHARS, cleaned
+from sentry_runtime.json_text import decoded
 from sentry_runtime.uem.api import (
     DECISIONS_PER_PAGE,
     BucketPage,
@@ -76,8 +77,8 @@ class MessageError(ValueError):
 def decode(body: bytes, kind: type[Message]) -> Message:
     """One checked message of this kind. Raises `MessageError`."""
     try:
-        message = msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        message = decoded(msgspec.json.Decoder(kind).decode, body)
+    except msgspec.MsgspecError as error:
         raise MessageError(str(error)) from error
     match message:
         case Contact():

@@ -23,6 +23,7 @@ from aiohttp import web
 from sqlalchemy.orm import Session
 
 from sentry_runtime.eas.principal import Names, PrincipalError
+from sentry_runtime.json_text import decoded
 from sentry_runtime.settings import Licence, SentryPeer
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.http import answer, problem
@@ -310,8 +311,8 @@ async def _body(request: web.Request, kind: type[_Kind]) -> _Kind:
     async with asyncio.timeout(BODY_SECONDS):
         body = await request.read()
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return decoded(msgspec.json.Decoder(kind).decode, body)
+    except msgspec.MsgspecError as error:
         raise MessageError(str(error)) from error
 
 

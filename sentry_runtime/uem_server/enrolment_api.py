@@ -13,6 +13,7 @@ import time
 import msgspec
 from aiohttp import web
 
+from sentry_runtime.json_text import decoded
 from sentry_runtime.uem.enrolment import ENROLMENTS, RENEWALS, Enrol, Renew, decode
 from sentry_runtime.uem.http import BODY_SECONDS, Handler, answer, problem
 from sentry_runtime.uem.messages import MessageError
@@ -34,6 +35,8 @@ ENROL_BYTES = 16_384  # a request with the largest key is below 3 KiB
 EVENT = "uem_enrolment_refused"
 REFUSED = ("not enrolled", "this token is not good for this Sentry")
 """The one answer to every wrong token: which of the reasons it was is the audit trail's."""
+
+_decode_wanted = msgspec.json.Decoder(OpenEnrolment).decode
 
 
 class EnrolmentApi:
@@ -115,8 +118,8 @@ class EnrolmentApi:
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
         try:
-            wanted = msgspec.json.decode(await _read(request), type=OpenEnrolment)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            wanted = decoded(_decode_wanted, await _read(request))
+        except msgspec.MsgspecError as error:
             raise MessageError(str(error)) from error
         opened = await self._enrolment.open(wanted, str(request["caller"]))
         await self._sentrys.reload(self._worker)

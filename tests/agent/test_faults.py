@@ -26,6 +26,7 @@ from tests.agent.conftest import MakeStage
 from tests.agent.stage import Stage
 from tests.agent.test_outages import set_state
 from tests.agent.test_three_processes import device, status_of
+from tests.clock import Clock
 from tests.gateway.stand import PHONE, Backend, post
 from tests.unit.agent.ears import Ears
 
@@ -62,16 +63,6 @@ async def test_with_the_uem_gone_a_restart_of_agent_and_gateway_changes_no_decis
     assert await decisions(stage) == before
 
 
-class Clock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 Parts = tuple[DeviceList, Circuit, Questions, Keeper]
 
 
@@ -103,7 +94,7 @@ async def test_an_hour_without_the_uem_with_a_restart_in_it_changes_no_decision(
     uem = stage.uem()
     for key, state in ((PHONE, State.ALLOWED), (OTHER, State.BLOCKED)):
         await asyncio.to_thread(set_state, stage, key, state)
-    folder, clock, ears = tmp_path / "hour", Clock(), Ears()
+    folder, clock, ears = tmp_path / "hour", Clock(1_000_000.0), Ears()
     folder.mkdir()
     async with parts(stage, folder, clock, ears) as (devices, circuit, questions, keeper):
         await keeper.round()

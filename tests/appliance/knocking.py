@@ -2,10 +2,10 @@
 
 import os
 import pty
-import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import paramiko
 
@@ -14,7 +14,7 @@ from images.lab.zones import GUEST, MANAGEMENT
 from images.paths import Layout
 from images.run import run
 from tests.lab import Lab
-from tests.screen import Screen
+from tests.screen import Screen, receive_within
 
 SECONDS = 60.0  # a refusal takes seconds by itself, on a busy machine more
 HERE = "10.98.2.1"  # the host's own address in the management zone
@@ -107,15 +107,7 @@ class Console(Screen):
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             os.execvpe(argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TERM": "xterm"})  # noqa: S606 - no shell is wanted
-        super().__init__(lambda data: os.write(self._fd, data), self._receive_within, SECONDS)
-
-    def _receive_within(self, seconds: float) -> bytes:
-        if not select.select([self._fd], [], [], seconds)[0]:
-            raise TimeoutError
-        try:
-            return os.read(self._fd, 65_536)
-        except OSError:
-            return b""  # the other side is gone
+        super().__init__(lambda data: os.write(self._fd, data), partial(receive_within, self._fd), SECONDS)
 
     def log_in(self, user: str, password: str) -> bool:
         """Answer the two questions; whether the CLI's prompt came. Where it is locked, no password is asked for."""

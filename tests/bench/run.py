@@ -123,8 +123,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     facts, runs = machine.describe(), PAGE.parent / page.PLOTS / RUNS
     if whole:
-        on = f"{facts['processor']}, {facts['memory']}"
-        past = history.keep(runs, history.past(MEASURES, results, on, datetime.now().astimezone()))
+        described = f"{facts['processor']}, {facts['memory']}"
+        past = history.keep(runs, history.past(MEASURES, results, described, datetime.now().astimezone()))
     else:
         past = history.kept(runs)
     run = page.Run(command(wanted), facts, results, charts, whole, past)

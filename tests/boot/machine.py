@@ -151,7 +151,7 @@ class Machine:
 
 
 def greeting(address: str, port: int) -> str:
-    """What answers now. Raises `AwayError` where nobody does."""
+    """What answers now; a TLS alert is an answer, too, as to who shows no certificate. Raises `AwayError` where nobody does."""
     try:
         with socket.create_connection((address, port), ANSWER_SECONDS) as connected:
             if port == 22:
@@ -163,5 +163,9 @@ def greeting(address: str, port: int) -> str:
             )  # it may have made its certificate itself
             with context.wrap_socket(connected) as wrapped:
                 return str(wrapped.version())
+    except ssl.SSLError as error:
+        if "ALERT" in (error.reason or ""):
+            return "TLS alert"
+        raise AwayError(str(error)) from error
     except OSError as error:
         raise AwayError(str(error)) from error

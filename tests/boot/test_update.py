@@ -144,7 +144,8 @@ def settled(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Updated
     machine = Machine.made(images.old, folder / "machine")
     machine.cd = nocloud(machine.folder, sites.user_data(sites.tree(layout)))
     made = Updated(machine, Rest(layout))
-    with machine.on():
+    with machine.on() as process:
+        machine.hears(process, b"This appliance is configured: revision 1")  # before that the portal may know nobody
         machine.until(made.rest.log_in)
         assert made.is_good()["version"] == OLD
         time.sleep(5)  # what it has written is on its disk; its power is cut, and no button pressed

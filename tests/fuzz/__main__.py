@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["sentry_runtime"]):
+with atheris.instrument_imports(include=["sentry_runtime", "appliance.first_boot"]):
     from tests.fuzz.targets import TARGETS
 
 FOLDER = Path("build/fuzz")

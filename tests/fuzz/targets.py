@@ -5,7 +5,7 @@ a head written anew is read in one way only, a query with another key still name
 is written the same. Where a second, plainer reading is possible, both must say the same.
 """
 
-from tests.fuzz.rooms import backends, certificates, credentials, documents, messages, policies, requests
+from tests.fuzz.rooms import backends, certificates, credentials, disks, documents, messages, policies, requests
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -16,4 +16,5 @@ TARGETS: dict[str, Target] = {
     **certificates.TARGETS,
     **backends.TARGETS,
     **messages.TARGETS,
+    **disks.TARGETS,
 }

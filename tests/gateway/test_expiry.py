@@ -17,10 +17,10 @@ from sentry_runtime.gateway import listener
 from sentry_runtime.gateway.policies import SitePolicy
 from sentry_runtime.gateway.site import Site, seconds
 from sentry_runtime.gateway.worker import Post, _Worker
+from tests.clock import Clock
 from tests.gateway.conftest import MakeStand
 from tests.gateway.stand import PHONE, Stand, post
 from tests.gateway.test_decision import held, rule
-from tests.unit.gateway.test_site import Clock
 
 NOON = seconds("2026-01-02T12:00Z", "")
 BLOCKED = b"\x03129\x00\x01\x01"

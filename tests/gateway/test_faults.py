@@ -213,7 +213,9 @@ async def test_sigterm_lets_running_exchanges_finish(stand: Stand) -> None:
     response = await ping.response()
     assert (response.status, response.body, response.headers["connection"]) == (200, PING_NO_CHANGES, "close")
     assert await idle.ended() == b""
-    with pytest.raises((ConnectionRefusedError, ConnectionResetError)):  # the second: it queued as the socket was closed
+    with pytest.raises(
+        (ConnectionRefusedError, ConnectionResetError)
+    ):  # the second: it queued as the socket was closed
         await stand.device()
     release.set()
     assert (await sync.response()).body == b"mail"

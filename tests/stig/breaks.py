@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -114,13 +114,14 @@ def open_to_all(root: Root, path: str, mode: str) -> Iterator[None]:
 
 @contextmanager
 def disabled(root: Root, unit: str) -> Iterator[None]:
-    """A unit that the next start of the machine would not start. Nothing is reloaded: a running unit whose alias goes would be
-    forgotten."""
-    root("systemctl", "--no-reload", "disable", unit)
-    try:
+    """A unit that the next start of the machine would not start: its links are gone. Not by systemctl, which for a service with
+    a script of SysV's has systemd reloaded, and that forgets a running unit whose alias is gone."""
+    links = root("find", "/etc/systemd/system", "-type", "l", "-lname", f"*/{unit}").stdout.split()
+    assert links, f"{unit} is not enabled"
+    with ExitStack() as held:
+        for path in links:
+            held.enter_context(away(root, path))
         yield
-    finally:
-        root("systemctl", "--no-reload", "enable", unit)
 
 
 @contextmanager

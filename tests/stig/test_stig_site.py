@@ -37,7 +37,7 @@ AIDE_SECONDS = 240.0  # it reads every program once, at the lowest priority
 WITHOUT_ANSWERS = 14  # so many rules may need the site's word
 TUNNELS = "V-251029"  # there are no app tunnels yet
 # Rules of the operating system that are not met; sites/stig-answers.yml says why.
-EXCEPTIONS = {"SENTRY-OS-0110", "SENTRY-OS-0112", "SENTRY-OS-0113", "SENTRY-OS-0222"}
+EXCEPTIONS = {"SENTRY-OS-0110", "SENTRY-OS-0112", "SENTRY-OS-0222"}
 # In the box, so nobody manages from outside.
 EMBEDDED = "V-250985"
 KERNEL = "This machine is a container"
@@ -250,7 +250,7 @@ NOW = turn(commit())
 def test_broken_rules_of_the_system_are_open_and_mended_ones_are_met(
     batch: Batch, scan: Scan, site: Guest, settled: None
 ) -> None:
-    """One scan sees all of the batch open, and the next all of it met; neither keeps the scan from looking at anything."""
+    """One scan sees all of the batch open, and the next all of it met; neither keeps the scan from looking at the rest."""
 
     def root(*argv: str, stdin: str | None = None, check: bool = True) -> Done:
         return site.execute(list(argv), stdin=stdin, check=check)
@@ -263,4 +263,5 @@ def test_broken_rules_of_the_system_are_open_and_mended_ones_are_met(
     green = scan(answers)
     assert {name: red[name]["status"] for name in batch.rules} == dict.fromkeys(batch.rules, "open")
     assert {name: green[name]["status"] for name in batch.rules} == dict.fromkeys(batch.rules, "not_a_finding")
-    assert (named(red, "error", "SENTRY-"), named(green, "error")) == ({}, {})
+    assert named(red, "error", "SENTRY-").keys() == batch.blinds
+    assert named(green, "error") == {}

@@ -10,7 +10,6 @@ from tests.bench.proxy import client_context
 
 PINGS = 4_000
 BLOCKED_PINGS = 2_000
-KIB = 1_024
 
 
 def wait_held(setting: Setting, count: int) -> None:

@@ -15,8 +15,9 @@ from sentry_runtime.uem.api import Contact, Decision, DecisionPage
 from sentry_runtime.uem.cloud import Feed
 from sentry_runtime.uem.cloud_api import CloudSettings, Inventory
 from sentry_runtime.uem.link import LinkDownError, LinkError, LinkRefusedError
+from tests.clock import Clock
 from tests.unit.agent.ears import Ears
-from tests.unit.agent.test_schedule import SECONDS, Clock
+from tests.unit.agent.test_schedule import SECONDS
 
 PATIENCE = 20.0  # of a busy machine
 C1, C2 = DeviceKey("C1", "anna@lab.test"), DeviceKey("C2", "anna@lab.test")
@@ -75,7 +76,7 @@ class Scene:
 
     def __init__(self, devices: DeviceList, ears: Ears) -> None:
         self.devices, self.ears = devices, ears
-        self.clock, self.cloud = Clock(), Cloud()
+        self.clock, self.cloud = Clock(100.0), Cloud()
         self.circuit = Circuit(self.clock, lambda: 1.0)
         questions = Questions(devices, self.cloud, self.circuit, "block", audit=ears.audit, clock=self.clock)
         self.questions = questions

@@ -17,6 +17,7 @@ from sentry_runtime.devices.record import DeviceKey, State
 from sentry_runtime.devices.store import StoreFullError
 from sentry_runtime.uem.api import BucketPage, Contact, Decision, DecisionPage, Digests
 from sentry_runtime.uem.link import LinkBusyError, LinkDownError, LinkError, LinkRefusedError, LinkSlowError
+from tests.clock import Clock
 from tests.unit.agent.ears import Ears
 
 ANNA = DeviceKey("C1", "anna@lab.test")
@@ -66,16 +67,6 @@ class Uem:
         return Decision(device_id=contact.device_id, principal=contact.principal, state=State.BLOCKED, version=99)
 
 
-class Clock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 async def uem() -> Uem:
     """Knows nothing yet."""
@@ -85,7 +76,7 @@ async def uem() -> Uem:
 @pytest.fixture
 def clock() -> Clock:
     """One for all."""
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from sentry_runtime.uem.link import (
     LinkRefusedError,
     LinkSlowError,
 )
+from tests.clock import Clock
 from tests.unit.agent.ears import Ears
 
 ANNA = DeviceKey("C1", "anna@lab.test")
@@ -55,16 +56,6 @@ class Uem:
             version=len(self.asked),
             removed=self.removed_meanwhile,
         )
-
-
-class Clock:
-    """Seconds since the epoch, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

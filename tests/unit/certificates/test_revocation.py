@@ -4,7 +4,6 @@ import base64
 import datetime
 import time
 import urllib.request
-from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -94,7 +93,6 @@ def test_a_list_from_the_future_is_refused(books: DevicePki) -> None:
         crl.read(listed(books, dates=FUTURE), authorities(books, "devices"), time.time())
 
 
-Forge = Callable[[x509.CertificateRevocationListBuilder], x509.CertificateRevocationListBuilder]
 ISSUING = x509.IssuingDistributionPoint(
     full_name=None,
     relative_name=None,

@@ -20,7 +20,7 @@ from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.judge import Judge
 from sentry_runtime.gateway.policies import Policies, SitePolicy
 from sentry_runtime.gateway.site import Site
-from sentry_runtime.gateway.worker import THROTTLED_TOLD, Life, Paused
+from sentry_runtime.gateway.worker_channel import THROTTLED_TOLD, Life, Paused
 from sentry_runtime.metrics import Counters
 from tests.unit.gateway.test_site import NOON, gateway, rule
 

@@ -23,6 +23,7 @@ from sentry_runtime.gateway.redirects import (
     read,
 )
 from sentry_runtime.settings import Backend, ClientTls, Redirects
+from tests.clock import Clock
 
 EAS = "/Microsoft-Server-ActiveSync"
 SECURED = Backend(name="mail", host="192.0.2.1", port=8443, server_name="mail.test", tls=ClientTls(trust="/t"))
@@ -127,16 +128,6 @@ def test_a_451_names_one_place_or_none() -> None:
     assert location_of([(b"X-MS-LOCATION", b"a")]) == b"a"
     assert location_of([(b"X-MS-Location", b"a"), (b"x-ms-location", b"b")]) == b""
     assert location_of([(b"Location", b"a")]) == b""
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 EAST = Location("https", "east.test", 443)

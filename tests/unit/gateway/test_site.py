@@ -12,19 +12,10 @@ from sentry_runtime.gateway.decide import Rule
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.site import OBSERVE_SECONDS, Site
 from sentry_runtime.settings import SettingsError
+from tests.clock import Clock
 
 NOON = site.seconds("2026-01-02T12:00Z", "")
 HERE = "192.0.2.7"
-
-
-class Clock:
-    """A wall clock that the test sets."""
-
-    def __init__(self, now: float = NOON) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def claim(
@@ -47,7 +38,7 @@ def gateway(*rules: settings.Rule, until: str = "") -> settings.Gateway:
 
 def made(*rules: settings.Rule, until: str = "", clock: Clock | None = None) -> Site:
     """The site that has these rules."""
-    return Site.of(gateway(*rules, until=until), clock or Clock())
+    return Site.of(gateway(*rules, until=until), clock or Clock(NOON))
 
 
 def rule(name: str = "r", action: str = "deny", **fields: str) -> settings.Rule:
@@ -115,7 +106,7 @@ def test_the_first_rule_in_the_sites_order_decides() -> None:
 
 def test_a_rule_that_has_expired_makes_room_for_the_next_one_on_the_minute() -> None:
     """One second before it is in force, at the minute it is not; nothing has to be loaded anew."""
-    clock = Clock()
+    clock = Clock(NOON)
     one = made(
         rule("first", expires="2026-01-02T12:01Z", device="PHONE1"),
         rule("second", expires="2026-01-02T12:02Z", user="anna@lab.test"),
@@ -130,7 +121,7 @@ def test_a_rule_that_has_expired_makes_room_for_the_next_one_on_the_minute() -> 
 
 def test_the_moment_at_which_something_ends_is_noticed_once() -> None:
     """That of each rule and that of observing; a clock that is set on passes several at once."""
-    clock = Clock()
+    clock = Clock(NOON)
     one = made(
         rule(expires="2026-01-02T12:01Z", device="PHONE1"),
         rule(expires="2026-01-02T12:02Z", device="PHONE2"),
@@ -148,7 +139,7 @@ def test_the_moment_at_which_something_ends_is_noticed_once() -> None:
 
 def test_observing_ends_by_itself_on_the_minute() -> None:
     """And does not begin where its end is further away than anybody could have set it: then the clock was set back."""
-    clock = Clock()
+    clock = Clock(NOON)
     one = made(until="2026-01-02T12:01Z", clock=clock)
     seen = []
     for second in (0, 59.9, 60, 61, 60 - OBSERVE_SECONDS, 59 - OBSERVE_SECONDS):

@@ -11,19 +11,10 @@ from sentry_runtime.gateway import throttle
 from sentry_runtime.gateway.decide import Excess
 from sentry_runtime.gateway.identify import Claim
 from sentry_runtime.gateway.throttle import Print, Throttle
+from tests.clock import Clock
 
 LIMITS = settings.Throttle(requests_per_second=2.0, burst=10, repeats=5, pause_seconds=30.0)
 FAST = 0.05
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

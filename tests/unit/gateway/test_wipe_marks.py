@@ -15,24 +15,15 @@ from sentry_runtime.gateway.backends import BackendsDownError
 from sentry_runtime.gateway.contact import CredentialsRefusedError
 from sentry_runtime.gateway.logon import LogonLostError
 from sentry_runtime.gateway.wipe_marks import PROBE_SECONDS, PROBED_DEVICES, PROBES, ProbeBudget, WipeMarks
+from tests.clock import Clock
 
 KEY = DeviceKey("PHONE1", "anna@lab.test")
 ORDER = Wipe(kind=WipeKind.DEVICE, order=7)
 
 
-class Clock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_devices_acknowledgements_are_put_to_a_backend_a_few_times_in_a_while() -> None:
     """Each device has its own; what was refused does not count."""
-    clock = Clock()
+    clock = Clock(100.0)
     budget = ProbeBudget(clock)
     assert [budget.take(KEY) for _ in range(PROBES + 5)] == [True] * PROBES + [False] * 5
     assert budget.take(DeviceKey("PHONE2", KEY.principal))
@@ -42,7 +33,7 @@ def test_a_devices_acknowledgements_are_put_to_a_backend_a_few_times_in_a_while(
 
 def test_a_budget_is_kept_for_so_many_devices_only() -> None:
     """Beyond, none is put to a backend until others are of the past."""
-    clock = Clock()
+    clock = Clock(100.0)
     budget = ProbeBudget(clock)
     assert all(budget.take(DeviceKey(f"D{number}", "x")) for number in range(PROBED_DEVICES))
     assert not budget.take(KEY)
@@ -102,7 +93,7 @@ def backend() -> Backend:
 @pytest.fixture
 def marks(agent: Agent, tmp_path: Path) -> WipeMarks:
     """Those of one worker, with time for everything."""
-    return WipeMarks(str(tmp_path / "agent.sock"), 10.0, Clock())
+    return WipeMarks(str(tmp_path / "agent.sock"), 10.0, Clock(100.0))
 
 
 async def told(agent: Agent, count: int) -> list[WipeMark]:
@@ -175,7 +166,7 @@ async def test_what_waits_for_the_agent_is_bounded(
 
 async def test_an_agent_that_takes_too_long_is_told_on(agent: Agent, backend: Backend, tmp_path: Path) -> None:
     """The device may come back; what it said is not lost."""
-    marks = WipeMarks(str(tmp_path / "agent.sock"), 0.05, Clock())
+    marks = WipeMarks(str(tmp_path / "agent.sock"), 0.05, Clock(100.0))
     agent.held.clear()
     with pytest.raises(UndecidedError, match="agent_down"):
         await marks.acknowledged(KEY, ORDER, backend.vouch)

@@ -6,6 +6,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from images.formats import aws, packed
 from images.papers import dpkg, notes, sbom, sums
@@ -38,7 +40,7 @@ Architecture: all
 Source: other (2.0-1)
 Version: 3.0-1
 """
-SUBJECT = Subject("sentry", "1.2.3", UUID(int=7), 1_756_684_800)
+SUBJECT = Subject("sentry", "1.2.3", UUID(int=7), 1_756_684_800, "0123456789abcdef")
 
 
 def test_installed_packages_are_read_with_their_sources() -> None:
@@ -90,12 +92,22 @@ def test_the_bill_of_materials_names_everything_by_package_url() -> None:
     assert [part["purl"] for part in bill["components"]] == [
         "pkg:deb/debian/binary@3.0-1?arch=all&distro=debian-13",
         "pkg:deb/debian/zlib1g@1%3A1.3.dfsg%2Breally1.3.1-1%2Bb1?arch=amd64&distro=debian-13",
+        "pkg:generic/sentry@0123456789abcdef",
         "pkg:pypi/httptools@0.6.4",
     ]
     refs = [part["bom-ref"] for part in bill["components"]]
     assert len(set(refs)) == len(refs)
     assert bill["dependencies"] == [{"ref": "sentry", "dependsOn": refs}]
-    assert {part["type"] for part in bill["components"]} == {"library"}
+    assert {part["type"] for part in bill["components"]} == {"library", "application"}
+
+
+def test_the_bill_is_one_by_the_schema_of_cyclonedx() -> None:
+    """In its strict form, which allows nothing unknown; with the hundreds of packages of this machine."""
+    packages = dpkg.installed(Path("/var/lib/dpkg/status").read_text(encoding="utf-8"))
+    bill = sbom.bill(SUBJECT, packages, (Wheel("httptools", "0.6.4"),))
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(bill) is None
+    assert validator.validate_str(bill.replace('"operating-system"', '"machine"')) is not None
 
 
 def test_the_same_image_has_the_same_bill() -> None:
@@ -179,7 +191,7 @@ FACTS = Facts("1.2.3", 200, "6.12.1-cloud-amd64", "0123456789abcdef", "ab" * 32)
 
 def test_the_notes_say_what_there_is_and_that_it_was_not_scanned() -> None:
     text = notes.text(FACTS, [Shipped("sentry-1.2.3.ova", 123_456_789, "00", "vSphere")], None)
-    assert "| `sentry-1.2.3.ova` | 123.5 | vSphere |" in text
+    assert "| `sentry-1.2.3.ova` | 123.5 | vSphere | `00` |" in text
     assert f"`{'ab' * 32}`" in text
     assert "This image has not been scanned." in text
 
@@ -187,18 +199,29 @@ def test_the_notes_say_what_there_is_and_that_it_was_not_scanned() -> None:
 def test_the_notes_count_the_scans_rules(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
     found = [("I", "not_a_finding"), ("I", "open"), ("II", "not_applicable"), ("II", "not_applicable")]
-    results.write_text(json.dumps({"results": [{"category": one, "status": two} for one, two in found]}))
-    text = notes.text(FACTS, [], notes.counts(results))
+    rows = [{"category": one, "status": two} for one, two in found]
+    results.write_text(json.dumps({"asset": {"image": FACTS.root_hash}, "results": rows}))
+    text = notes.text(FACTS, [], notes.counts(results, FACTS.root_hash))
     assert "| I | 1 | 1 | 0 | 0 | 0 |" in text
     assert "| II | 0 | 0 | 2 | 0 | 0 |" in text
     assert "not been scanned" not in text
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"results": [1]}'])
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [("cd" * 32, f"of the image with the root hash {'cd' * 32}"), ("", "of a machine that was started from no image")],
+)
+def test_a_scan_of_another_image_is_refused(tmp_path: Path, image: str, said: str) -> None:
+    (tmp_path / "results.json").write_text(json.dumps({"asset": {"image": image}, "results": []}))
+    with pytest.raises(NotesError, match=f"is a scan {said}; this image has the root hash {FACTS.root_hash}"):
+        notes.counts(tmp_path / "results.json", FACTS.root_hash)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"asset": {}, "results": [1]}', '{"asset": [], "results": []}'])
 def test_results_that_are_none_are_refused_with_their_file(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(NotesError, match=r"results\.json"):
-        notes.counts(tmp_path / "results.json")
+    with pytest.raises(NotesError, match=r"results\.json: is no result"):
+        notes.counts(tmp_path / "results.json", FACTS.root_hash)
 
 
 def test_aws_is_told_of_a_snapshot_and_never_to_change_the_guest() -> None:

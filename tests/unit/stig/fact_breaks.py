@@ -354,7 +354,6 @@ def hardened() -> Texts:
     texts["sysctl"] = "".join(f"{row.name} = {written[row.name]}\n" for row in kernel.PARAMETERS)
     texts["passwords"] = re.sub(r"(?m)^(\S+ P \S+) .*", r"\1 1 60 7 35", texts["passwords"])
     texts["login_defs"] = re.sub(r"(?m)^PASS_MAX_DAYS\s.*", "PASS_MAX_DAYS 60", texts["login_defs"])
-    texts["login_defs"] = re.sub(r"(?m)^PASS_MIN_DAYS\s.*", "PASS_MIN_DAYS 1", texts["login_defs"])
     texts["new_accounts"] = re.sub(r"(?m)^INACTIVE=.*", "INACTIVE=35", texts["new_accounts"])
     texts["faillock"] = re.sub(r"(?m)^unlock_time = .*", "unlock_time = 0", texts["faillock"])
     return texts

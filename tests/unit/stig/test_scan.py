@@ -15,7 +15,7 @@ from stig.recorder import Outcome
 from stig.results import encode, read
 from stig.rules import Catalogue
 from stig.run import Finished
-from stig.scan import complete, run_checks, scan
+from stig.scan import asset, complete, run_checks, scan
 from tests.unit.stig.conftest import NOON, FakeMachine
 
 HEAD = """
@@ -175,3 +175,19 @@ def test_a_fact_is_fetched_once(machine: FakeMachine, facts: Facts) -> None:
     machine.answers["nft"] = Finished(0, '{"nftables": []}', "")
     assert facts.tree("nft") == facts.tree("nft") == {"nftables": []}
     assert len(machine.asked) == 1
+
+
+HASH = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("line", "image"),
+    [(f"ro roothash={HASH} hash-offset=1", HASH), ("ro quiet", ""), (None, "")],
+)
+def test_the_machine_is_described_with_the_image_it_was_started_from(
+    facts: Facts, machine: FakeMachine, line: str | None, image: str
+) -> None:
+    """A host that is no image, and a machine that does not tell, have none."""
+    if line is not None:
+        machine.answers["kernel_arguments"] = Finished(0, f"{line}\n", "")
+    assert asset(facts).image == image

@@ -17,25 +17,16 @@ from sentry_runtime.uem_server.registry import Registry, UnknownDeviceError
 from sentry_runtime.uem_server.room import KEPT_SECONDS
 from sentry_runtime.uem_server.rules import CAUSES, Standing, automatic
 from sentry_runtime.uem_server.tables import open_engine
+from tests.clock import Clock
 
 ANNA = DeviceKey("C1", "anna@lab.test")
 
 Make = Callable[..., Registry]
 
 
-class Clock:
-    """Seconds since the epoch, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 0.001
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.001)
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ NOON = 1_800_000_000.0
 PEOPLE = ("isso@lab.test", "sca@lab.test")
 SERVER = Server(host="127.0.0.1", port=2587, security="starttls", trust="/nowhere", sender="gateway@lab.test")
 
-MakeSettings = Callable[..., Settings]
-
 
 def settings_of(**rest: Any) -> Settings:
     """Settings of a site with a mail server and two recipients."""

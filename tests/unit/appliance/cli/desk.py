@@ -5,7 +5,6 @@ import fcntl
 import os
 import pty
 import re
-import select
 import socket
 import struct
 import subprocess
@@ -14,6 +13,7 @@ import termios
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from appliance.configd.server import Server
 from appliance.configd.sessions import Bounds
 from appliance.features import FEATURES
 from appliance.plan import accept
-from tests.screen import COLUMNS, ROWS, Screen
+from tests.screen import COLUMNS, ROWS, Screen, receive_within
 from tests.unit.appliance.workbench import Daemon
 
 PROGRAM = Path(__file__).with_name("cli_program.py")
@@ -128,15 +128,7 @@ class Dialogue(Screen):
             os.execve(sys.executable, [sys.executable, str(program), str(path)], ENVIRONMENT)  # noqa: S606
         # The size, and no pixels: struct winsize (tty_ioctl(4))
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
-        super().__init__(lambda data: os.write(self._fd, data), self._receive_within, WAIT_SECONDS)
-
-    def _receive_within(self, seconds: float) -> bytes:
-        if not select.select([self._fd], [], [], seconds)[0]:
-            raise TimeoutError
-        try:
-            return os.read(self._fd, 65_536)
-        except OSError:
-            return b""  # the other side is gone
+        super().__init__(lambda data: os.write(self._fd, data), partial(receive_within, self._fd), WAIT_SECONDS)
 
     def end(self) -> int:
         """Wait for the end; returns the exit status."""

@@ -11,8 +11,8 @@ from appliance.alerts import api as alerts_api
 from appliance.configd import api, facts, health, roles
 from appliance.configd.client import Refused
 from appliance.configd.facts.context import Context
-from appliance.process import CommandError, Finished
 from sentry_runtime.control import ControlError, Status
+from tests.unit.appliance.configd.shown import Box
 from tests.unit.appliance.workbench import ACCOUNTS, ALERTS, ALICE, OLGA, Daemon
 
 UNITS = """Id=sentry-gateway.service
@@ -43,32 +43,6 @@ DF = "Use% File\n  7% /\n 91% /var/log\n  -  /nowhere\n"
 PROVIDERS = "Providers:\n  fips\n    name: OpenSSL FIPS Provider\n    version: 3.5.7\n    status: active\n"
 
 
-class Box:
-    """A machine whose commands print what the test says."""
-
-    def __init__(self) -> None:
-        self.prints = {"systemctl show": UNITS, "df --output=pcent,file": DF, "openssl list": PROVIDERS}
-        self.refuses = {"openssl dgst -md5 /dev/null"}
-        self.files: dict[str, str] = {}
-
-    def run(self, argv: list[str], *, stdin: str | None = None) -> str:
-        if " ".join(argv) in self.refuses or argv[0] in self.refuses:
-            raise CommandError(argv, 1, "refused")
-        return self.prints.get(" ".join(argv[:2]), "")
-
-    def read(self, path: str) -> str | None:
-        return self.files.get(path)
-
-    def secret(self, reference: str) -> str:
-        raise AssertionError("nothing here may ask for a secret")
-
-    def attempt(self, argv: list[str]) -> Finished:
-        try:
-            return Finished(0, self.run(argv), "")
-        except CommandError as error:
-            return Finished(error.status, "", error.output)
-
-
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
     made = Daemon(tmp_path)
@@ -78,7 +52,8 @@ def daemon(tmp_path: Path) -> Daemon:
 
 @pytest.fixture
 def box() -> Box:
-    return Box()
+    prints = {"systemctl show": UNITS, "df --output=pcent,file": DF, "openssl list": PROVIDERS}
+    return Box(prints=prints, refuses={"openssl dgst -md5 /dev/null"})
 
 
 def _call(_path: str, _request: object, _kind: object) -> dict[str, Any]:

@@ -122,7 +122,6 @@ RISKY = {
     api.Power,
 }
 """What the portal does only with a password that was given a moment ago, whatever it is about."""
-PORTAL_ONLY = {api.Reauthenticate, api.FollowLog}
 
 
 def served(**standing: Any) -> set[type]:

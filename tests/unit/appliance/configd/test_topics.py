@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from appliance.configd import facts
-from appliance.configd.api import Facts, Shown, Table, Text
+from appliance.configd.api import Text
 from appliance.configd.errors import RefusedError
 from appliance.configd.facts import bundle
 from appliance.configd.facts.context import LINES, Context
 from appliance.process import CommandError
 from sentry_runtime.control import ControlError
-from tests.unit.appliance.configd.test_facts import Box
+from tests.unit.appliance.configd.shown import Box, pairs, rows
 from tests.unit.appliance.workbench import ACCOUNTS, ALICE, Daemon
 
 CANARY = "canary-7c1f"
@@ -44,17 +44,6 @@ def running(context: Context, **tree: Any) -> Context:
     assert context.running is not None
     whole = {**context.running.tree, **tree}
     return replace(context, running=msgspec.structs.replace(context.running, tree=whole))
-
-
-def pairs(shown: Shown) -> dict[str, str]:
-    assert isinstance(shown, Facts)
-    return dict(shown.facts)
-
-
-def rows(shown: Shown) -> tuple[tuple[str, ...], ...]:
-    assert isinstance(shown, Table)
-    assert all(len(row) == len(shown.columns) for row in shown.rows)
-    return shown.rows
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def _reveal(reference: str) -> str:
 
 
 def _tree(**held: dict[str, str]) -> dict[str, object]:
-    return {"users": {"accounts": held}}
+    return {"users": {"accounts": held, "password_policy": {"change_hours": 24}}}
 
 
 def main() -> None:

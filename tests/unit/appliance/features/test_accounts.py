@@ -67,6 +67,8 @@ class Host:
             self.typed.append(stdin or "")
             user, _, password = (stdin or "").strip().partition(":")
             self._replace("/etc/shadow", user, 1, password)
+        elif argv[0] == "chage":
+            self._replace("/etc/shadow", name, 3, argv[argv.index("--mindays") + 1])
         return ""
 
     def _replace(self, path: str, name: str, place: int, value: str) -> None:
@@ -87,8 +89,9 @@ class Host:
 
 
 def tree(**held: dict[str, str]) -> Tree:
-    """A tree with these accounts; what is not said is empty."""
-    return {"users": {"accounts": {name: {"full_name": "", **account} for name, account in held.items()}}}
+    """A tree with these accounts; what is not said is empty. A password lives for a day."""
+    accounts_of = {name: {"full_name": "", **account} for name, account in held.items()}
+    return {"users": {"accounts": accounts_of, "password_policy": {"change_hours": 24}}}
 
 
 def test_a_new_administrator_gets_an_account_with_the_cli_as_shell_and_no_home() -> None:
@@ -106,6 +109,18 @@ def test_the_second_time_nothing_is_done() -> None:
     before = len(host.calls)
     assert not reconcile(wanted, host)
     assert len(host.calls) == before
+
+
+@pytest.mark.parametrize(("hours", "days"), [(24, "1"), (25, "2"), (1, "1"), (168, "7"), (0, "0")])
+def test_the_shadow_file_says_for_how_many_days_a_password_lives(hours: int, days: str) -> None:
+    """Whole days, never fewer than the policy's hours; accounts of an older version are brought in step."""
+    host = Host()
+    wanted = tree(maria={"password_hash": "secret:m"})
+    reconcile(wanted, host)
+    wanted = {"users": {**wanted["users"], "password_policy": {"change_hours": hours}}}
+    assert reconcile(wanted, host) is (days != "1")
+    assert host.rows("/etc/shadow")["maria"][3] == days
+    assert not reconcile(wanted, host)
 
 
 def test_a_hash_is_never_an_argument() -> None:

@@ -12,6 +12,7 @@ from appliance.first_boot.fat import open_fat
 from appliance.first_boot.found import PlaceError
 from appliance.first_boot.iso9660 import open_iso
 from appliance.first_boot.volume import FILE_BYTES, VolumeError
+from tests.unit.appliance.first_boot import tiny
 
 TEXT = b"hostname: gw1.example.test\n" * 400  # more than a cluster and a sector
 MIB = 1 << 20
@@ -27,10 +28,13 @@ def files(folder: Path, **content: bytes) -> Path:
     return place
 
 
-def iso(*options: str) -> Callable[[Path, str, bytes], Path]:
+XORRISO, GENISOIMAGE = ("xorriso", "-as", "mkisofs"), ("genisoimage",)
+
+
+def iso(*options: str, program: tuple[str, ...] = XORRISO) -> Callable[[Path, str, bytes], Path]:
     def make(folder: Path, label: str, text: bytes) -> Path:
         image = folder / "disk.iso"
-        argv = ["xorriso", "-as", "mkisofs", "-quiet", "-V", label, *options, "-o", str(image)]
+        argv = [*program, "-quiet", "-V", label, *options, "-o", str(image)]
         subprocess.run([*argv, str(files(folder, user_data=text, meta_data=b"{}"))], check=True, capture_output=True)
         return image
 
@@ -50,10 +54,29 @@ def fat(bits: int, mib: int) -> Callable[[Path, str, bytes], Path]:
     return make
 
 
+def cloud_localds(kind: str) -> Callable[[Path, str, bytes], Path]:
+    """cloud-init's own maker of such disks, which has the label cidata and no other."""
+
+    def make(folder: Path, label: str, text: bytes) -> Path:
+        image, place = folder / "seed.img", files(folder, user_data=text, meta_data=b"{}")
+        argv = ["cloud-localds", "--filesystem", kind, str(image), str(place / "user-data"), str(place / "meta-data")]
+        subprocess.run(argv, check=True, capture_output=True)
+        return image
+
+    return make
+
+
 DISKS = {
     "Joliet and Rock Ridge": iso("-J", "-R"),
     "Joliet": iso("-J"),
     "Rock Ridge": iso("-R"),
+    "genisoimage, Joliet and Rock Ridge": iso("-joliet", "-rock", program=GENISOIMAGE),
+    "genisoimage, Joliet": iso("-J", program=GENISOIMAGE),
+    "genisoimage, Rock Ridge": iso("-r", program=GENISOIMAGE),
+    "genisoimage, with UDF beside": iso("-udf", "-J", program=GENISOIMAGE),
+    "genisoimage, ISO 9660:1999": iso("-iso-level", "4", program=GENISOIMAGE),
+    "cloud-localds, CD": cloud_localds("iso"),
+    "cloud-localds, FAT": cloud_localds("vfat"),
     "FAT12": fat(12, 2),
     "FAT16": fat(16, 16),
     "FAT32": fat(32, 64),
@@ -90,7 +113,7 @@ def test_a_file_that_is_not_there_is_none(disk: Path) -> None:
     with disk.open("rb") as file:
         volume = open_iso(file) or open_fat(file)
         assert volume is not None
-        assert volume.label == "CIDATA"
+        assert volume.label.upper() == "CIDATA"
         assert volume.read("vendor-data") is None
         assert volume.read("Meta-Data") == b"{}"
 
@@ -144,6 +167,50 @@ def test_a_chain_that_bites_its_tail_ends(tmp_path: Path) -> None:
     volume = open_fat(io.BytesIO(bytes(data)))
     assert volume is not None
     assert len(volume.read("user-data") or b"") == len(TEXT)
+
+
+def udf(folder: Path) -> Path:
+    image = folder / "disk.udf"
+    with image.open("wb") as file:
+        file.truncate(4 * MIB)
+    subprocess.run(["mkudffs", "--label=cidata", "--blocksize=2048", str(image)], check=True, capture_output=True)
+    return image
+
+
+def test_a_disk_that_is_udf_alone_is_told_and_not_read(tmp_path: Path) -> None:
+    there = plugged(tmp_path, sr0=udf(tmp_path))
+    assert disks.nocloud(*there) is None
+    with pytest.raises(PlaceError, match="the disk sr0 is UDF; allowed: ISO 9660 or FAT"):
+        disks.unreadable(*there)
+
+
+def test_a_damaged_disk_is_passed_over_where_another_has_the_file_and_told_where_none_has(tmp_path: Path) -> None:
+    good = fat(16, 16)(tmp_path, "CIDATA", TEXT)
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(good.read_bytes()[:1_024])
+    blocks, devices = plugged(tmp_path, vda=damaged, vdb=good)
+    found = disks.nocloud(blocks, devices)
+    assert found is not None
+    assert found.where == "user-data of the disk vdb"
+    (blocks / "vdb").rmdir()
+    assert disks.nocloud(blocks, devices) is None
+    assert disks.ovf(blocks, devices) is None
+    with pytest.raises(PlaceError, match="the disk vda cannot be read: the disk ends before byte"):
+        disks.unreadable(blocks, devices)
+
+
+def test_a_fat32_smaller_than_one_may_be_is_read_as_linux_reads_it() -> None:
+    """mkfs.vfat makes it with a warning, and mtools refuse to fill it."""
+    volume = open_fat(io.BytesIO(tiny.fat(32, clusters=100)))
+    assert volume is not None
+    assert volume.read("user-data") == tiny.TEXT
+
+
+def test_disks_of_something_else_are_none_that_could_not_be_read(tmp_path: Path) -> None:
+    empty, noise = tmp_path / "empty", tmp_path / "noise"
+    empty.write_bytes(b"")
+    noise.write_bytes(bytes(range(256)) * 400)
+    assert disks.unreadable(*plugged(tmp_path, vda=empty, vdb=noise, sr0=tmp_path / "nowhere")) is None
 
 
 # --- the environment of an OVF package -------------------------------------------------------------------------------

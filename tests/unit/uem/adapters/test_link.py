@@ -21,6 +21,7 @@ from sentry_runtime.uem.adapters.entry import Entry, LeftOut, Snapshot, gathered
 from sentry_runtime.uem.adapters.link import SHRUNK_SECONDS, STRANGERS, AdapterLink
 from sentry_runtime.uem.api import Contact, Decision, WipeReport
 from sentry_runtime.uem.link import LinkError, LinkRefusedError, LinkSlowError
+from tests.clock import Clock
 from tests.unit.agent.ears import Ears
 
 ANNA, BERT, CARL = (DeviceKey(f"C{number}", f"{name}@lab.test") for number, name in enumerate(("anna", "bert", "carl")))
@@ -67,16 +68,6 @@ class Vendor:
         return await self.everything()
 
 
-class Clock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def vendor() -> Vendor:
     """Knows nothing."""
@@ -86,7 +77,7 @@ def vendor() -> Vendor:
 @pytest.fixture
 def clock() -> Clock:
     """One for all."""
-    return Clock()
+    return Clock(NOW)
 
 
 class Box:

@@ -6,21 +6,12 @@ from hypothesis import strategies as st
 
 from sentry_runtime.uem.adapters import pace
 from sentry_runtime.uem.adapters.pace import Pace, retry_after
-
-
-class Clock:
-    """Moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def test_failures_double_the_rest_up_to_a_bound_and_a_success_ends_them() -> None:
     """Half of each is drawn."""
-    clock = Clock()
+    clock = Clock(50.0)
     made = Pace(clock, draw=lambda: 1.0)
     waits = []
     for _ in range(9):
@@ -40,7 +31,7 @@ def test_failures_double_the_rest_up_to_a_bound_and_a_success_ends_them() -> Non
 @given(st.one_of(st.none(), st.floats(-1e9, 1e9)), st.floats(0, 1))
 def test_whatever_a_host_says_it_is_left_alone_for_a_bounded_time(seconds: float | None, drawn: float) -> None:
     """Not shorter than it says, unless it says more than an hour."""
-    made = Pace(Clock(), draw=lambda: drawn)
+    made = Pace(Clock(50.0), draw=lambda: drawn)
     made.throttled(seconds)
     assert 0 < made.wait <= pace.LONGEST_SECONDS + 1e-6
     if seconds is not None and 1 <= seconds <= pace.LONGEST_SECONDS:
