@@ -13,6 +13,7 @@ from appliance.portal.visit import Visit
 NAME_CHARACTERS: Final = 64
 PLACE: Final = "/backups"
 NOT_SENT: Final = "NOT SENT"
+FAILED: Final = "FAILED"
 
 
 async def page(visit: Visit) -> web.Response:
@@ -24,6 +25,7 @@ async def page(visit: Visit) -> web.Response:
         "backups.html.j2",
         frame=frame,
         kept=block(kept),
+        trouble=block(kept).title if FAILED in block(kept).title else "",
         sent=block(sent),
         key=block(key),
         may_send=bool(records(kept) and records(sent)),

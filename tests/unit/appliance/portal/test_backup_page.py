@@ -9,9 +9,9 @@ from tests.unit.appliance.portal.stage import Stage, seen
 NAME = "20260131T180000Z-7.backup"
 
 
-def told(stage: Stage, *, kept: bool = True, state: str = "sent") -> None:
+def told(stage: Stage, *, kept: bool = True, state: str = "sent", title: str = "backups") -> None:
     rows = ((NAME, "2026-01-31T18:00:00Z", "7", "4096"),) if kept else ()
-    stage.site.topics["backups"] = api.Table(title="backups", columns=COLUMNS, rows=rows)
+    stage.site.topics["backups"] = api.Table(title=title, columns=COLUMNS, rows=rows)
     sent = (("vault", "sftp", NAME, "2026-01-31T18:00:20Z", state),)
     stage.site.topics["backup-destinations"] = api.Table(
         title="destinations of backups", columns=DESTINATIONS, rows=sent
@@ -20,9 +20,9 @@ def told(stage: Stage, *, kept: bool = True, state: str = "sent") -> None:
 
 
 async def test_what_lies_here_and_what_kept_it_from_arriving_stand_there(stage: Stage) -> None:
-    told(stage, state="FAILED 2 times, last at 2026-01-31T18:00:20Z: Connection refused")
+    told(stage, state="FAILED 2 times: Connection refused", title="backups (the last one FAILED: no room on the disk)")
     alice = await (await stage.person("alice")).get("/backups")
-    for words in (NAME, "vault", "Connection refused", "ecdsa-sha2-nistp384 AAAA", "Send now"):
+    for words in (NAME, "vault", "Connection refused", "no room on the disk", "ecdsa-sha2-nistp384 AAAA", "Send now"):
         assert words in alice.text
 
 
