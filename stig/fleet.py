@@ -19,6 +19,7 @@ INVENTORY_SECONDS = 60.0
 AT_ONCE = 10  # a scan mostly waits for its appliance; each takes about 60 MiB here
 FAILED, FOUND = 2, 1  # exit status of `scan`: it could not be done; something of the categories in question is open
 READER = "ansible-inventory"
+RESULTS = "results.json"
 PER_HOST = ("user", "key", "known_hosts", "ca_file", "answers", "gateway_address", "devices")
 """Options of a scan that a host or a group may have in the inventory, as `stig_user` and so on."""
 
@@ -104,13 +105,15 @@ def scan_all(
     """Scan them, so many at a time; says of each how it ended as soon as that is known."""
 
     def one(host: Host) -> Ended:
-        began = clock()
+        began, earlier = clock(), _written(folder / host.name)
         try:
             done = run(command(host, options, folder), seconds=SCAN_SECONDS)
         except StigError as error:
             return Ended(host.name, FAILED, clock() - began, str(error))
-        words = _found(folder / host.name) if done.status != FAILED else _last(done.errors or done.output)
-        return Ended(host.name, done.status, clock() - began, words)
+        if done.status in (0, FOUND) and _written(folder / host.name) != earlier:
+            return Ended(host.name, done.status, clock() - began, _found(folder / host.name))
+        # Python ends with FOUND as well when the scanner itself breaks; then it has left nothing new.
+        return Ended(host.name, FAILED, clock() - began, _last(done.errors or done.output))
 
     ended = []
     with ThreadPoolExecutor(max_workers=at_once) as pool:
@@ -135,8 +138,16 @@ def lines(ended: Sequence[Ended]) -> Iterator[str]:
         yield f"{one.host:<{width}}  {words.get(one.status, 'FAILED'):<8} {one.words}"
 
 
+def _written(folder: Path) -> int | None:
+    """When the results there were written (nanoseconds since the epoch); None: there are none."""
+    try:
+        return (folder / RESULTS).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def _found(folder: Path) -> str:
-    counts = results.read(folder / "results.json").counts
+    counts = results.read(folder / RESULTS).counts
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in ("not_a_finding", "open", "error", "not_reviewed"))
 
 

@@ -72,6 +72,19 @@ def test_hosts_that_cannot_be_scanned_are_told_with_the_reason_and_fail_the_run(
     assert not out.exists()
 
 
+def test_a_scanner_that_breaks_fails_its_host_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ends with 1 then, as a scan does that has found something; but there are no results, or those of an earlier scan."""
+    monkeypatch.chdir(tmp_path)  # where there is no scanner to be run
+    (tmp_path / "scan/gw2").mkdir(parents=True)
+    (tmp_path / "scan/gw2/results.json").write_text("{}")
+    said: list[str] = []
+    hosts = (Host("gw1", "192.0.2.1", 22, {}), Host("gw2", "192.0.2.2", 22, {}))
+    ended = fleet.scan_all(hosts, {}, tmp_path / "scan", at_once=2, say=said.append)
+    assert [(one.host, one.status) for one in ended] == [("gw1", 2), ("gw2", 2)]
+    assert all("No module named" in one.words for one in ended)
+    assert len(said) == 2
+
+
 @pytest.mark.parametrize(("each", "whole"), [((0, 0), 0), ((0, 1), 1), ((1, 2), 2), ((0, -9), 2), ((0, 255), 2)])
 def test_the_worst_host_decides_what_a_build_server_sees(each: tuple[int, ...], whole: int) -> None:
     """A scan that was killed is one that failed."""
