@@ -56,19 +56,18 @@ def _carry_out() -> int:
 
 
 def _healthy() -> int:
-    """A slot on trial that is not well has the machine started again, which is counted; one that has been good before stays."""
+    """A start that is not well is made again, which is counted, where there is something to fall back to; else it goes on."""
     found = health.until_well(health.Looks(health.ask_configd, health.listeners, health.answers))
     if not found:
         return 0
-    trial = marking.on_trial(Spool().slots(), _machine().slot)
+    again = marking.starts_again(Spool().slots(), _machine().slot)
     words = "; ".join(found)
-    _note(
-        "software.unhealthy",
-        f"{words}; {'it starts again' if trial else 'it has run well before and stays'}",
-        result="error",
-    )
+    _note("software.unhealthy", f"{words}; {'it starts again' if again else 'it stays as it is'}", result="error")
     print(f"sentry: this start is not well: {words}", file=sys.stderr)
-    return FAILED if trial else 0
+    if again:
+        return FAILED
+    marking.UNWELL.touch()
+    return 0
 
 
 def _mark_good() -> int:

@@ -11,6 +11,8 @@ from appliance.software import environment, rauc
 from appliance.software.carrying import Machine
 from appliance.software.spool import OTHER, Letter, Slot, Slots, Spool
 
+UNWELL = Path("/run/sentry-software/unwell")
+"""Left by a start that is not well and goes on all the same: `sentry-mark-good.service` does nothing where it stands."""
 BLOCK_BYTES = 1_048_576
 _ROOT_HASH = re.compile(r"(?:^| )roothash=([0-9a-f]{64})(?: |$)")
 _OFFSET = re.compile(r"\bhash-offset=([0-9]{1,12})\b")
@@ -44,6 +46,12 @@ def digest(device: Path, length: int = 0) -> tuple[str, int]:
 def on_trial(slots: Slots | None, running: Letter) -> bool:
     """Whether the slot that runs has yet to show that it runs well."""
     return slots is None or slots.of(running).state != "good"
+
+
+def starts_again(slots: Slots | None, running: Letter) -> bool:
+    """Whether a start that is not well is made again: the slot that runs is on trial, and the menu can fall back to one that has
+    run well. Without such a one a person is needed, and needs a machine that stays up."""
+    return slots is not None and on_trial(slots, running) and slots.of(OTHER[running]).state == "good"
 
 
 def mark_good(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.software.marking import UNWELL
 from images.builder.inputs import BuildError, UpdateKey, asked
 from images.disk import grub, layout
 from images.disk.stages import FILES, Root
@@ -114,6 +115,14 @@ def test_a_tree_is_given_all_of_it_and_nothing_secret(signer: Signer, tmp_path: 
     assert (wanted / "multi-user.target.wants/sentry-mark-good.service").is_symlink()
     assert (wanted / "timers.target.wants/sentry-slots.timer").is_symlink()
     assert (tree / "efi").is_dir()
+
+
+def test_a_start_that_is_not_well_and_goes_on_is_not_said_to_be_good() -> None:
+    assert f"ConditionPathExists=!{UNWELL}\n" in (FILES / "sentry-mark-good.service").read_text()
+    assert (
+        f"RuntimeDirectory={UNWELL.parent.name}\nRuntimeDirectoryPreserve=yes\n"
+        in (FILES / "sentry-healthy.service").read_text()
+    )
 
 
 def test_nobody_but_root_speaks_to_rauc(signer: Signer, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from appliance.process import CommandError
 from appliance.software import environment
-from appliance.software.marking import Marked, digest, mark_good, on_trial
+from appliance.software.marking import Marked, digest, mark_good, on_trial, starts_again
 from appliance.software.rauc import RaucError
-from appliance.software.spool import Slot, Slots, Spool
+from appliance.software.spool import Slot, Slots, Spool, State
 from appliance.software.verifying import verify
 from tests.unit.appliance.software.bench import COMMAND_LINE, HASH, NOW, Bench
 
@@ -47,6 +47,25 @@ def test_the_first_start_of_an_image_is_remembered_with_what_it_is_verified_by(
     )
     assert bench.programs.log == ["rauc status mark-good booted"]
     assert not on_trial(slots, "a")
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "again"),
+    [
+        ("trial", "good", True),
+        ("bad", "good", True),
+        ("good", "good", False),
+        ("good", "bad", False),
+        ("trial", "bad", False),
+        ("trial", "trial", False),
+        ("empty", "empty", False),
+    ],
+)
+def test_a_start_that_is_not_well_is_made_again_only_where_there_is_a_way_back(
+    *, here: State, there: State, again: bool
+) -> None:
+    assert starts_again(Slots(next="b", b=Slot(state=here), a=Slot(state=there)), "b") is again
+    assert not starts_again(None, "b")
 
 
 def test_each_start_sets_the_count_back_and_says_nothing_new(bench: Bench, boot: Path) -> None:
