@@ -74,10 +74,14 @@ def prove(settings: Settings, server: Server, secret: str, user: str, password: 
         if len(found) != 1:
             problem = "the directory has no such person" if not found else "the directory has several of this name"
             return Proof(outcome="refused", server=name, problem=problem)
+        # Before the password: who may do nothing here has none tried, so that this is no place to guess them or to lock people.
+        said = _role(connection, settings, name, found[0])
+        if said.role is None:
+            return said
         with _connected(settings, server) as theirs:  # a connection of its own: the account's stays the account's
             if not _is_theirs(theirs, found[0], password):
                 return Proof(outcome="refused", server=name, problem="the directory refuses the password")
-        return _role(connection, settings, name, found[0])
+        return said
 
 
 def _role(connection: ldap3.Connection, settings: Settings, server: str, entry: str) -> Proof:

@@ -57,6 +57,18 @@ def test_whatever_else_is_refused(directory: DirectoryServer, user: str, passwor
     assert problem in said.problem
 
 
+def test_no_password_is_tried_of_who_is_in_no_group(directory: DirectoryServer) -> None:
+    """Whether it is right or wrong: the portal tells nothing of it, and locks nobody."""
+    settings = settings_of(directory)
+    before = len(directory.asked())
+    said = [talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, "vera", word) for word in (SECRET, "wrong", "")]
+    assert said[0] == said[1] == said[2]
+    talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, "dora", SECRET)
+    asked = directory.asked()[before:]
+    assert f'BIND dn="{directory_server.person("dora")}"' in asked
+    assert f'BIND dn="{directory_server.person("vera")}"' not in asked
+
+
 @pytest.mark.parametrize(
     ("user", "password", "outcome"),
     [
