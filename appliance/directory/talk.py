@@ -12,12 +12,24 @@ from typing import Any
 import ldap3
 from ldap3.core.exceptions import LDAPException
 from ldap3.core.results import (
-    RESULT_INAPPROPRIATE_AUTHENTICATION,
+    RESULT_ADMIN_LIMIT_EXCEEDED,
+    RESULT_AUTH_METHOD_NOT_SUPPORTED,
+    RESULT_BUSY,
+    RESULT_CONFIDENTIALITY_REQUIRED,
     RESULT_INVALID_CREDENTIALS,
+    RESULT_LOOP_DETECTED,
     RESULT_NO_SUCH_OBJECT,
+    RESULT_OPERATIONS_ERROR,
+    RESULT_OTHER,
+    RESULT_PROTOCOL_ERROR,
+    RESULT_REFERRAL,
+    RESULT_SASL_BIND_IN_PROGRESS,
     RESULT_SIZE_LIMIT_EXCEEDED,
+    RESULT_STRONGER_AUTH_REQUIRED,
     RESULT_SUCCESS,
-    RESULT_UNWILLING_TO_PERFORM,
+    RESULT_TIME_LIMIT_EXCEEDED,
+    RESULT_UNAVAILABLE,
+    RESULT_UNAVAILABLE_CRITICAL_EXTENSION,
 )
 
 from appliance.client_tls import client_context
@@ -27,13 +39,32 @@ from appliance.directory.failing import DirectoryError
 from appliance.directory.settings import Server, Settings
 
 MOST_ENTRIES = 2  # one is a person, two are nobody in particular
-_NOT_THIS_PERSON = (  # of a bind: wrong, locked, ended or to be changed first; servers differ in which of them they say
-    RESULT_INVALID_CREDENTIALS,
-    RESULT_INAPPROPRIATE_AUTHENTICATION,
-    RESULT_UNWILLING_TO_PERFORM,
+# Results that speak of the server and not of who asks (RFC 4511 A). Every other one refuses the person: servers differ in what
+# they say of a password that is wrong, locked or ended, and the next server must not be shown it again for a word unknown here.
+_OF_THE_SERVER = frozenset(
+    (
+        RESULT_OPERATIONS_ERROR,
+        RESULT_PROTOCOL_ERROR,
+        RESULT_TIME_LIMIT_EXCEEDED,
+        RESULT_AUTH_METHOD_NOT_SUPPORTED,
+        RESULT_STRONGER_AUTH_REQUIRED,
+        RESULT_REFERRAL,
+        RESULT_ADMIN_LIMIT_EXCEEDED,
+        RESULT_UNAVAILABLE_CRITICAL_EXTENSION,
+        RESULT_CONFIDENTIALITY_REQUIRED,
+        RESULT_SASL_BIND_IN_PROGRESS,
+        RESULT_BUSY,
+        RESULT_UNAVAILABLE,
+        RESULT_LOOP_DETECTED,
+        RESULT_OTHER,
+    )
 )
 # What ldap3 raises where a server is away, or answers with octets that are no LDAP: its decoder looks at nothing before it reads.
 _BROKEN = (LDAPException, OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class _SearchRefusedError(DirectoryError):
+    """A search is not for whoever is bound."""
 
 
 class _Checked(ldap3.Tls):
@@ -62,13 +93,9 @@ def look(settings: Settings, server: Server, secret: str) -> None:
 def prove(settings: Settings, server: Server, secret: str, user: str, password: str) -> Proof:
     """What `server` says of `user` and their `password`. Raises `DirectoryError` where it says nothing."""
     name = f"{server.host}:{server.port}"
-    if settings.bind == "user":
-        with _connected(settings, server) as connection:
-            entry = filters.place(settings, user)
-            if not _is_theirs(connection, entry, password):
-                return Proof(outcome="refused", server=name, problem="the directory refuses the name or the password")
-            return _role(connection, settings, name, entry)
     with _connected(settings, server) as connection:
+        if settings.bind == "user":
+            return _prove_by_themselves(connection, settings, name, user, password)
         _bind_account(connection, settings, secret)
         found = _search(connection, settings.base, ldap3.SUBTREE, filters.person(settings, user))
         if len(found) != 1:
@@ -82,6 +109,19 @@ def prove(settings: Settings, server: Server, secret: str, user: str, password: 
             if not _is_theirs(theirs, found[0], password):
                 return Proof(outcome="refused", server=name, problem="the directory refuses the password")
         return said
+
+
+def _prove_by_themselves(
+    connection: ldap3.Connection, settings: Settings, server: str, user: str, password: str
+) -> Proof:
+    """The same where the person asks for their own groups."""
+    entry = filters.place(settings, user)
+    if not _is_theirs(connection, entry, password):
+        return Proof(outcome="refused", server=server, problem="the directory refuses the name or the password")
+    try:
+        return _role(connection, settings, server, entry)
+    except _SearchRefusedError as error:  # as servers do to whose password is to be changed first
+        return Proof(outcome="refused", server=server, problem=str(error))
 
 
 def _role(connection: ldap3.Connection, settings: Settings, server: str, entry: str) -> Proof:
@@ -156,11 +196,9 @@ def _bind_account(connection: ldap3.Connection, settings: Settings, secret: str)
 def _is_theirs(connection: ldap3.Connection, entry: str, password: str) -> bool:
     """Whether the password is that of `entry`. Raises `DirectoryError` where the server does not say."""
     said = _bind(connection, entry, password)
-    if said in _NOT_THIS_PERSON:
-        return False
-    if said != RESULT_SUCCESS:
+    if said in _OF_THE_SERVER:
         raise DirectoryError(f"it does not say whether a password is right: {_said(connection)}")
-    return True
+    return said == RESULT_SUCCESS
 
 
 def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) -> list[str]:
@@ -175,7 +213,8 @@ def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) ->
     )
     said = connection.result["result"]
     if said not in (RESULT_SUCCESS, RESULT_SIZE_LIMIT_EXCEEDED, RESULT_NO_SUCH_OBJECT):
-        raise DirectoryError(f"it does not answer a search: {_said(connection)}")
+        words = f"it does not answer a search: {_said(connection)}"
+        raise DirectoryError(words) if said in _OF_THE_SERVER else _SearchRefusedError(words)
     return [one["dn"] for one in connection.response or () if one["type"] == "searchResEntry"]
 
 

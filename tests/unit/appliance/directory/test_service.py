@@ -20,9 +20,11 @@ from appliance.directory.settings import Server, load
 from appliance.local_socket import Desk, serving
 from appliance.settings_file import SettingsError
 from sentry_runtime import control
+from tests.device_pki import DevicePki
 from tests.directory_server import ACCOUNT_SECRET, SECRET, DirectoryServer
 from tests.ports import free_port
 
+from . import scripted
 from .conftest import server_of, settings_of
 
 PATIENCE_SECONDS = 30.0
@@ -58,6 +60,19 @@ async def test_a_server_that_says_no_has_said_it(directory: DirectoryServer, sec
     settings = settings_of(directory, servers=(server_of(directory), gone()), password_path=secret)
     said = await proof(Service(settings), password="wrong")
     assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{directory.ldaps}")
+
+
+async def test_a_no_in_a_word_of_its_own_goes_to_no_other_server(pki: DevicePki, directory: DirectoryServer) -> None:
+    """constraintViolation, which 389-DS says of an account that is locked."""
+    with (
+        scripted.speaking(pki, scripted.says(bind=19)) as (first, _asked),
+        scripted.speaking(pki, scripted.says()) as (second, heard),
+    ):
+        service = Service(settings_of(directory, servers=(first, second), bind="user", account="", password_path=""))
+        said = await proof(service, "uma")
+        assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{first.port}")
+        assert service._order() == [first, second]
+    assert not heard
 
 
 async def test_who_was_away_is_asked_after_the_others_for_a_while(directory: DirectoryServer, secret: str) -> None:
