@@ -75,6 +75,45 @@ async def test_a_no_in_a_word_of_its_own_goes_to_no_other_server(pki: DevicePki,
     assert not heard
 
 
+def _nested(peer: Any, _tag: int, number: bytes) -> None:
+    """A bindResponse that is deeper than Python recurses."""
+    inner = b""
+    for _ in range(3_000):
+        inner = scripted.element(0x30, inner)
+    peer.sendall(scripted.message(number, scripted.BIND_SAID, inner))
+
+
+def _endless(peer: Any, _tag: int, number: bytes) -> None:
+    """Entries without an end."""
+    one = scripted.message(number, scripted.ENTRY, scripted.element(4, b"cn=x"), scripted.element(0x30)) * 1_000
+    while True:
+        peer.sendall(one)
+
+
+def _huge(peer: Any, _tag: int, _number: bytes) -> None:
+    """One message that says to be of 2 GiB."""
+    peer.sendall(bytes.fromhex("30847fffffff"))
+    while True:
+        peer.sendall(bytes(65_536))
+
+
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [(_nested, "recursion"), (_endless, "more than a talk may have"), (_huge, "more than a talk may have")],
+)
+async def test_a_hostile_first_server_keeps_nobody_from_the_next(
+    pki: DevicePki, directory: DirectoryServer, secret: str, script: scripted.Script, word: str
+) -> None:
+    with scripted.speaking(pki, script) as (hostile, _heard):
+        service = Service(settings_of(directory, servers=(hostile, server_of(directory)), password_path=secret))
+        said = await proof(service)
+        assert (said.outcome, said.server) == ("proved", f"127.0.0.1:{directory.ldaps}")
+        assert service._order() == [server_of(directory), hostile]
+        first, second = (await report(service)).servers
+    assert word in first.problem
+    assert not second.problem
+
+
 async def test_who_was_away_is_asked_after_the_others_for_a_while(directory: DirectoryServer, secret: str) -> None:
     now = 1_000.0
     away, here = gone(), server_of(directory)
