@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,6 +58,14 @@ def says(
             peer.sendall(found + result(number, SEARCH_SAID, search))
 
     return script
+
+
+def drip(peer: Any, _tag: int, _number: bytes) -> None:
+    """An answer of 64 KiB, an octet each tenth of a second."""
+    peer.sendall(bytes.fromhex("308300ffff"))
+    for _ in range(600):
+        time.sleep(0.1)
+        peer.sendall(b"\0")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from appliance.directory import api
-from appliance.directory.service import LOOKED_SECONDS, PUT_BACK_SECONDS, Service
+from appliance.directory.service import AT_ONCE, LOOKED_SECONDS, PUT_BACK_SECONDS, Service
 from appliance.directory.settings import Server, load
 from appliance.local_socket import Desk, serving
 from appliance.settings_file import SettingsError
@@ -73,6 +73,28 @@ async def test_a_no_in_a_word_of_its_own_goes_to_no_other_server(pki: DevicePki,
         assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{first.port}")
         assert service._order() == [first, second]
     assert not heard
+
+
+async def test_a_server_that_drips_holds_no_thread_and_closes_no_other(
+    pki: DevicePki, directory: DirectoryServer, secret: str
+) -> None:
+    """Each octet comes in time, the answer never does: the threads end with their talks, and others are asked meanwhile."""
+    with scripted.speaking(pki, scripted.drip) as (slow, _heard):
+        settings = settings_of(directory, servers=(slow, server_of(directory)), password_path=secret, timeout_seconds=1)
+        service = Service(settings, clock=lambda: 1_000.0)
+        talks = [asyncio.ensure_future(service._standing(slow)) for _ in range(AT_ONCE)]
+        await asyncio.sleep(0)
+        assert service._free[slow]._value == 0
+        assert (await service._standing(slow)).problem == f"{AT_ONCE} talks are under way already"
+        assert (await proof(service)).outcome == "proved"
+        began = time.monotonic()
+        assert all(
+            "longer than it may" in one.problem or "no answer" in one.problem or "timed out" in one.problem
+            for one in await asyncio.gather(*talks)
+        )
+        while service._free[slow]._value < AT_ONCE:
+            assert time.monotonic() - began < PATIENCE_SECONDS
+            await asyncio.sleep(0.05)
 
 
 def _nested(peer: Any, _tag: int, number: bytes) -> None:
