@@ -10,6 +10,7 @@ the peer's credentials (SO_PEERCRED), never from what the message says.
 """
 
 import socket
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -507,16 +508,18 @@ def call(
     line_bytes: int = LINE_BYTES,
 ) -> Any:
     """Send one request to the socket at `path` and return its result as `result_type` (blocking; for the management plane).
-    `line_bytes`: the longest answer.
+    `seconds`: how long all of it may take; `line_bytes`: the longest answer.
 
     Raises `ControlError` naming the socket and what went wrong.
     """
+    end = time.monotonic() + seconds
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             peer.settimeout(seconds)
             peer.connect(str(path))
+            peer.settimeout(_left(end))
             peer.sendall(_encode(request) + b"\n")
-            line = _read_line(peer, path, line_bytes)
+            line = _read_line(peer, path, line_bytes, end)
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror or error}") from error
     try:
@@ -528,9 +531,11 @@ def call(
         raise ControlError(f"{path}: an answer that cannot be read: {error}") from error
 
 
-def _read_line(peer: socket.socket, path: str | Path, most: int) -> bytes:
+def _read_line(peer: socket.socket, path: str | Path, most: int, end: float) -> bytes:
+    """The line, read by `end` (monotonic seconds): a time-out of the socket alone would begin anew with each octet."""
     line = bytearray()
     while not line.endswith(b"\n"):
+        peer.settimeout(_left(end))
         chunk = peer.recv(65_536)
         if not chunk:
             raise ControlError(f"{path}: closed before it answered")
@@ -538,3 +543,11 @@ def _read_line(peer: socket.socket, path: str | Path, most: int) -> bytes:
         if len(line) > most:
             raise ControlError(f"{path}: an answer of more than {most} bytes")
     return bytes(line)
+
+
+def _left(end: float) -> float:
+    """How many seconds there are until then. Raises `TimeoutError` where there are none."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left

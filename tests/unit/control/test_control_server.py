@@ -1,9 +1,12 @@
 """The Unix socket: framing, bounds, what a killed predecessor leaves, and the end of connections."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -164,3 +167,28 @@ def test_a_page_holds_what_one_line_can() -> None:
     assert 1 < len(page) < 20
     assert len(control.answer(page)) <= control.LINE_BYTES
     assert page_that_fits(["x"] * 3) == ["x"] * 3
+
+
+def test_an_answer_that_comes_octet_by_octet_has_one_deadline(tmp_path: Path) -> None:
+    """Each octet within the time-out, the line never."""
+    place = tmp_path / "slow.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(place))
+        listener.listen()
+
+        def serve() -> None:
+            taken, _address = listener.accept()
+            with taken, contextlib.suppress(OSError):
+                taken.recv(65_536)
+                for _ in range(1_000):
+                    taken.sendall(b" ")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(ControlError, match="timed out"):
+            control.call(place, control.Status(), seconds=0.5)
+        assert 0.5 <= time.monotonic() - began < 10
+        thread.join(30)
+        assert not thread.is_alive()
