@@ -10,7 +10,9 @@ from appliance.directory.settings import Settings
 OPERATIONS = (
     4.0  # answers that a talk may wait for, each for `timeout_seconds`; one with more of them ends by this all the same
 )
-RECEIVED_OCTETS = 1_048_576  # of a talk: its answers are results and a few names, no 100 KiB with any server's words
+RECEIVED_OCTETS = (
+    65_536  # of a talk: results and a few names; the library keeps a search's messages, decoded, until the last
+)
 
 
 def seconds_of(settings: Settings) -> float:
@@ -43,7 +45,7 @@ class Bounds:
 
 
 class BoundedSocket:
-    """As much of a socket as ldap3 uses: it waits `seconds` at the most for each octet, and for all of them within `bounds`."""
+    """As much of a socket as ldap3 uses: it waits `seconds` at the most for more, and keeps the `bounds`."""
 
     def __init__(self, plain: socket.socket, bounds: Bounds, seconds: float) -> None:
         self.plain = plain
