@@ -52,6 +52,8 @@ ppolicy_default "cn=policy,{suffix}"
 _LOCKED = (
     "pwdAccountLockedTime: 000001010000Z\n"  # for ever: only a person unlocks it (draft-behera-ldap-password-policy)
 )
+_RESET = "pwdReset: TRUE\n"  # to be changed first, by the default policy's pwdMustChange
+_OLD = "pwdChangedTime: 20200101000000Z\n"
 
 
 def _person(name: str, *, place: str = PEOPLE, more: str = "", secret: str = SECRET) -> str:
@@ -59,14 +61,24 @@ def _person(name: str, *, place: str = PEOPLE, more: str = "", secret: str = SEC
     return f"dn: cn={name},{place}\nobjectClass: inetOrgPerson\n{called}\nuserPassword: {secret}\n{more}\n"
 
 
-def _named(name: str) -> str:
+def _named(name: str, more: str = "") -> str:
     """An entry that is called by its uid, as those are who bind as themselves."""
-    return f"dn: uid={name},{PEOPLE}\nobjectClass: inetOrgPerson\ncn: {name}\nsn: {name}\nuid: {name}\nuserPassword: {SECRET}\n\n"
+    called = f"cn: {name}\nsn: {name}\nuid: {name}"
+    return f"dn: uid={name},{PEOPLE}\nobjectClass: inetOrgPerson\n{called}\nuserPassword: {SECRET}\n{more}\n"
 
 
 def _group(dn: str, *members: str) -> str:
     lines = "".join(f"member: {one}\n" for one in members)
     return f"dn: {dn}\nobjectClass: groupOfNames\ncn: {dn.partition(',')[0][3:]}\n{lines}\n"
+
+
+def _policy(name: str, rules: str) -> str:
+    kind = "objectClass: device\nobjectClass: pwdPolicy"
+    return f"dn: {_policy_dn(name)}\n{kind}\ncn: {name}\npwdAttribute: userPassword\n{rules}\n"
+
+
+def _policy_dn(name: str) -> str:
+    return f"cn={name},{SUFFIX}"
 
 
 def _unit(name: str, above: str = SUFFIX) -> str:
@@ -81,8 +93,9 @@ def person(name: str) -> str:
 ENTRIES = "".join(
     (
         f"dn: {SUFFIX}\nobjectClass: domain\ndc: lab\n\n",
-        f"dn: cn=policy,{SUFFIX}\nobjectClass: device\nobjectClass: pwdPolicy\ncn: policy\npwdAttribute: userPassword\n"
-        "pwdLockout: TRUE\npwdMaxFailure: 100\n\n",
+        _policy("policy", "pwdLockout: TRUE\npwdMaxFailure: 100\npwdMustChange: TRUE\n"),
+        _policy("grace", "pwdMaxAge: 60\npwdGraceAuthNLimit: 1000\n"),
+        _policy("soon", "pwdMaxAge: 1500000000\npwdExpireWarning: 1499999999\n"),
         *(_unit(name) for name in ("people", "groups", "services")),
         _unit("elsewhere", PEOPLE),
         _person("sentry", place=f"ou=services,{SUFFIX}", secret=ACCOUNT_SECRET),
@@ -90,13 +103,22 @@ ENTRIES = "".join(
         *(_person(name) for name in ("dora", "oscar", "vera", "both", "twin", "alice")),
         _person("twin", place=f"ou=elsewhere,{PEOPLE}"),
         _person("lola", more=_LOCKED),
+        _person("rita", more=_RESET),
+        _person("greta", more=f"{_OLD}pwdPolicySubentry: {_policy_dn('grace')}\n"),
+        _person("wanda", more=f"{_OLD}pwdPolicySubentry: {_policy_dn('soon')}\n"),
         _named("uma"),
-        _group(ADMINISTRATORS, *map(person, ("dora", "both", "lola", "twin", "alice")), f"uid=uma,{PEOPLE}"),
+        _named("ursula", _RESET),
+        _group(
+            ADMINISTRATORS,
+            *map(person, ("dora", "both", "lola", "twin", "alice", "rita", "greta", "wanda")),
+            *(f"uid={name},{PEOPLE}" for name in ("uma", "ursula")),
+        ),
         _group(OPERATORS, person("oscar")),
         _group(AUDITORS, person("both")),
     )
 )
-"""dora, alice and uma administer, oscar operates, both is in two groups, vera in none, lola is locked, twin is there twice."""
+"""dora, alice and uma administer, oscar operates, both is in two groups, vera in none, lola is locked, twin is there twice.
+The passwords of rita and ursula are to be changed first, greta's has expired and is taken a few times more, wanda's will."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from ldap3.core.results import (
 )
 
 from appliance.client_tls import client_context
-from appliance.directory import filters
+from appliance.directory import filters, password_policy
 from appliance.directory.api import Proof
 from appliance.directory.bounds import BoundedSocket, Bounds, seconds_of
 from appliance.directory.failing import DirectoryError
@@ -115,12 +115,10 @@ def prove(
         said = _role(connection, settings, name, found[0])
         if said.role is None:
             return said
-        with _connected(
-            settings, server, bounds
-        ) as theirs:  # a connection of its own: the account's stays the account's
-            if not _is_theirs(theirs, found[0], password):
-                return Proof(outcome="refused", server=name, problem="the directory refuses the password")
-        return said
+        # Over a connection of its own: the account's stays the account's.
+        with _connected(settings, server, bounds) as theirs:
+            problem = _refusal(theirs, found[0], password)
+        return Proof(outcome="refused", server=name, problem=problem) if problem else said
 
 
 def _prove_by_themselves(
@@ -128,8 +126,9 @@ def _prove_by_themselves(
 ) -> Proof:
     """The same where the person asks for their own groups."""
     entry = filters.place(settings, user)
-    if not _is_theirs(connection, entry, password):
-        return Proof(outcome="refused", server=server, problem="the directory refuses the name or the password")
+    problem = _refusal(connection, entry, password)
+    if problem:
+        return Proof(outcome="refused", server=server, problem=problem)
     try:
         return _role(connection, settings, server, entry)
     except _SearchRefusedError as error:  # as servers do to whose password is to be changed first
@@ -157,7 +156,6 @@ def _connected(settings: Settings, server: Server, bounds: Bounds) -> Iterator[l
         use_ssl=settings.security == "ldaps",
         tls=tls,
         get_info=ldap3.NONE,
-        connect_timeout=settings.timeout_seconds,
     )
     connection = ldap3.Connection(
         made,
@@ -172,6 +170,7 @@ def _connected(settings: Settings, server: Server, bounds: Bounds) -> Iterator[l
         receive_timeout=settings.timeout_seconds,
     )
     try:
+        made.connect_timeout = bounds.patience(settings.timeout_seconds)
         connection.open(read_server_info=False)
         tls.bound(connection)
         if settings.security == "starttls":
@@ -192,7 +191,9 @@ def _connected(settings: Settings, server: Server, bounds: Bounds) -> Iterator[l
             connection.socket.close()
 
 
-def _bind(connection: ldap3.Connection, name: str, password: str) -> int:
+def _bind(
+    connection: ldap3.Connection, name: str, password: str, controls: list[tuple[str, bool, None]] | None = None
+) -> int:
     """Bind by name and password (RFC 4513 5.1.3), and what the server says. Never with an empty password, which would prove
     nothing and succeed (5.1.2); given as octets, of which the library leaves none out."""
     octets = password.encode()
@@ -200,7 +201,7 @@ def _bind(connection: ldap3.Connection, name: str, password: str) -> int:
         return int(RESULT_INVALID_CREDENTIALS)
     connection.user, connection.password, connection.authentication = name, octets, ldap3.SIMPLE
     try:
-        connection.bind(read_server_info=False)
+        connection.bind(read_server_info=False, controls=controls)
     finally:
         connection.password = None
     return int(connection.result["result"])
@@ -211,12 +212,16 @@ def _bind_account(connection: ldap3.Connection, settings: Settings, secret: str)
         raise DirectoryError(f"it refuses the appliance's own account: {_said(connection)}")
 
 
-def _is_theirs(connection: ldap3.Connection, entry: str, password: str) -> bool:
-    """Whether the password is that of `entry`. Raises `DirectoryError` where the server does not say."""
-    said = _bind(connection, entry, password)
+def _refusal(connection: ldap3.Connection, entry: str, password: str) -> str:
+    """Why the person of `entry` is not let in by this password; "" where they are. Raises `DirectoryError` where the server does
+    not say."""
+    said = _bind(connection, entry, password, [password_policy.REQUEST])
     if said in _OF_THE_SERVER:
         raise DirectoryError(f"it does not say whether a password is right: {_said(connection)}")
-    return said == RESULT_SUCCESS
+    if said != RESULT_SUCCESS:
+        return "the directory refuses the password"
+    held = password_policy.held_against(connection.result.get("controls") or {})
+    return held and f"the directory {held}"
 
 
 def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) -> list[str]:

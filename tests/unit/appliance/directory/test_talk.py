@@ -4,11 +4,13 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from appliance.directory import talk
+from appliance.directory.bounds import Bounds
 from appliance.directory.failing import DirectoryError
 from appliance.directory.settings import Server
 from tests import directory_server
@@ -158,6 +160,97 @@ def test_who_may_not_search_after_their_own_bind_is_refused(
         pytest.raises(DirectoryError, match="does not answer a search"),  # the account's: it says nothing of the person
     ):
         talk.prove(account, server, ACCOUNT_SECRET, "uma", SECRET)
+
+
+# --- passwords that are right and let nobody in ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "problem"),
+    [("rita", "wants the password changed first"), ("greta", "lets this person in a few times more")],
+)
+def test_a_password_to_be_changed_or_past_its_end_lets_nobody_in(
+    directory: DirectoryServer, user: str, problem: str
+) -> None:
+    settings = settings_of(directory)
+    said = talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, user, SECRET)
+    assert (said.outcome, said.role) == ("refused", None)
+    assert problem in said.problem
+
+
+def test_nor_does_it_where_people_bind_as_themselves(directory: DirectoryServer) -> None:
+    settings = settings_of(directory, bind="user", account="", password_path="")
+    said = talk.prove(settings, settings.servers[0], "", "ursula", SECRET)
+    assert (said.outcome, said.problem) == ("refused", "the directory wants the password changed first")
+
+
+def test_a_password_that_will_expire_is_still_good(directory: DirectoryServer) -> None:
+    settings = settings_of(directory)
+    assert talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, "wanda", SECRET).role == "administrator"
+
+
+EXPIRED, POLICY = "2.16.840.1.113730.3.4.4", "1.3.6.1.4.1.42.2.27.8.5.1"
+
+
+@pytest.mark.parametrize(
+    ("oid", "value", "problem"),
+    [
+        (EXPIRED, b"0", "has expired"),
+        (EXPIRED, None, "has expired"),
+        (POLICY, bytes.fromhex("3003810100"), "has expired"),
+        (POLICY, bytes.fromhex("3003810101"), "is locked"),
+        (POLICY, bytes.fromhex("3003810102"), "changed first"),
+        (POLICY, bytes.fromhex("3003810109"), "an error in its password policy"),
+        (POLICY, bytes.fromhex("3005a003810105"), "a few times more"),
+        (POLICY, bytes.fromhex("3008a003800105810102"), "changed first"),
+        (POLICY, bytes.fromhex("3009810102"), "cannot be read"),
+        (POLICY, bytes.fromhex("3000") * 2, "cannot be read"),
+        (POLICY, bytes.fromhex("8000"), "cannot be read"),
+        (POLICY, b"\x30", "cannot be read"),
+        (POLICY, None, "cannot be read"),
+        (POLICY, bytes.fromhex("3000"), ""),
+        (POLICY, bytes.fromhex("3005a003800105"), ""),
+        ("2.16.840.1.113730.3.4.5", b"3600", ""),  # it will expire
+    ],
+)
+def test_what_a_success_says_of_the_password_beside_it(
+    pki: DevicePki, directory: DirectoryServer, oid: str, value: bytes | None, problem: str
+) -> None:
+    settings = settings_of(directory, bind="user", account="", password_path="")
+    with scripted.speaking(pki, scripted.says(controls=scripted.control(oid, value))) as (server, _heard):
+        said = talk.prove(settings, server, "", "uma", SECRET)
+    assert said.outcome == ("refused" if problem else "proved")
+    assert problem in said.problem
+
+
+# --- a server that takes its time --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("security", "start"), [("ldaps", "1603034000"), ("starttls", "3082ffff")])
+def test_a_talk_ends_in_its_time_before_tls_too(directory: DirectoryServer, security: str, start: str) -> None:
+    """Octets of a handshake, or of the answer to StartTLS, that come one by one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                taken, _address = listener.accept()
+                with taken:
+                    taken.recv(65_536)
+                    taken.sendall(bytes.fromhex(start))
+                    for _ in range(600):
+                        time.sleep(0.1)
+                        taken.sendall(b"\0")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        settings = settings_of(directory, security=security)
+        server = Server(host="127.0.0.1", port=listener.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(DirectoryError):
+            talk.prove(settings, server, ACCOUNT_SECRET, "dora", SECRET, Bounds(0.5))
+        assert time.monotonic() - began < settings.timeout_seconds
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
 
 
 # --- TLS ---------------------------------------------------------------------------------------------------------
