@@ -12,12 +12,12 @@ from typing import TypeVar
 from appliance.aside import aside
 from appliance.directory import talk
 from appliance.directory.api import WORDS_CHARACTERS, Ask, Look, Proof, Report, Standing
+from appliance.directory.bounds import seconds_of
 from appliance.directory.failing import DirectoryError
 from appliance.directory.settings import Server, Settings
 
-AT_ONCE = 16  # talks, each a thread; configd has fewer log-ins at once, so this is met only by talks that hang
-OPERATIONS = (
-    4.0  # answers that a talk may wait for, each for `timeout_seconds`; one with more of them ends by this all the same
+AT_ONCE = (
+    16  # talks with one server, each a thread; configd has fewer log-ins at once, so only talks that hang meet this
 )
 PUT_BACK_SECONDS = (
     30.0  # a server that was away is asked after the others for so long: people do not wait for it each time
@@ -39,7 +39,8 @@ class Service:
         self._clock = clock
         self._away: dict[Server, float] = {}
         """When a server was found away last."""
-        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._free = {server: threading.BoundedSemaphore(AT_ONCE) for server in settings.servers}
+        """One for each: a server whose talks hang closes no other."""
         self._looked: tuple[float, Report] | None = None
         self._looking = asyncio.Lock()
 
@@ -89,16 +90,17 @@ class Service:
         """Talk in a thread of its own, for a bounded time; `work` gets the password of the appliance's account. Raises
         `DirectoryError`, and remembers that."""
         secret = self._secret()
-        if not self._free.acquire(blocking=False):
+        free = self._free[server]
+        if not free.acquire(blocking=False):
             raise DirectoryError(f"{AT_ONCE} talks are under way already")
 
         def held() -> Result:
             try:
                 return work(secret)
             finally:
-                self._free.release()
+                free.release()
 
-        limit = OPERATIONS * self._settings.timeout_seconds
+        limit = seconds_of(self._settings)  # the thread ends by itself by then, unless a name is being looked up
         try:
             async with asyncio.timeout(limit):
                 said = await aside(held, "directory")

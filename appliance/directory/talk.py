@@ -10,48 +10,86 @@ from collections.abc import Iterator
 from typing import Any
 
 import ldap3
-from ldap3.core.exceptions import LDAPException
 from ldap3.core.results import (
-    RESULT_INAPPROPRIATE_AUTHENTICATION,
+    RESULT_ADMIN_LIMIT_EXCEEDED,
+    RESULT_AUTH_METHOD_NOT_SUPPORTED,
+    RESULT_BUSY,
+    RESULT_CONFIDENTIALITY_REQUIRED,
     RESULT_INVALID_CREDENTIALS,
+    RESULT_LOOP_DETECTED,
     RESULT_NO_SUCH_OBJECT,
+    RESULT_OPERATIONS_ERROR,
+    RESULT_OTHER,
+    RESULT_PROTOCOL_ERROR,
+    RESULT_REFERRAL,
+    RESULT_SASL_BIND_IN_PROGRESS,
     RESULT_SIZE_LIMIT_EXCEEDED,
+    RESULT_STRONGER_AUTH_REQUIRED,
     RESULT_SUCCESS,
-    RESULT_UNWILLING_TO_PERFORM,
+    RESULT_TIME_LIMIT_EXCEEDED,
+    RESULT_UNAVAILABLE,
+    RESULT_UNAVAILABLE_CRITICAL_EXTENSION,
 )
 
 from appliance.client_tls import client_context
 from appliance.directory import filters
 from appliance.directory.api import Proof
+from appliance.directory.bounds import BoundedSocket, Bounds, seconds_of
 from appliance.directory.failing import DirectoryError
 from appliance.directory.settings import Server, Settings
 
 MOST_ENTRIES = 2  # one is a person, two are nobody in particular
-_NOT_THIS_PERSON = (  # of a bind: wrong, locked, ended or to be changed first; servers differ in which of them they say
-    RESULT_INVALID_CREDENTIALS,
-    RESULT_INAPPROPRIATE_AUTHENTICATION,
-    RESULT_UNWILLING_TO_PERFORM,
+# Results that speak of the server and not of who asks (RFC 4511 A). Every other one refuses the person: servers differ in what
+# they say of a password that is wrong, locked or ended, and the next server must not be shown it again for a word unknown here.
+_OF_THE_SERVER = frozenset(
+    (
+        RESULT_OPERATIONS_ERROR,
+        RESULT_PROTOCOL_ERROR,
+        RESULT_TIME_LIMIT_EXCEEDED,
+        RESULT_AUTH_METHOD_NOT_SUPPORTED,
+        RESULT_STRONGER_AUTH_REQUIRED,
+        RESULT_REFERRAL,
+        RESULT_ADMIN_LIMIT_EXCEEDED,
+        RESULT_UNAVAILABLE_CRITICAL_EXTENSION,
+        RESULT_CONFIDENTIALITY_REQUIRED,
+        RESULT_SASL_BIND_IN_PROGRESS,
+        RESULT_BUSY,
+        RESULT_UNAVAILABLE,
+        RESULT_LOOP_DETECTED,
+        RESULT_OTHER,
+    )
 )
-# What ldap3 raises where a server is away, or answers with octets that are no LDAP: its decoder looks at nothing before it reads.
-_BROKEN = (LDAPException, OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class _SearchRefusedError(DirectoryError):
+    """A search is not for whoever is bound."""
 
 
 class _Checked(ldap3.Tls):
     """TLS by a context of ours. ldap3's own turns the context's check of the name off, and compares names by itself."""
 
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, context: ssl.SSLContext, host: str, bounds: Bounds, seconds: float) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
         self._context = context
         self._host = host
+        self._bounds = bounds
+        self._seconds = seconds
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - ldap3's own words
         """Called by ldap3 for both ways, always with the handshake."""
-        connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
+        self.bound(connection)
+        connection.socket.secure(self._context, self._host)
+
+    def bound(self, connection: Any) -> None:
+        """Have a connection's socket keep the talk's bounds."""
+        if not isinstance(connection.socket, BoundedSocket):
+            connection.socket = BoundedSocket(connection.socket, self._bounds, self._seconds)
 
 
-def look(settings: Settings, server: Server, secret: str) -> None:
-    """Raise `DirectoryError` unless `server` can be asked; `secret` is the password of the appliance's account."""
-    with _connected(settings, server) as connection:
+def look(settings: Settings, server: Server, secret: str, bounds: Bounds | None = None) -> None:
+    """Raise `DirectoryError` unless `server` can be asked; `secret` is the password of the appliance's account. `bounds`: of the
+    talk, those of every one if there are none here."""
+    with _connected(settings, server, bounds or Bounds(seconds_of(settings))) as connection:
         if settings.bind == "account":
             _bind_account(connection, settings, secret)
             _there(connection, settings.base)
@@ -59,25 +97,43 @@ def look(settings: Settings, server: Server, secret: str) -> None:
                 _there(connection, group.dn)
 
 
-def prove(settings: Settings, server: Server, secret: str, user: str, password: str) -> Proof:
-    """What `server` says of `user` and their `password`. Raises `DirectoryError` where it says nothing."""
+def prove(
+    settings: Settings, server: Server, secret: str, user: str, password: str, bounds: Bounds | None = None
+) -> Proof:
+    """What `server` says of `user` and their `password`, as in `look`. Raises `DirectoryError` where it says nothing."""
+    bounds = bounds or Bounds(seconds_of(settings))
     name = f"{server.host}:{server.port}"
-    if settings.bind == "user":
-        with _connected(settings, server) as connection:
-            entry = filters.place(settings, user)
-            if not _is_theirs(connection, entry, password):
-                return Proof(outcome="refused", server=name, problem="the directory refuses the name or the password")
-            return _role(connection, settings, name, entry)
-    with _connected(settings, server) as connection:
+    with _connected(settings, server, bounds) as connection:
+        if settings.bind == "user":
+            return _prove_by_themselves(connection, settings, name, user, password)
         _bind_account(connection, settings, secret)
         found = _search(connection, settings.base, ldap3.SUBTREE, filters.person(settings, user))
         if len(found) != 1:
             problem = "the directory has no such person" if not found else "the directory has several of this name"
             return Proof(outcome="refused", server=name, problem=problem)
-        with _connected(settings, server) as theirs:  # a connection of its own: the account's stays the account's
+        # Before the password: who may do nothing here has none tried, so that this is no place to guess them or to lock people.
+        said = _role(connection, settings, name, found[0])
+        if said.role is None:
+            return said
+        with _connected(
+            settings, server, bounds
+        ) as theirs:  # a connection of its own: the account's stays the account's
             if not _is_theirs(theirs, found[0], password):
                 return Proof(outcome="refused", server=name, problem="the directory refuses the password")
-        return _role(connection, settings, name, found[0])
+        return said
+
+
+def _prove_by_themselves(
+    connection: ldap3.Connection, settings: Settings, server: str, user: str, password: str
+) -> Proof:
+    """The same where the person asks for their own groups."""
+    entry = filters.place(settings, user)
+    if not _is_theirs(connection, entry, password):
+        return Proof(outcome="refused", server=server, problem="the directory refuses the name or the password")
+    try:
+        return _role(connection, settings, server, entry)
+    except _SearchRefusedError as error:  # as servers do to whose password is to be changed first
+        return Proof(outcome="refused", server=server, problem=str(error))
 
 
 def _role(connection: ldap3.Connection, settings: Settings, server: str, entry: str) -> Proof:
@@ -92,13 +148,14 @@ def _role(connection: ldap3.Connection, settings: Settings, server: str, entry: 
 
 
 @contextlib.contextmanager
-def _connected(settings: Settings, server: Server) -> Iterator[ldap3.Connection]:
+def _connected(settings: Settings, server: Server, bounds: Bounds) -> Iterator[ldap3.Connection]:
     """A connection over TLS that nobody is bound to. Whatever breaks it meanwhile is a `DirectoryError`."""
+    tls = _Checked(client_context(settings, DirectoryError), server.host, bounds, settings.timeout_seconds)
     made = ldap3.Server(
         server.host,
         server.port,
         use_ssl=settings.security == "ldaps",
-        tls=_Checked(client_context(settings, DirectoryError), server.host),
+        tls=tls,
         get_info=ldap3.NONE,
         connect_timeout=settings.timeout_seconds,
     )
@@ -116,15 +173,20 @@ def _connected(settings: Settings, server: Server) -> Iterator[ldap3.Connection]
     )
     try:
         connection.open(read_server_info=False)
+        tls.bound(connection)
         if settings.security == "starttls":
             connection.start_tls(read_server_info=False)
-        if not isinstance(connection.socket, ssl.SSLSocket):
+        if not connection.socket.under_tls:
             raise DirectoryError("the connection is not under TLS")
         yield connection
-    except _BROKEN as error:
+    except DirectoryError:
+        raise
+    # All there is: ldap3 decodes what a server sends without looking first, and what then fails is any of Python's own errors (of
+    # deep nesting a RecursionError). A server must not choose one that keeps the next server from being asked.
+    except Exception as error:
         raise DirectoryError(_words(error)) from error
     finally:
-        with contextlib.suppress(*_BROKEN):
+        with contextlib.suppress(Exception):
             connection.unbind()
         if connection.socket is not None:  # the library leaves one open that could not be connected
             connection.socket.close()
@@ -152,11 +214,9 @@ def _bind_account(connection: ldap3.Connection, settings: Settings, secret: str)
 def _is_theirs(connection: ldap3.Connection, entry: str, password: str) -> bool:
     """Whether the password is that of `entry`. Raises `DirectoryError` where the server does not say."""
     said = _bind(connection, entry, password)
-    if said in _NOT_THIS_PERSON:
-        return False
-    if said != RESULT_SUCCESS:
+    if said in _OF_THE_SERVER:
         raise DirectoryError(f"it does not say whether a password is right: {_said(connection)}")
-    return True
+    return said == RESULT_SUCCESS
 
 
 def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) -> list[str]:
@@ -171,7 +231,8 @@ def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) ->
     )
     said = connection.result["result"]
     if said not in (RESULT_SUCCESS, RESULT_SIZE_LIMIT_EXCEEDED, RESULT_NO_SUCH_OBJECT):
-        raise DirectoryError(f"it does not answer a search: {_said(connection)}")
+        words = f"it does not answer a search: {_said(connection)}"
+        raise DirectoryError(words) if said in _OF_THE_SERVER else _SearchRefusedError(words)
     return [one["dn"] for one in connection.response or () if one["type"] == "searchResEntry"]
 
 

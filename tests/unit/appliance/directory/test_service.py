@@ -15,14 +15,16 @@ import msgspec
 import pytest
 
 from appliance.directory import api
-from appliance.directory.service import LOOKED_SECONDS, PUT_BACK_SECONDS, Service
+from appliance.directory.service import AT_ONCE, LOOKED_SECONDS, PUT_BACK_SECONDS, Service
 from appliance.directory.settings import Server, load
 from appliance.local_socket import Desk, serving
 from appliance.settings_file import SettingsError
 from sentry_runtime import control
+from tests.device_pki import DevicePki
 from tests.directory_server import ACCOUNT_SECRET, SECRET, DirectoryServer
 from tests.ports import free_port
 
+from . import scripted
 from .conftest import server_of, settings_of
 
 PATIENCE_SECONDS = 30.0
@@ -58,6 +60,80 @@ async def test_a_server_that_says_no_has_said_it(directory: DirectoryServer, sec
     settings = settings_of(directory, servers=(server_of(directory), gone()), password_path=secret)
     said = await proof(Service(settings), password="wrong")
     assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{directory.ldaps}")
+
+
+async def test_a_no_in_a_word_of_its_own_goes_to_no_other_server(pki: DevicePki, directory: DirectoryServer) -> None:
+    """constraintViolation, which 389-DS says of an account that is locked."""
+    with (
+        scripted.speaking(pki, scripted.says(bind=19)) as (first, _asked),
+        scripted.speaking(pki, scripted.says()) as (second, heard),
+    ):
+        service = Service(settings_of(directory, servers=(first, second), bind="user", account="", password_path=""))
+        said = await proof(service, "uma")
+        assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{first.port}")
+        assert service._order() == [first, second]
+    assert not heard
+
+
+async def test_a_server_that_drips_holds_no_thread_and_closes_no_other(
+    pki: DevicePki, directory: DirectoryServer, secret: str
+) -> None:
+    """Each octet comes in time, the answer never does: the threads end with their talks, and others are asked meanwhile."""
+    with scripted.speaking(pki, scripted.drip) as (slow, _heard):
+        settings = settings_of(directory, servers=(slow, server_of(directory)), password_path=secret, timeout_seconds=1)
+        service = Service(settings, clock=lambda: 1_000.0)
+        talks = [asyncio.ensure_future(service._standing(slow)) for _ in range(AT_ONCE)]
+        await asyncio.sleep(0)
+        assert service._free[slow]._value == 0
+        assert (await service._standing(slow)).problem == f"{AT_ONCE} talks are under way already"
+        assert (await proof(service)).outcome == "proved"
+        began = time.monotonic()
+        assert all(
+            "longer than it may" in one.problem or "no answer" in one.problem or "timed out" in one.problem
+            for one in await asyncio.gather(*talks)
+        )
+        while service._free[slow]._value < AT_ONCE:
+            assert time.monotonic() - began < PATIENCE_SECONDS
+            await asyncio.sleep(0.05)
+
+
+def _nested(peer: Any, _tag: int, number: bytes) -> None:
+    """A bindResponse that is deeper than Python recurses."""
+    inner = b""
+    for _ in range(3_000):
+        inner = scripted.element(0x30, inner)
+    peer.sendall(scripted.message(number, scripted.BIND_SAID, inner))
+
+
+def _endless(peer: Any, _tag: int, number: bytes) -> None:
+    """Entries without an end."""
+    one = scripted.message(number, scripted.ENTRY, scripted.element(4, b"cn=x"), scripted.element(0x30)) * 1_000
+    while True:
+        peer.sendall(one)
+
+
+def _huge(peer: Any, _tag: int, _number: bytes) -> None:
+    """One message that says to be of 2 GiB."""
+    peer.sendall(bytes.fromhex("30847fffffff"))
+    while True:
+        peer.sendall(bytes(65_536))
+
+
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [(_nested, "recursion"), (_endless, "more than a talk may have"), (_huge, "more than a talk may have")],
+)
+async def test_a_hostile_first_server_keeps_nobody_from_the_next(
+    pki: DevicePki, directory: DirectoryServer, secret: str, script: scripted.Script, word: str
+) -> None:
+    with scripted.speaking(pki, script) as (hostile, _heard):
+        service = Service(settings_of(directory, servers=(hostile, server_of(directory)), password_path=secret))
+        said = await proof(service)
+        assert (said.outcome, said.server) == ("proved", f"127.0.0.1:{directory.ldaps}")
+        assert service._order() == [server_of(directory), hostile]
+        first, second = (await report(service)).servers
+    assert word in first.problem
+    assert not second.problem
 
 
 async def test_who_was_away_is_asked_after_the_others_for_a_while(directory: DirectoryServer, secret: str) -> None:

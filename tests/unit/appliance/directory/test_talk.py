@@ -15,6 +15,7 @@ from tests import directory_server
 from tests.device_pki import DevicePki
 from tests.directory_server import ACCOUNT_SECRET, PEOPLE, SECRET, DirectoryServer
 
+from . import scripted
 from .conftest import server_of, settings_of
 
 PATIENCE_SECONDS = 30.0
@@ -55,6 +56,18 @@ def test_whatever_else_is_refused(directory: DirectoryServer, user: str, passwor
     said = talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, user, password)
     assert (said.outcome, said.role) == ("refused", None)
     assert problem in said.problem
+
+
+def test_no_password_is_tried_of_who_is_in_no_group(directory: DirectoryServer) -> None:
+    """Whether it is right or wrong: the portal tells nothing of it, and locks nobody."""
+    settings = settings_of(directory)
+    before = len(directory.asked())
+    said = [talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, "vera", word) for word in (SECRET, "wrong", "")]
+    assert said[0] == said[1] == said[2]
+    talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, "dora", SECRET)
+    asked = directory.asked()[before:]
+    assert f'BIND dn="{directory_server.person("dora")}"' in asked
+    assert f'BIND dn="{directory_server.person("vera")}"' not in asked
 
 
 @pytest.mark.parametrize(
@@ -103,6 +116,48 @@ def test_an_account_of_ours_that_is_not_taken_says_nothing_of_anybody(
     settings = settings_of(directory, account=account)
     with pytest.raises(DirectoryError, match="refuses the appliance's own account: invalidCredentials"):
         talk.prove(settings, settings.servers[0], secret, "dora", SECRET)
+
+
+@pytest.mark.parametrize("code", [16, 19, 32, 34, 48, 49, 50, 53, 65, 123])
+def test_every_word_on_a_person_but_yes_is_a_no(pki: DevicePki, directory: DirectoryServer, code: int) -> None:
+    settings = settings_of(directory, bind="user", account="", password_path="")
+    with scripted.speaking(pki, scripted.says(bind=code)) as (server, heard):
+        said = talk.prove(settings, server, "", "uma", SECRET)
+    assert (said.outcome, said.role) == ("refused", None)
+    assert heard == [scripted.BIND, scripted.UNBIND]
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 7, 8, 10, 11, 12, 13, 14, 51, 52, 54, 80])
+def test_what_a_server_says_of_itself_is_no_word_on_a_person(
+    pki: DevicePki, directory: DirectoryServer, code: int
+) -> None:
+    settings = settings_of(directory, bind="user", account="", password_path="")
+    with (
+        scripted.speaking(pki, scripted.says(bind=code)) as (server, _heard),
+        pytest.raises(DirectoryError, match="does not say whether a password is right"),
+    ):
+        talk.prove(settings, server, "", "uma", SECRET)
+    with (
+        scripted.speaking(pki, scripted.says(search=code, entry="")) as (server, _heard),
+        pytest.raises(DirectoryError, match="does not answer a search"),
+    ):
+        talk.prove(settings, server, "", "uma", SECRET)
+
+
+@pytest.mark.parametrize("code", [50, 53])
+def test_who_may_not_search_after_their_own_bind_is_refused(
+    pki: DevicePki, directory: DirectoryServer, code: int
+) -> None:
+    settings = settings_of(directory, bind="user", account="", password_path="")
+    with scripted.speaking(pki, scripted.says(search=code)) as (server, _heard):
+        said = talk.prove(settings, server, "", "uma", SECRET)
+    assert (said.outcome, said.role) == ("refused", None)
+    account = settings_of(directory)
+    with (
+        scripted.speaking(pki, scripted.says(search=code)) as (server, _heard),
+        pytest.raises(DirectoryError, match="does not answer a search"),  # the account's: it says nothing of the person
+    ):
+        talk.prove(account, server, ACCOUNT_SECRET, "uma", SECRET)
 
 
 # --- TLS ---------------------------------------------------------------------------------------------------------
