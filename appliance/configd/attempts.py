@@ -9,6 +9,9 @@ from appliance.failures import locked
 NAMES = 1_000  # remembered at once; the oldest go first, so that guessing names cannot fill the memory
 FAILURES = 512  # of one name; more than any policy allows, even for all sources of an account together
 
+Counted = str | tuple[str, str]
+"""What failures are counted by: a name, or a name from one source."""
+
 
 class Attempts:
     """Counts failures by name. `sentry-tally` does the same for real accounts and outlives configd; this one also answers for
@@ -16,15 +19,15 @@ class Attempts:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: dict[str, list[float]] = {}
+        self._failures: dict[Counted, list[float]] = {}
         self._lock = threading.Lock()
 
-    def locked(self, name: str, *, attempts: int, seconds: int) -> bool:
+    def locked(self, name: Counted, *, attempts: int, seconds: int) -> bool:
         """Whether `attempts` failures within `seconds` lock `name`; they do so for `seconds` from the last of them."""
         with self._lock:
             return locked(self._failures.get(name, ()), self._clock(), attempts=attempts, seconds=seconds)
 
-    def failed(self, name: str) -> None:
+    def failed(self, name: Counted) -> None:
         """Count a failure."""
         with self._lock:
             held = self._failures.pop(name, [])
@@ -32,7 +35,7 @@ class Attempts:
             while len(self._failures) > NAMES:
                 del self._failures[next(iter(self._failures))]
 
-    def succeeded(self, name: str) -> None:
+    def succeeded(self, name: Counted) -> None:
         """Forget `name`'s failures."""
         with self._lock:
             self._failures.pop(name, None)

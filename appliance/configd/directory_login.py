@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from appliance.features.users import RESERVED
 from sentry_runtime import control
 
 AT_ONCE = 4  # log-ins that wait for the directory; configd's other threads stay free for everybody else
+DECOY = "sentry-nobody"
+"""Asked about beside a log-in of which the directory is not to know, so that it fails as all others do, in words and in time.
+By its form nobody of the directory (`is_elsewhere`)."""
 MARGIN_SECONDS = 5.0  # beside what the servers may take
 SILENT = "the directory does not answer; accounts of this appliance log in as always"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -50,13 +54,14 @@ def asker(call: Callable[..., Any], socket: str = directory_api.SOCKET) -> Ask:
 @dataclass(frozen=True, slots=True)
 class Proof:
     """Who somebody is: their role (None: nobody), and the directory's server that said so ("": an account of this appliance).
-    `silent`: nobody, and the directory could not be asked. `credentials` are the settings by which the directory was asked, which
-    may be others when it has answered. `words` are for the audit trail."""
+    `silent`: nobody, and the directory could not be asked; `busy`: because too many log-ins wait for it. `credentials` are the
+    settings by which the directory was asked, which may be others when it has answered. `words` are for the audit trail."""
 
     role: Role | None = None
     server: str = ""
     credentials: frozenset[str] = frozenset()
     silent: bool = False
+    busy: bool = False
     words: str = ""
 
 
@@ -67,48 +72,61 @@ class PasswordLogIn:
         self._login = login
         self._ask = ask
         self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._decoys = threading.BoundedSemaphore(AT_ONCE)  # apart: names of accounts here must keep nobody out
+        self._aside = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="directory")
 
     def prove(self, tree: Tree, user: str, source: str, password: str) -> Proof:
         """Who says to be `user` and comes from `source` with this password, which is neither empty nor has a NUL."""
         directory = accounts.directory(tree)
         role = accounts.roles(tree).get(user)
-        if role is not None:
-            if self._login(user, source, password):
-                return Proof(role, words="account of this appliance" if directory.asked else "")
-            return Proof(silent=self._silent(directory), words="account of this appliance" if directory.asked else "")
         if not directory.asked:
-            return Proof()
+            return Proof(role if role is not None and self._login(user, source, password) else None)
+        if role is not None:
+            words = "account of this appliance"
+            silent = self._decoy(directory)
+            if self._login(user, source, password):
+                return Proof(role, words=words)
+            return Proof(silent=silent(), words=words)
         if not is_elsewhere(tree, user):
-            return Proof(silent=self._silent(directory), words="no name that the directory is asked about")
-        return self._prove(directory, user.lower(), password)
+            return Proof(silent=self._decoy(directory)(), words="no name that the directory is asked about")
+        if not self._free.acquire(blocking=False):
+            return Proof(silent=True, busy=True, words=f"directory: {AT_ONCE} log-ins wait for it already")
+        try:
+            return self._prove(directory, user.lower(), password)
+        finally:
+            self._free.release()
 
     def _prove(self, directory: accounts.Directory, user: str, password: str) -> Proof:
-        said = self._asked(directory_api.Prove(user=user, password=password), directory)
+        said = self._asked(directory, user, password)
         if said is None or said.outcome == "silent":
             return Proof(silent=True, words=f"directory: {said.problem if said else 'its service does not answer'}")
         where = f"directory {said.server}"
         if said.outcome == "proved" and said.role in directory.roles:
-            return Proof(said.role, said.server, directory.credentials, words=where)
+            if said.server:  # by which a session is told from one of an account here
+                return Proof(said.role, said.server, directory.credentials, words=where)
+            return Proof(silent=True, words="directory: its service names no server")
         return Proof(words=f"{where}: {said.problem or 'a role that no group has'}")
 
-    def _silent(self, directory: accounts.Directory) -> bool:
-        """Whether nobody of the directory answers; asked where PAM has refused, too."""
-        if not directory.asked:
-            return False
-        said = self._asked(directory_api.Look(), directory)
-        return said is None or said.silent
+    def _decoy(self, directory: accounts.Directory) -> Callable[[], bool]:
+        """Ask about the decoy from now on; the result waits for it, and says whether nobody of the directory answers."""
+        if not self._decoys.acquire(blocking=False):
+            return lambda: True
+        asked = self._aside.submit(self._asked, directory, DECOY, DECOY)
+        asked.add_done_callback(lambda _asked: self._decoys.release())
 
-    def _asked(self, asked: directory_api.Ask, directory: accounts.Directory) -> Any:
-        """The service's answer, or None."""
-        if not self._free.acquire(blocking=False):
-            return None
+        def silent() -> bool:
+            said = asked.result()
+            return said is None or said.outcome == "silent"
+
+        return silent
+
+    def _asked(self, directory: accounts.Directory, user: str, password: str) -> Any:
+        """The service's `Proof`, or None."""
         try:
-            return self._ask(asked, directory.seconds + MARGIN_SECONDS)
+            return self._ask(directory_api.Prove(user=user, password=password), directory.seconds + MARGIN_SECONDS)
         except control.ControlError as error:
             _log.warning("the directory cannot be asked: %s", error)
             return None
-        finally:
-            self._free.release()
 
 
 def is_elsewhere(tree: Tree, user: str) -> bool:

@@ -13,7 +13,7 @@ from appliance.apply import stamp
 from appliance.audit import Audit, Entry
 from appliance.config.store import StoreError
 from appliance.configd import about, accounts, api, passwords, roles
-from appliance.configd.attempts import Attempts
+from appliance.configd.attempts import Attempts, Counted
 from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
 from appliance.configd.directory_login import Ask, PasswordLogIn, Proof, nobody
@@ -279,7 +279,8 @@ class Gate:
         proof = self._passwords.prove(self.tree(), user, source, password) if well_formed else Proof()
         self._proofs[id(verb)] = proof.words
         if proof.role is None:
-            self._failed_there(name, source)
+            if not proof.busy:  # then nobody was asked: no guess was made, and the password may be right
+                self._failed_there(name, source)
             # PAM refuses an account it does not know at once; who waits the same for all learns no names.
             self._sleep(max(0.0, began + FAILURE_SECONDS - self._clock()))
             if proof.silent:
@@ -394,11 +395,11 @@ class Gate:
         held.privileged = False
         return self._session(held)
 
-    def _not_locked(self, counted: Attempts, name: str, message: str, *, factor: int = 1) -> None:
+    def _not_locked(self, counted: Attempts, name: Counted, message: str, *, factor: int = 1) -> None:
         if self._is_locked(counted, name, factor=factor):
             raise refused("locked", message)
 
-    def _is_locked(self, counted: Attempts, name: str, *, factor: int = 1) -> bool:
+    def _is_locked(self, counted: Attempts, name: Counted, *, factor: int = 1) -> bool:
         tree = self.tree()
         attempts, seconds = factor * accounts.failed_attempts(tree), accounts.lock_seconds(tree)
         return counted.locked(name, attempts=attempts, seconds=seconds)
@@ -470,6 +471,6 @@ class Gate:
         return self._doors.name_of(peer.uid) or f"uid {peer.uid}"
 
 
-def _there(name: str, source: str) -> str:
-    """What failures are counted by: an account, from one source."""
-    return f"{name}\0{source}"
+def _there(name: str, source: str) -> tuple[str, str]:
+    """What failures are counted by: an account, from one source. No name can be made that counts as both."""
+    return name, source

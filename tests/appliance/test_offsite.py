@@ -56,8 +56,9 @@ def test_a_backup_is_sent_by_a_service_that_is_not_root_and_lies_there_as_it_lie
         )
         server.authorize("\n".join(told(lab, "show backup-key")["lines"]))
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not told(lab, "show backups")["rows"]:
-            assert time.monotonic() < deadline, "no backup was made"
+        revision = next(row["revision"] for row in told(lab, "show revisions")["rows"] if row["current"] == "*")
+        while revision not in [row["revision"] for row in told(lab, "show backups")["rows"][:1]]:
+            assert time.monotonic() < deadline, "no backup was made of this revision"
             time.sleep(1)
         privileged(lab, "backup send")
         name = told(lab, "show backups")["rows"][0]["name"]

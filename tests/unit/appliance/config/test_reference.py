@@ -41,6 +41,7 @@ def test_secrets_are_marked() -> None:
         "uem.epmm.password",
         "uem.intune.client_secret",
         "gateway.fleet_secret",
+        "directory.bind_password",
         "email.password",
         "backup.passphrase",
         "backup.s3.NAME.secret_access_key",

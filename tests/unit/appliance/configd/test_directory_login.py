@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from appliance.config.schema import Schema
 from appliance.configd import accounts, api, lockout
 from appliance.configd.client import Refused
-from appliance.configd.directory_login import AT_ONCE, SILENT, PasswordLogIn, is_elsewhere
+from appliance.configd.directory_login import AT_ONCE, DECOY, SILENT, PasswordLogIn, is_elsewhere
 from appliance.configd.sessions import Peer
 from appliance.directory import api as directory_api
 from appliance.directory.settings import Group, Server, Settings
@@ -178,7 +180,7 @@ def test_the_directory_is_never_asked_about_a_name_that_is_an_accounts_here(stan
     assert stand.refused("ALICE")[0] == "authentication"
     session = stand.login("alice", PASSWORDS["alice"], "192.0.2.10")
     assert (session.by_directory, session.role) == (False, "administrator")
-    assert all(isinstance(one, directory_api.Look) for one in stand.asked())
+    assert {(one.user, one.password) for one in stand.asked()} == {(DECOY, DECOY)}
     assert [path for *_rest, path in stand.log_ins()] == [
         "account of this appliance",
         "no name that the directory is asked about",
@@ -197,6 +199,7 @@ def test_the_directory_is_never_asked_about_a_name_that_is_an_accounts_here(stan
         ("root", False),
         ("Root", False),
         ("sentry-portal", False),
+        (DECOY, False),
         ("token:backup", False),
         ("dora ", False),
         ("", False),
@@ -228,21 +231,44 @@ def test_where_it_is_away_the_answer_tells_nobody_which_names_are_accounts(alone
 
 
 def test_log_ins_that_wait_for_it_leave_room_for_others() -> None:
-    """The one too many is told at once that nobody answers."""
+    """The one too many is told at once that nobody answers, and that is no failure of theirs."""
     depth: list[int] = []
-    silent: list[bool] = []
+    busy: list[bool] = []
     tree = {"users": {"accounts": ACCOUNTS}, "directory": {**HELD, "timeout_seconds": 5}}
 
     def ask(_asked: Any, _seconds: float) -> Any:
         """While this one waits, another comes."""
         depth.append(len(depth) + 1)
-        silent.append(log_in.prove(tree, "dora", HERE, "x").silent)
+        found = log_in.prove(tree, "dora", HERE, "x")
+        assert found.silent == found.busy
+        busy.append(found.busy)
         return directory_api.Proof(outcome="refused", server="one")
 
     log_in = PasswordLogIn(lambda *_said: False, ask)
     assert log_in.prove(tree, "dora", HERE, "x").role is None
     assert len(depth) == AT_ONCE
-    assert silent == [True, *[False] * (AT_ONCE - 1)]
+    assert busy == [True, *[False] * (AT_ONCE - 1)]
+
+
+def test_names_that_it_is_not_asked_about_take_no_room_of_those_it_is() -> None:
+    tree = {"users": {"accounts": ACCOUNTS}, "directory": {**HELD, "timeout_seconds": 5}}
+    waiting, entered = threading.Event(), threading.Semaphore(0)
+
+    def ask(asked: Any, _seconds: float) -> Any:
+        if asked.user == DECOY:
+            entered.release()
+            waiting.wait(PATIENCE_SECONDS)
+        return directory_api.Proof(outcome="refused", server="one")
+
+    log_in = PasswordLogIn(lambda *_said: False, ask)
+    with ThreadPoolExecutor() as pool:
+        held = [pool.submit(log_in.prove, tree, "alice", HERE, "x") for _ in range(AT_ONCE)]
+        assert all(entered.acquire(timeout=PATIENCE_SECONDS) for _ in range(AT_ONCE))
+        more = log_in.prove(tree, "root", HERE, "x")
+        assert (more.silent, more.busy) == (True, False)  # a guess all the same
+        assert not log_in.prove(tree, "dora", HERE, "x").silent
+        waiting.set()
+        assert [one.result().silent for one in held] == [False] * AT_ONCE
 
 
 def test_a_role_that_the_configuration_gives_to_no_group_is_none() -> None:
@@ -254,6 +280,14 @@ def test_a_role_that_the_configuration_gives_to_no_group_is_none() -> None:
     said = directory_api.Proof(outcome="proved", role="administrator", server="one")
     found = PasswordLogIn(lambda *_said: False, lambda *_asked: said).prove(tree, "dora", HERE, "x")
     assert (found.role, found.words) == (None, "directory one: a role that no group has")
+
+
+def test_a_proof_that_names_no_server_is_none() -> None:
+    """Its session would be taken for that of an account here."""
+    tree = {"users": {"accounts": ACCOUNTS}, "directory": {**HELD, "timeout_seconds": 5}}
+    said = directory_api.Proof(outcome="proved", role="administrator")
+    found = PasswordLogIn(lambda *_said: False, lambda *_asked: said).prove(tree, "dora", HERE, "x")
+    assert (found.role, found.silent) == (None, True)
 
 
 def test_without_a_directory_nobody_is_asked(tmp_path: Path) -> None:

@@ -37,6 +37,17 @@ def test_at_the_portal_another_setting_needs_no_password(daemon: Daemon) -> None
     assert refusal(daemon.say, portal, api.Power(session=handle, action="reload")).kind == "privilege"
 
 
+def test_no_name_can_be_made_that_locks_another_one_at_its_source(daemon: Daemon) -> None:
+    portal = Peer(PORTAL, 1, 1)
+    for name in ("alice\x00192.0.2.9", "192.0.2.9\x00alice"):
+        for source in ("198.51.100.1", "alice"):
+            for _ in range(3):
+                guess = api.Login(user=name, password="guess", source=source)
+                assert refusal(daemon.say, portal, guess).kind == "authentication"
+    right = api.Login(user="alice", password=PASSWORDS["alice"], source="192.0.2.9")
+    assert daemon.say(portal, right, api.Session).user == "alice"
+
+
 def test_wrong_passwords_of_a_session_count_as_failed_log_ins_from_its_source(daemon: Daemon) -> None:
     portal, handle = portal_session(daemon)
     wrong = api.Reauthenticate(session=handle, password="guess")
