@@ -25,7 +25,7 @@ REMEMBER = 5
 CHANGE_HOURS = 24
 SESSION_HOURS = 8
 TIMEOUT_SECONDS = 5
-TALKS = 4.0  # of `timeout_seconds` each that a talk with one of its servers takes at most (`directory.bounds.OPERATIONS`)
+TALKS = 4.0  # of `timeout_seconds` each that a talk with one server takes at most (`directory.bounds.OPERATIONS`)
 
 Tree = Mapping[str, Any]
 
