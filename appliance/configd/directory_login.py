@@ -30,13 +30,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _log = logging.getLogger(__name__)
 
 Tree = Mapping[str, Any]
-Ask = Callable[[directory_api.Ask, float], Any]
-"""A question and how many seconds its answer may take, to the answer (`Proof` or `Report`). Raises `ControlError`."""
+Ask = Callable[[directory_api.Prove, float], Any]
+"""A question and how many seconds its answer may take, to the answer (the service's `Proof`). Raises `ControlError`."""
 LogIn = Callable[[str, str, str], bool]
 """User, source and password to whether PAM lets them in."""
 
 
-def nobody(_asked: directory_api.Ask, _seconds: float) -> Any:
+def nobody(_asked: directory_api.Prove, _seconds: float) -> Any:
     """An `Ask` where there is no service."""
     raise control.ControlError("the directory cannot be asked here")
 
@@ -44,9 +44,8 @@ def nobody(_asked: directory_api.Ask, _seconds: float) -> Any:
 def asker(call: Callable[..., Any], socket: str = directory_api.SOCKET) -> Ask:
     """Asks the service by `call` (`sentry_runtime.control.call`)."""
 
-    def ask(asked: directory_api.Ask, seconds: float) -> Any:
-        kind = directory_api.Report if isinstance(asked, directory_api.Look) else directory_api.Proof
-        return call(socket, asked, kind, seconds=seconds)
+    def ask(asked: directory_api.Prove, seconds: float) -> Any:
+        return call(socket, asked, directory_api.Proof, seconds=seconds)
 
     return ask
 

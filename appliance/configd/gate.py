@@ -233,14 +233,14 @@ class Gate:
             raise refused("permission", "only the portal may log in by password")
         if accounts.certificate_login(self.tree()).mode == "required":
             raise refused("permission", "passwords are not taken here; log in with your certificate")
-        proof = self._proved(verb, verb.user, plain(verb.source) or NOWHERE)
+        role, proof = self._proved(verb, verb.user, plain(verb.source) or NOWHERE)
         user = verb.user.lower() if proof.server else verb.user  # a directory knows its people in either case
-        return self._opened(user, proof.role, "portal", peer, verb.source, proof=proof)  # type: ignore[arg-type]
+        return self._opened(user, role, "portal", peer, verb.source, proof=proof)
 
     def _reauthenticate(self, verb: api.Reauthenticate, held: Held) -> api.Session:
         """At the source where the session came from, so that the portal gains no guesses by naming others."""
-        proof = self._proved(verb, held.user, held.source or NOWHERE)
-        if (proof.role, bool(proof.server)) != (held.role, bool(held.directory)):
+        role, proof = self._proved(verb, held.user, held.source or NOWHERE)
+        if (role, bool(proof.server)) != (held.role, bool(held.directory)):
             self._sessions.close(held.handle)
             raise refused("session", "your role is another one by now; log in again")
         held.reauthenticated = self._clock()
@@ -269,9 +269,9 @@ class Gate:
     def _since_reauthenticated(self, held: Held) -> float | None:
         return None if held.reauthenticated is None else self._clock() - held.reauthenticated
 
-    def _proved(self, verb: api.Login | api.Reauthenticate, user: str, source: str) -> Proof:
-        """Who `user` is, whose password the verb brings. Raises an `authentication`, an `unavailable` or a `locked` refusal;
-        failures are counted, of a name in either case alike."""
+    def _proved(self, verb: api.Login | api.Reauthenticate, user: str, source: str) -> tuple[api.Role, Proof]:
+        """What `user` may do, whose password the verb brings, and who says so. Raises an `authentication`, an `unavailable` or a
+        `locked` refusal; failures are counted, of a name in either case alike."""
         name, password = user[:NAME_CHARACTERS].lower(), verb.password
         self._not_locked_there(name, source)
         well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
@@ -287,7 +287,7 @@ class Gate:
                 raise refused("unavailable", f"user name or password is wrong, or {DIRECTORY_SILENT}")
             raise refused("authentication", "user name or password is wrong")
         self._log_ins.succeeded(_there(name, source))
-        return proof
+        return proof.role, proof
 
     def _not_locked_there(self, name: str, source: str) -> None:
         """Raises `locked`. By account and source: who sits elsewhere is not locked out by a stranger. By account alone only after

@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from appliance import obtained, secret_file
 from appliance.acme.settings import SETTINGS_PATH, Binding, Settings
-from appliance.features import backends, dns, email, interfaces, listeners, tls, values
+from appliance.features import backends, dns, email, interfaces, listeners, service_file, tls, values
 from appliance.features.base import File, Flow, Problem, System, Tree, Unit
 from appliance.features.values import Rules
 
@@ -89,8 +87,7 @@ def render(tree: Tree) -> Mapping[str, File]:
     made = settings(tree)
     if made is None:
         return {}
-    text = msgspec.json.format(msgspec.json.encode(made), indent=2).decode()
-    files = {FILE: File(f"{text}\n", mode=0o640, group=USER)}
+    files = {FILE: service_file.readable_by(USER, made)}
     if made.trust == TRUST:
         files[TRUST] = File(tree["certificates"]["acme"]["ca_certificates"])
     return files

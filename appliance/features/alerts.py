@@ -6,7 +6,7 @@ import msgspec
 
 from appliance.alerts.settings import SETTINGS_PATH, Server, Settings
 from appliance.alerts.table import ACTIONS, ALERTS
-from appliance.features import backends, email, values
+from appliance.features import backends, email, service_file, values
 from appliance.features.base import Feature, File, Problem, Tree, Unit
 from appliance.features.values import Rules
 
@@ -60,8 +60,7 @@ def _server(tree: Tree) -> Server | None:
 
 def render(tree: Tree) -> Mapping[str, File]:
     """The settings file, indented for people, with a line end."""
-    text = msgspec.json.format(msgspec.json.encode(settings(tree)), indent=2).decode()
-    return {FILE: File(f"{text}\n", mode=0o640, group=GROUP)}
+    return {FILE: service_file.readable_by(GROUP, settings(tree))}
 
 
 def _action(label: str, text: str, **rules: object) -> Rules:

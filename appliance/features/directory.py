@@ -13,7 +13,7 @@ import msgspec
 
 from appliance import secret_file
 from appliance.directory.settings import SETTINGS_PATH, Group, Server, Settings
-from appliance.features import backends, dns, tls, values
+from appliance.features import backends, dns, service_file, tls, values
 from appliance.features.base import Feature, File, Flow, Problem, System, Tree, Unit
 from appliance.features.users import ROLES
 
@@ -132,8 +132,7 @@ def render(tree: Tree) -> Mapping[str, File]:
     made = settings(tree)
     if made is None:
         return {}
-    text = msgspec.json.format(msgspec.json.encode(made), indent=2).decode()
-    files = {FILE: File(f"{text}\n", mode=0o640, group=USER)}
+    files = {FILE: service_file.readable_by(USER, made)}
     if "ca_certificates" in tree["directory"]:
         files[TRUST] = File(tree["directory"]["ca_certificates"])
     return files

@@ -20,6 +20,7 @@ from appliance.features import (
     listeners,
     policy,
     principals,
+    service_file,
     ssh,
     tls,
     uem,
@@ -99,8 +100,7 @@ def _external_host(tree: Tree) -> str:
 
 def render(tree: Tree) -> Mapping[str, File]:
     """The settings file, indented for people, with a line end; and the files that it names."""
-    text = msgspec.json.format(msgspec.json.encode(settings(tree)), indent=2).decode()
-    return {RUNTIME: File(f"{text}\n", mode=0o640, group=GROUP), **device_certificates.render(tree)}
+    return {RUNTIME: service_file.readable_by(GROUP, settings(tree)), **device_certificates.render(tree)}
 
 
 def reconcile(tree: Tree, system: System) -> bool:

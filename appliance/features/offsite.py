@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from appliance import secret_file
-from appliance.features import backends, dns, tls, values
+from appliance.features import backends, dns, service_file, tls, values
 from appliance.features.base import File, Flow, Problem, System, Tree, Unit
 from appliance.features.values import Rules
 from appliance.offsite.settings import S3, SETTINGS_PATH, Destination, Settings, Sftp
@@ -116,8 +116,7 @@ def render(tree: Tree) -> Mapping[str, File]:
     made = settings(tree)
     if made is None:
         return {}
-    text = msgspec.json.format(msgspec.json.encode(made), indent=2).decode()
-    files = {FILE: File(f"{text}\n", mode=0o640, group=USER)}
+    files = {FILE: service_file.readable_by(USER, made)}
     for name, held in sorted(tree["backup"]["s3"].items()):
         if "ca_certificates" in held:
             files[trust_path(name)] = File(held["ca_certificates"])

@@ -5,7 +5,18 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from appliance.features import banner, certificate_login, hostname, interfaces, listeners, ssh, tls, uem, values
+from appliance.features import (
+    banner,
+    certificate_login,
+    hostname,
+    interfaces,
+    listeners,
+    service_file,
+    ssh,
+    tls,
+    uem,
+    values,
+)
 from appliance.features.base import Feature, File, Flow, Problem, Tree, Unit
 from appliance.features.tls import certificate_path, key_path
 from appliance.portal.settings import SETTINGS_PATH, Settings
@@ -63,15 +74,10 @@ def proxy_settings(tree: Tree) -> tls_proxy.Settings:
 def render(tree: Tree) -> Mapping[str, File]:
     """The settings files, and whose certificates administrators may show."""
     return {
-        FILE: File(_text(settings(tree)), mode=0o640, group=GROUP),
-        PROXY_FILE: File(_text(proxy_settings(tree)), mode=0o640, group=PROXY_GROUP),
+        FILE: service_file.readable_by(GROUP, settings(tree)),
+        PROXY_FILE: service_file.readable_by(PROXY_GROUP, proxy_settings(tree)),
         **certificate_login.files(tree),
     }
-
-
-def _text(whole: msgspec.Struct) -> str:
-    """Indented for people, with a line end."""
-    return f"{msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()}\n"
 
 
 def flows(tree: Tree) -> tuple[Flow, ...]:
