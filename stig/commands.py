@@ -80,8 +80,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "modules": ("cat", "/proc/modules"),
     "module_files": ("grep", "-rhs", "", "/etc/modprobe.d", "/usr/lib/modprobe.d"),
     "apparmor": ("cat", "/sys/module/apparmor/parameters/enabled"),
-    # An image's menu lies on its ESP, which is not mounted: its lines are found in the partition itself.
-    "boot_loader": ("grep", "-ahs", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg", "/dev/disk/by-partlabel/esp"),
+    "boot_loader": ("grep", "-hs", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg"),
+    # An image's menu lies on its ESP, which is not mounted: GRUB's own reader finds the file, and not what an older one has left.
+    "boot_menu": ("grub-fstest", "/dev/disk/by-partlabel/esp", "cat", "/EFI/debian/grub.cfg"),
     "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
     "resolvers": ("cat", "/etc/resolv.conf"),
     "listening": ("ss", "-Htuln"),

@@ -1,5 +1,6 @@
 """The kernel's parameters, the modules it must not load, core dumps, and what a keyboard can do to the machine."""
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -193,10 +194,13 @@ def arguments(wanted: Iterable[tuple[str, str]], facts: Facts) -> Verdict:
     )
 
 
+_GUARDS = re.compile(r"set superusers|password").match
+
+
 def boot_password(facts: Facts) -> Verdict:
     """Whoever stands at the console cannot change how the machine starts."""
     needs_a_kernel(facts, "its boot loader is")
-    rows = found_lines(facts, "boot_loader")
+    rows = found_lines(facts, "boot_loader") or tuple(filter(_GUARDS, found_lines(facts, "boot_menu")))
     named = any(row.startswith("set superusers") for row in rows)
     hashed = any(row.startswith("password_pbkdf2") for row in rows)
     found = listed(row.split()[0] if row.startswith("password") else row for row in rows)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from images.disk import assemble
+from images.disk import assemble, gpt
 from images.run import run
 from tests.boot import network
 from tests.boot.network import CARDS
@@ -140,10 +140,23 @@ class Machine:
 
     def kept(self, name: str) -> str:
         """A file of /etc as /var keeps it; while it is off."""
+        return run(["debugfs", "-R", f"cat lib/sentry/etc/{name}", self.partition("var")]).stdout
+
+    def partition(self, name: str) -> Path:
+        """A copy of a partition; while it is off."""
         raw = self.folder / "disk.raw"
         run(["qemu-img", "convert", "-O", "raw", self.folder / "disk.qcow2", raw])
-        assemble.take(raw, "var", self.folder / "var.img")
-        return run(["debugfs", "-R", f"cat lib/sentry/etc/{name}", self.folder / "var.img"]).stdout
+        copy = self.folder / f"{name}.img"
+        assemble.take(raw, name, copy)
+        return copy
+
+    def put(self, name: str, copy: Path) -> None:
+        """Write a copy of a partition (`partition`) back, with what somebody has changed in it; while it is off."""
+        raw = self.folder / "disk.raw"
+        with raw.open("rb") as file:
+            entry = gpt.read(file, raw.stat().st_size).entry(name)
+        write = f"write -q -s {copy} {entry.offset} {entry.size}"
+        run(["qemu-io", "-f", "qcow2", "-c", write, self.folder / "disk.qcow2"])
 
     def answers(self, address: str, port: int) -> str:
         """Wait for an answer there: the version of TLS, or SSH's greeting."""

@@ -23,6 +23,7 @@ OWN_SECONDS = 300.0
 # What a scan with sudo knows from the lab's description and this one does not, or what only one of the two sees.
 BY_THE_DESCRIPTION = {"V-251000"}  # asks SNMP as a user whose passphrases the description names
 BY_THE_WAY = {"V-250982", "V-251003"}  # counts sessions, of which this scan has one open; there is one more account
+OF_AN_IMAGE = {"boot_menu"}  # only an image has the program
 
 Results = dict[str, dict[str, Any]]
 
@@ -63,7 +64,7 @@ def test_every_fact_can_be_had_and_is_the_lists(auditor: Lab, name: str) -> None
     """In the service's sandbox each command runs and sees what it is for."""
     told = json.loads(auditor.cli(f"facts {name} | json").stdout)
     assert (told["fact"], tuple(told["listed"])) == (name, COMMANDS[name])
-    assert told["status"] not in (124, 126, 127), told["errors"]
+    assert told["status"] not in (124, 126, 127) or name in OF_AN_IMAGE, told["errors"]
     assert "Permission denied" not in told["errors"]
     assert "Operation not permitted" not in told["errors"] or name in ("sysctl", "audit_loaded", "audit_status")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from images.disk import grub
 from stig.answers import Answers
 from stig.errors import FactError
 from stig.facts import Facts
@@ -281,8 +282,10 @@ BREAKS: list[tuple[str, Break]] = [
     ("SENTRY-OS-0732", add("limits", "@sudo hard core 1")),
     ("SENTRY-OS-0734", swap("processor", r"\bnx\b", "")),
     *((rule, swap("kernel_arguments", f"{wanted[0][0]}=", "x=")) for rule, wanted in kernel.ARGUMENTS.items()),
-    ("SENTRY-OS-1205", swap("boot_loader", "^password_pbkdf2", "password")),
-    ("SENTRY-OS-1205", swap("boot_loader", "^set superusers.*\n", "")),
+    ("SENTRY-OS-1205", swap("boot_menu", "^password_pbkdf2", "password")),
+    ("SENTRY-OS-1205", swap("boot_menu", "^set superusers.*\n", "")),
+    ("SENTRY-OS-1205", Break("boot_menu", lambda _menu: "")),
+    ("SENTRY-OS-1205", add("boot_loader", 'set superusers="root"')),
     # the network
     ("SENTRY-OS-0831", swap("nft", '"policy": "drop"', '"policy": "accept"')),
     ("SENTRY-OS-0832", swap("sshd", "^maxstartups .*", "maxstartups 100:30:200")),
@@ -330,7 +333,8 @@ OPTIONS = "rw,nosuid,nodev,noexec,relatime"
 OWN = {
     "apparmor": "Y\n",
     "audit_status": "enabled 2\nfailure 1\nbacklog_limit 8192\n",
-    "boot_loader": 'set superusers="root"\npassword_pbkdf2 root grub.pbkdf2.sha512.10000.AB.CD\n',
+    "boot_loader": "",
+    "boot_menu": grub.menu(()),
     "kernel_arguments": "root=/dev/vda2 ro audit=1 audit_backlog_limit=8192 vsyscall=none init_on_free=1\n",
     "modules": "virtio_net 73728 0 - Live 0x0000000000000000\n",
     "processor": "flags\t\t: fpu sse2 syscall nx rdtscp lm\n",

@@ -27,7 +27,17 @@ from stig.target import Target, check, described
 PLATFORM = Path(__file__).parent / "recorded" / "platform"
 STATUSES = PLATFORM / "statuses.json"
 OF_THE_HOST = frozenset(
-    ("apparmor", "audit_loaded", "audit_status", "boot_loader", "container", "kernel_arguments", "modules", "processor")
+    (
+        "apparmor",
+        "audit_loaded",
+        "audit_status",
+        "boot_loader",
+        "boot_menu",
+        "container",
+        "kernel_arguments",
+        "modules",
+        "processor",
+    )
 )
 INTEGRITY = {"SILENTREPORTS", *(f"/usr/sbin/{name}" for name in AUDIT_TOOLS)}
 _ANSWERS = Answers(max_cli_sessions=5, authorised_users=("admin",), management_networks=("10.98.2.0/24",))
