@@ -110,14 +110,14 @@ class Machine:
 
     def until(self, look: Callable[[], Found]) -> Found:
         """Look until there is something; what that is. Who does not answer (`AwayError`) is asked again."""
-        deadline = time.monotonic() + BOOT_SECONDS
+        deadline, reason = time.monotonic() + BOOT_SECONDS, ""
         while True:
             try:
                 if found := look():
                     return found
-            except AwayError:
-                pass
-            assert time.monotonic() < deadline, self.tail()
+            except AwayError as error:
+                reason = f"{error}\n"
+            assert time.monotonic() < deadline, f"{reason}{self.tail()}"
             time.sleep(LOOK_SECONDS)
 
     def hears(self, process: subprocess.Popen[bytes], words: bytes) -> None:

@@ -51,7 +51,7 @@ def judged(appliance: Appliance) -> dict[str, Verdict]:
 @pytest.fixture(scope="module")
 def changed(appliance: Appliance, scan: Scan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """A copy of the machine, which is off by then, with another's menu and initramfs; it has started."""
-    assert scan.results
+    assert scan.results  # made before it goes off
     if appliance.is_on:
         appliance.switch_off()
     machine = appliance.machine.copied(tmp_path_factory.mktemp("changed") / "machine")
