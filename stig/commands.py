@@ -82,6 +82,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "apparmor": ("cat", "/sys/module/apparmor/parameters/enabled"),
     # An image's menu lies on its ESP, which is not mounted: its lines are found in the partition itself.
     "boot_loader": ("grep", "-ahs", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg", "/dev/disk/by-partlabel/esp"),
+    # What the firmware verified before the kernel ran, as shim sees it; a container has no firmware, and not the program.
+    "secure_boot": ("mokutil", "--sb-state"),
     "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
     "resolvers": ("cat", "/etc/resolv.conf"),
     "listening": ("ss", "-Htuln"),

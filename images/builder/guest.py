@@ -23,7 +23,7 @@ BUILDER = "builder"
 LINK = Link("image-build", "mgmt0", "10.98.9.1", "10.98.9.2")  # apart from the lab's networks: both may run at once
 
 # What a machine of its own needs beyond what a container does. cryptsetup: dm-verity, which systemd-cryptsetup sets up;
-# grub-common: grub-editenv, with which RAUC writes what the boot menu reads.
+# grub-common: grub-editenv, with which RAUC writes what the boot menu reads; mokutil: whether Secure Boot is on.
 PACKAGES = (
     "cryptsetup-bin",
     "dmsetup",
@@ -32,6 +32,7 @@ PACKAGES = (
     "grub-common",
     "kmod",
     "linux-image-cloud-amd64",
+    "mokutil",
     "mount",
     "rauc",
     "rauc-service",
