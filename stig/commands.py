@@ -83,6 +83,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "boot_loader": ("grep", "-hs", "-E", "^(set superusers|password)", "/boot/grub/grub.cfg"),
     # An image's menu lies on its ESP, which is not mounted: GRUB's own reader finds the file, and not what an older one has left.
     "boot_menu": ("grub-fstest", "/dev/disk/by-partlabel/esp", "cat", "/EFI/debian/grub.cfg"),
+    # What the firmware verified before the kernel ran, as shim sees it; a container has no firmware, and not the program.
+    "secure_boot": ("mokutil", "--sb-state"),
     "wireless": ("find", "-L", "/sys/class/net", "-maxdepth", "2", "-name", "wireless"),
     "resolvers": ("cat", "/etc/resolv.conf"),
     "listening": ("ss", "-Htuln"),

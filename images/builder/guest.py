@@ -24,6 +24,7 @@ LINK = Link("image-build", "mgmt0", "10.98.9.1", "10.98.9.2")  # apart from the 
 
 # What a machine of its own needs beyond what a container does. cryptsetup: dm-verity, which systemd-cryptsetup sets up;
 # grub-common: grub-editenv, with which RAUC writes what the boot menu reads, and grub-fstest, with which a scan reads the menu.
+# mokutil: whether Secure Boot is on.
 PACKAGES = (
     "cryptsetup-bin",
     "dmsetup",
@@ -32,6 +33,7 @@ PACKAGES = (
     "grub-common",
     "kmod",
     "linux-image-cloud-amd64",
+    "mokutil",
     "mount",
     "rauc",
     "rauc-service",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 TRIES = 3  # a power cut or two before the slot is known to be good shall not cost the slot
 DEVICE_SECONDS = 300  # that a disk may take to appear; after that it is another start
+CONSOLE_LEVEL = 5  # what is more urgent than a notice (5), as which the kernel prints an audit record
 ENVIRONMENT_BYTES = 1024
 VARIABLES = ("ORDER", "A_OK", "A_TRY", "B_OK", "B_TRY")
 DEFAULTS = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "0", "B_TRY": "0"}
@@ -130,6 +131,9 @@ def slot(root_hash: str, hash_offset: int) -> str:
         f"rd.timeout={DEVICE_SECONDS}",
         f"systemd.default_device_timeout_sec={DEVICE_SECONDS}",
         "systemd.gpt_auto=0",
+        # From init on, the console has the kernel's warnings and errors. What is less it has until then; afterwards that is
+        # the audit's lines above all, which auditd gets in any case, and each of which a serial line takes its time for.
+        f"sysctl.kernel.printk={CONSOLE_LEVEL}",
         *HARDENING,
     )
     return f"linux ($root)/vmlinuz {' '.join(arguments)} ${{platform_arguments}}\ninitrd ($root)/initrd.img\n"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from images.seal import apparmor
+
 Look = Callable[[Path], Iterator[str]]
 
 SYSTEM_UIDS = 1000  # an account from here on is a person's
@@ -194,6 +196,10 @@ def _members(tree: Path) -> Iterator[str]:
                 yield f"{_name(path, tree)}: {line}"
 
 
+def _profiles(tree: Path) -> Iterator[str]:
+    yield from (f"{apparmor.PROFILES}/{name}" for name in apparmor.idle(tree))
+
+
 RULES = (
     Rule("SSH host key", _globs("etc/ssh/ssh_host_*")),
     Rule(
@@ -222,5 +228,6 @@ RULES = (
     Rule("place that everybody may write", _writable),
     Rule("socket that systemd listens on", _enabled("socket", SOCKETS)),
     Rule("timer", _enabled("timer", TIMERS)),
+    Rule("AppArmor profile of no program", _profiles),
     Rule("trace of the builder", _globs("etc/**/*lab-*", "etc/**/builder*")),
 )

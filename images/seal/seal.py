@@ -12,7 +12,7 @@ from images.disk import layout
 from images.disk.stages import FILES
 from images.paths import write_file
 from images.rootfs import SOURCE_DATE
-from images.seal import accounts
+from images.seal import accounts, apparmor
 
 HOST_NAME = "sentry"  # until a site configuration names it
 
@@ -117,6 +117,7 @@ def seal(tree: Path, sealed: Sealed) -> None:
     _accounts(tree, sealed.builder)
     _machine(tree, sealed.version)
     _record(tree)
+    apparmor.remove(tree)
     _parts(tree)
 
 

@@ -22,10 +22,11 @@ ASKS = b"Press Enter to set it up here."
 
 
 def test_it_started_verified(appliance: Appliance) -> None:
-    """The kernel's own word: Secure Boot is on, and the kernel is locked."""
+    """The kernel's own word: Secure Boot is on, and the kernel is locked; and the firmware's."""
     said = appliance.machine.said
     assert b"Secure boot enabled" in said
     assert b"Kernel is locked down from EFI Secure Boot" in said
+    assert "SecureBoot enabled" in appliance.cli("facts secure_boot")
 
 
 def test_its_ports_answer_in_their_zones_and_no_others(appliance: Appliance) -> None:

@@ -181,5 +181,7 @@ def test_a_slot_names_its_root_hash_and_reboots_on_any_failure() -> None:
     assert f"roothash={'ab' * 32}" in words
     assert "systemd.verity_root_options=hash-offset=4096,panic-on-corruption" in words
     assert {"panic=10", "rd.emergency=reboot", "rd.shell=0"} <= set(words)
+    assert "sysctl.kernel.printk=5" in words  # the console hears no audit records, and all that is worse
+    assert not {"quiet", "loglevel"} & {word.split("=")[0] for word in words}
     assert words[-1] == "${platform_arguments}"
     assert initrd == "initrd ($root)/initrd.img"

@@ -20,6 +20,7 @@ KEY = "-----BEGIN PRIVATE KEY-----\n" + "QUJD" * 30 + "\n-----END PRIVATE KEY---
 LEFT = {
     "boot/vmlinuz-6.12.1-cloud-amd64": "kernel",
     "boot/initrd.img-6.12.1-cloud-amd64": "the package's own",
+    "etc/apparmor.d/steam": "profile steam /usr/games/steam {\n}\n",
     "etc/fstab": "# UNCONFIGURED\n",
     "etc/group": "root:x:0:\nsentry-automation:x:990:builder\nadm:x:4:syslog,builder\nbuilder:x:1000:\n",
     "etc/gshadow": "root:*::\nsentry-automation:!::builder\nadm:*::syslog,builder\nbuilder:!::\n",
@@ -245,6 +246,7 @@ SPOILT = {
     "place that everybody may write": write("usr/lib/tool", mode=0o666),
     "socket that systemd listens on": write("etc/systemd/system/sockets.target.wants/telnet.socket"),
     "timer": write("usr/lib/systemd/system/timers.target.wants/phone-home.timer"),
+    "AppArmor profile of no program": write("etc/apparmor.d/opera", "profile opera /usr/bin/opera {\n}\n"),
     "trace of the builder": write("etc/systemd/network/90-lab-mgmt0.network"),
 }
 

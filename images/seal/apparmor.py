@@ -1,0 +1,61 @@
+"""AppArmor's profiles: Debian brings some hundred of them, nearly all of programs that an appliance does not have, and each takes
+its time at every start. A sealed image has those of its own programs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+PROFILES = "etc/apparmor.d"
+
+# `profile NAME PATH flags=(...) {`, or a path alone; what is indented is part of another one.
+_HEAD = re.compile(r"^(?:profile\s+)?(?P<words>[\"/@\w].*)\{$", re.MULTILINE)
+_WORD = re.compile(r'"([^"]+)"|(\S+)')
+_SET = re.compile(r"^(@\{\w+\})\s*=\s*(.+?)\s*$", re.MULTILINE)
+# A path of apparmor.d(5): a variable of another file (which may be anything), wildcards, alternatives; the rest is literal.
+_PART = re.compile(r"(?P<variable>@\{\w+\})|(?P<deep>\*\*)|(?P<wild>\*)|(?P<one>\?)|(?P<class>\[[^]]+\])|(?P<other>.)")
+_OTHER = {"{": "(?:", ",": "|", "}": ")"}
+
+
+def remove(tree: Path) -> None:
+    """Remove each profile that confines no program of the tree."""
+    for name in idle(tree):
+        (tree / PROFILES / name).unlink()
+
+
+def idle(tree: Path) -> list[str]:
+    """The files of profiles that no program of the tree is confined by."""
+    programs = "\n".join(_programs(tree))
+    files = (path for path in sorted((tree / PROFILES).glob("*")) if path.is_file())
+    return [path.name for path in files if not _confines(path.read_text(encoding="utf-8"), programs)]
+
+
+def _programs(tree: Path) -> Iterator[str]:
+    """AppArmor goes by the path that a program has once every link is followed."""
+    for path in tree.rglob("*"):
+        if not path.is_symlink() and path.is_file() and path.stat().st_mode & 0o111:
+            yield f"/{path.relative_to(tree)}"
+
+
+def _confines(profiles: str, programs: str) -> bool:
+    return any(re.search(f"^{_expression(path)}$", programs, re.MULTILINE) for path in _attached(profiles))
+
+
+def _attached(profiles: str) -> Iterator[str]:
+    """The paths by which the kernel picks one of these profiles, with the variables that the file itself sets."""
+    variables = {name: f"{{{','.join(values.split())}}}" for name, values in _SET.findall(profiles)}
+    for head in _HEAD.finditer(profiles):
+        for quoted, plain in _WORD.findall(head["words"]):
+            path = quoted or plain
+            for name, value in variables.items():
+                path = path.replace(name, value)
+            if path.startswith(("/", "@", "{")):
+                yield path
+
+
+def _expression(path: str) -> str:
+    """The regular expression of a path as AppArmor writes it."""
+    said = {"variable": ".*", "deep": ".*", "wild": "[^/\n]*", "one": "[^/\n]"}
+    return "".join(
+        said.get(str(part.lastgroup)) or (part[0] if part["class"] else _OTHER.get(part[0], re.escape(part[0])))
+        for part in _PART.finditer(path)
+    )
