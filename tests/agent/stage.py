@@ -42,8 +42,6 @@ from tests.trail_sink import TrailSink
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # of a machine that has much else to do
 UEM_SECONDS = 8.0  # for the UEM to answer the agent, on such a machine
-QUEUE_MOST = 1_000  # aiohttp's backlog is 128
-QUEUE_SECONDS = 0.2  # loopback connects in microseconds, or after a second's repetition
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -92,18 +90,6 @@ class Pki:
             certificate=None if name is None else str(self.folder / f"{name}.pem"),
             key=None if name is None else str(self.folder / f"{name}.key"),
         )
-
-
-def fill_queue(port: int, stack: contextlib.ExitStack) -> int:
-    """Connect to a listener that accepts nothing until its queue takes no more; how many it took."""
-    for taken in range(QUEUE_MOST):
-        peer = stack.enter_context(socket.socket())
-        peer.settimeout(QUEUE_SECONDS)
-        try:
-            peer.connect(("127.0.0.1", port))
-        except TimeoutError:
-            return taken
-    raise AssertionError(f"the queue of port {port} took {QUEUE_MOST} connections and is not full")
 
 
 def open_connections() -> list[asyncio.BaseTransport]:
