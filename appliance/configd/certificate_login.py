@@ -1,14 +1,12 @@
 """Log-in by client certificate: what the TLS proxy says was shown, the ticket for it, and whom it logs in."""
 
 import base64
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from appliance.configd import accounts, client_certificates
-from appliance.configd.api import LoginCertificate, ReauthenticateCertificate
 from appliance.configd.client_certificates import CertificateError, Client
 from appliance.configd.errors import refused
 from appliance.configd.examining import Examine, Standing
@@ -16,16 +14,16 @@ from appliance.configd.tickets import Tickets
 
 Tree = Mapping[str, Any]
 NOBODY = "unknown"
-Shows = LoginCertificate | ReauthenticateCertificate
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One log-in, for the audit trail: from where, which certificate, whose; as far as it came."""
+    """One log-in, for the audit trail, filled in as far as it comes: from where, by which certificate or by whose word, and whose
+    it is. What is empty nobody knows better than the message."""
 
     source: str = ""
-    shown: str = ""
-    user: str = NOBODY
+    by: str = ""
+    user: str = ""
 
 
 class CertificateLogIn:
@@ -36,8 +34,6 @@ class CertificateLogIn:
         self._examine = examine
         self._standing = standing
         self._tickets = Tickets(clock=clock)
-        self._attempts: dict[int, Attempt] = {}  # by the message, of which there is one for each attempt
-        self._lock = threading.Lock()
 
     def present(self, tree: Tree, certificate: str, source: str) -> str:
         """A ticket for a certificate (DER in base64) that was shown. Raises `permission` where none are taken, `invalid` for what
@@ -53,23 +49,21 @@ class CertificateLogIn:
         """The connection of this ticket is over."""
         self._tickets.withdraw(ticket)
 
-    def redeem(self, tree: Tree, verb: Shows) -> tuple[Client, str, str]:
-        """The certificate of the ticket, whose account it names, and from where it was shown. Whether it is good is not known
-        yet.
+    def redeem(self, tree: Tree, ticket: str, attempt: Attempt) -> tuple[Client, str, str]:
+        """The certificate of the ticket, whose account it names, and from where it was shown; `attempt` is told each as it comes
+        out. Whether it is good is not known yet.
 
         Raises `permission` where certificates are not taken, `authentication` where the ticket is none or names nobody.
         """
-        attempt = Attempt()
-        with self._lock:
-            self._attempts[id(verb)] = attempt
+        attempt.user = NOBODY
         _taken(tree)
-        shown = self._tickets.take(verb.ticket)
+        shown = self._tickets.take(ticket)
         if shown is None:
             raise refused("authentication", "Your certificate was shown too long ago. Try again.")
         attempt.source = shown.source
         try:
             client = client_certificates.read(shown.certificate)
-            attempt.shown = client.shown
+            attempt.by = client.shown
             mapping = accounts.certificate_login(tree).mapping
             attempt.user = client_certificates.owner(client, accounts.identities(tree), mapping)
         except CertificateError as error:
@@ -83,12 +77,6 @@ class CertificateLogIn:
         if not said and rules.strict and rules.fetched:
             said = self._standing(client.pem)
         return f"Your certificate {said}." if said else ""
-
-    def attempt(self, verb: Shows) -> Attempt | None:
-        """What is known of the log-in that this message has asked for; asked once, when it is over. None where nobody looked at
-        the ticket."""
-        with self._lock:
-            return self._attempts.pop(id(verb), None)
 
 
 def _taken(tree: Tree) -> None:

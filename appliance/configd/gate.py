@@ -14,7 +14,7 @@ from appliance.audit import Audit, Entry
 from appliance.config.store import StoreError
 from appliance.configd import about, accounts, api, passwords, roles
 from appliance.configd.attempts import Attempts, Counted
-from appliance.configd.certificate_login import CertificateLogIn
+from appliance.configd.certificate_login import Attempt, CertificateLogIn
 from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
 from appliance.configd.directory_login import Ask, PasswordLogIn, Proof, nobody
 from appliance.configd.errors import RefusedError, as_refusal, refused
@@ -110,19 +110,20 @@ class Gate:
         self._clock = clock
         self._sleep = sleep
         self._passwords = PasswordLogIn(doors.login, doors.directory)
-        self._proofs: dict[int, str] = {}  # what the audit trail is to say of a log-in, by its message
         self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
-            api.Reauthenticate: self._reauthenticate,
-            api.ReauthenticateCertificate: self._reauthenticate_certificate,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
             api.CreateToken: self._tokens.create,
             api.ListTokens: self._tokens.list,
             api.RevokeToken: self._tokens.revoke,
+        }
+        self._again: dict[type, Callable[[Any, Held, Attempt], Any]] = {
+            api.Reauthenticate: self._reauthenticate,
+            api.ReauthenticateCertificate: self._reauthenticate_certificate,
         }
 
     # --- one message ---------------------------------------------------------------------------------------------
@@ -133,20 +134,21 @@ class Gate:
             verb = _decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             refusal = api.Refusal(kind="invalid", message=f"not a message this version knows: {error}")
-            self._write(peer, None, None, refusal)
+            self._write(peer, None, None, refusal, attempt=Attempt())
             known = isinstance(
                 error, msgspec.ValidationError
             )  # a message, with a wrong word in it: a person's, most likely
             return Answer(_encode(api.Reply(refusal=refusal)) + b"\n", last=not known)
-        held = self._holder(peer, verb)
+        held, attempt = self._holder(peer, verb), Attempt()
         try:
-            done = self._serve(peer, verb, held)
+            done = self._serve(peer, verb, held, attempt)
             result = _encode(done)
         except Exception as error:  # noqa: BLE001 - the process boundary: an error nobody foresaw must not end configd
             refusal = self._refusal(error, verb)
-            self._write(peer, verb, held, refusal)
+            self._write(peer, verb, held, refusal, attempt=attempt)
             return Answer(_encode(api.Reply(refusal=refusal)) + b"\n")
-        self._write(peer, verb, held, None, opened=done if isinstance(done, api.Session) else None)
+        opened = done if isinstance(done, api.Session) else None
+        self._write(peer, verb, held, None, attempt=attempt, opened=opened)
         return Answer(_encode(api.Reply(result=msgspec.Raw(result))) + b"\n")
 
     def _holder(self, peer: Peer, verb: Any) -> Held | None:
@@ -165,13 +167,13 @@ class Gate:
             )
         return known
 
-    def _serve(self, peer: Peer, verb: Any, held: Held | None) -> Any:
+    def _serve(self, peer: Peer, verb: Any, held: Held | None, attempt: Attempt) -> Any:
         if isinstance(verb, api.OpenSession):
             return self._open(peer, verb)
         if isinstance(verb, api.Login):
-            return self._login(peer, verb)
+            return self._login(peer, verb, attempt)
         if isinstance(verb, api.LoginCertificate):
-            return self._login_certificate(peer, verb)
+            return self._login_certificate(peer, verb, attempt)
         if isinstance(verb, api.PresentCertificate | api.WithdrawCertificate):
             return self._shown(peer, verb)
         if isinstance(verb, api.LoginToken):
@@ -179,9 +181,9 @@ class Gate:
         if held is None:
             held = self._sessions.find(verb.session, peer, self.bounds())
         with held.editing if type(verb) in roles.EDITS else contextlib.nullcontext():
-            return self._judged(verb, held)
+            return self._judged(verb, held, attempt)
 
-    def _judged(self, verb: Any, held: Held) -> Any:
+    def _judged(self, verb: Any, held: Held, attempt: Attempt) -> Any:
         """The verb's result, if the session may use it. Raises `RefusedError` where it may not."""
         standing = roles.Standing(
             role=held.role,
@@ -197,6 +199,8 @@ class Gate:
         # Behind a CLI session sits a person for every verb; the portal asks by itself, too, and says `Touch` for people.
         if held.manner != "portal" or isinstance(verb, PERSONAL):
             self._sessions.touch(held)
+        if type(verb) in self._again:
+            return self._again[type(verb)](verb, held, attempt)
         return (self._own.get(type(verb)) or self._actions.table[type(verb)])(verb, held)
 
     # --- sessions ------------------------------------------------------------------------------------------------
@@ -228,32 +232,34 @@ class Gate:
             raise refused("permission", "only administrators of this appliance may open a session")
         return self._opened(name, role, "cli", peer, verb.source)
 
-    def _login(self, peer: Peer, verb: api.Login) -> api.Session:
+    def _login(self, peer: Peer, verb: api.Login, attempt: Attempt) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by password")
         if accounts.certificate_login(self.tree()).mode == "required":
             raise refused("permission", "passwords are not taken here; log in with your certificate")
-        role, proof = self._proved(verb, verb.user, plain(verb.source) or NOWHERE)
+        role, proof = self._proved(verb.password, verb.user, plain(verb.source) or NOWHERE, attempt)
         user = verb.user.lower() if proof.server else verb.user  # a directory knows its people in either case
         return self._opened(user, role, "portal", peer, verb.source, proof=proof)
 
-    def _reauthenticate(self, verb: api.Reauthenticate, held: Held) -> api.Session:
+    def _reauthenticate(self, verb: api.Reauthenticate, held: Held, attempt: Attempt) -> api.Session:
         """At the source where the session came from, so that the portal gains no guesses by naming others."""
-        role, proof = self._proved(verb, held.user, held.source or NOWHERE)
+        role, proof = self._proved(verb.password, held.user, held.source or NOWHERE, attempt)
         if (role, bool(proof.server)) != (held.role, bool(held.directory)):
             self._sessions.close(held.handle)
             raise refused("session", "your role is another one by now; log in again")
         held.reauthenticated = self._clock()
         return self._session(held)
 
-    def _reauthenticate_certificate(self, verb: api.ReauthenticateCertificate, held: Held) -> api.Session:
+    def _reauthenticate_certificate(
+        self, verb: api.ReauthenticateCertificate, held: Held, attempt: Attempt
+    ) -> api.Session:
         """By the certificate that was shown over another connection than the log-in's: each ticket is good once. It is for those
         alone who have nothing else; a password that is there is what is asked for."""
         if not self._by_certificate(held):
             raise refused("permission", "your account has a password; give that again")
         tree, there = self.tree(), held.source or NOWHERE
         self._not_locked_there(held.user, there)
-        client, name, _source = self._certificates.redeem(tree, verb)
+        client, name, _source = self._certificates.redeem(tree, verb.ticket, attempt)
         flaw = self._certificates.flaw(tree, client) if name == held.user else "Your certificate is another person's."
         if flaw:
             self._failed_there(held.user, there)
@@ -269,15 +275,15 @@ class Gate:
     def _since_reauthenticated(self, held: Held) -> float | None:
         return None if held.reauthenticated is None else self._clock() - held.reauthenticated
 
-    def _proved(self, verb: api.Login | api.Reauthenticate, user: str, source: str) -> tuple[api.Role, Proof]:
-        """What `user` may do, whose password the verb brings, and who says so. Raises an `authentication`, an `unavailable` or a
-        `locked` refusal; failures are counted, of a name in either case alike."""
-        name, password = user[:NAME_CHARACTERS].lower(), verb.password
+    def _proved(self, password: str, user: str, source: str, attempt: Attempt) -> tuple[api.Role, Proof]:
+        """What `user` may do, whose password this is to be, and who says so; the attempt is told. Raises an `authentication`, an
+        `unavailable` or a `locked` refusal; failures are counted, of a name in either case alike."""
+        name = user[:NAME_CHARACTERS].lower()
         self._not_locked_there(name, source)
         well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
         began = self._clock()
         proof = self._passwords.prove(self.tree(), user, source, password) if well_formed else Proof()
-        self._proofs[id(verb)] = proof.words
+        attempt.by = proof.words
         if proof.role is None:
             if not proof.busy:  # then nobody was asked: no guess was made, and the password may be right
                 self._failed_there(name, source)
@@ -310,11 +316,11 @@ class Gate:
             return None
         return self._certificates.present(self.tree(), verb.certificate, plain(verb.source) or NOWHERE)
 
-    def _login_certificate(self, peer: Peer, verb: api.LoginCertificate) -> api.Session:
+    def _login_certificate(self, peer: Peer, verb: api.LoginCertificate, attempt: Attempt) -> api.Session:
         if peer.uid != self._doors.portal_uid():
             raise refused("permission", "only the portal may log in by certificate")
         tree = self.tree()
-        client, name, source = self._certificates.redeem(tree, verb)
+        client, name, source = self._certificates.redeem(tree, verb.ticket, attempt)
         self._not_locked_there(name, source)
         flaw = self._certificates.flaw(tree, client)
         if flaw:
@@ -435,6 +441,7 @@ class Gate:
         held: Held | None,
         refusal: api.Refusal | None,
         *,
+        attempt: Attempt,
         opened: api.Session | None = None,
     ) -> None:
         # A touch that is served says nothing: what the person did is the verb beside it. Nor does a look that no person takes,
@@ -445,21 +452,16 @@ class Gate:
         )
         if refusal is None and (isinstance(verb, SILENT) or quiet):
             return
-        claimed, user, what = str(getattr(verb, "source", "")), self._who(peer, verb), about.told(verb)
-        by_card = isinstance(verb, api.LoginCertificate | api.ReauthenticateCertificate)
-        if by_card and (attempt := self._certificates.attempt(verb)) is not None:
-            claimed, user, what = attempt.source, attempt.user, attempt.shown
-        if isinstance(verb, api.Login | api.Reauthenticate):
-            what = self._proofs.pop(id(verb), "")
+        claimed = attempt.source or str(getattr(verb, "source", ""))
         who = held or opened
         self._audit.write(
             Entry(
                 time=stamp(self._now()),
                 event=type(verb).__struct_config__.tag if verb is not None else "malformed",
-                user=who.user if who else user,
+                user=who.user if who else attempt.user or self._who(peer, verb),
                 role=who.role if who else "",
                 source=f"{held.source if held else claimed} pid {peer.pid}".strip(),
-                path=what,
+                path=attempt.by or about.told(verb),
                 result=refusal.kind if refusal else "ok",
                 detail=refusal.message if refusal and refusal.kind not in ("invalid",) else "",
             )

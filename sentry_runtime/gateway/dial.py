@@ -1,6 +1,8 @@
 """A connection to one backend: resolved, dialled, and its certificate held against a name."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ _VERDICTS = {
 
 
 _KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV  # nothing is looked up: it takes microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +119,37 @@ async def _dial_place(
 
 
 async def _connected(backend: Backend, place: str) -> socket.socket:
-    one = socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET, _KIND)
+    # An address is only read here. uvloop's sock_connect would look it up, in one of the two threads in which names are looked
+    # up: two names whose server does not answer would keep us from every backend.
+    family, _, _, _, address = socket.getaddrinfo(place, backend.port, type=socket.SOCK_STREAM, flags=_NUMERIC)[0]
+    one = socket.socket(family, _KIND)
     try:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(one, (place, backend.port))
+        error = one.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            await _writable(one)
+            error = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
     except BaseException:
         one.close()
         raise
     return one
+
+
+async def _writable(one: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(one, tell)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(one)
 
 
 async def _secured(target: Target, place: str, make: Callable[[], Connection], context: ssl.SSLContext) -> Connection:

@@ -23,7 +23,7 @@ from sentry_runtime.tls import client_context
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem.link import UemLink
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage
+from tests.agent.stage import Stage, open_connections, parted
 from tests.agent.test_outages import set_state
 from tests.agent.test_three_processes import device, status_of
 from tests.clock import Clock
@@ -86,6 +86,23 @@ async def parts(stage: Stage, folder: Path, clock: Clock, ears: Ears) -> AsyncIt
         yield devices, circuit, questions, keeper
     await devices.close()
     store.close()
+    await parted()
+
+
+async def test_what_is_left_of_a_link_waits_for_the_good_bye_of_a_uem_that_stands_still(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Else the socket were open when the test's loop ends, and whatever test the collector comes by would be told of it."""
+    uem = stage.uem()
+    folder = tmp_path / "part"
+    folder.mkdir()
+    async with parts(stage, folder, Clock(1_000_000.0), Ears()) as (_, circuit, _, keeper):
+        await keeper.round()
+        assert circuit.state is LinkState.UP
+        assert len(open_connections()) == 1
+        uem.popen.send_signal(signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(0.5, uem.popen.send_signal, signal.SIGCONT)
+    assert open_connections() == []
 
 
 async def test_an_hour_without_the_uem_with_a_restart_in_it_changes_no_decision(stage: Stage, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from sentry_runtime.uem.link import (
     meaning,
 )
 from sentry_runtime.uem.messages import MESSAGE_BYTES
-from tests.agent.stage import Pki, fill_queue
+from tests.agent.stage import Pki
+from tests.full_queue import fill_queue
 from tests.ports import free_port
 
 PATIENT = 10.0  # seconds for an answer that comes, whatever else the machine does

@@ -13,7 +13,8 @@ from sentry_runtime.devices.record import DeviceKey, Reason, Record, State
 from sentry_runtime.uem.api import Decision
 from sentry_runtime.uem_server.room import PER_PRINCIPAL
 from tests.agent.conftest import MakeStage
-from tests.agent.stage import Stage, fill_queue
+from tests.agent.stage import Stage
+from tests.full_queue import fill_queue
 
 ANNA = DeviceKey("C1", "anna@lab.test")
 BERT = DeviceKey("C2", "bert@lab.test")

@@ -188,6 +188,21 @@ def test_the_directory_is_never_asked_about_a_name_that_is_an_accounts_here(stan
     ]
 
 
+def test_log_ins_at_one_time_are_each_told_with_their_own_proof(stand: Stand) -> None:
+    """What one of them has come by is no other's, whichever ends first."""
+    tries = [("dora", SECRET), ("alice", PASSWORDS["alice"]), ("oscar", "wrong"), ("zoe", SECRET)] * 2
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for user, password in tries:
+            pool.submit(stand.login, user, password, f"192.0.2.{user}")
+    told = {(user, result, path.partition(":")[0]) for user, _role, result, path in stand.log_ins()}
+    assert told == {
+        ("dora", "ok", "directory 127.0.0.1"),
+        ("alice", "ok", "account of this appliance"),
+        ("oscar", "authentication", "directory 127.0.0.1"),
+        ("zoe", "authentication", "directory 127.0.0.1"),
+    }
+
+
 @pytest.mark.parametrize(
     ("user", "elsewhere"),
     [
