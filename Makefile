@@ -38,11 +38,11 @@ test: ## run the tests against the appliance, which is booted for them if it doe
 	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest -m 'not slow' $(PYTEST_ARGS)
 
 test-all: ## run the tests, those too that are too slow for CI
-	@set -e; $(TEST_SETUP); .ci/setup tests images
+	@set -e; $(TEST_SETUP)
 	@$(SUDO) env COMPILED=$(COMPILED) $(PYTHON) -m pytest $(SLOWLY) $(PYTEST_ARGS)
 
 test-images: ## build the images twice and compare them, boot each, scan and update one (hours; no KVM is needed)
-	@.ci/setup tests images
+	@.ci/setup tests
 	@$(SUDO) $(PYTHON) -m pytest $(SLOWLY) tests/boot
 
 check: setup ## lint everything: Python, types, imports, Ansible, YAML, shell

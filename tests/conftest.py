@@ -36,8 +36,9 @@ MEASURED = "measured"
 
 
 # With several workers what takes longest begins first, so that nobody waits for it at the end: the appliance, these (the mail
-# servers' guests are the first of them), then room by room backwards.
+# servers' guests are among the first of them), then room by room backwards.
 LONG = (
+    "boot/test_boot.py",
     "gateway/test_horde.py",
     "gateway/test_sogo.py",
     "unit/uem_server/test_causes.py",

@@ -1,4 +1,4 @@
-"""What the slow tests of whole images share: one build for all targets."""
+"""What the tests of whole images share: how they are built."""
 
 import sys
 from pathlib import Path
