@@ -12,11 +12,11 @@ from stig.commands import COMMANDS
 from stig.conversation import Conversation, EndedError
 from stig.door import SSH_FAILED, CommandLine, Door
 from stig.errors import FactError
-from stig.machine import understood
+from stig.machine import REMOTE_SECONDS, understood
 from stig.run import Finished
 from stig.target import Target
 
-FACT_SECONDS = 60.0  # a look has 15 s, and waits behind those of others
+FACT_SECONDS = 3.0 * REMOTE_SECONDS  # it waits behind those of others
 REFUSALS = 3  # in a row: an account that may not ask is not let in again for each of a hundred facts
 
 

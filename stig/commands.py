@@ -61,6 +61,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "fqdn": ("hostname", "-f"),
     # the operating system
     "sysctl": ("sysctl", "-a"),
+    # The kernel shows it to CAP_SYS_ADMIN alone, which the facts service has not; it finds what was read for it when it started.
+    "bpf_jit_harden": ("grep", "-hs", "", "/proc/sys/net/core/bpf_jit_harden", "/run/sentry-facts/bpf_jit_harden"),
     "sysctl_files": ("systemd-analyze", "cat-config", "--no-pager", "sysctl.d"),
     "manager": ("systemctl", "show", "--no-pager"),
     "unit_files": ("systemctl", "list-unit-files", "--no-legend", "--plain", "--no-pager"),

@@ -10,7 +10,9 @@ from stig.errors import FactError
 from stig.run import Finished, run
 from stig.target import Target
 
-REMOTE_SECONDS = 15  # one look; the machine's own `timeout` ends it there too
+# One look; the machine's own `timeout` ends it there too. The slowest takes about two seconds, and more than
+# ten times that where the processor is emulated or overloaded; a look that hangs must end some time.
+REMOTE_SECONDS = 60
 SUDO_REFUSED = (
     "sudo: a password is required",
     "sudo: a terminal is required",

@@ -25,6 +25,8 @@ OWN = (
     "net.ipv6.",
 )  # a container with a network of its own has these for itself, and no others (sysctl(2))
 
+HIDDEN = "net.core.bpf_jit_harden"  # the kernel shows it to whoever has CAP_SYS_ADMIN, and to no other
+
 OFF, ON = exactly("0"), exactly("1")
 PARAMETERS = (
     Setting("SENTRY-OS-0701", "kernel.dmesg_restrict", ON),
@@ -34,7 +36,7 @@ PARAMETERS = (
     Setting("SENTRY-OS-0705", "kernel.randomize_va_space", exactly("2")),
     Setting("SENTRY-OS-0706", "kernel.unprivileged_bpf_disabled", within(1, 2)),
     Setting("SENTRY-OS-0707", "kernel.yama.ptrace_scope", within(1, 3)),
-    Setting("SENTRY-OS-0708", "net.core.bpf_jit_harden", exactly("2")),
+    Setting("SENTRY-OS-0708", HIDDEN, exactly("2")),
     Setting("SENTRY-OS-0709", "fs.protected_hardlinks", ON),
     Setting("SENTRY-OS-0710", "fs.protected_symlinks", ON),
     Setting("SENTRY-OS-0711", "kernel.core_pattern", exactly("|/bin/false")),
@@ -121,7 +123,10 @@ def _written(facts: Facts) -> dict[str, str]:
 
 def _running(facts: Facts) -> dict[str, str]:
     rows = (line.partition(" = ") for line in facts.answer("sysctl").output.splitlines())
-    return {name: " ".join(value.split()) for name, equals, value in rows if equals}
+    found = {name: " ".join(value.split()) for name, equals, value in rows if equals}
+    if HIDDEN not in found and not contained(facts):
+        found.update((HIDDEN, line) for line in found_lines(facts, "bpf_jit_harden")[:1])
+    return found
 
 
 def _parameters(rows: tuple[Setting, ...], facts: Facts) -> Verdict:
