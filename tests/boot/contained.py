@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.config import site
 from images import guest as guests
 from images import toolbox
 from images.disk.layout import KEPT
@@ -137,7 +138,7 @@ class Contained:
 def user_data(folder: Path) -> str:
     """The lab's site, without what user-data may not hold."""
     layout = sites.place(folder)
-    return sites.user_data(sites.site.load(sites.file(layout, SITE)))
+    return sites.user_data(site.load(sites.file(layout, SITE)))
 
 
 def main(image: Path) -> None:
