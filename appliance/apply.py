@@ -10,6 +10,7 @@ renamed (`Store.run`): a failure or a crash before that brings the old revision 
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import logging
 import secrets
 import threading
@@ -31,7 +32,7 @@ from appliance.configd.api import Committed
 from appliance.features.base import File, Problem, Tree, Unit
 from appliance.plan import InvalidError, Plan, accept, plan
 from appliance.process import CommandError
-from appliance.system import Ahead, Boot, Held, Machine
+from appliance.system import Ahead, Boot, Held, Machine, UnitState
 from appliance.vet import ApplyError, vet
 
 CONFIRM_MINUTES = 120  # the longest somebody may try a change before it returns; a working day's longest window
@@ -278,11 +279,39 @@ class Engine:
         return changed
 
     def _notify(self, made: Plan) -> None:
-        for unit in made.units:
+        for unit, take_notice in self._notices(made.units):
             concerned = sorted(unit.concerned(made.touched)) or ["files that came with the settings"]
             owner = next(feature.name for feature in self.schema.features if unit in feature.units)
             with _blamed(owner, f"{unit.name} ({unit.action} for {', '.join(concerned)})"):
-                self._act(unit)
+                take_notice()
+
+    def _notices(self, units: tuple[Unit, ...]) -> Iterator[tuple[Unit, Callable[[], None]]]:
+        """Each unit in its turn, and what has it take notice or raises `ApplyError`. Those that follow each other and do not run
+        yet are started side by side, which at a start of the machine are all services: nobody is served by them meanwhile."""
+        states = self._states(units) if len(units) > 1 else {}
+        for idle, found in itertools.groupby(units, lambda unit: unit in states and states[unit].idle):
+            group = tuple(found)
+            ended = self._started(group) if idle and len(group) > 1 else {}
+            for unit in group:
+                yield unit, partial(self._look, unit, ended[unit]) if unit in ended else partial(self._act, unit)
+
+    def _started(self, units: tuple[Unit, ...]) -> dict[Unit, UnitState]:
+        """How units stand that were started together. Nothing where that failed and no unit says so: they are then to be started
+        one by one, so that the reason has a name."""
+        try:
+            self.machine.start([unit.name for unit in units])
+            went_well = True
+        except CommandError:
+            went_well = False
+        states = self._states(units)
+        return states if went_well or any(state.active == "failed" for state in states.values()) else {}
+
+    def _states(self, units: tuple[Unit, ...]) -> dict[Unit, UnitState]:
+        """How units stand; nothing where systemd does not tell, for then each is asked in its turn."""
+        try:
+            return dict(zip(units, self.machine.units([unit.name for unit in units]), strict=True))
+        except CommandError:
+            return {}
 
     def _act(self, unit: Unit) -> None:
         try:
@@ -290,6 +319,9 @@ class Engine:
             state = self.machine.unit(unit.name)
         except CommandError as error:
             raise ApplyError(self.machine.last_words(unit.name) or str(error)) from error
+        self._look(unit, state)
+
+    def _look(self, unit: Unit, state: UnitState) -> None:
         if state.failed:
             said = self.machine.last_words(unit.name)
             raise ApplyError(f"is {state.active} after its {unit.action}" + (f": {said}" if said else ""))
@@ -451,9 +483,9 @@ class Engine:
                 self._units_changed(made.write)
             with _noted(left, "reconcile"):
                 self._reconcile(made.tree)
-            for unit in made.units:
+            for unit, take_notice in self._notices(made.units):
                 with _noted(left, unit.name):
-                    self._act(unit)
+                    take_notice()
             return LaidOut(made.write, tuple(left))
 
     def confirm(self, user: str) -> None:

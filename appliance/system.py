@@ -12,7 +12,7 @@ import pwd
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +58,11 @@ class UnitState:
     """A condition of the unit did not hold when it was last started, e.g. chrony's in a container without CAP_SYS_TIME."""
 
     @property
+    def idle(self) -> bool:
+        """Whether it does not run, so that to restart it, or to have it take notice, is to start it."""
+        return self.active in ("inactive", "failed")
+
+    @property
     def failed(self) -> bool:
         """Whether the unit should be running and is not (a one-shot unit has done its work when it is inactive)."""
         if self.active == "inactive" and self.unmet:
@@ -83,11 +88,17 @@ class Machine(System, Protocol):
     def act(self, unit: str, action: str, *, wait: bool = True) -> None:
         """`reload`, `restart`, `start` or `stop` a unit; raises `CommandError`."""
 
+    def start(self, units: Sequence[str]) -> None:
+        """Start units side by side, as far as their ordering lets them, and wait for all; raises `CommandError`."""
+
     def daemon_reload(self) -> None:
         """Tell systemd that unit files changed."""
 
     def unit(self, unit: str) -> UnitState:
         """The unit's state."""
+
+    def units(self, units: Sequence[str]) -> tuple[UnitState, ...]:
+        """The states of units, in their order."""
 
     def last_words(self, unit: str) -> str:
         """What a unit that failed wrote last; empty where nothing can be learnt."""
@@ -271,22 +282,24 @@ class Appliance:
         verb = "reload-or-restart" if action == "reload" else action
         self._run(["systemctl", *([] if wait else ["--no-block"]), verb, "--", unit])
 
+    def start(self, units: Sequence[str]) -> None:
+        """See `Machine.start`."""
+        self._run(["systemctl", "start", "--", *units])
+
     def daemon_reload(self) -> None:
         """See `Machine.daemon_reload`."""
         self._run(["systemctl", "daemon-reload"])
 
     def unit(self, unit: str) -> UnitState:
         """See `Machine.unit`."""
+        return self.units((unit,))[0]
+
+    def units(self, units: Sequence[str]) -> tuple[UnitState, ...]:
+        """See `Machine.units`."""
         output = self._run(
-            ["systemctl", "show", "--property=ActiveState,Type,UnitFileState,ConditionResult", "--", unit]
+            ["systemctl", "show", "--property=ActiveState,Type,UnitFileState,ConditionResult", "--", *units]
         )
-        fields = dict(line.partition("=")[::2] for line in output.splitlines())
-        return UnitState(
-            active=fields.get("ActiveState", "unknown"),
-            kind=fields.get("Type", ""),
-            enabled=fields.get("UnitFileState", ""),
-            unmet=fields.get("ConditionResult") == "no",
-        )
+        return tuple(_state(block) for block in output.split("\n\n"))
 
     def last_words(self, unit: str) -> str:
         """See `Machine.last_words`. What systemd itself says of the unit is left out: it names no reason."""
@@ -320,6 +333,16 @@ class Appliance:
                 return said
             self._sleep(PROBE_PAUSE)
         return ""
+
+
+def _state(block: str) -> UnitState:
+    fields = dict(line.partition("=")[::2] for line in block.splitlines())
+    return UnitState(
+        active=fields.get("ActiveState", "unknown"),
+        kind=fields.get("Type", ""),
+        enabled=fields.get("UnitFileState", ""),
+        unmet=fields.get("ConditionResult") == "no",
+    )
 
 
 def listening_ports(table: str) -> list[int]:

@@ -39,15 +39,18 @@ class GuestError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a guest is made of. `prepare` is called with the extracted root before the boot. One that `dies_with_us` is shut down
-    when the process ends that booted it, however it ends."""
+    """What a guest is made of. `prepare` is called with the extracted root before the boot; without a tar file the root is an
+    empty folder, and it is what `prepare` makes of it. One that `dies_with_us` is shut down when the process ends that booted it,
+    however it ends. `options` are systemd-nspawn's; one that is `left_alone` gives its interfaces their addresses itself."""
 
     name: str
-    tar: Path
+    tar: Path | None
     tree: str
     links: tuple[Link, ...]
     prepare: Callable[[Path], None]
     dies_with_us: bool = False
+    options: tuple[str, ...] = ()
+    left_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,9 @@ def boot(spec: Spec, layout: Layout) -> Guest:
     shutil.rmtree(home, ignore_errors=True)
     root = home / "root"
     with _ordinary_umask():
-        extract(spec.tar, root)
+        root.mkdir(parents=True)
+        if spec.tar is not None:
+            extract(spec.tar, root)
         spec.prepare(root)
     log = home / "boot.log"
     process = _start(spec, root, log)
@@ -125,7 +130,9 @@ def boot(spec: Spec, layout: Layout) -> Guest:
         guest = Guest(spec.name, process.pid, started, leader, leader_started, root, spec.tree, interfaces)
         write_json(layout.run / f"{spec.name}.json", _described(guest))
         for link in spec.links:
-            network.connect(link, leader)
+            network.reach(link)
+            if not spec.left_alone:
+                network.connect(link, leader)
     except BaseException:
         process.kill()
         process.wait()
@@ -216,6 +223,7 @@ def _start(spec: Spec, root: Path, log: Path) -> subprocess.Popen[bytes]:
         "--timezone=off",
         "--link-journal=no",
         "--console=pipe",
+        *spec.options,
     ]
     if not cgroup.has_systemd():
         # Without systemd on this machine there is nobody who could make a unit for the guest.

@@ -55,14 +55,18 @@ def remove(name: str) -> None:
         raise CommandError(["ip", "link", "delete", "dev", name], f"ended with code {gone.code}", gone.stderr)
 
 
-def connect(link: Link, leader: int) -> None:
-    """Give both ends their addresses and set them up; doing it again changes nothing."""
+def reach(link: Link) -> None:
+    """Give the host's end its address and set it up; doing it again changes nothing."""
     if link.bridge is not None:
         ensure_bridge(link.bridge, link.host_address)
         run(["ip", "link", "set", link.host_interface, "master", link.bridge])
     elif link.host_address is not None:
         run(["ip", "address", "replace", f"{link.host_address}/{PREFIX}", "dev", link.host_interface])
     run(["ip", "link", "set", link.host_interface, "up"])
+
+
+def connect(link: Link, leader: int) -> None:
+    """Give the guest's end its address and set it up; doing it again changes nothing."""
     inside = ["nsenter", "-t", str(leader), "-n", "ip"]
     run([*inside, "address", "replace", f"{link.guest_address}/{PREFIX}", "dev", link.guest_interface])
     run([*inside, "link", "set", link.guest_interface, "up"])

@@ -121,10 +121,11 @@ RULES: Final[dict[type, Rule]] = {
 
 PRIVILEGED_TOPICS: Final = frozenset(
     {"log", "processes", "sessions", "firewall", "users", "revisions", "alerts", "acl", "portal-acl", "tech"}
-    | {"config-properties", "downloads", "capture", "directory"}
+    | {"config-properties", "downloads", "capture"}
 )
-"""`show` topics that tell who is here and what is let through: only after `enable`. At the portal, where everybody has given a
-password, the role is enough."""
+"""`show` topics that tell who is here and what is let through: only after `enable`. Which servers elsewhere there are and whether
+they answer (`uem`, `backends`, `directory` …) is neither. At the portal, where everybody has given a password, the role is
+enough."""
 
 
 SCANNED: Final = frozenset[type]({api.Show, api.ReadFact, api.Touch, api.CloseSession})

@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 Control = Literal["text", "number", "choice", "lines", "secret", "secret_lines", "list"]
 
 PART_FIELDS = 8  # a group of up to so many plain settings stands on its parent's page
-BLANKS = 2  # empty rows at the end of a list, to add to it
+BLANKS = 1  # empty rows at the end of a list, to add to it; more come by a button
 LONG_SECRET = 1_024  # a secret that may be longer than this is a key with its lines
 ROWS = 400  # of one list: more than the longest one that a schema allows
 NAMES_OF_A_ROW = 4  # settings of an instance that the list of instances shows

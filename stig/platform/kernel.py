@@ -203,7 +203,7 @@ _GUARDS = re.compile(r"set superusers|password").match
 
 
 def boot_password(facts: Facts) -> Verdict:
-    """Whoever stands at the console cannot change how the machine starts."""
+    """Whoever stands at the console cannot change how the machine starts, be the menu in /boot or on an image's ESP."""
     needs_a_kernel(facts, "its boot loader is")
     rows = found_lines(facts, "boot_loader") or tuple(filter(_GUARDS, found_lines(facts, "boot_menu")))
     named = any(row.startswith("set superusers") for row in rows)

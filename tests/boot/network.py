@@ -37,7 +37,7 @@ CARDS = (Card(DEVICE, "0x10", "enp0s16"), Card(MANAGEMENT, "0x11", "enp0s17"), C
 
 
 @contextmanager
-def of_its_own() -> Iterator[None]:
+def of_its_own(cards: tuple[Card, ...] = CARDS) -> Iterator[None]:
     """Inside, this thread and what it starts have a network with loopback and our ends of the cards, and no other."""
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open(THREAD, os.O_RDONLY | os.O_CLOEXEC)
@@ -45,7 +45,7 @@ def of_its_own() -> Iterator[None]:
         _must(libc.unshare(CLONE_NEWNET))
         try:
             run(["ip", "link", "set", "lo", "up"])
-            for card in CARDS:
+            for card in cards:
                 run(["ip", "tuntap", "add", "dev", card.tap, "mode", "tap"])
                 run(["ip", "address", "add", f"{card.zone.link.host_address}/{PREFIX}", "dev", card.tap])
                 run(["ip", "link", "set", card.tap, "up"])

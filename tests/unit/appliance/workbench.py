@@ -74,15 +74,19 @@ class Commands:
         return answer
 
     def _systemctl(self, argv: list[str], _stdin: str | None) -> str:
+        names = argv[argv.index("--") + 1 :] if "--" in argv else argv[-1:]
         if argv[1] == "show":
-            state = self.units.get(argv[-1], "inactive")
-            return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if argv[-1] in self.units else ''}\n"
+            return "\n".join(self._shown(name) for name in names)
         if argv[1] == "list-units":
             return ""
         if argv[1] != "daemon-reload":
-            self.units[argv[-1]] = "failed" if argv[-1] in self.dies_after else "active"
+            self.units |= {name: "failed" if name in self.dies_after else "active" for name in names}
             self.follows.get(" ".join(argv[1:]), lambda: None)()
         return ""
+
+    def _shown(self, name: str) -> str:
+        state = self.units.get(name, "inactive")
+        return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if name in self.units else ''}\n"
 
     def _journalctl(self, argv: list[str], _stdin: str | None) -> str:
         return "web: line 7: no such word\n" if argv[-1] == "_SYSTEMD_UNIT=web.service" else ""

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from sentry_runtime.gateway.intake import Channel, Intake
 from tests.gateway.stand import Certificates
 
 PATIENCE = 20.0
+HELD = 20  # connections at one time
 MUCH = bytes(range(256)) * 20_000  # more than kernels hold of a connection on loopback
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
@@ -181,6 +183,28 @@ def take(one: socket.socket, size: int) -> bytes:
             break
         data += piece
     return data
+
+
+def test_a_connection_that_waits_has_no_buffer_of_its_own(play: Play, kind: Kind) -> None:
+    """All of a loop read into one, so that a held Ping is small."""
+
+    async def scene() -> None:
+        begun: list[Pair] = []
+        tracemalloc.start()
+        try:
+            for _ in range(HELD):
+                pair = await kind()
+                await pair.there(pair.other.sendall, b"ping")
+                begun.append(pair)
+                await pair.ear.until(lambda: len(begun[-1].ear.heard) == 4)
+            held, _peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held / HELD < channels.READ_BYTES / 4
+        for pair in begun:
+            pair.hang_up()
+
+    play(scene())
 
 
 def test_bytes_arrive_both_ways(play: Play, kind: Kind) -> None:

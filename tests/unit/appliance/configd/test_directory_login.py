@@ -405,9 +405,9 @@ def test_changing_who_gets_in_is_as_risky_as_a_password(stand: Stand) -> None:
 
 
 def test_the_topic_says_of_each_server_whether_it_can_be_asked(stand: Stand, service: Path) -> None:
-    peer, handle = privileged(stand.daemon, ALICE)
+    peer, session = stand.daemon.open(ALICE)
     stand.daemon.told[directory_api.Look] = control.call(service, directory_api.Look(), directory_api.Report)  # type: ignore[arg-type]
-    shown = stand.daemon.say(peer, api.Show(session=handle, topic="directory"), api.Table)
+    shown = stand.daemon.say(peer, api.Show(session=session.handle, topic="directory"), api.Table)
     ((server, state, _seconds),) = shown.rows
     assert (server.partition(":")[0], state) == ("127.0.0.1", "answers")
 

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
-from appliance.configd import api, roles
+from appliance.configd import api, facts, roles
 from appliance.configd.gate import SESSIONLESS
 from tests.unit.appliance.configd.people import privileged, refusal
 from tests.unit.appliance.workbench import ALBERT, OLGA, Daemon
@@ -171,3 +171,21 @@ def test_an_operator_with_privilege_still_cannot_edit(daemon: Daemon) -> None:
 def test_who_is_here_is_told_to_the_privileged_only(daemon: Daemon) -> None:
     peer, session = daemon.open(ALBERT)
     assert refusal(daemon.say, peer, api.Show(session=session.handle, topic="sessions")).kind == "privilege"
+
+
+@pytest.mark.parametrize("role", sorted(roles.EVERYBODY))
+def test_which_servers_elsewhere_answer_is_told_without_enable(role: api.Role) -> None:
+    """They are all of one kind, the directory's too."""
+    without = roles.Standing(role=role)
+    for topic in (
+        "uem",
+        "backends",
+        "connectivity",
+        "syslog",
+        "ntp",
+        "backup-destinations",
+        "alerts-delivery",
+        "directory",
+    ):
+        assert topic in facts.TOPICS
+        assert roles.refusal(api.Show, without, about=topic) is None, topic

@@ -105,6 +105,30 @@ def test_a_form_that_is_sent_back_as_it_was_shown_changes_nothing(path: Path) ->
     assert [one for one in taken.problems if "found nothing" not in one] == []
 
 
+def test_a_list_shows_what_it_has_and_one_row_to_add_to_it() -> None:
+    """One that is not set shows that row alone; one that is full shows none."""
+    lists = {"unset": 0, "set": 0}
+    for path in PLACES:
+        have = held(path)
+        sheet = forms.sheet(schema(), path, have)
+        assert sheet is not None
+        for field in sheet.fields:
+            if field.control == "list":
+                said = tuple(one for one in field.values if one)
+                lists["set" if said else "unset"] += 1
+                most = (schema().rules_at(field.path) or {}).get("maxlength")
+                assert field.values == (said if len(said) == most else (*said, "")), field.path
+    assert min(lists.values()) > 1, lists
+
+
+def test_more_rows_come_by_the_button() -> None:
+    sheet = forms.sheet(schema(), ("ntp",), {"servers": ["192.0.2.1"]})
+    assert sheet is not None
+    longer = reading.with_more_rows(schema(), sheet, "f.servers")
+    (field,) = [one for one in longer.fields if one.name == "f.servers"]
+    assert field.values == ("192.0.2.1", *("",) * (1 + reading.MORE))
+
+
 @pytest.mark.parametrize(
     ("path", "pairs", "expected"),
     [

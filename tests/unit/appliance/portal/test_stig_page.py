@@ -37,9 +37,19 @@ async def test_before_the_first_scan_no_report_is_offered(stage: Stage) -> None:
     stage.site.topics["stig-open"] = api.Table(title="open rules", columns=COLUMNS, rows=())
     albert = await (await stage.person("albert")).get("/stig")
     assert "There are none before the first scan." in albert.text
+    assert "Nothing is known before the first scan." in albert.text
+    assert ">None<" not in albert.page
     assert "/stig/report" not in albert.page
     told(stage, "not running")
     assert "/stig/report?form=ckl" in (await albert.get("/stig")).page
+
+
+async def test_a_scan_that_found_nothing_says_so(stage: Stage) -> None:
+    told(stage, "not running")
+    stage.site.topics["stig-open"] = api.Table(title="open rules, as of then", columns=COLUMNS, rows=())
+    albert = await (await stage.person("albert")).get("/stig")
+    assert ">None<" in albert.page
+    assert "Nothing is known" not in albert.text
 
 
 async def test_while_a_scan_runs_the_page_renews_itself_and_starts_no_other(stage: Stage) -> None:
