@@ -20,9 +20,8 @@ PORTAL_SESSIONS_OF_ONE = 32  # one account, e.g. in a script that never logs out
 NOTICE_SECONDS = 3_600.0  # a new session is told what happened in the last hour
 NOTICES = 32
 SOURCE_CHARACTERS = 128
-REST_SECONDS = (
-    300.0  # of one request; the longest, a commit, has 180 s. So no connection that is kept outlives its token
-)
+# Of one request; the longest brings an update, for which it has 1800 s. So no connection that is kept outlives its token by more.
+REST_SECONDS = 1_860.0
 
 Manner = Literal["cli", "portal", "automation", "alerts", "rest", "scanner"]
 

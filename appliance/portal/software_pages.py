@@ -24,7 +24,7 @@ from appliance.portal.visit import Visit
 PIECE_BYTES = 1_048_576  # what configd takes in one message
 TOKEN_BYTES = 256
 NOT_OURS = "This form is not ours or is too old. Go back and try again."
-UPLOAD_SECONDS = 1_800.0  # two hundred megabytes over one megabit
+UPLOAD_SECONDS = 1_800.0  # 300 MB over a megabit and a half
 
 
 async def page(visit: Visit) -> web.Response:

@@ -159,10 +159,10 @@ def test_a_connection_that_is_kept_outlives_neither_its_request_nor_the_account(
     """Though its peer goes on asking, as a portal that was taken over would."""
     token = give(daemon)
     peer, handle = enter(daemon, token)
-    for _ in range(5):
+    for _ in range(31):
         daemon.ticks.now += 59
         daemon.say(peer, api.ReadConfig(session=handle))
-    daemon.ticks.now += 5
+    daemon.ticks.now += 31
     assert kind(daemon.say, peer, api.ReadConfig(session=handle)) == "session"
     other, open_handle = enter(daemon, token, 51)
     root = Peer(uid=ROOT, pid=1, connection=2)
