@@ -117,8 +117,9 @@ def boot(spec: Spec, layout: Layout) -> Guest:
     shutil.rmtree(home, ignore_errors=True)
     root = home / "root"
     with _ordinary_umask():
-        root.mkdir(parents=True)
-        if spec.tar is not None:
+        if spec.tar is None:
+            root.mkdir(parents=True)
+        else:
             extract(spec.tar, root)
         spec.prepare(root)
     log = home / "boot.log"
