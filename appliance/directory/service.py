@@ -14,6 +14,7 @@ from appliance.directory import talk
 from appliance.directory.api import WORDS_CHARACTERS, Ask, Look, Proof, Report, Standing
 from appliance.directory.bounds import seconds_of
 from appliance.directory.failing import DirectoryError
+from appliance.directory.names import Names
 from appliance.directory.settings import Server, Settings
 
 AT_ONCE = (
@@ -32,10 +33,13 @@ Result = TypeVar("Result")
 
 
 class Service:
-    """`clock` gives monotonic seconds."""
+    """`names` says where the servers are; `clock` gives monotonic seconds."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, names: Names | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
+        self._names = names or Names()
         self._clock = clock
         self._away: dict[Server, float] = {}
         """When a server was found away last."""
@@ -68,7 +72,7 @@ class Service:
         return Proof(outcome="silent", problem=words)
 
     def _proof(self, server: Server, user: str, password: str, secret: str) -> Proof:
-        return talk.prove(self._settings, server, secret, user, password)
+        return talk.prove(self._settings, server, secret, user, password, names=self._names)
 
     async def _look(self) -> Report:
         """Every server, all at once."""
@@ -81,7 +85,7 @@ class Service:
     async def _standing(self, server: Server) -> Standing:
         began, problem = self._clock(), ""
         try:
-            await self._talk(server, lambda secret: talk.look(self._settings, server, secret))
+            await self._talk(server, lambda secret: talk.look(self._settings, server, secret, names=self._names))
         except DirectoryError as error:
             problem = _line(str(error))
         return Standing(server=_name(server), problem=problem, seconds=self._clock() - began)
@@ -100,7 +104,7 @@ class Service:
             finally:
                 free.release()
 
-        limit = seconds_of(self._settings)  # the thread ends by itself by then, unless a name is being looked up
+        limit = seconds_of(self._settings)  # the thread ends by itself by then
         try:
             async with asyncio.timeout(limit):
                 said = await aside(held, "directory")

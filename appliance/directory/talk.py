@@ -6,14 +6,16 @@ context of Python's `ssl`, as everywhere here. Referrals are never followed: the
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ldap3
+from ldap3.core.exceptions import LDAPExceptionError
 from ldap3.core.results import (
     RESULT_ADMIN_LIMIT_EXCEEDED,
     RESULT_AUTH_METHOD_NOT_SUPPORTED,
     RESULT_BUSY,
+    RESULT_CODES,
     RESULT_CONFIDENTIALITY_REQUIRED,
     RESULT_INVALID_CREDENTIALS,
     RESULT_LOOP_DETECTED,
@@ -36,11 +38,13 @@ from appliance.directory import filters, password_policy
 from appliance.directory.api import Proof
 from appliance.directory.bounds import BoundedSocket, Bounds, seconds_of
 from appliance.directory.failing import DirectoryError
+from appliance.directory.names import Names
 from appliance.directory.settings import Server, Settings
 
 MOST_ENTRIES = 2  # one is a person, two are nobody in particular
-# Results that speak of the server and not of who asks (RFC 4511 A). Every other one refuses the person: servers differ in what
-# they say of a password that is wrong, locked or ended, and the next server must not be shown it again for a word unknown here.
+# Results that speak of the server and not of who asks (RFC 4511 A). Every other one refuses the person, one that the standard has
+# not, too: servers differ in what they say of a password that is wrong, locked or ended, and the next server must not be shown it
+# again for a word unknown here. There it would be one more failure, and the directory locks people after a few.
 _OF_THE_SERVER = frozenset(
     (
         RESULT_OPERATIONS_ERROR,
@@ -86,10 +90,12 @@ class _Checked(ldap3.Tls):
             connection.socket = BoundedSocket(connection.socket, self._bounds, self._seconds)
 
 
-def look(settings: Settings, server: Server, secret: str, bounds: Bounds | None = None) -> None:
+def look(
+    settings: Settings, server: Server, secret: str, bounds: Bounds | None = None, names: Names | None = None
+) -> None:
     """Raise `DirectoryError` unless `server` can be asked; `secret` is the password of the appliance's account. `bounds`: of the
-    talk, those of every one if there are none here."""
-    with _connected(settings, server, bounds or Bounds(seconds_of(settings))) as connection:
+    talk, those of every one if there are none here. `names`: where servers are, shared by talks at one time."""
+    with _connected(settings, server, names or Names(), bounds or Bounds(seconds_of(settings))) as connection:
         if settings.bind == "account":
             _bind_account(connection, settings, secret)
             _there(connection, settings.base)
@@ -98,12 +104,18 @@ def look(settings: Settings, server: Server, secret: str, bounds: Bounds | None 
 
 
 def prove(
-    settings: Settings, server: Server, secret: str, user: str, password: str, bounds: Bounds | None = None
+    settings: Settings,
+    server: Server,
+    secret: str,
+    user: str,
+    password: str,
+    bounds: Bounds | None = None,
+    names: Names | None = None,
 ) -> Proof:
     """What `server` says of `user` and their `password`, as in `look`. Raises `DirectoryError` where it says nothing."""
-    bounds = bounds or Bounds(seconds_of(settings))
+    bounds, names = bounds or Bounds(seconds_of(settings)), names or Names()
     name = f"{server.host}:{server.port}"
-    with _connected(settings, server, bounds) as connection:
+    with _connected(settings, server, names, bounds) as connection:
         if settings.bind == "user":
             return _prove_by_themselves(connection, settings, name, user, password)
         _bind_account(connection, settings, secret)
@@ -116,7 +128,7 @@ def prove(
         if said.role is None:
             return said
         # Over a connection of its own: the account's stays the account's.
-        with _connected(settings, server, bounds) as theirs:
+        with _connected(settings, server, names, bounds) as theirs:
             problem = _refusal(theirs, found[0], password)
         return Proof(outcome="refused", server=name, problem=problem) if problem else said
 
@@ -147,15 +159,48 @@ def _role(connection: ldap3.Connection, settings: Settings, server: str, entry: 
 
 
 @contextlib.contextmanager
-def _connected(settings: Settings, server: Server, bounds: Bounds) -> Iterator[ldap3.Connection]:
+def _connected(settings: Settings, server: Server, names: Names, bounds: Bounds) -> Iterator[ldap3.Connection]:
     """A connection over TLS that nobody is bound to. Whatever breaks it meanwhile is a `DirectoryError`."""
     tls = _Checked(client_context(settings, DirectoryError), server.host, bounds, settings.timeout_seconds)
+    with contextlib.ExitStack() as ending:
+        try:
+            connection = _opened(settings, server, names, tls, bounds, ending)
+            tls.bound(connection)
+            if settings.security == "starttls":
+                connection.start_tls(read_server_info=False)
+            if not connection.socket.under_tls:
+                raise DirectoryError("the connection is not under TLS")
+            yield connection
+        except DirectoryError:
+            raise
+        # All there is: ldap3 decodes what a server sends without looking first, and what then fails is any of Python's own errors
+        # (of deep nesting a RecursionError). A server must not choose one that keeps the next server from being asked.
+        except Exception as error:
+            raise DirectoryError(_words(error)) from error
+
+
+def _opened(
+    settings: Settings, server: Server, names: Names, tls: _Checked, bounds: Bounds, ending: contextlib.ExitStack
+) -> ldap3.Connection:
+    """A connection to the first address that takes one; all that were tried are closed with `ending`. ldap3 is given addresses
+    alone: it would look a name up by itself, for as long as that takes. Raises the last one's error."""
+    *others, last = names.addresses(server.host, bounds.patience(settings.timeout_seconds))
+    for address in others:
+        with contextlib.suppress(LDAPExceptionError):
+            return _dialled(settings, address, server.port, tls, bounds, ending)
+    return _dialled(settings, last, server.port, tls, bounds, ending)
+
+
+def _dialled(
+    settings: Settings, address: str, port: int, tls: _Checked, bounds: Bounds, ending: contextlib.ExitStack
+) -> ldap3.Connection:
     made = ldap3.Server(
-        server.host,
-        server.port,
+        address,
+        port,
         use_ssl=settings.security == "ldaps",
         tls=tls,
         get_info=ldap3.NONE,
+        connect_timeout=bounds.patience(settings.timeout_seconds),
     )
     connection = ldap3.Connection(
         made,
@@ -169,26 +214,16 @@ def _connected(settings: Settings, server: Server, bounds: Bounds) -> Iterator[l
         raise_exceptions=False,
         receive_timeout=settings.timeout_seconds,
     )
-    try:
-        made.connect_timeout = bounds.patience(settings.timeout_seconds)
-        connection.open(read_server_info=False)
-        tls.bound(connection)
-        if settings.security == "starttls":
-            connection.start_tls(read_server_info=False)
-        if not connection.socket.under_tls:
-            raise DirectoryError("the connection is not under TLS")
-        yield connection
-    except DirectoryError:
-        raise
-    # All there is: ldap3 decodes what a server sends without looking first, and what then fails is any of Python's own errors (of
-    # deep nesting a RecursionError). A server must not choose one that keeps the next server from being asked.
-    except Exception as error:
-        raise DirectoryError(_words(error)) from error
-    finally:
-        with contextlib.suppress(Exception):
-            connection.unbind()
-        if connection.socket is not None:  # the library leaves one open that could not be connected
-            connection.socket.close()
+    ending.callback(_end, connection)
+    connection.open(read_server_info=False)
+    return connection
+
+
+def _end(connection: ldap3.Connection) -> None:
+    with contextlib.suppress(Exception):
+        connection.unbind()
+    if connection.socket is not None:  # the library leaves one open that could not be connected
+        connection.socket.close()
 
 
 def _bind(
@@ -201,9 +236,21 @@ def _bind(
         return int(RESULT_INVALID_CREDENTIALS)
     connection.user, connection.password, connection.authentication = name, octets, ldap3.SIMPLE
     try:
-        connection.bind(read_server_info=False, controls=controls)
+        return _outcome(connection, lambda: connection.bind(read_server_info=False, controls=controls))
     finally:
         connection.password = None
+
+
+def _outcome(connection: ldap3.Connection, ask: Callable[[], object]) -> int:
+    """The result of what is asked. Of one that the standard has not, ldap3 says no more than that it lacks the number (a
+    `KeyError`): it is the server's word all the same, and nobody's success."""
+    try:
+        ask()
+    except KeyError as error:
+        (code,) = error.args
+        if not isinstance(code, int) or code in RESULT_CODES:
+            raise
+        connection.result = {"result": code, "description": f"result {code}, which is none of the standard's"}
     return int(connection.result["result"])
 
 
@@ -226,15 +273,17 @@ def _refusal(connection: ldap3.Connection, entry: str, password: str) -> str:
 
 def _search(connection: ldap3.Connection, base: str, scope: Any, wanted: str) -> list[str]:
     """The names of the entries that pass, none where there is no `base`. Raises `DirectoryError`."""
-    connection.search(
-        base,
-        wanted,
-        scope,
-        dereference_aliases=ldap3.DEREF_NEVER,
-        attributes=[ldap3.NO_ATTRIBUTES],
-        size_limit=MOST_ENTRIES,
+    said = _outcome(
+        connection,
+        lambda: connection.search(
+            base,
+            wanted,
+            scope,
+            dereference_aliases=ldap3.DEREF_NEVER,
+            attributes=[ldap3.NO_ATTRIBUTES],
+            size_limit=MOST_ENTRIES,
+        ),
     )
-    said = connection.result["result"]
     if said not in (RESULT_SUCCESS, RESULT_SIZE_LIMIT_EXCEEDED, RESULT_NO_SUCH_OBJECT):
         words = f"it does not answer a search: {_said(connection)}"
         raise DirectoryError(words) if said in _OF_THE_SERVER else _SearchRefusedError(words)

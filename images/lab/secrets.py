@@ -3,8 +3,8 @@
 import secrets
 from pathlib import Path
 
-from images.lab import cards, devices
-from images.lab.zones import GATEWAY, LOG_SERVER, MAIL_SERVER, ZONES
+from images.lab import cards, devices, people
+from images.lab.zones import DIRECTORY_SERVER, GATEWAY, LOG_SERVER, MAIL_SERVER, ZONES
 from images.paths import Layout, write_file
 from images.run import run
 
@@ -27,11 +27,12 @@ def ensure_all(layout: Layout) -> None:
         _ensure_key_pair(layout.secrets / account)
     _ensure_password(layout.secrets / "admin.password", layout.secrets / "admin.hash")
     _ensure_password(layout.secrets / "enable.secret", layout.secrets / "enable.hash")
-    for name in ("snmp.auth", "snmp.privacy"):
+    for name in ("snmp.auth", "snmp.privacy", people.ACCOUNT_FILE, people.PERSON_FILE):
         _ensure_passphrase(layout.secrets / name)
     _ensure_authority(layout.lab)
     _ensure_certificate(layout.lab, "mail", MAIL_SERVER)
     _ensure_certificate(layout.lab, "siem", LOG_SERVER)
+    _ensure_certificate(layout.lab, "directory", DIRECTORY_SERVER)
     # as an authority of the site would issue it
     _ensure_certificate(layout.lab, "gateway", GATEWAY, *(zone.address for zone in ZONES))
     cards.ensure(layout.lab)
@@ -103,6 +104,7 @@ def _ensure_certificate(folder: Path, name: str, host: str, *addresses: str) -> 
     extensions = (
         f"subjectAltName={','.join([f'DNS:{host}', *(f'IP:{one}' for one in addresses)])}\nbasicConstraints=critical,CA:FALSE\n"
         "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
+        "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n"  # Python 3.13 takes none without (RFC 5280 4.2.1.1)
     )
     write_file(folder / f"{name}.ext", extensions)
     run(["openssl", "x509", "-req", "-in", request, "-CA", folder / "backend-ca.pem", "-CAkey",

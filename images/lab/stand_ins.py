@@ -1,9 +1,9 @@
 """The other machines of sites/stig.yml, played at the host's ends of the lab's links: a log server that takes syslog over TLS,
-time servers, a mail server, a receiver of SNMP traps, a mail backend, and the OCSP responder of the lab's authorities.
+time servers, a mail server, a receiver of SNMP traps, a mail backend, the OCSP responder of the lab's authorities, a directory.
 
-They are as dumb as they can be: what is sent is taken and forgotten; the responder alone knows something, and says so on
-standard error of each question. `python -m images.lab.stand_ins FOLDER` runs them until it
-is ended, and says `ready` on standard output once all of them answer.
+They are as dumb as they can be: what is sent is taken and forgotten. Two know something: the responder, which says so on standard
+error of each question, and the directory, which is OpenLDAP's server. `python -m images.lab.stand_ins CERTIFICATES SECRETS`
+(two folders) runs them until it is ended, and says `ready` on standard output once all of them answer.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import ssl
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,11 @@ from pathlib import Path
 from aiohttp import web
 from aiosmtpd.smtp import SMTP
 
-from images.lab import cards, devices, responder
+from images.lab import cards, devices, people, responder, slapd
 from images.lab.zones import BACKEND, MANAGEMENT
 
 LOG_PORT, MAIL_PORT, TRAP_PORT, NTP_PORT, BACKEND_PORT, RESPONDER_PORT = 6514, 2587, 162, 123, 443, 2560
+DIRECTORY_PORT = 2636  # 636 is root's to open, and this server is not root
 READ_BYTES = 65_536
 READY = "ready"
 ASKED = "the responder was asked by"
@@ -115,6 +116,17 @@ async def _responder(folder: Path, address: str) -> web.AppRunner:
     return runner
 
 
+@contextlib.contextmanager
+def _directory(folder: Path, secrets: Path, address: str) -> Iterator[None]:
+    """LDAPS, with the lab's people."""
+    pair = folder / "directory.pem", folder / "directory.key"
+    with (
+        slapd.folder() as place,
+        slapd.serving(place, pair, people.contents(secrets), host=address, ldaps=DIRECTORY_PORT),
+    ):
+        yield
+
+
 def _context(folder: Path, name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
@@ -122,8 +134,8 @@ def _context(folder: Path, name: str) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def answering(folder: Path) -> AsyncIterator[None]:
-    """All of them, with the certificates in `folder`."""
+async def answering(folder: Path, secrets: Path) -> AsyncIterator[None]:
+    """All of them, with the certificates in `folder` and the passwords in `secrets`. Raises `SlapdError`."""
     loop = asyncio.get_running_loop()
     management, backend = (str(zone.link.host_address) for zone in (MANAGEMENT, BACKEND))
     mail = _context(folder, "siem")
@@ -145,6 +157,7 @@ async def answering(folder: Path) -> AsyncIterator[None]:
         for server in servers:
             held.callback(server.close)
         held.push_async_callback((await _responder(folder, management)).cleanup)
+        held.enter_context(_directory(folder, secrets, management))
         yield
 
 
@@ -156,15 +169,15 @@ class _Mail:
         return "250 2.0.0 taken"
 
 
-async def _until_ended(folder: Path) -> None:
+async def _until_ended(folder: Path, secrets: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with answering(folder):
+    async with answering(folder, secrets):
         sys.stdout.write(f"{READY}\n")
         sys.stdout.flush()
         await ended.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_until_ended(Path(sys.argv[1])))
+    asyncio.run(_until_ended(Path(sys.argv[1]), Path(sys.argv[2])))

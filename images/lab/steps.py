@@ -107,7 +107,7 @@ def start_stand_ins(layout: Layout, site: Path) -> bool:
     stop_stand_ins(layout)
     if not LabSite(site).stand_ins:
         return False
-    argv = [sys.executable, "-m", "images.lab.stand_ins", str(layout.lab)]
+    argv = [sys.executable, "-m", "images.lab.stand_ins", str(layout.lab), str(layout.secrets)]
     log = layout.stand_ins.with_suffix(".log")
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -64,7 +64,9 @@ def _provision(run: Run) -> None:
 
 def _stand_ins(run: Run) -> None:
     played = steps.start_stand_ins(run.layout, run.site)
-    say(f"    {'the log server, time servers, mail and the backend' if played else 'this site has none'}")
+    say(
+        f"    {'the log server, time servers, mail, the directory and the backend' if played else 'this site has none'}"
+    )
 
 
 def _describe(run: Run) -> None:

@@ -8,6 +8,7 @@ GUEST = "sentry-lab"
 MAIL_SERVER = "mail.lab.test"
 MAIL_ADDRESS = "10.98.3.10"
 LOG_SERVER = "siem.lab.test"
+DIRECTORY_SERVER = "directory.lab.test"
 GATEWAY = "gateway.lab.test"
 
 

@@ -1,4 +1,4 @@
-"""An administrator's browser with one of the lab's cards, at the portal of the running appliance."""
+"""An administrator's browser at the portal of the running appliance, with one of the lab's cards or a password."""
 
 import re
 
@@ -20,14 +20,22 @@ def browser(lab: Lab, layout: Layout, card: str = "") -> requests.Session:
 
 def enter(lab: Lab, session: requests.Session) -> tuple[int, str]:
     """Press `log in with certificate`: the status, and what the page says went wrong."""
+    return _send(lab, session, "/login/certificate")
+
+
+def enter_by_password(lab: Lab, session: requests.Session, user: str, password: str) -> tuple[int, str]:
+    """Type a name and a password: the same."""
+    return _send(lab, session, "/login", user=user, password=password)
+
+
+def _send(lab: Lab, session: requests.Session, path: str, **fields: str) -> tuple[int, str]:
     page = session.get(f"{lab.portal_url}/login", timeout=SECONDS).text
     token = re.search(r'name="token" value="([^"]+)"', page)
     assert token is not None
-    headers = {"Origin": lab.portal_url}
     answer = session.post(
-        f"{lab.portal_url}/login/certificate",
-        data={"token": token[1]},
-        headers=headers,
+        f"{lab.portal_url}{path}",
+        data={"token": token[1], **fields},
+        headers={"Origin": lab.portal_url},
         timeout=SECONDS,
         allow_redirects=False,
     )

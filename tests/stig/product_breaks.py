@@ -70,7 +70,5 @@ BROKEN_ON_THE_SITE = frozenset(
     ("V-251005", "V-251007", "V-251008", "V-251010", "V-251022", "V-251024", "V-251025", "V-251028", "V-251031",
      "V-251032", "V-251034")
 )  # fmt: skip
-NO_BREAK = {
-    "V-250985": "it is about a UEM elsewhere, and the lab's is in the box: tests/unit/stig/test_site_rules.py breaks the facts",
-}
-"""Automated rules without a break on a running appliance, and why."""
+UEM_ELSEWHERE = "V-250985"
+"""Is about a UEM on another machine. It is broken apart from all others: the devices of the UEM in the box are away then."""

@@ -18,19 +18,20 @@ import pytest
 
 from images import guest as guests
 from images.guest import Guest
-from images.lab import cards, devices, steps
+from images.lab import cards, devices, people, steps
 from images.lab.site import STIG, LabSite
 from images.lab.stand_ins import ASKED
 from images.lab.zones import GUEST
 from images.paths import REPO, Layout
 from images.run import Done, run
-from tests.appliance.card_holder import browser, enter
+from tests.appliance.card_holder import SECONDS, browser, enter, enter_by_password
 from tests.lab import Lab, Measured
 from tests.stig.breaks import committed, filtered, running
 from tests.stig.platform_breaks import BATCHES, Batch, turn
-from tests.stig.product_breaks import BROKEN_ON_THE_SITE, SETTINGS_OF_THE_SITE
+from tests.stig.product_breaks import BROKEN_ON_THE_SITE, SETTINGS_OF_THE_SITE, UEM_ELSEWHERE
 
 SCAN_SECONDS = 60.0  # what a whole scan may take
+CORE_ADDRESS, STRANGER_ADDRESS = "10.98.2.50", "10.98.2.66"  # of a UEM on another machine, which nobody plays
 # rsyslog tries a server that was away at most every minute; chrony asks a new one four times at once
 SYNC_SECONDS = 120.0
 AIDE_SECONDS = 240.0  # it reads every program once, at the lowest priority
@@ -38,8 +39,6 @@ WITHOUT_ANSWERS = 14  # so many rules may need the site's word
 TUNNELS = "V-251029"  # there are no app tunnels yet
 # Rules of the operating system that are not met; sites/stig-answers.yml says why.
 EXCEPTIONS = {"SENTRY-OS-0110", "SENTRY-OS-0112", "SENTRY-OS-0222"}
-# In the box, so nobody manages from outside.
-EMBEDDED = "V-250985"
 KERNEL = "This machine is a container"
 STRAY_PORT = 8081
 
@@ -152,7 +151,7 @@ def test_no_rule_is_open_and_none_needs_anybody(scan: Scan, settled: None, measu
     assert set(named(found, "open")) == EXCEPTIONS
     assert all(found[name]["override"] for name in EXCEPTIONS)
     assert set(named(found, "not_reviewed", "V-")) == {TUNNELS}
-    assert set(named(found, "not_applicable", "V-")) == {EMBEDDED, "V-251033"}
+    assert set(named(found, "not_applicable", "V-")) == {UEM_ELSEWHERE, "V-251033"}
     undecided = named(found, "not_reviewed", "SENTRY-")
     assert [name for name, why in undecided.items() if KERNEL not in why] == []
 
@@ -179,6 +178,25 @@ def test_a_card_is_taken_or_refused_as_the_authoritys_responder_says(
     assert "has been revoked" in said[1][1]
     asked = layout.stand_ins.with_suffix(".log").read_text(encoding="utf-8").splitlines()
     assert asked.count(f"{ASKED} {lab.addresses.management}") == 2  # once for each card: answers are remembered
+
+
+@pytest.mark.parametrize(("user", "role"), [(user, group.removesuffix("s")) for group, user in people.MEMBERS.items()])
+def test_people_of_the_directory_log_in_with_the_role_of_their_group(
+    lab: Lab, layout: Layout, site: Guest, authorities: Path, user: str, role: str
+) -> None:
+    """At the portal, over LDAPS of the lab's authority. The first test has scanned this configuration: no rule is open by it."""
+    password = (layout.secrets / people.PERSON_FILE).read_text(encoding="utf-8").strip()
+    with browser(lab, layout) as session:
+        session.verify = str(authorities)
+        assert enter_by_password(lab, session, user, "not the password")[0] == 401
+        assert enter_by_password(lab, session, user, password) == (303, "")
+        assert f"{user} ({role})" in session.get(f"{lab.portal_url}/", timeout=SECONDS).text
+
+
+def test_nobody_of_the_directory_has_an_account_on_the_machine(lab: Lab, site: Guest) -> None:
+    """So what the rules ask of accounts asks nothing of them."""
+    for user in people.MEMBERS.values():
+        assert lab.root("getent", "passwd", user, check=False).code != 0
 
 
 @contextmanager
@@ -228,6 +246,33 @@ def test_what_the_ordinary_lab_cannot_break_is_seen_red(lab: Lab, layout: Layout
         held.enter_context(cleared(layout))
         found = sentry(scan(answers))
     assert {name: found[name] for name in BROKEN_ON_THE_SITE} == dict.fromkeys(BROKEN_ON_THE_SITE, "open")
+
+
+def test_a_uem_elsewhere_pushes_from_the_addresses_that_the_site_knows(
+    lab: Lab, layout: Layout, scan: Scan, tmp_path: Path
+) -> None:
+    """V-250985 applies where the UEM is another machine: met by the site's address, open by another one. Nobody answers there,
+    which the rule does not ask."""
+    answers = tmp_path / "answers.yml"
+    text = (LabSite(STIG).answers or Path()).read_text(encoding="utf-8").replace("../build/lab/", f"{REPO}/build/lab/")
+    answers.write_text(f"{text}\nuem_addresses: [{CORE_ADDRESS}/32]\n", encoding="utf-8")
+    authority = (layout.lab / "backend-ca.pem").read_text(encoding="utf-8").splitlines()
+    core = (
+        "uem mode core",
+        f"uem url https://{CORE_ADDRESS}:9443",
+        'uem push_subject "CN=core.lab.test"',
+        "uem authorities",
+        *authority,
+        ".",
+    )
+    try:
+        with committed(lab, *core, f"uem addresses {CORE_ADDRESS}/32"):
+            green = scan(answers)[UEM_ELSEWHERE]
+            with committed(lab, f"no uem addresses {CORE_ADDRESS}/32", f"uem addresses {STRANGER_ADDRESS}/32"):
+                red = scan(answers)[UEM_ELSEWHERE]
+    finally:
+        devices.register(layout)
+    assert (green["status"], red["status"]) == ("not_a_finding", "open")
 
 
 def commit() -> str:

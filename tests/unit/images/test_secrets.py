@@ -22,7 +22,7 @@ def test_no_secret_is_readable_by_others(layout: Layout) -> None:
     """Folder 0700, private files 0600."""
     assert stat.S_IMODE(layout.secrets.stat().st_mode) == 0o700
     private = [path for path in layout.secrets.iterdir() if path.suffix != ".pub"] + list(layout.lab.glob("*.key"))
-    assert len(private) == 21
+    assert len(private) == 24
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 import pytest
 
 from appliance.directory import api
+from appliance.directory.names import Names
 from appliance.directory.service import AT_ONCE, LOOKED_SECONDS, PUT_BACK_SECONDS, Service
 from appliance.directory.settings import Server, load
 from appliance.local_socket import Desk, serving
@@ -117,6 +119,56 @@ def _huge(peer: Any, _tag: int, _number: bytes) -> None:
     peer.sendall(bytes.fromhex("30847fffffff"))
     while True:
         peer.sendall(bytes(65_536))
+
+
+@pytest.mark.parametrize("code", [9, 15, 72, 79, 127])
+async def test_a_no_that_the_standard_does_not_have_goes_to_no_other_server(
+    pki: DevicePki, directory: DirectoryServer, code: int
+) -> None:
+    """Nobody knows what it says, but not yes; at the next server a wrong password would count once more."""
+    with (
+        scripted.speaking(pki, scripted.says(bind=code)) as (first, _asked),
+        scripted.speaking(pki, scripted.says()) as (second, heard),
+    ):
+        service = Service(settings_of(directory, servers=(first, second), bind="user", account="", password_path=""))
+        said = await proof(service, "uma")
+        assert (said.outcome, said.server) == ("refused", f"127.0.0.1:{first.port}")
+    assert not heard
+
+
+async def test_where_no_person_is_spoken_of_the_next_server_is_asked_after_such_a_word(
+    pki: DevicePki, directory: DirectoryServer, secret: str
+) -> None:
+    """Of the appliance's own account and of a search it keeps the server from being asked, and is said."""
+    here = server_of(directory)
+    for script in (scripted.says(bind=127), scripted.says(search=127)):
+        with scripted.speaking(pki, script) as (first, _heard):
+            service = Service(settings_of(directory, servers=(first, here), password_path=secret))
+            assert (await proof(service)).server == f"127.0.0.1:{directory.ldaps}"
+            assert "result 127, which is none of the standard's" in (await report(service)).servers[0].problem
+
+
+async def test_a_name_that_nobody_answers_for_keeps_nobody_from_the_next_server(
+    directory: DirectoryServer, secret: str
+) -> None:
+    """Its talks end in their time, and all of them together have left one thread."""
+    asked: list[str] = []
+    answered = threading.Event()
+
+    def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        answered.wait(PATIENCE_SECONDS)
+        raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+
+    lost = Server(host="lost.lab.test", port=636)
+    settings = settings_of(directory, servers=(lost, server_of(directory)), password_path=secret, timeout_seconds=1)
+    service = Service(settings, Names(look_up), clock=lambda: 1_000.0)
+    standings = await asyncio.gather(*(service._standing(lost) for _ in range(AT_ONCE)))
+    assert {one.problem for one in standings} == {"no name server gives the address of lost.lab.test in time"}
+    assert service._free[lost]._value == AT_ONCE
+    assert (await proof(service)).outcome == "proved"
+    assert asked == ["lost.lab.test"]
+    answered.set()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from appliance.directory import talk
 from appliance.directory.bounds import Bounds
 from appliance.directory.failing import DirectoryError
+from appliance.directory.names import Names
 from appliance.directory.settings import Server
 from tests import directory_server
 from tests.device_pki import DevicePki
@@ -269,6 +270,23 @@ def test_nobody_is_asked_whose_certificate_is_of_another_authority_or_for_anothe
         with pytest.raises(DirectoryError, match="IP address mismatch"):
             talk.prove(settings, settings.servers[0], ACCOUNT_SECRET, "dora", SECRET)
         assert "BIND" not in other.asked()
+
+
+def test_a_name_is_dialled_at_each_of_its_addresses_and_its_certificate_is_for_the_name(pki: DevicePki) -> None:
+    with (
+        directory_server.folder() as place,
+        directory_server.serving(place, pki.pair("another"), pki.path("company")) as other,
+    ):
+
+        def look_up(host: str, _port: None, **_: object) -> list[tuple[object, ...]]:
+            assert host == "another.lab.test"
+            return [(0, 0, 0, "", (one, 0)) for one in ("127.0.0.3", "127.0.0.1")]
+
+        for security in ("ldaps", "starttls"):
+            settings = settings_of(other, security=security)
+            server = Server(host="another.lab.test", port=server_of(other, security).port)
+            said = talk.prove(settings, server, ACCOUNT_SECRET, "dora", SECRET, names=Names(look_up))
+            assert (said.outcome, said.server) == ("proved", f"another.lab.test:{server.port}")
 
 
 def test_trust_that_is_not_there_is_said(directory: DirectoryServer) -> None:

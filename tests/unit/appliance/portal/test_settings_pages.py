@@ -12,7 +12,6 @@ async def test_a_time_server_is_added_reviewed_committed_and_kept(stage: Stage) 
         "192.0.2.1",
         "192.0.2.3",
         "",
-        "",
     ]
     await alice.send("/settings/ntp", [("f.servers", "192.0.2.1"), ("f.servers", "192.0.2.9"), ("do", "save")])
     assert "1 change not committed" in alice.text
