@@ -12,7 +12,7 @@ import msgspec
 from appliance.apply import stamp
 from appliance.audit import Audit, Entry
 from appliance.config.store import StoreError
-from appliance.configd import about, accounts, api, passwords, roles
+from appliance.configd import about, accounts, ages, api, passwords, roles
 from appliance.configd.attempts import Attempts, Counted
 from appliance.configd.certificate_login import CertificateLogIn
 from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
@@ -32,6 +32,7 @@ SCANNER = "sentry-stig"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
+AGES_SECONDS = 60.0  # between looks at what is new
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
 SESSIONLESS = (
@@ -110,6 +111,8 @@ class Gate:
         self._clock = clock
         self._sleep = sleep
         self._passwords = PasswordLogIn(doors.login, doors.directory)
+        self._see_ages_at = clock()
+        self._locked = frozenset[str]()
         self._proofs: dict[int, str] = {}  # what the audit trail is to say of a log-in, by its message
         self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
@@ -118,6 +121,7 @@ class Gate:
             api.Disable: self._disable,
             api.Reauthenticate: self._reauthenticate,
             api.ReauthenticateCertificate: self._reauthenticate_certificate,
+            api.SetOwnPassword: self._set_own_password,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
             api.CreateToken: self._tokens.create,
@@ -190,6 +194,7 @@ class Gate:
             privileged_seconds=self._clock() - held.privileged_since,
             reauthenticated_seconds=self._since_reauthenticated(held),
             scopes=held.scopes,
+            password_ended=held.password_ended,
         )
         refusal = roles.refusal(type(verb), standing, about=about.deciding(verb) or self._actions.about(verb, held))
         if refusal is not None:
@@ -233,18 +238,34 @@ class Gate:
             raise refused("permission", "only the portal may log in by password")
         if accounts.certificate_login(self.tree()).mode == "required":
             raise refused("permission", "passwords are not taken here; log in with your certificate")
-        role, proof = self._proved(verb, verb.user, plain(verb.source) or NOWHERE)
+        role, proof = self._proved(verb, verb.user, plain(verb.source) or NOWHERE, verb.password)
         user = verb.user.lower() if proof.server else verb.user  # a directory knows its people in either case
         return self._opened(user, role, "portal", peer, verb.source, proof=proof)
 
     def _reauthenticate(self, verb: api.Reauthenticate, held: Held) -> api.Session:
         """At the source where the session came from, so that the portal gains no guesses by naming others."""
-        role, proof = self._proved(verb, held.user, held.source or NOWHERE)
+        role, proof = self._proved(verb, held.user, held.source or NOWHERE, verb.password)
         if (role, bool(proof.server)) != (held.role, bool(held.directory)):
             self._sessions.close(held.handle)
             raise refused("session", "your role is another one by now; log in again")
         held.reauthenticated = self._clock()
         return self._session(held)
+
+    def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
+        """At the command line the password as it is comes with it, since who has a key there has shown none."""
+        if held.manner == "cli":
+            self._proved(verb, held.user, held.source or NOWHERE, verb.current)
+        done: api.Committed = self._actions.table[api.SetOwnPassword](verb, held)
+        self._judge_password(held)
+        return done
+
+    def _judge_password(self, held: Held) -> float | None:
+        """Whether the session's account may keep its password, and for how many seconds (None: for ever)."""
+        tree, now, left = self.tree(), self._now(), None
+        if held.manner in ("cli", "portal") and not held.directory:
+            left = ages.password_seconds(self._actions.aging.known(tree, now), tree, held.user, now)
+        held.password_ended = left is not None and left <= 0
+        return left
 
     def _reauthenticate_certificate(self, verb: api.ReauthenticateCertificate, held: Held) -> api.Session:
         """By the certificate that was shown over another connection than the log-in's: each ticket is good once. It is for those
@@ -269,10 +290,12 @@ class Gate:
     def _since_reauthenticated(self, held: Held) -> float | None:
         return None if held.reauthenticated is None else self._clock() - held.reauthenticated
 
-    def _proved(self, verb: api.Login | api.Reauthenticate, user: str, source: str) -> tuple[api.Role, Proof]:
+    def _proved(
+        self, verb: api.Login | api.Reauthenticate | api.SetOwnPassword, user: str, source: str, password: str
+    ) -> tuple[api.Role, Proof]:
         """What `user` may do, whose password the verb brings, and who says so. Raises an `authentication`, an `unavailable` or a
         `locked` refusal; failures are counted, of a name in either case alike."""
-        name, password = user[:NAME_CHARACTERS].lower(), verb.password
+        name = user[:NAME_CHARACTERS].lower()
         self._not_locked_there(name, source)
         well_formed = 0 < len(password) <= SECRET_CHARACTERS and "\0" not in user + password
         began = self._clock()
@@ -345,16 +368,34 @@ class Gate:
             credentials, directory = proof.credentials, proof.server
             if user in accounts.roles(tree) or credentials != accounts.directory(tree).credentials:
                 raise refused("session", "the settings have changed while the directory was asked; log in again")
+        here = manner in ("cli", "portal") and not directory
+        if here:
+            self._not_unused(user)
         held = self._sessions.open(
             user, role, manner, peer, source=source, bounds=bounds, credentials=credentials, directory=directory
         )
         held.by_certificate = by_certificate
+        left = self._judge_password(held)
+        if here:
+            self._actions.aging.used(user, self._now())
         if manner in ("cli", "portal"):
             try:
                 self._actions.note_login(held, self._now())
             except StoreError as error:  # a full disk must not keep out who would make room
                 _log.error("the log-in of %s could not be remembered: %s", user, error)
-        return self._session(held)
+        session = self._session(held)
+        return msgspec.structs.replace(session, notices=(*session.notices, *ages.warning(left)))
+
+    def _not_unused(self, user: str) -> None:
+        """Raises `locked` for an account that nobody has used for too long."""
+        if user in self._unused():
+            days = accounts.password_rules(self.tree()).inactive_days
+            said = f"this account is locked: nobody has logged in to it for {days} days"
+            raise refused("locked", f"{said}; another administrator unlocks it by a new password or key")
+
+    def _unused(self) -> frozenset[str]:
+        tree, now = self.tree(), self._now()
+        return ages.locked(self._actions.aging.known(tree, now), tree, now)
 
     def _session(self, held: Held) -> api.Session:
         return api.Session(
@@ -367,6 +408,7 @@ class Gate:
             fresh_seconds=roles.fresh_seconds(self._since_reauthenticated(held)),
             by_certificate=self._by_certificate(held),
             by_directory=bool(held.directory),
+            password_ended=held.password_ended,
             notices=self._sessions.notices(held),
             scopes=tuple(sorted(held.scopes)),
         )
@@ -407,9 +449,20 @@ class Gate:
     # --- what goes on by itself ----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Once a second: end idle sessions."""
+        """Once a second: end idle sessions, and see which passwords are new and which accounts unused."""
+        self._see_ages()
         for held in self._sessions.expire(self.bounds()):
             self.note("session.idle", held.user, source=held.source)
+
+    def _see_ages(self) -> None:
+        """Once a minute, so that a password that nobody uses is as old as it is, and the audit trail says which accounts become
+        locked."""
+        if self._clock() < self._see_ages_at:
+            return
+        self._see_ages_at = self._clock() + AGES_SECONDS
+        before, self._locked = self._locked, self._unused()
+        for name in sorted(self._locked - before):
+            self.note("account.locked", name, result="locked", detail="nobody has logged in to it for too long")
 
     def serves(self, connection: int) -> bool:
         """Whether a session is open over this connection."""
@@ -449,7 +502,7 @@ class Gate:
         by_card = isinstance(verb, api.LoginCertificate | api.ReauthenticateCertificate)
         if by_card and (attempt := self._certificates.attempt(verb)) is not None:
             claimed, user, what = attempt.source, attempt.user, attempt.shown
-        if isinstance(verb, api.Login | api.Reauthenticate):
+        if isinstance(verb, api.Login | api.Reauthenticate | api.SetOwnPassword):
             what = self._proofs.pop(id(verb), "")
         who = held or opened
         self._audit.write(
