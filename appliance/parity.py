@@ -250,7 +250,11 @@ PARTS: tuple[Part, ...] = (
             Row(what="enable secret", commands=("enable secret",), settings=("cli.enable_secret_hash",)),
             Row(
                 what="accounts and their passwords",
-                commands=("username <user> password", "username <user> role administrator|operator|auditor"),
+                commands=(
+                    "password",
+                    "username <user> password",
+                    "username <user> role administrator|operator|auditor",
+                ),
                 settings=("users.accounts",),
             ),
             Row(what="name servers", commands=("ip name-server <address>",), settings=("dns.servers",)),

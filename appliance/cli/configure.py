@@ -139,6 +139,16 @@ def account_password(shell: Shell, values: Values) -> None:
     shell.call(api.SetPassword, type(None), user=values["user"], password=password)
 
 
+def own_password(shell: Shell, _values: Values) -> Output:
+    """Ask for one's password as it is, and twice for the new one, which holds at once."""
+    now = shell.terminal.ask_secret("Your password as it is: ")
+    new = twice(shell, "New password")
+    done = shell.call(api.SetOwnPassword, api.Committed, password=new, current=now)
+    shell.renew(shell.call(api.Touch, api.Session))
+    said = "Your password is set, and holds from now on. Your other sessions have ended."
+    return Output((said,), {"revision": done.revision})
+
+
 def enable_secret(shell: Shell, _values: Values) -> None:
     """Ask for the new enable secret twice, and set it."""
     shell.call(api.SetEnableSecret, type(None), secret=twice(shell, "New enable secret"))

@@ -246,6 +246,8 @@ def run(client: Client, source: str, *, console: Console | None = None, only: st
             if only:
                 _once(shell, console, only)
             else:
+                if shell.session.password_ended:
+                    _once(shell, console, "password")
                 _converse(shell, console)
         except HungUp:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -84,6 +84,12 @@ class Shell:
         self.idle_seconds = session.idle_seconds
         self.mode = Mode.PRIVILEGED if session.privileged else Mode.EXEC
         self._tell(session.notices)
+        if session.password_ended:
+            self._tell(
+                (
+                    "Your password is older than it may be. Set a new one with `password`: until then nothing else is done.",
+                )
+            )
 
     def _tell(self, notices: Iterable[str]) -> None:
         for notice in notices:  # beside what is asked for: a script's answer stays what it is, JSON above all

@@ -149,6 +149,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("terminal length <lines>", "Pause after so many lines; 0: never", actions.terminal_length, EXEC),
     Command("enable", "Go privileged (asks for the enable secret)", actions.enable, EXEC),
     Command("enable <secret>", "Go privileged", actions.enable, EXEC),
+    Command("password", "Set your own password (asks for the one you have)", configure.own_password, EXEC),
     Command("disable", "Give privilege up", actions.disable, PRIVILEGED),
     Command("configure terminal", "Change the configuration", actions.configure, PRIVILEGED),
     Command(

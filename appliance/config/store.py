@@ -10,6 +10,7 @@ one pointer: a commit happened when, and only when, it was renamed into place.
     journal.json        `Journal`: how to undo the commit that is being applied
     reserve             room on the disk for undoing it
     last-login.json     when and from where each account last logged in
+    ages.json           `Ages`: since when each password is there, and each account unused
     later/              revisions of a later version of the appliance, since an earlier one runs again
 """
 
@@ -107,6 +108,22 @@ class LastLogin(msgspec.Struct, frozen=True, kw_only=True):
 
     when: str
     source: str
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """An account: the digest of the `ways` into it, and since when it is `unused`, which is the last log-in or the last change of
+    those ways; `logged_in` is the last log-in, 0 where there was none. In seconds since the epoch."""
+
+    ways: str
+    unused: float
+    logged_in: float = 0.0
+
+
+class Ages(msgspec.Struct, frozen=True, kw_only=True):
+    """Since when passwords are there (seconds since the epoch), by the references to their hashes; and accounts, by name."""
+
+    passwords: dict[str, float] = {}
+    uses: dict[str, Use] = {}
 
 
 class Store:
@@ -349,6 +366,14 @@ class Store:
             others = sorted((one for one in before.items() if one[0] != user), key=lambda one: one[1].when)
             self._set(self._root / "last-login.json", {**dict(others[1 - LAST_LOGINS :]), user: login})
             return before.get(user)
+
+    def ages(self) -> Ages:
+        """What is remembered of how old passwords are."""
+        return self._read(self._root / "ages.json", Ages) or Ages()
+
+    def set_ages(self, ages: Ages) -> None:
+        """Remember it."""
+        self._set(self._root / "ages.json", ages)
 
     # --- files ---------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ LOCK_SECONDS = 900
 MAX_LENGTH = 128
 REMEMBER = 5
 CHANGE_HOURS = 24
+LIFETIME_DAYS = 0
+INACTIVE_DAYS = 0
 SESSION_HOURS = 8
 TIMEOUT_SECONDS = 5
 TALKS = 4.0  # of `timeout_seconds` each that a talk with one server takes at most (`directory.bounds.OPERATIONS`)
@@ -37,6 +39,8 @@ class PasswordRules:
     max_length: int
     remember: int
     change_hours: int
+    lifetime_days: int
+    inactive_days: int
 
 
 def password_rules(tree: Tree) -> PasswordRules:
@@ -46,6 +50,8 @@ def password_rules(tree: Tree) -> PasswordRules:
         max_length=int(policy.get("max_length", MAX_LENGTH)),
         remember=int(policy.get("remember", REMEMBER)),
         change_hours=int(policy.get("change_hours", CHANGE_HOURS)),
+        lifetime_days=int(policy.get("lifetime_days", LIFETIME_DAYS)),
+        inactive_days=int(policy.get("inactive_days", INACTIVE_DAYS)),
     )
 
 

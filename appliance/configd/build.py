@@ -16,6 +16,7 @@ from appliance.config.stepping_back import step_back
 from appliance.config.store import Store
 from appliance.configd import passwords
 from appliance.configd.acme import Acme
+from appliance.configd.ages import Aging
 from appliance.configd.capturing import Capturing
 from appliance.configd.directory_login import asker as directory_asker
 from appliance.configd.examining import asker, examiner
@@ -81,22 +82,26 @@ def build(
     shelf = Shelf(state / "support", clock=time.time)
     records = Records(state / "hung", clock=time.time)
 
+    aging = Aging(store)
+
     def context() -> Context:
+        running, now = store.current(), time.time()
         return Context(
             system=machine,
             attempt=process.attempt,
             call=control.call,
             paths=paths or Paths(),
             schema=schema,
-            running=store.current(),
+            running=running,
             pending=store.pending(),
             revisions=store.revisions(),
             sessions=sessions.all(),
-            now=time.time(),
+            now=now,
             monotonic=sessions.clock(),
             backups=backups,
             shelf=shelf,
             records=records,
+            ages=aging.known(running.tree if running else {}, now),
         )
 
     tokens = Tokens(state / "tokens", clock=time.time)
@@ -105,6 +110,7 @@ def build(
         engine,
         sessions,
         context=context,
+        aging=aging,
         backups=backups,
         software=Spool(state / "software"),
         support=support,

@@ -12,7 +12,7 @@ import msgspec
 from appliance.apply import stamp
 from appliance.audit import Audit, Entry
 from appliance.config.store import StoreError
-from appliance.configd import about, accounts, api, passwords, roles
+from appliance.configd import about, accounts, ages, api, passwords, roles
 from appliance.configd.attempts import Attempts, Counted
 from appliance.configd.certificate_login import Attempt, CertificateLogIn
 from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
@@ -32,6 +32,7 @@ SCANNER = "sentry-stig"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
+AGES_SECONDS = 60.0  # between looks at what is new
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
 SESSIONLESS = (
@@ -110,6 +111,8 @@ class Gate:
         self._clock = clock
         self._sleep = sleep
         self._passwords = PasswordLogIn(doors.login, doors.directory)
+        self._see_ages_at = clock()
+        self._locked = frozenset[str]()
         self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
@@ -124,6 +127,7 @@ class Gate:
         self._again: dict[type, Callable[[Any, Held, Attempt], Any]] = {
             api.Reauthenticate: self._reauthenticate,
             api.ReauthenticateCertificate: self._reauthenticate_certificate,
+            api.SetOwnPassword: self._set_own_password,
         }
 
     # --- one message ---------------------------------------------------------------------------------------------
@@ -192,6 +196,7 @@ class Gate:
             privileged_seconds=self._clock() - held.privileged_since,
             reauthenticated_seconds=self._since_reauthenticated(held),
             scopes=held.scopes,
+            password_ended=held.password_ended,
         )
         refusal = roles.refusal(type(verb), standing, about=about.deciding(verb) or self._actions.about(verb, held))
         if refusal is not None:
@@ -249,6 +254,22 @@ class Gate:
             raise refused("session", "your role is another one by now; log in again")
         held.reauthenticated = self._clock()
         return self._session(held)
+
+    def _set_own_password(self, verb: api.SetOwnPassword, held: Held, attempt: Attempt) -> api.Committed:
+        """At the command line the password as it is comes with it, since who has a key there has shown none."""
+        if held.manner == "cli":
+            self._proved(verb.current, held.user, held.source or NOWHERE, attempt)
+        done: api.Committed = self._actions.table[api.SetOwnPassword](verb, held)
+        self._judge_password(held)
+        return done
+
+    def _judge_password(self, held: Held) -> float | None:
+        """Whether the session's account may keep its password, and for how many seconds (None: for ever)."""
+        tree, now, left = self.tree(), self._now(), None
+        if held.manner in ("cli", "portal") and not held.directory:
+            left = ages.password_seconds(self._actions.aging.known(tree, now), tree, held.user, now)
+        held.password_ended = left is not None and left <= 0
+        return left
 
     def _reauthenticate_certificate(
         self, verb: api.ReauthenticateCertificate, held: Held, attempt: Attempt
@@ -351,16 +372,34 @@ class Gate:
             credentials, directory = proof.credentials, proof.server
             if user in accounts.roles(tree) or credentials != accounts.directory(tree).credentials:
                 raise refused("session", "the settings have changed while the directory was asked; log in again")
+        here = manner in ("cli", "portal") and not directory
+        if here:
+            self._not_unused(user)
         held = self._sessions.open(
             user, role, manner, peer, source=source, bounds=bounds, credentials=credentials, directory=directory
         )
         held.by_certificate = by_certificate
+        left = self._judge_password(held)
+        if here:
+            self._actions.aging.used(user, self._now())
         if manner in ("cli", "portal"):
             try:
                 self._actions.note_login(held, self._now())
             except StoreError as error:  # a full disk must not keep out who would make room
                 _log.error("the log-in of %s could not be remembered: %s", user, error)
-        return self._session(held)
+        session = self._session(held)
+        return msgspec.structs.replace(session, notices=(*session.notices, *ages.warning(left)))
+
+    def _not_unused(self, user: str) -> None:
+        """Raises `locked` for an account that nobody has used for too long."""
+        if user in self._unused():
+            days = accounts.password_rules(self.tree()).inactive_days
+            said = f"this account is locked: nobody has logged in to it for {days} days"
+            raise refused("locked", f"{said}; another administrator unlocks it by a new password or key")
+
+    def _unused(self) -> frozenset[str]:
+        tree, now = self.tree(), self._now()
+        return ages.locked(self._actions.aging.known(tree, now), tree, now)
 
     def _session(self, held: Held) -> api.Session:
         return api.Session(
@@ -373,6 +412,7 @@ class Gate:
             fresh_seconds=roles.fresh_seconds(self._since_reauthenticated(held)),
             by_certificate=self._by_certificate(held),
             by_directory=bool(held.directory),
+            password_ended=held.password_ended,
             notices=self._sessions.notices(held),
             scopes=tuple(sorted(held.scopes)),
         )
@@ -413,9 +453,20 @@ class Gate:
     # --- what goes on by itself ----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Once a second: end idle sessions."""
+        """Once a second: end idle sessions, and see which passwords are new and which accounts unused."""
+        self._see_ages()
         for held in self._sessions.expire(self.bounds()):
             self.note("session.idle", held.user, source=held.source)
+
+    def _see_ages(self) -> None:
+        """Once a minute, so that a password that nobody uses is as old as it is, and the audit trail says which accounts become
+        locked."""
+        if self._clock() < self._see_ages_at:
+            return
+        self._see_ages_at = self._clock() + AGES_SECONDS
+        before, self._locked = self._locked, self._unused()
+        for name in sorted(self._locked - before):
+            self.note("account.locked", name, result="locked", detail="nobody has logged in to it for too long")
 
     def serves(self, connection: int) -> bool:
         """Whether a session is open over this connection."""

@@ -6,6 +6,7 @@ from typing import Final
 from appliance.configd import api, scopes
 from appliance.configd.sessions import Manner
 
+TOO_OLD: Final = "your password is older than it may be: set a new one first (at the command line with `password`)"
 FRESH_SECONDS: Final = 300  # who left a privileged terminal alone gives away looks, not the machine
 ADMINISTRATOR: Final[api.Role] = "administrator"
 OPERATOR: Final[api.Role] = "operator"
@@ -37,7 +38,8 @@ class Rule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What a session may lean on: its account's role, how it came in, whether and how long ago `enable` was given; at the portal,
-    how long ago the password was given again (None: it was not); of a token, its scopes."""
+    how long ago the password was given again (None: it was not); of a token, its scopes. `password_ended`: the account's password
+    is older than it may be."""
 
     role: api.Role
     manner: Manner = "cli"
@@ -45,6 +47,7 @@ class Standing:
     privileged_seconds: float = 0.0
     reauthenticated_seconds: float | None = None
     scopes: frozenset[api.Scope] = frozenset()
+    password_ended: bool = False
 
 
 RULES: Final[dict[type, Rule]] = {
@@ -99,7 +102,7 @@ RULES: Final[dict[type, Rule]] = {
     api.SearchDevices: Rule(EVERYBODY, portal=True),
     api.FindDevice: Rule(OPERATORS, privileged=True, portal=True),
     api.SetPassword: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
-    api.SetOwnPassword: Rule(EVERYBODY, portal=True, portal_only=True, risky=True),
+    api.SetOwnPassword: Rule(EVERYBODY, portal=True, risky=True),  # at the command line it brings the password itself
     api.SetEnableSecret: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True),
     api.CreateToken: Rule(ADMINISTRATORS, privileged=True, fresh=True, portal=True, proves=True),
     api.ListTokens: Rule(ADMINISTRATORS, privileged=True, portal=True),
@@ -130,6 +133,11 @@ enough."""
 
 SCANNED: Final = frozenset[type]({api.Show, api.ReadFact, api.Touch, api.CloseSession})
 """What the scanner's sessions may do."""
+
+ENDED: Final = frozenset[type](
+    {api.SetOwnPassword, api.Reauthenticate, api.ReauthenticateCertificate, api.Touch, api.CloseSession}
+)
+"""What a session may do whose account's password is older than it may be."""
 
 SENSITIVE: Final = "who gets in"
 """What a commit or a rollback is about when it changes one of these settings: then it is as risky as `SetPassword`."""
@@ -230,6 +238,8 @@ def refusal(verb: type, standing: Standing, *, about: str = "") -> api.Refusal |
     if rule is None or standing.role not in roles:
         allowed = ", ".join(sorted(roles)) or "nobody"
         return api.Refusal(kind="permission", message=f"the role {standing.role} may not do this; allowed: {allowed}")
+    if standing.password_ended and verb not in ENDED:
+        return api.Refusal(kind="permission", message=TOO_OLD)
     if rule.alerts != (standing.manner == "alerts"):
         return api.Refusal(kind="permission", message="this is the alert service's, which may do nothing else")
     by_manner = {"rest": _rest, "portal": _portal, "scanner": _scanner}

@@ -66,6 +66,8 @@ class Held:
     editing: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
     """Held by a verb that changes the candidate or what runs (`roles.EDITS`) from when it is judged until it is done."""
     credentials: frozenset[str] = frozenset()
+    password_ended: bool = False
+    """Whether the account's password is older than it may be: then the session takes a new one, and nothing else."""
     last_login: str = ""
     candidate: Candidate | None = None
     scopes: frozenset[api.Scope] = frozenset()

@@ -27,6 +27,7 @@ from appliance.configd import (
     tools,
     wipes,
 )
+from appliance.configd.ages import Aging
 from appliance.configd.backups import Backups
 from appliance.configd.candidates import Candidates
 from appliance.configd.capturing import Capturing
@@ -68,6 +69,7 @@ class Actions:
         sessions: Sessions,
         *,
         context: Callable[[], facts.Context],
+        aging: Aging,
         backups: Folder,
         software: Spool,
         support: Support,
@@ -82,6 +84,7 @@ class Actions:
         self._paths = paths or Paths()
         self._call = call
         self.candidates = Candidates(engine)
+        self.aging = aging
         self._backups = Backups(engine, backups)
         self._looks = Looks(context)
         self.table: dict[type, Runner] = {
@@ -403,6 +406,8 @@ class Actions:
     def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
         if held.directory:
             raise refused("permission", "your password is the directory's; change it there")
+        if held.user not in accounts.roles(self.candidates.running()):
+            raise refused("permission", f"{held.user} is no account of the configuration, and has no password in it")
         if self.candidates.changes(held):
             raise refused("conflict", "there are changes that are not committed; commit or discard them first")
         path = accounts.password_path(held.user)

@@ -6,7 +6,7 @@ changed or removed. Password hashes go to chpasswd(8) by its standard input, nev
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.features.base import Problem, System, Tree
 from appliance.process import CommandError
@@ -18,11 +18,20 @@ FIRST_UID = 1_000  # below are the accounts of the system
 TALLY = "/run/sentry-tally"  # `appliance.tally` counts failed log-ins there, a file for each account
 NO_PROCESS = 1  # pkill(1): nothing matched
 DAY_HOURS = 24
+NO_LIMIT = -1  # of shadow(5): an empty field
 NO_PASSWORD = "*"  # noqa: S105 - crypt(5): matches no password, and unlike `!` does not mean a locked account
 
 
 class AccountsError(RuntimeError):
     """The accounts of this machine are not in a state we may change; the message says which and why."""
+
+
+class Days(NamedTuple):
+    """How long a password lives at least and at most, and how long after that an account stays open (shadow(5))."""
+
+    least: int
+    most: int
+    inactive: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class Account:
     full_name: str
     shell: str
     password: str
-    least_days: int
+    days: Days
 
 
 def strangers(tree: Tree, system: System) -> tuple[Problem, ...]:
@@ -59,20 +68,21 @@ def reconcile(tree: Tree, system: System) -> bool:
         raise AccountsError("; ".join(map(str, foreign)))
     for name in sorted(ours - set(wanted)):
         _remove(present[name], system)
-    days = _least_days(tree)
+    days = _days(tree)
     changed = [_bring(name, wanted[name], present.get(name), days, system) for name in sorted(wanted)]
     return any(changed) or bool(ours - set(wanted))
 
 
-def _least_days(tree: Tree) -> int:
-    """How long a password lives at least, in whole days as shadow(5) keeps it. configd holds the hours, where passwords are set;
-    here it stands for who reads the shadow file (SENTRY-OS-0113)."""
-    hours: int = tree["users"]["password_policy"]["change_hours"]
-    return -(-hours // DAY_HOURS)
+def _days(tree: Tree) -> Days:
+    """The policy in whole days, as shadow(5) keeps it. configd holds it: the hours where passwords are set, the rest where
+    sessions begin, which PAM lets begin for it. Here it stands for who reads the file (SENTRY-OS-0110, 0112 and 0113)."""
+    policy = tree["users"]["password_policy"]
+    hours: int = policy["change_hours"]
+    return Days(-(-hours // DAY_HOURS), policy["lifetime_days"] or NO_LIMIT, policy["inactive_days"] or NO_LIMIT)
 
 
-def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, days: int, system: System) -> bool:
-    """Make one account what the configuration says; `days`: how long its password lives at least."""
+def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, days: Days, system: System) -> bool:
+    """Make one account what the configuration says."""
     changed = False
     if present is None:
         options = ["--no-create-home", "--no-user-group", "--gid", GROUP, "--home-dir", HOME, "--shell", SHELL]
@@ -86,8 +96,9 @@ def _bring(name: str, wanted: Mapping[str, Any], present: Account | None, days: 
     if present is None or present.password != password:
         system.run(["chpasswd", "--encrypted"], stdin=f"{name}:{password}\n")
         changed = True
-    if present is None or present.least_days != days:
-        system.run(["chage", "--mindays", str(days), "--", name])
+    if present is None or present.days != days:
+        least, most, inactive = map(str, days)
+        system.run(["chage", "--mindays", least, "--maxdays", most, "--inactive", inactive, "--", name])
         changed = True
     return changed
 
@@ -117,10 +128,11 @@ def _group_id(system: System) -> int:
 
 
 def _accounts(system: System) -> Iterator[Account]:
-    kept = {fields[0]: (fields[1], fields[3]) for fields in _rows(system, "/etc/shadow", 9)}
+    kept = {row[0]: (row[1], row[3], row[4], row[6]) for row in _rows(system, "/etc/shadow", 9)}
     for name, _x, uid, gid, comment, _home, shell in _rows(system, "/etc/passwd", 7):
-        password, least = kept.get(name, ("", ""))
-        yield Account(name, int(uid), int(gid), comment, shell, password, int(least or 0))
+        password, least, most, inactive = kept.get(name, ("", "", "", ""))
+        days = Days(int(least or 0), int(most or NO_LIMIT), int(inactive or NO_LIMIT))
+        yield Account(name, int(uid), int(gid), comment, shell, password, days)
 
 
 def _rows(system: System, path: str, fields: int) -> Iterator[list[str]]:

@@ -19,7 +19,7 @@ from appliance.portal.gate import COOKIE, FORM_COOKIE, FORM_FIELD, LOG_IN, Gate,
 from appliance.portal.pages import Pages
 from appliance.portal.serve_pages import ServePages
 from appliance.portal.serving import preface_of
-from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns
+from appliance.portal.sessions import TOKEN_BYTES, LogIn, LogIns, Note
 from appliance.portal.settings import Settings
 from appliance.portal.throttle import Throttle
 from appliance.rest.app import Rest
@@ -125,9 +125,11 @@ class Portal:
         return page
 
     async def _enter(self, request: web.Request, session: Session) -> web.StreamResponse:
-        """A new cookie at every log-in, so that one planted before is worth nothing."""
+        """A new cookie at every log-in, so that one planted before is worth nothing. What configd told with the log-in, it tells
+        once: the first page says it."""
         await self._close(self._log_ins.close(request.cookies.get(COOKIE, "")))
-        cookie, _held, evicted = self._log_ins.open(session)
+        cookie, held, evicted = self._log_ins.open(session)
+        held.notes.extend(Note(notice, good=False) for notice in session.notices)
         for old in evicted:
             await self._close(old)
         answer = web.Response(status=303, headers={"Location": "/"})

@@ -98,6 +98,12 @@ class Pages:
         shown = menu(frame.where, frame.role)
         return self._page(name, status, **{"menu": shown, "refresh": 0, "live": "", **values, "frame": frame})
 
+    def password_ended(
+        self, token: str, name: str, *, status: int = 200, problems: tuple[str, ...] = ()
+    ) -> web.Response:
+        """The one page for a person whose password is older than it may be; `name` is theirs."""
+        return self._page("ended.html.j2", status, token=token, user=name, problems=problems)
+
     def error(self, status: int, words: str) -> web.Response:
         """A page that says what the person can do, and nothing of the inside."""
         return self._page("error.html.j2", status, code=status, words=words)

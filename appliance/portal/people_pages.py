@@ -10,16 +10,19 @@ from appliance.configd.api import (
     DeleteConfig,
     GetConfig,
     Refusal,
+    Session,
     SetConfig,
     SetEnableSecret,
     SetOwnPassword,
     SetPassword,
+    Touch,
 )
 from appliance.configd.client import Refused
 from appliance.portal.showing import block, records
 from appliance.portal.visit import PASSWORD_CHARACTERS, Visit
 
 ROLES = ("administrator", "operator", "auditor")
+WRONG = "Your own password is not right."
 DIFFER = "The two passwords are not the same. Nothing was changed."
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
@@ -114,6 +117,35 @@ async def set_own_password(visit: Visit) -> web.Response:
     return visit.go("/people")
 
 
+async def ended(visit: Visit) -> web.Response:
+    """The form of who must set a new password before anything else; for others it is among the people."""
+    if not visit.held.session.password_ended:
+        return visit.go("/people")
+    return visit.pages.password_ended(visit.held.csrf, visit.held.session.user)
+
+
+async def replace_ended(visit: Visit) -> web.Response:
+    """A new password in the place of one that is too old; then the portal is open."""
+    password = _new_password(visit)
+    if password is None:
+        return _still_ended(visit, (DIFFER,))
+    try:
+        await visit.prove()
+        await visit.call(SetOwnPassword, Committed, password=password)
+        visit.held.session = await visit.call(Touch, Session)
+    except Refused as refused:
+        if refused.refusal.kind == "session":
+            raise
+        wrong = refused.refusal.kind == "authentication"
+        return _still_ended(visit, (WRONG,) if wrong else refused.refusal.problems or (refused.refusal.message,))
+    visit.say("Your password is set, and holds from now on. Your other sessions have ended.")
+    return visit.go("/")
+
+
+def _still_ended(visit: Visit, problems: tuple[str, ...]) -> web.Response:
+    return visit.pages.password_ended(visit.held.csrf, visit.held.session.user, status=422, problems=problems)
+
+
 async def set_enable_secret(visit: Visit) -> web.Response:
     """What `enable` asks for at the command line, into the candidate."""
     secret = _new_password(visit)
@@ -138,5 +170,5 @@ def _new_password(visit: Visit) -> str | None:
 async def _refused(visit: Visit, refusal: Refusal, typed: dict[str, str] | None = None) -> web.Response:
     if refusal.kind == "session":
         raise Refused(refusal)
-    words = "Your own password is not right." if refusal.kind == "authentication" else refusal.message
+    words = WRONG if refusal.kind == "authentication" else refusal.message
     return await _page(visit, problems=refusal.problems or (words,), typed=typed)

@@ -38,6 +38,7 @@ PAGES: Final[dict[str, str]] = {
     "stig scan": "/stig",
     "show stig": "/stig",
     "username": "/people",
+    "password": "/people",
     "support": "/support",
     "debug capture": "/support",
     "download": "/support",

@@ -36,6 +36,9 @@ OPERATORS: Final = frozenset[Role]({"administrator", "operator"})
 ADMINISTRATORS: Final = frozenset[Role]({"administrator"})
 AUDITORS: Final = frozenset[Role]({"administrator", "auditor"})
 
+ENDED: Final = "/password"
+"""The only page for a person whose password is older than it may be."""
+
 Page = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 
@@ -136,6 +139,8 @@ def _who_gets_in() -> tuple[Route, ...]:
         Route("POST", "/people/add", ADMINISTRATORS, "add an account (password)", people_pages.add),
         Route("POST", "/people/password", ADMINISTRATORS, "set a password (password)", people_pages.set_password),
         Route("POST", "/people/own", EVERYBODY, "set one's own password (password)", people_pages.set_own_password),
+        Route("GET", ENDED, EVERYBODY, "the form for a new password where one's own is too old", people_pages.ended),
+        Route("POST", ENDED, EVERYBODY, "set it, before anything else (password)", people_pages.replace_ended),
         Route("POST", "/people/enable-secret", ADMINISTRATORS, "set it (password)", people_pages.set_enable_secret),
         Route("GET", "/card", EVERYBODY, "show one's card again: the form", step_up.card),
         Route("POST", "/card", EVERYBODY, "show one's card again, without a password", step_up.show_card),

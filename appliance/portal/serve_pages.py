@@ -10,7 +10,7 @@ from appliance.configd.client import Refused
 from appliance.portal.desk import Caller, Desk
 from appliance.portal.gate import COOKIE, LOG_IN, STREAMS, form_of
 from appliance.portal.pages import Pages
-from appliance.portal.routes import Route, routes
+from appliance.portal.routes import ENDED, Route, routes
 from appliance.portal.sessions import LogIn, LogIns
 from appliance.portal.visit import LIVE, Visit
 
@@ -52,6 +52,8 @@ class ServePages:
             if held.session.role not in route.roles:
                 allowed = ", ".join(sorted(route.roles))
                 return self._pages.error(403, f"The role {held.session.role} may not do this; allowed: {allowed}.")
+            if held.session.password_ended and route.path != ENDED:  # configd serves nothing else
+                return web.Response(status=303, headers={"Location": ENDED})
             reads = route.method == "POST" and (route.method, route.path) not in STREAMS
             form = await form_of(request) if reads else {}
             visit = Visit(request, held, self._desk, self._pages, self._host, form, self._alive(request, held))

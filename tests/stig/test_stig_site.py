@@ -37,8 +37,8 @@ SYNC_SECONDS = 120.0
 AIDE_SECONDS = 240.0  # it reads every program once, at the lowest priority
 WITHOUT_ANSWERS = 14  # so many rules may need the site's word
 TUNNELS = "V-251029"  # there are no app tunnels yet
-# Rules of the operating system that are not met; sites/stig-answers.yml says why.
-EXCEPTIONS = {"SENTRY-OS-0110", "SENTRY-OS-0112", "SENTRY-OS-0222"}
+# The rule of the operating system that is not met; sites/stig-answers.yml says why.
+EXCEPTIONS = {"SENTRY-OS-0222"}
 KERNEL = "This machine is a container"
 STRAY_PORT = 8081
 

@@ -12,9 +12,11 @@ class SetPassword(SessionVerb, frozen=True, kw_only=True, tag="user.password"):
 
 class SetOwnPassword(SessionVerb, frozen=True, kw_only=True, tag="user.own_password"):
     """Set the password of the session's own account (checked against the password policy), whatever its role, and commit that.
-    Refused while the session has other changes. Result: `Committed`."""
+    The command line brings the `current` one with it: PAM decides, and failures count as those of log-ins do. At the portal that
+    was given again before (`Reauthenticate`). Refused while the session has other changes. Result: `Committed`."""
 
     password: Secret
+    current: Secret = ""
 
 
 class SetEnableSecret(SessionVerb, frozen=True, kw_only=True, tag="user.enable_secret"):

@@ -104,6 +104,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """At the portal: what is risky goes by the certificate that is shown again, because there is no password."""
     by_directory: bool = False
     """Whether the person is one of the site's directory, and has no account here."""
+    password_ended: bool = False
+    """Whether the account's password is older than it may be: until `SetOwnPassword` is served, nothing else is."""
     notices: tuple[str, ...] = ()
     """What every session should be told, e.g. that an unconfirmed commit was rolled back."""
     scopes: tuple[Scope, ...] = ()

@@ -8,7 +8,7 @@ import msgspec
 
 from appliance.backup.keeping import Folder
 from appliance.config.schema import Schema
-from appliance.config.store import Kept, Pending
+from appliance.config.store import Ages, Kept, Pending
 from appliance.configd.api import Revision, Shown
 from appliance.configd.sessions import Held
 from appliance.features.base import System
@@ -38,6 +38,7 @@ class Context:
     backups: Folder
     shelf: Shelf
     records: Records
+    ages: Ages
 
     @property
     def tree(self) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from appliance.apply import stamp
 from appliance.audit import TAG, TALLY_TAG
-from appliance.configd import accounts
+from appliance.configd import accounts, ages
 from appliance.configd.api import Facts, Table, Text
 from appliance.configd.errors import refused
 from appliance.configd.facts.context import LINES, Context, Topic, tail, word
@@ -37,8 +37,10 @@ def sessions(context: Context, _argument: str) -> Table:
 
 
 def users(context: Context, _argument: str) -> Table:
-    """The accounts of the configuration; of secrets, whether there is one."""
+    """The accounts of the configuration; of secrets, whether there is one, and until when a password may stay; when each was used
+    last, and whether it is locked because that is too long ago."""
     held = context.setting("users", "accounts", default={})
+    locked = ages.locked(context.ages, context.tree, context.now)
     found = tuple(
         (
             name,
@@ -46,10 +48,26 @@ def users(context: Context, _argument: str) -> Table:
             str(account.get("full_name", "")),
             word(bool(account.get("password_hash"))),
             str(len(account.get("ssh_keys", ()))),
+            _ends(context, name),
+            _used(context, name),
+            word(name in locked),
         )
         for name, account in sorted(held.items())
     )
-    return Table(title="users", columns=("user", "role", "name", "password", "SSH keys"), rows=found)
+    columns = ("user", "role", "name", "password", "SSH keys", "password ends", "last log-in", "locked")
+    return Table(title="users", columns=columns, rows=found)
+
+
+def _ends(context: Context, user: str) -> str:
+    seconds = ages.password_seconds(context.ages, context.tree, user, context.now)
+    if seconds is None:
+        return ""
+    return "has ended" if seconds <= 0 else stamp(context.now + seconds)
+
+
+def _used(context: Context, user: str) -> str:
+    use = context.ages.uses.get(user)
+    return stamp(use.logged_in) if use is not None and use.logged_in else "never"
 
 
 def timeout(context: Context, _argument: str) -> Facts:

@@ -18,6 +18,7 @@ from appliance.config.diff import digest
 from appliance.config.schema import Schema
 from appliance.config.secrets import Secrets
 from appliance.config.store import Store
+from appliance.configd.ages import Aging
 from appliance.configd.api import Committed, OpenSession, Reply, Session
 from appliance.configd.attempts import Attempts
 from appliance.configd.capturing import Capturing
@@ -423,12 +424,14 @@ class Daemon(Bench):
         self.software = Spool(self.folder / "software")
         self.shelf = Shelf(self.folder / "support", clock=self.clock)
         self.records = Records(self.folder / "hung", clock=self.clock)
+        self.aging = Aging(self.store)
         support = Support(self.engine, self.shelf, self.context, clock=self.ticks)
         self.capturing = Capturing(self.engine, self.shelf, root=self.root, clock=self.clock)
         self.actions = Actions(
             self.engine,
             self.sessions,
             context=self.context,
+            aging=self.aging,
             backups=self.backups,
             software=self.software,
             support=support,
@@ -500,6 +503,7 @@ class Daemon(Bench):
             backups=self.backups,
             shelf=self.shelf,
             records=self.records,
+            ages=self.aging.known(self.running(), self.clock()),
         )
 
     def say(self, peer: Peer, verb: Any, result_type: Any = Any) -> Any:

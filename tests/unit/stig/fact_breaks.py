@@ -356,8 +356,5 @@ def hardened() -> Texts:
         for name, value in assignments(texts["sysctl_files"].splitlines()).items()
     }
     texts["sysctl"] = "".join(f"{row.name} = {written[row.name]}\n" for row in kernel.PARAMETERS)
-    texts["passwords"] = re.sub(r"(?m)^(\S+ P \S+) .*", r"\1 1 60 7 35", texts["passwords"])
-    texts["login_defs"] = re.sub(r"(?m)^PASS_MAX_DAYS\s.*", "PASS_MAX_DAYS 60", texts["login_defs"])
-    texts["new_accounts"] = re.sub(r"(?m)^INACTIVE=.*", "INACTIVE=35", texts["new_accounts"])
     texts["faillock"] = re.sub(r"(?m)^unlock_time = .*", "unlock_time = 0", texts["faillock"])
     return texts

@@ -27,7 +27,6 @@ NOT_FOR_PEOPLE = {
     api.LookAtHealth: "the alert service's",
     api.Reauthenticate: "the portal's, whose sessions have no `enable`",
     api.ReauthenticateCertificate: "the same, for those without a password",
-    api.SetOwnPassword: "the portal's, which asks for the one before",
     api.CompareRevisions: "the portal's; the command line shows what a rollback changes",
     api.SearchDevices: "the portal's; the command line has `show sentry devices` and its filters",
     api.FollowLog: "the portal's; a terminal has `show log`",

@@ -56,7 +56,7 @@ def test_the_passwords_are_known_with_the_time_they_came(hashes: tuple[str, ...]
 
 def test_one_of_the_last_is_refused_and_an_older_one_is_not() -> None:
     held = {name: passwords.hashed(f"password of {name}") for name in "abc"}
-    rules = PasswordRules(max_length=128, remember=2, change_hours=0)
+    rules = PasswordRules(max_length=128, remember=2, change_hours=0, lifetime_days=0, inactive_days=0)
     for name in "ab":
         with pytest.raises(PasswordError, match="one of the last 2 passwords"):
             history.refuse_old(f"password of {name}", "abc", rules, held.__getitem__)
@@ -65,7 +65,7 @@ def test_one_of_the_last_is_refused_and_an_older_one_is_not() -> None:
 
 
 def test_a_password_is_kept_for_its_hours() -> None:
-    rules = PasswordRules(max_length=128, remember=2, change_hours=24)
+    rules = PasswordRules(max_length=128, remember=2, change_hours=24, lifetime_days=0, inactive_days=0)
     with pytest.raises(PasswordError, match=r"less than 24 h ago; .* in 1\.0 h"):
         history.refuse_soon({"b": at(2), "a": at(-90)}, rules, at(25))
     history.refuse_soon({"b": at(2)}, rules, at(26))
@@ -73,9 +73,10 @@ def test_a_password_is_kept_for_its_hours() -> None:
 
 
 def test_the_rules_are_the_running_configurations_or_the_usual_ones() -> None:
-    assert password_rules({}) == PasswordRules(max_length=128, remember=5, change_hours=24)
-    policy = {"max_length": 40, "remember": 0, "change_hours": 1}
-    assert password_rules({"users": {"password_policy": policy}}) == PasswordRules(40, 0, 1)
+    usual = PasswordRules(max_length=128, remember=5, change_hours=24, lifetime_days=0, inactive_days=0)
+    assert password_rules({}) == usual
+    policy = {"max_length": 40, "remember": 0, "change_hours": 1, "lifetime_days": 60, "inactive_days": 35}
+    assert password_rules({"users": {"password_policy": policy}}) == PasswordRules(40, 0, 1, 60, 35)
 
 
 # --- through configd -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.configd import api, facts, roles
 from appliance.configd.gate import SESSIONLESS
+from appliance.configd.sessions import Manner
 from tests.unit.appliance.configd.people import privileged, refusal
 from tests.unit.appliance.workbench import ALBERT, OLGA, Daemon
 
@@ -24,6 +25,7 @@ READERS = {
     api.ListRevisions,
     api.Show,
     api.Explain,
+    api.SetOwnPassword,
 }
 OPERATORS = READERS | {
     api.ControlService,
@@ -56,9 +58,10 @@ UNPRIVILEGED = {
     api.Trace,
     api.SearchDevices,
     api.ReadSoftware,
+    api.SetOwnPassword,
     *AUDITED,
 }
-THE_PORTALS: set[type] = {api.Reauthenticate, api.ReauthenticateCertificate, api.SetOwnPassword, api.FollowLog}
+THE_PORTALS: set[type] = {api.Reauthenticate, api.ReauthenticateCertificate, api.FollowLog}
 
 
 def test_every_verb_of_a_session_is_in_the_table_and_nothing_else_is() -> None:
@@ -87,6 +90,19 @@ def test_who_may_use_a_verb(verb: type) -> None:
         may = set()
     how = {True, False} if verb in UNPRIVILEGED else {True}
     assert allowed == {(role, privileged) for role in may for privileged in how}
+
+
+@pytest.mark.parametrize("manner", ["cli", "portal"])
+def test_whose_password_is_too_old_sets_a_new_one_and_does_nothing_else(manner: Manner) -> None:
+    standing = roles.Standing(
+        role="administrator", manner=manner, privileged=True, reauthenticated_seconds=0.0, password_ended=True
+    )
+    open_to = {verb for verb in SESSION_VERBS if roles.refusal(verb, standing) is None}
+    portals: set[type] = {api.Reauthenticate, api.ReauthenticateCertificate} if manner == "portal" else set()
+    assert open_to == {api.SetOwnPassword, api.Touch, api.CloseSession} | portals
+    refused = roles.refusal(api.Commit, standing)
+    assert refused is not None
+    assert "older than it may be" in refused.message
 
 
 def test_a_verb_that_is_in_no_table_is_refused() -> None:
@@ -131,10 +147,9 @@ def served(**standing: Any) -> set[type]:
 
 def test_at_the_portal_a_role_is_enough_for_what_is_not_risky() -> None:
     """Its sessions have no `enable`; and nothing that none of its pages asks for."""
-    again: set[type] = THE_PORTALS - {api.SetOwnPassword}
-    readers, operators = READERS | again | AUDITED, OPERATORS | again
-    assert served(role="auditor") == readers - NOT_PORTAL
-    assert served(role="operator") == operators - NOT_PORTAL
+    readers, operators = READERS | THE_PORTALS | AUDITED, OPERATORS | THE_PORTALS
+    assert served(role="auditor") == readers - NOT_PORTAL - RISKY
+    assert served(role="operator") == operators - NOT_PORTAL - RISKY
     assert served(role="administrator") == set(SESSION_VERBS) - NOT_PORTAL - RISKY
 
 

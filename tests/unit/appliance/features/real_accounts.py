@@ -16,7 +16,9 @@ def _reveal(reference: str) -> str:
 
 
 def _tree(**held: dict[str, str]) -> dict[str, object]:
-    return {"users": {"accounts": held, "password_policy": {"change_hours": 24}}}
+    return {
+        "users": {"accounts": held, "password_policy": {"change_hours": 24, "lifetime_days": 60, "inactive_days": 35}}
+    }
 
 
 def main() -> None:

@@ -69,6 +69,9 @@ class Host:
             self._replace("/etc/shadow", user, 1, password)
         elif argv[0] == "chage":
             self._replace("/etc/shadow", name, 3, argv[argv.index("--mindays") + 1])
+            for word, place in (("--maxdays", 4), ("--inactive", 6)):
+                days = argv[argv.index(word) + 1]
+                self._replace("/etc/shadow", name, place, "" if days == "-1" else days)
         return ""
 
     def _replace(self, path: str, name: str, place: int, value: str) -> None:
@@ -88,10 +91,13 @@ class Host:
         return {row.split(":")[0]: row.split(":") for row in self.files[path].splitlines()}
 
 
+POLICY = {"change_hours": 24, "lifetime_days": 0, "inactive_days": 0}
+
+
 def tree(**held: dict[str, str]) -> Tree:
     """A tree with these accounts; what is not said is empty. A password lives for a day."""
     accounts_of = {name: {"full_name": "", **account} for name, account in held.items()}
-    return {"users": {"accounts": accounts_of, "password_policy": {"change_hours": 24}}}
+    return {"users": {"accounts": accounts_of, "password_policy": POLICY}}
 
 
 def test_a_new_administrator_gets_an_account_with_the_cli_as_shell_and_no_home() -> None:
@@ -117,10 +123,24 @@ def test_the_shadow_file_says_for_how_many_days_a_password_lives(hours: int, day
     host = Host()
     wanted = tree(maria={"password_hash": "secret:m"})
     reconcile(wanted, host)
-    wanted = {"users": {**wanted["users"], "password_policy": {"change_hours": hours}}}
+    wanted = {"users": {**wanted["users"], "password_policy": {**POLICY, "change_hours": hours}}}
     assert reconcile(wanted, host) is (days != "1")
     assert host.rows("/etc/shadow")["maria"][3] == days
     assert not reconcile(wanted, host)
+
+
+@pytest.mark.parametrize(("setting", "place"), [("lifetime_days", 4), ("inactive_days", 6)])
+def test_the_shadow_file_says_how_old_a_password_may_become_and_how_long_unused(setting: str, place: int) -> None:
+    """In the fields that SENTRY-OS-0112 and 0110 look at; without a limit a field is empty, whatever Debian has there."""
+    host = Host()
+    wanted = tree(maria={"password_hash": "secret:m"})
+    reconcile(wanted, host)
+    assert host.rows("/etc/shadow")["maria"][place] == ""
+    for days, field in ((60, "60"), (0, "")):
+        policy = {**POLICY, setting: days}
+        assert reconcile({"users": {**wanted["users"], "password_policy": policy}}, host)
+        assert host.rows("/etc/shadow")["maria"][place] == field
+        assert not reconcile({"users": {**wanted["users"], "password_policy": policy}}, host)
 
 
 def test_a_hash_is_never_an_argument() -> None:

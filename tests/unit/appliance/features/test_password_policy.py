@@ -36,6 +36,10 @@ def test_a_longest_password_below_the_shortest_is_refused(lab_with: LabWith) -> 
         ({"max_length": 4}, "from 16 to 256"),
         ({"remember": 25}, "from 0 to 24"),
         ({"change_hours": 169}, "from 0 to 168"),
+        ({"lifetime_days": 366}, "from 0 to 365"),
+        ({"inactive_days": 366}, "from 0 to 365"),
+        ({"lifetime_days": 2, "change_hours": 48}, "found 2, and change_hours 48; allowed: more than change_hours"),
+        ({"lifetime_days": 60, "remember": 0}, "found 0; allowed: at least 1, since passwords end"),
     ],
 )
 def test_bounds(policy: dict[str, int], allowed: str, lab_with: LabWith) -> None:
