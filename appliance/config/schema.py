@@ -79,19 +79,23 @@ class Schema:
             rules |= {"required": True} if feature.default is None else {"default": feature.default}
             root[feature.name] = rules
         object.__setattr__(self, "root", root)
-        try:
-            _Validator(deepcopy(root))  # malformed rules are seen when the program starts, not at the first commit
-        except cerberus.SchemaError as error:
-            raise SchemaError(f"a feature's rules are malformed: {error}") from error
 
     @cached_property
     def by_name(self) -> dict[str, Feature]:
         """The features by their key."""
         return {feature.name: feature for feature in self.features}
 
+    def judge(self) -> None:
+        """Hold the rules themselves against Cerberus's. Raises `SchemaError` for malformed ones. They are the release's own, so a
+        test does it for all of them: every log-in to the command line and every service that starts would wait for it."""
+        try:
+            _Validator(deepcopy(self.root))
+        except cerberus.SchemaError as error:
+            raise SchemaError(f"a feature's rules are malformed: {error}") from error
+
     def _validator(self) -> Any:
-        # A copy, because Cerberus puts default objects into the document itself and goes on normalising there. The rules were
-        # judged when they were put together; Cerberus would hash all of them for each tree, to see that it knows them.
+        # A copy, because Cerberus puts default objects into the document itself and goes on normalising there. A test has judged
+        # the rules; Cerberus would do so in each process, and hash all of them for each tree, to see that it knows them.
         return _Validator(cerberus.schema.UnvalidatedSchema(deepcopy(self.root)), error_handler=_Collected)
 
     def fill(self, tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ ENABLED = (
 )
 MASKED = (
     "grub-common.service",
+    "ldconfig.service",  # at each start anew, as /etc is; the image has the libraries' list
     "sshd-keygen.service",  # would make keys of all kinds
     "systemd-firstboot.service",
     "systemd-growfs-root.service",

@@ -8,6 +8,7 @@ import pytest
 from appliance.config import paths
 from appliance.config.paths import PathError
 from appliance.config.schema import Schema, SchemaError
+from appliance.features import FEATURES as APPLIANCE
 from appliance.features.base import Feature
 from tests.unit.appliance.workbench import FEATURES, NAME
 
@@ -113,9 +114,16 @@ def test_two_features_of_one_name_are_a_mistake_of_ours() -> None:
         Schema((NAME, NAME))
 
 
-def test_malformed_rules_are_seen_when_the_program_starts() -> None:
+def test_malformed_rules_are_seen() -> None:
     with pytest.raises(SchemaError, match="malformed"):
-        Schema((Feature(name="x", label="X", schema={"type": "no such type"}),))
+        Schema((Feature(name="x", label="X", schema={"type": "no such type"}),)).judge()
+
+
+def test_the_rules_of_the_appliance_are_well_formed() -> None:
+    """No process of the appliance looks any more."""
+    appliance = Schema(APPLIANCE)
+    assert len(appliance.features) >= 20
+    appliance.judge()
 
 
 # --- paths -------------------------------------------------------------------------------------------------------
