@@ -44,6 +44,8 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         judged -= {"stig_rule_open"}
     if health.not_sent is None:
         judged -= {"backup_not_sent"}
+    if health.directory is None:
+        judged -= {"directory_down"}
     if health.synchronised is None:
         judged -= {"clock_not_synchronised"}
     conditions = (
@@ -56,6 +58,7 @@ def looked(health: Health, settings: Settings, counters: dict[str, int], when: f
         *_not_obtained(health),
         *_stig_opened(health),
         *_not_sent(health),
+        *_directory(health),
     )
     return Looked(conditions, judged, tuple(_counted(health, counters, when)))
 
@@ -127,6 +130,11 @@ def _stig_opened(health: Health) -> Iterator[Condition]:
 def _not_sent(health: Health) -> Iterator[Condition]:
     for destination, problem in sorted((health.not_sent or {}).items()):
         yield _condition("backup_not_sent", destination, f"No backup could be sent to {destination}: {problem}")
+
+
+def _directory(health: Health) -> Iterator[Condition]:
+    if health.directory:
+        yield _condition("directory_down", "directory", f"No server of the directory can be asked: {health.directory}")
 
 
 def _ends(name: str, end: datetime, warned: Iterable[int], when: float) -> Iterator[Condition]:

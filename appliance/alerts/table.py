@@ -90,6 +90,12 @@ ALERTS: Final[dict[str, Alert]] = {
         lasts=True,
         hold_seconds=900,
     ),
+    "directory_down": Alert(
+        what="For three minutes none of the directory's servers could be asked; only accounts of this appliance log in.",
+        severity="warning",
+        lasts=True,
+        hold_seconds=180,
+    ),
     "uem_link_down": Alert(what="The UEM cannot be reached.", severity="critical", lasts=True, hold_seconds=20),
     "backend_down": Alert(
         what="All workers of the gateway find a backend down.", severity="critical", lasts=True, hold_seconds=20

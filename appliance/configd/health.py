@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from appliance import obtained
-from appliance.configd import stig_results
+from appliance.configd import accounts, stig_results
 from appliance.configd.api import Health, UnitHealth
 from appliance.configd.clock import followed
 from appliance.configd.errors import RefusedError
 from appliance.configd.facts import Context, backups, certificates, crypto, host
 from appliance.configd.facts.backups import destinations
+from appliance.directory import api as directory_api
 from appliance.features.tls import AUTHORITY, certificate_path
 from appliance.pki import LEAVES
 from appliance.process import CommandError
@@ -38,6 +39,7 @@ def health(context: Context, *, thorough: bool) -> Health:
         not_obtained=_not_obtained(context),
         stig_opened=_stig_opened(),
         not_sent=_not_sent(context),
+        directory=_directory(context),
         sessions=sum(held.manner in PEOPLE for held in context.sessions),
     )
 
@@ -114,6 +116,20 @@ def _not_sent(context: Context) -> dict[str, str] | None:
     except control.ControlError:
         return None
     return {name: one.problem for name, one in found.items() if name in names and one.problem}
+
+
+def _directory(context: Context) -> str | None:
+    """Why nobody of the directory can be asked, as the last look of the service that asks it says; "" where somebody can, or no
+    directory is set. None when the service has not looked yet, or does not answer: its unit says the rest."""
+    if not accounts.directory(context.tree).asked:
+        return ""
+    try:
+        said: directory_api.Report = context.call(directory_api.SOCKET, directory_api.Status(), directory_api.Report)
+    except control.ControlError:
+        return None
+    if not said.servers:
+        return None
+    return "; ".join(f"{one.server}: {one.problem}" for one in said.servers) if said.silent else ""
 
 
 def _certificates(context: Context) -> Iterator[tuple[str, str]]:

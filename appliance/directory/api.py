@@ -25,6 +25,10 @@ class Look(_Ask, frozen=True, kw_only=True, tag="directory.look"):
     `Report`."""
 
 
+class Status(_Ask, frozen=True, kw_only=True, tag="directory.status"):
+    """What the last look said; nobody is dialled for it. Result: `Report`, without a server where there was none yet."""
+
+
 class Prove(_Ask, frozen=True, kw_only=True, tag="directory.prove"):
     """Whether the password is this person's, and what they may do. Result: `Proof`."""
 
@@ -36,7 +40,7 @@ class Prove(_Ask, frozen=True, kw_only=True, tag="directory.prove"):
         return f"Prove(user={self.user!r})"
 
 
-Ask = Look | Prove
+Ask = Look | Status | Prove
 
 Outcome = Literal["proved", "refused", "silent"]
 """The directory says yes, it says no, or it says nothing."""
@@ -67,5 +71,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def silent(self) -> bool:
-        """Whether nobody can be asked."""
-        return all(one.problem for one in self.servers)
+        """Whether it is known that nobody can be asked."""
+        return bool(self.servers) and all(one.problem for one in self.servers)

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from appliance.aside import aside
 from appliance.directory import talk
-from appliance.directory.api import WORDS_CHARACTERS, Ask, Look, Proof, Report, Standing
+from appliance.directory.api import WORDS_CHARACTERS, Ask, Look, Proof, Report, Standing, Status
 from appliance.directory.bounds import seconds_of
-from appliance.directory.failing import DirectoryError
+from appliance.directory.failing import AccountRefusedError, DirectoryError
 from appliance.directory.names import Names
 from appliance.directory.settings import Server, Settings
 
@@ -26,6 +26,11 @@ PUT_BACK_SECONDS = (
 LOOKED_SECONDS = (
     5.0  # a look is as good as the last one for so long, so that wrong log-ins do not become a stream of them
 )
+WATCH_SECONDS = 300.0  # between looks by the clock: an outage is known before most people come to log in
+SILENT_SECONDS = 60.0  # while nobody can be asked, so that the end of it is known soon
+# While one refuses our account. Directories lock accounts by the wrong passwords of a quarter of an hour, some by three; a locked
+# one stays so for a while after the right password is set here. Log-ins and `show directory` try it all the same.
+REFUSED_SECONDS = 3_600.0
 
 _log = logging.getLogger(__name__)
 
@@ -46,18 +51,39 @@ class Service:
         self._free = {server: threading.BoundedSemaphore(AT_ONCE) for server in settings.servers}
         """One for each: a server whose talks hang closes no other."""
         self._looked: tuple[float, Report] | None = None
+        self._refused: set[Server] = set()
+        """Of whom the last look said that they refuse our account."""
         self._looking = asyncio.Lock()
 
     async def answer(self, asked: Ask) -> Proof | Report:
         """What configd asks."""
+        if isinstance(asked, Status):
+            return self._looked[1] if self._looked is not None else Report(servers=())
         if isinstance(asked, Look):
-            async with self._looking:
-                return await self._look()
+            return await self._look()
         return await self._prove(asked.user, asked.password)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Nothing is done unasked."""
-        await stop.wait()
+        """Look by the clock until `stop`, so that an outage is known while nobody logs in."""
+        ending, watching = asyncio.create_task(stop.wait()), asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait({ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+            watching.cancel()
+        if watching.done():
+            watching.result()  # it ends by an error alone, which nobody foresaw
+
+    async def _watch(self) -> None:
+        while True:
+            report = await self._look()
+            await asyncio.sleep(self.pause(report))
+
+    def pause(self, report: Report) -> float:
+        """Seconds until the next look by the clock after the one that said this."""
+        if self._refused:
+            return REFUSED_SECONDS
+        return SILENT_SECONDS if report.silent else WATCH_SECONDS
 
     async def _prove(self, user: str, password: str) -> Proof:
         """The word of the first server that has one."""
@@ -75,19 +101,25 @@ class Service:
         return talk.prove(self._settings, server, secret, user, password, names=self._names)
 
     async def _look(self) -> Report:
-        """Every server, all at once."""
-        if self._looked is not None and self._clock() < self._looked[0] + LOOKED_SECONDS:
-            return self._looked[1]
-        report = Report(servers=tuple(await asyncio.gather(*map(self._standing, self._settings.servers))))
-        self._looked = (self._clock(), report)
-        return report
+        """Every server, all at once; one look at a time."""
+        async with self._looking:
+            if self._looked is not None and self._clock() < self._looked[0] + LOOKED_SECONDS:
+                return self._looked[1]
+            report = Report(servers=tuple(await asyncio.gather(*map(self._standing, self._settings.servers))))
+            self._looked = (self._clock(), report)
+            return report
 
     async def _standing(self, server: Server) -> Standing:
-        began, problem = self._clock(), ""
+        began, problem, refused = self._clock(), "", False
         try:
             await self._talk(server, lambda secret: talk.look(self._settings, server, secret, names=self._names))
         except DirectoryError as error:
             problem = _line(str(error))
+            refused = isinstance(error, AccountRefusedError)
+        if refused:
+            self._refused.add(server)
+        else:
+            self._refused.discard(server)
         return Standing(server=_name(server), problem=problem, seconds=self._clock() - began)
 
     async def _talk(self, server: Server, work: Callable[[str], Result]) -> Result:

@@ -37,7 +37,7 @@ from appliance.client_tls import client_context
 from appliance.directory import filters, password_policy
 from appliance.directory.api import Proof
 from appliance.directory.bounds import BoundedSocket, Bounds, seconds_of
-from appliance.directory.failing import DirectoryError
+from appliance.directory.failing import AccountRefusedError, DirectoryError
 from appliance.directory.names import Names
 from appliance.directory.settings import Server, Settings
 
@@ -255,8 +255,11 @@ def _outcome(connection: ldap3.Connection, ask: Callable[[], object]) -> int:
 
 
 def _bind_account(connection: ldap3.Connection, settings: Settings, secret: str) -> None:
-    if _bind(connection, settings.account, secret) != RESULT_SUCCESS:
-        raise DirectoryError(f"it refuses the appliance's own account: {_said(connection)}")
+    said = _bind(connection, settings.account, secret)
+    if said in _OF_THE_SERVER:
+        raise DirectoryError(f"it does not take the appliance's own account: {_said(connection)}")
+    if said != RESULT_SUCCESS:
+        raise AccountRefusedError(f"it refuses the appliance's own account: {_said(connection)}")
 
 
 def _refusal(connection: ldap3.Connection, entry: str, password: str) -> str:

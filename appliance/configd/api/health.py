@@ -25,7 +25,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     full the places are, in percent; None is what was not looked at; `certificates` are names with their ends (ISO 8601);
     `not_obtained` are services with what keeps an ACME server from giving them certificates, `stig_opened` are rules of the STIGs
     that are open and once were not, with what each demands; `not_sent` are destinations of backups with what keeps these from
-    being sent there; `sessions` is how many administrators are logged in."""
+    being sent there; `directory` is what keeps all servers of the site's directory from being asked, empty where one can be;
+    `sessions` is how many administrators are logged in."""
 
     units: tuple[UnitHealth, ...]
     gateway: dict[str, str | int]
@@ -39,6 +40,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     not_obtained: dict[str, str] | None = None
     stig_opened: dict[str, str] | None = None
     not_sent: dict[str, str] | None = None
+    directory: str | None = None
     sessions: int | None = None
 
 

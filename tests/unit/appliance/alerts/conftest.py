@@ -68,6 +68,7 @@ def health_of(**rest: Any) -> Health:
         "not_obtained": {},
         "stig_opened": {},
         "not_sent": {},
+        "directory": "",
     }
     return Health(**{**fields, **rest})
 

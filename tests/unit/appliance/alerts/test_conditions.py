@@ -124,12 +124,20 @@ def test_a_backup_that_could_not_be_sent() -> None:
     assert found[0].words == "No backup could be sent to vault: Connection refused?[0m"
 
 
+def test_a_directory_of_which_no_server_can_be_asked() -> None:
+    found = look(health_of(directory="dc1:636: Connection refused\x1b[0m")).conditions
+    assert [(one.alert, one.subject) for one in found] == [("directory_down", "directory")]
+    assert found[0].words == "No server of the directory can be asked: dc1:636: Connection refused?[0m"
+    assert look(health_of(directory="")).conditions == ()
+
+
 def test_who_does_not_answer_is_not_judged() -> None:
     """So what stood goes on standing: a gateway that does not answer has not mended its backends."""
-    silent_ones = {"not_obtained": None, "not_sent": None, "synchronised": None, "fips": None, "stig_opened": None}
+    silent_ones = dict.fromkeys(("not_obtained", "not_sent", "synchronised", "fips", "stig_opened", "directory"))
     found = look(health_of(gateway={}, agent={}, thorough=False, **silent_ones))
     away = {"backend_down", "gateway_out_of_service", "uem_link_down", "device_list_full", "stig_rule_open"}
     away |= {"clock_not_synchronised", "certificate_ends", "certificate_not_obtained", "fips_failed", "backup_not_sent"}
+    away |= {"directory_down"}
     assert LASTING - found.judged == away
     assert found.conditions == ()
 

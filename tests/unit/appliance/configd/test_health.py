@@ -11,9 +11,11 @@ from appliance.alerts import api as alerts_api
 from appliance.configd import api, facts, health, roles
 from appliance.configd.client import Refused
 from appliance.configd.facts.context import Context
+from appliance.directory import api as directory_api
+from appliance.features import directory
 from sentry_runtime.control import ControlError, Status
 from tests.unit.appliance.configd.shown import Box
-from tests.unit.appliance.workbench import ACCOUNTS, ALERTS, ALICE, OLGA, Daemon
+from tests.unit.appliance.workbench import ACCOUNTS, ALERTS, ALICE, FEATURES, OLGA, Daemon
 
 UNITS = """Id=sentry-gateway.service
 ActiveState=active
@@ -40,6 +42,12 @@ ConditionResult=no
 NRestarts=0
 """
 DF = "Use% File\n  7% /\n 91% /var/log\n  -  /nowhere\n"
+DIRECTORY: dict[str, Any] = {
+    "servers": {"one": {"host": "192.0.2.1"}},
+    "base_dn": "dc=lab,dc=test",
+    "bind": "user",
+    "groups": {"ops": {"dn": "cn=ops,dc=lab,dc=test", "role": "operator"}},
+}
 PROVIDERS = "Providers:\n  fips\n    name: OpenSSL FIPS Provider\n    version: 3.5.7\n    status: active\n"
 
 
@@ -107,6 +115,52 @@ def test_the_thorough_look(daemon: Daemon, box: Box) -> None:
     assert found.certificates == {"of its authority": "2026-12-31T12:00:00Z", "portal": "2026-12-31T12:00:00Z"}
     box.refuses = {"openssl"}
     assert look(daemon, box, thorough=True).fips is False
+
+
+def directory_report(*problems: str) -> directory_api.Report:
+    return directory_api.Report(
+        servers=tuple(
+            directory_api.Standing(server=f"dc{place}:636", problem=one) for place, one in enumerate(problems)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (directory_report("", ""), ""),
+        (directory_report("refused", ""), ""),
+        (directory_report("refused", "timed out"), "dc0:636: refused; dc1:636: timed out"),
+        (directory_report(), None),
+        (None, None),
+    ],
+)
+def test_a_directory_is_away_when_none_of_its_servers_can_be_asked(
+    tmp_path: Path, box: Box, said: directory_api.Report | None, found: str | None
+) -> None:
+    """By what its service knows already: nobody is dialled for the look, and what is not known is no outage."""
+    asked: list[object] = []
+
+    def call(path: str, request: object, kind: object) -> Any:
+        if path != directory_api.SOCKET:
+            return {}
+        asked.append(request)
+        if said is None:
+            raise ControlError("nobody there")
+        return msgspec.json.decode(msgspec.json.encode(said), type=kind)
+
+    daemon = Daemon(tmp_path, (*FEATURES, directory.FEATURE))
+    daemon.commit({"name": "box", "users": {"accounts": ACCOUNTS}, "directory": DIRECTORY})
+    assert look(daemon, box, call=call).directory == found
+    assert asked == [directory_api.Status()]
+
+
+def test_where_there_is_no_directory_its_service_is_not_asked(daemon: Daemon, box: Box) -> None:
+    def call(path: str, _request: object, _kind: object) -> Any:
+        assert path != directory_api.SOCKET
+        return {}
+
+    assert look(daemon, box, call=call).directory == ""
 
 
 # --- who may -------------------------------------------------------------------------------------------------------

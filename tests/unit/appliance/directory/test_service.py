@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import pytest
 
 from appliance.directory import api
 from appliance.directory.names import Names
-from appliance.directory.service import AT_ONCE, LOOKED_SECONDS, PUT_BACK_SECONDS, Service
+from appliance.directory.service import (
+    AT_ONCE,
+    LOOKED_SECONDS,
+    PUT_BACK_SECONDS,
+    REFUSED_SECONDS,
+    SILENT_SECONDS,
+    WATCH_SECONDS,
+    Service,
+)
 from appliance.directory.settings import Server, load
 from appliance.local_socket import Desk, serving
 from appliance.settings_file import SettingsError
@@ -234,6 +243,85 @@ async def test_a_look_says_how_each_server_is_and_is_kept_for_a_moment(directory
     assert await report(service) is first
     now += LOOKED_SECONDS
     assert await report(service) is not first
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Until it holds, which other threads see to."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not true():  # noqa: ASYNC110 - no thread sets an event of this loop
+            await asyncio.sleep(0.01)
+
+
+async def status(service: Service) -> api.Report:
+    said = await service.answer(api.Status())
+    assert isinstance(said, api.Report)
+    return said
+
+
+async def test_it_looks_by_the_clock_and_says_at_once_what_the_last_look_said(
+    directory: DirectoryServer, secret: str
+) -> None:
+    """Nobody is dialled for the answer; before the first look nothing is known, and nobody is said to be away."""
+    service = Service(settings_of(directory, servers=(gone(), server_of(directory)), password_path=secret))
+    assert (await status(service), (await status(service)).silent) == (api.Report(servers=()), False)
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(service.run(stop))
+    await until(lambda: service._looked is not None)
+    assert [bool(one.problem) for one in (await status(service)).servers] == [True, False]
+    assert await status(service) is await status(service)
+    stop.set()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await running
+
+
+async def test_it_ends_in_the_middle_of_a_look(directory: DirectoryServer, secret: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = Server(host="127.0.0.1", port=listener.getsockname()[1])
+        service = Service(settings_of(directory, servers=(silent,), password_path=secret, timeout_seconds=2))
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(service.run(stop))
+        await until(lambda: service._free[silent]._value < AT_ONCE)
+        began = time.monotonic()
+        stop.set()
+        await running
+        assert time.monotonic() - began < 2
+        await until(lambda: service._free[silent]._value == AT_ONCE)
+
+
+async def test_how_soon_it_looks_again(directory: DirectoryServer, secret: str, tmp_path: Path) -> None:
+    """Soon while nobody can be asked; not soon where our own account is refused, which a directory would lock."""
+    (wrong := tmp_path / "wrong.secret").write_text("Not-The-Secret-1")
+    here, away = server_of(directory), gone()
+    for servers, password_path, seconds in (
+        ((here, away), secret, WATCH_SECONDS),
+        ((away,), secret, SILENT_SECONDS),
+        ((here, away), str(wrong), REFUSED_SECONDS),
+        ((here,), str(tmp_path / "none"), SILENT_SECONDS),
+    ):
+        service = Service(settings_of(directory, servers=servers, password_path=password_path))
+        assert service.pause(await report(service)) == seconds
+
+
+async def test_a_server_that_is_busy_refuses_no_account(
+    pki: DevicePki, directory: DirectoryServer, secret: str
+) -> None:
+    """51 speaks of itself, 49 of the account (RFC 4511 A)."""
+    for code, seconds, words in ((51, SILENT_SECONDS, "busy"), (49, REFUSED_SECONDS, "invalidCredentials")):
+        with scripted.speaking(pki, scripted.says(bind=code)) as (server, _heard):
+            service = Service(settings_of(directory, servers=(server,), password_path=secret))
+            said = await report(service)
+            assert said.servers[0].problem.endswith(f"the appliance's own account: {words}")
+            assert service.pause(said) == seconds
+
+
+async def test_an_account_that_is_taken_again_is_looked_at_as_ever(directory: DirectoryServer, tmp_path: Path) -> None:
+    now = 1_000.0
+    (place := tmp_path / "bind.secret").write_text("Not-The-Secret-1")
+    service = Service(settings_of(directory, password_path=str(place)), clock=lambda: now)
+    assert service.pause(await report(service)) == REFUSED_SECONDS
+    place.write_text(ACCOUNT_SECRET)
+    now += LOOKED_SECONDS
+    assert service.pause(await report(service)) == WATCH_SECONDS
 
 
 async def test_a_password_of_ours_that_cannot_be_read_is_said_without_it(directory: DirectoryServer) -> None:
