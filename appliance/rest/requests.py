@@ -15,7 +15,9 @@ from appliance.rest.problems import ProblemError
 BODY_BYTES = 2_097_152  # a site configuration with certificates is under 1 MiB; configd takes 4 MiB in one message
 BODY_SECONDS = 20.0  # 1 MiB over half a megabit
 PIECE_BYTES = 1_048_576  # of an update, that configd takes in one message
-UPLOAD_SECONDS = 1_800.0  # for an update, as in the portal: 300 MB over a megabit and a half; its session ends a minute later
+UPLOAD_SECONDS = (
+    1_800.0  # for an update, as in the portal: 300 MB over a megabit and a half; its session ends a minute later
+)
 DEPTH = 32  # of JSON; the deepest setting lies five below the root
 JSON = ("application/json",)
 BINARY = "application/octet-stream"
