@@ -32,9 +32,8 @@ def identity(machine: Machine) -> tuple[str, str]:
     return machine.kept("machine-id"), machine.kept("ssh/ssh_host_ecdsa_key.pub")
 
 
-def starts_verified_makes_its_state_and_asks(machine: Machine) -> None:
-    """The first start of a file that ships."""
-    said = start_and_stop(machine)
+def started_verified_made_its_state_and_asked(machine: Machine, said: bytes) -> None:
+    """At the first start of a file that ships it said this."""
     assert b"Secure boot enabled" in said
     assert b"slot A, try 1" in said
     assert CLOSED in said
@@ -50,31 +49,32 @@ def starts_verified_makes_its_state_and_asks(machine: Machine) -> None:
 
 
 @pytest.fixture(scope="module")
-def vm(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """A machine with the disk for virtual machines, off."""
+def vm(built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, bytes]:
+    """A machine with the disk for virtual machines, off after its first start; what it said."""
     folder = tmp_path_factory.mktemp("vm")
-    return Machine.made(unpacking.disk(built, VERSION, VM, folder), folder / "machine")
+    machine = Machine.made(unpacking.disk(built, VERSION, VM, folder), folder / "machine")
+    return machine, start_and_stop(machine)
 
 
 def test_the_sums_of_what_was_built_are_true(built: Path) -> None:
     run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=built)
 
 
-def test_it_starts_verified_makes_its_state_and_asks(vm: Machine) -> None:
-    starts_verified_makes_its_state_and_asks(vm)
+def test_it_starts_verified_makes_its_state_and_asks(vm: tuple[Machine, bytes]) -> None:
+    started_verified_made_its_state_and_asked(*vm)
 
 
 @pytest.mark.slow
-def test_the_next_start_finds_its_state_again(vm: Machine) -> None:
-    before = identity(vm)
-    assert b"slot A, try" in start_and_stop(
-        vm
-    )  # the first or second: whether the start before was said to be good in time
-    assert identity(vm) == before
+def test_the_next_start_finds_its_state_again(vm: tuple[Machine, bytes]) -> None:
+    machine, _ = vm
+    before = identity(machine)
+    said = start_and_stop(machine)
+    assert b"slot A, try" in said  # the first or second: whether the start before was said to be good in time
+    assert identity(machine) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", OTHERS)
 def test_the_other_files_do_so_too(built: Path, form: str, tmp_path: Path) -> None:
-    disk = unpacking.disk(built, VERSION, form, tmp_path)
-    starts_verified_makes_its_state_and_asks(Machine.made(disk, tmp_path / "machine"))
+    machine = Machine.made(unpacking.disk(built, VERSION, form, tmp_path), tmp_path / "machine")
+    started_verified_made_its_state_and_asked(machine, start_and_stop(machine))
