@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stig import answers, benchmark, devices, difference, fleet, own, results, rules, summary, written
@@ -15,7 +16,7 @@ from stig.recorder import utc_now
 from stig.reports import files, manual, reference
 from stig.results import Scan
 from stig.scan import scan
-from stig.target import Login, Target, by_command_line, check, described, zones
+from stig.target import Login, Target, by_command_line, check, described, snmp_user, zones
 from stig.target import answers as target_answers
 
 FAILED, FOUND = 2, 1
@@ -95,6 +96,7 @@ def _say(line: str) -> None:
 def _target(asked: argparse.Namespace) -> Target:
     names = ("host", "port", "user", "key", "admin_user", "admin_key", "known_hosts", "ca_file", "devices")
     given = {name: getattr(asked, name) for name in names}
+    asker = snmp_user(asked.snmp) if asked.snmp else None
     if asked.target is not None:
         surplus = [
             name for name in ("host", "port", "user", "admin_user", "admin_key", "appliance") if getattr(asked, name)
@@ -108,9 +110,11 @@ def _target(asked: argparse.Namespace) -> Target:
             ca_file=asked.ca_file,
             gateway=asked.gateway_address or "",
             tried=devices.load(asked.devices) if asked.devices else None,
+            snmp=asker,
         )
     if asked.appliance is not None:
-        return described(asked.appliance, **given)
+        found = described(asked.appliance, **given)
+        return replace(found, snmp=asker or found.snmp)
     needed = ("host", "user", "key", "admin_key", "known_hosts")
     missing = [f"--{name.replace('_', '-')}" for name in needed if given[name] is None]
     if missing:
@@ -124,6 +128,7 @@ def _target(asked: argparse.Namespace) -> Target:
         zones=zones(asked.host, asked.gateway_address or ""),
         ca_file=asked.ca_file,
         ssh_port=asked.port or 22,
+        snmp=asker,
         devices=devices.load(asked.devices) if asked.devices else None,
     )
 
@@ -175,6 +180,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the devices the gateway is tried with; with --appliance those it names are the default",
     )
     one.add_argument(
+        "--snmp", type=Path, help="the SNMP user as whom the appliance is asked; else the one of --appliance"
+    )
+    one.add_argument(
         "--benchmark",
         type=Path,
         action="append",
@@ -201,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         many.add_argument(f"--{name}", type=Path, help=what)
     many.add_argument("--devices", type=Path, help="the devices the gateways are tried with")
+    many.add_argument("--snmp", type=Path, help="the SNMP user as whom the appliances are asked")
     many.add_argument("--gateway-address", help="where 443 answers; of a host of its own, stig_gateway_address")
     many.add_argument("--answers", type=Path, help="the site's answer file")
     many.add_argument("--fail-on", type=_categories, help="exit with 1 when a rule of these is open anywhere: I,II,III")

@@ -20,7 +20,7 @@ AT_ONCE = 10  # a scan mostly waits for its appliance; each takes about 60 MiB h
 FAILED, FOUND = 2, 1  # exit status of `scan`: it could not be done; something of the categories in question is open
 READER = "ansible-inventory"
 RESULTS = "results.json"
-PER_HOST = ("user", "key", "known_hosts", "ca_file", "answers", "gateway_address", "devices")
+PER_HOST = ("user", "key", "known_hosts", "ca_file", "answers", "gateway_address", "devices", "snmp")
 """Options of a scan that a host or a group may have in the inventory, as `stig_user` and so on."""
 
 

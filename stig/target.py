@@ -103,6 +103,7 @@ def by_command_line(
     ca_file: Path | None,
     gateway: str = "",
     tried: Devices | None = None,
+    snmp: SnmpUser | None = None,
 ) -> Target:
     """The target of `ssh://auditor@host[:port]`, of whose account there is nothing but an SSH key. `InputError` for anything
     else, and for a name that has no address."""
@@ -124,6 +125,7 @@ def by_command_line(
         zones=zones(address, _address(gateway) if gateway else ""),
         ca_file=ca_file,
         ssh_port=port,
+        snmp=snmp,
         devices=tried,
         key_alias=_alias(parts.hostname, address, port),
     )
@@ -159,7 +161,7 @@ class _Builder(msgspec.Struct, frozen=True):
     key: str
 
 
-class _Snmp(msgspec.Struct, frozen=True):
+class _Snmp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str
     auth: str
     auth_file: str
@@ -200,7 +202,7 @@ def described(path: Path, **overrides: Any) -> Target:
         zones=read.addresses or {MANAGEMENT: read.address},
         ca_file=Path(ca_file) if ca_file else None,
         ssh_port=given.get("port", read.ssh.port),
-        snmp=_snmp_user(read.snmp) if read.snmp else None,
+        snmp=_snmp_user(read.snmp, path.parent) if read.snmp else None,
         devices=devices.load(Path(tried_with)) if tried_with else None,
     )
 
@@ -220,8 +222,18 @@ def _read(path: Path) -> _Description:
         raise InputError(f"{path}: {error}") from error
 
 
-def _snmp_user(read: _Snmp) -> SnmpUser:
-    return SnmpUser(read.user, read.auth, Path(read.auth_file), read.privacy, Path(read.privacy_file))
+def snmp_user(path: Path) -> SnmpUser:
+    """The user in a YAML file (docs/scanning.md); names of files are relative to it. `InputError` says what is wrong."""
+    try:
+        return _snmp_user(msgspec.yaml.decode(path.read_bytes(), type=_Snmp), path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _snmp_user(read: _Snmp, folder: Path) -> SnmpUser:
+    return SnmpUser(read.user, read.auth, folder / read.auth_file, read.privacy, folder / read.privacy_file)
 
 
 def check(target: Target) -> Target:

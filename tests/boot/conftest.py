@@ -68,7 +68,7 @@ def scan(appliance: Appliance, tmp_path_factory: pytest.TempPathFactory) -> Scan
         "-m", "stig", "scan", f"ssh://admin@{MANAGEMENT.address}", "--key", layout.secrets / "admin",
         "--known-hosts", layout.known_hosts, "--ca-file", layout.lab / "backend-ca.pem",
         "--gateway-address", DEVICE.address, "--devices", layout.lab / devices.FILE,
-        "--answers", sites.file(layout, "stig-answers.yml"), "--out", out,
+        "--answers", sites.file(layout, "stig-answers.yml"), "--snmp", sites.snmp(layout), "--out", out,
     ]  # fmt: skip
     stream([sys.executable, *argv], cwd=REPO)
     return results.read(out / "results.json")

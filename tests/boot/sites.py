@@ -8,6 +8,7 @@ import yaml
 
 from appliance.config import site
 from images.lab import secrets
+from images.lab.describe import SNMP_USER
 from images.paths import REPO, Layout
 from tests.boot.network import CARDS
 
@@ -45,3 +46,11 @@ def user_data(whole: dict[str, Any]) -> str:
 def later(whole: dict[str, Any]) -> dict[str, Any]:
     """What it is told over REST."""
     return {group: whole[group] for group in LATER if group in whole}
+
+
+def snmp(layout: Layout) -> Path:
+    """Who may ask the site's machine by SNMP, for a scan."""
+    found = layout.secrets / "snmp.yml"
+    user = {"user": SNMP_USER, "auth": "SHA-256", "privacy": "AES-256"}
+    found.write_text(yaml.safe_dump({**user, "auth_file": "snmp.auth", "privacy_file": "snmp.privacy"}))
+    return found

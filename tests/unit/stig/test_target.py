@@ -13,7 +13,7 @@ from stig.conversation import Conversation, EndedError
 from stig.door import ADMIN, COLLECTOR, SshDoor, ssh_config
 from stig.errors import FactError, InputError
 from stig.run import run
-from stig.target import Login, Target, by_command_line
+from stig.target import Login, SnmpUser, Target, by_command_line, snmp_user
 
 NONE: dict[str, Any] = {"key": None, "known_hosts": None, "ca_file": None}
 
@@ -51,6 +51,32 @@ def test_a_name_is_resolved_once_and_its_host_key_looked_up_by_the_name() -> Non
 def test_anything_else_is_refused_with_what_is_allowed(url: str) -> None:
     with pytest.raises(InputError, match=r"allowed: ssh://user@host"):
         by_command_line(url, **NONE)
+
+
+ASKER = "user: monitor\nauth: SHA-256\nauth_file: auth\nprivacy: AES-256\nprivacy_file: /etc/privacy\n"
+
+
+def test_who_asks_by_snmp_stands_in_a_file_beside_its_passphrases(tmp_path: Path) -> None:
+    (tmp_path / "snmp.yml").write_text(ASKER)
+    asker = snmp_user(tmp_path / "snmp.yml")
+    assert asker == SnmpUser("monitor", "SHA-256", tmp_path / "auth", "AES-256", Path("/etc/privacy"))
+    assert by_command_line("ssh://auditor@127.0.0.1", **NONE, snmp=asker).snmp == asker
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ASKER.replace("auth_file", "auth_path"), "auth_path"),
+        ("user: monitor\n", "missing required field `auth`"),
+        ("- x\n", "Expected `object`"),
+    ],
+)
+def test_a_file_that_does_not_say_so_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "snmp.yml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        snmp_user(tmp_path / "snmp.yml")
+    with pytest.raises(InputError, match="cannot be read"):
+        snmp_user(tmp_path / "nothing.yml")
 
 
 def test_a_name_without_an_address_is_told() -> None:
