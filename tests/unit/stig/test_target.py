@@ -126,7 +126,7 @@ def test_an_ssh_that_cannot_connect_ends_the_conversation_with_its_words(tmp_pat
         with pytest.raises(EndedError) as caught:
             talk.ask("facts zone", seconds=20)
         talk.close()
-        thread.join(timeout=5)
+        thread.join(timeout=60)  # a machine with much else to do lets it come late
     assert caught.value.status == 255
     assert str(caught.value)
 
