@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from images.guest import wait_for
 from images.paths import Layout
 from tests.boot import contained
-from tests.boot.contained import Contained
+from tests.boot.contained import ANSWER_SECONDS, Contained
 from tests.lab import Measured
 
 pytestmark = pytest.mark.slow
@@ -29,9 +30,10 @@ def test_all_three_ports_answer(appliance: Contained, start: str, measured: Meas
     with appliance.on() as one:
         for port, seconds in one.answers().items():
             measured(f"{start} start until {port} answers", seconds)
+        revisions = appliance.folder / "var/lib/sentry/config/revisions"
+        wait_for(lambda: list(revisions.glob("1.*")), "the first revision to be kept", ANSWER_SECONDS)
         first_boot = one.guest.execute(
             ["systemctl", "show", "-P", "ConditionResult", "sentry-first-boot.service"]
         ).stdout
     assert first_boot.strip() == ("yes" if start == "first" else "no")
-    revisions = appliance.folder / "var/lib/sentry/config/revisions"
     assert [path.name for path in revisions.iterdir()] == ["1.json.gz"]
