@@ -72,7 +72,7 @@ def build(tree: Tree, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{tree.suite}-{tree.digest}.tar"
-    with _alone(final.with_suffix(".lock")):
+    with alone(final.with_suffix(".lock")):
         if final.exists():
             say(f"    {final.name} is there ({final.stat().st_size // 1_000_000} MB)")
             return final
@@ -142,7 +142,8 @@ def _is_held(lock: Path) -> bool:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
+    """Have a lock to oneself; who wants it meanwhile waits."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -96,14 +96,22 @@ class Inside:
 
 
 def ensure(folder: Path) -> Inside:
-    """The tools' tree below `folder`, unpacked unless it is there; one of other packages is removed."""
+    """The tools' tree below `folder`, unpacked unless it is there; one of other packages is removed. Who wants it while another
+    process makes it waits."""
     root = folder / f"tools-{TREE.digest}"
-    if not (root / "ready").exists():
+    ready = root / "ready"
+    if not ready.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("tools-*"):
-            shutil.rmtree(old)
-        tar = rootfs.build(TREE, folder / "rootfs")  # apart from the guests' trees
-        rootfs.extract(tar, root)
-        tar.unlink()  # nobody else wants it
-        (root / "ready").touch()
+        with rootfs.alone(folder / "tools.lock"):
+            if not ready.exists():
+                _make(folder, root)
+                ready.touch()
     return Inside(root)
+
+
+def _make(folder: Path, root: Path) -> None:
+    for old in folder.glob("tools-*"):
+        shutil.rmtree(old)
+    tar = rootfs.build(TREE, folder / "rootfs")  # apart from the guests' trees
+    rootfs.extract(tar, root)
+    tar.unlink()  # nobody else wants it
