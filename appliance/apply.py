@@ -458,10 +458,19 @@ class Engine:
         if journal.tree is not None:
             with _noted(left, "reconcile"):
                 self._reconcile(journal.tree)
-        for unit, action in journal.units:
+        for unit, action in self._back(journal):
             with _noted(left, unit):
                 self.machine.act(unit, action, wait=wait)
         return left
+
+    def _back(self, journal: Journal) -> Iterator[tuple[str, str]]:
+        """What is done to each unit. One of whose files none was there before has nothing to read anew, and would go on by the
+        new ones, as an open packet filter does: it is started anew, and its own conditions say whether it may."""
+        units = {unit.name: unit for feature in self.schema.features for unit in feature.units}
+        for name, action in journal.units:
+            touched = units[name].concerned(journal.before) if name in units else frozenset[str]()
+            new = touched and all(journal.before[path] is None for path in touched)
+            yield name, "restart" if new else action
 
     def lay_out(self) -> LaidOut:
         """After a start of a machine whose /etc is in memory: put back what the running revision renders, bring the system in

@@ -191,6 +191,15 @@ def test_a_unit_that_does_not_come_back_brings_the_old_revision_back(running: Be
     assert running.commands.acted() == ["reload-or-restart -- web.service"] * 2
 
 
+def test_a_unit_whose_files_were_not_there_before_is_not_told_to_read_them_anew(bench: Bench) -> None:
+    """It would go on by those of the commit that failed: the packet filter, which is closed until the first one, stayed open."""
+    bench.commands.dies_after = {"web.service"}
+    with pytest.raises(ApplyError, match="the old revision stands again"):
+        bench.commit(FIRST)
+    assert bench.files() == {}
+    assert bench.commands.acted() == ["reload-or-restart -- web.service", "restart -- web.service"]
+
+
 def test_a_reconcile_that_fails_names_its_feature(running: Bench) -> None:
     files, tree = running.files(), running.running()
     running.commands.failing = {"hostname"}
