@@ -13,8 +13,10 @@ from images.paths import Layout
 from tests.boot.machine import AwayError
 
 ADMIN, PORT = "admin", 8443
-# An update is 300 MB, which a machine without KVM takes slowly.
-ANSWER_SECONDS = 600.0
+# A machine that goes down in the middle of an answer says nothing any more.
+ANSWER_SECONDS = 180.0
+# An update is 300 MB, which a machine without KVM takes slowly; it has half an hour for it.
+UPLOAD_SECONDS = 1_900.0
 SCOPES = ("read", "configure", "accounts", "services", "power")
 
 
@@ -29,7 +31,8 @@ class Rest:
         """One request; the answer. Raises `AwayError` where none comes, or a part of the machine does not answer."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it may have made its certificate itself
-        connection = http.client.HTTPSConnection(MANAGEMENT.address, PORT, context=context, timeout=ANSWER_SECONDS)
+        seconds = UPLOAD_SECONDS if method == "PUT" else ANSWER_SECONDS
+        connection = http.client.HTTPSConnection(MANAGEMENT.address, PORT, context=context, timeout=seconds)
         sent = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         try:
