@@ -14,7 +14,9 @@ from images.run import Done, run
 Measured = Callable[[str, float], None]
 """What a test measured: what it is, and the seconds; pytest's closing summary shows it."""
 
-SSH_SECONDS = 180.0  # one command; a commit with every check takes seconds, and a minute where the machine has much else to do
+SSH_SECONDS = (
+    180.0  # one command; a commit with every check takes seconds, and a minute where the machine has much else to do
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,12 @@ def password_path(user: str) -> Path:
     return ("users", "accounts", user, "password_hash")
 
 
+def password_reference(tree: Tree, user: str) -> str | None:
+    """The reference to the hash of `user`'s password; None where there is none."""
+    found = _accounts(tree).get(user, {}).get("password_hash")
+    return str(found) if found else None
+
+
 def has_password(tree: Tree, user: str) -> bool:
     """Whether the account has a password."""
     return bool(_accounts(tree).get(user, {}).get("password_hash"))

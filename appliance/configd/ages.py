@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.config.store import Ages, Kept, LastLogin, Store, StoreError, Use
+from appliance.config.store import Ages, Kept, LastLogin, NoSuchRevisionError, Store, StoreError, Use
 from appliance.configd import accounts, history
 
 DAY = 86_400.0
@@ -48,7 +48,11 @@ def _passwords(ages: Ages, tree: Tree, past: Past, now: float) -> dict[str, floa
     unknown = {user: reference for user, reference in running.items() if reference not in known}
     if not unknown:
         return known
-    revisions = tuple(past.kept())
+    try:
+        revisions = tuple(past.kept())
+    except (StoreError, NoSuchRevisionError) as error:  # one is damaged, or was the oldest a moment ago
+        _log.error("the kept revisions cannot be read: %s", error)
+        return known | dict.fromkeys(unknown.values(), now)
     for user, reference in unknown.items():
         had = history.references(revisions, accounts.password_path(user))
         known[reference] = had.get(reference, now)
@@ -85,7 +89,13 @@ def locked(ages: Ages, tree: Tree, now: float) -> frozenset[str]:
     administrators = [
         user for user, role in accounts.roles(tree).items() if role == "administrator" and user in ages.uses
     ]
-    last = max(administrators, key=lambda user: (ages.uses[user].logged_in, ages.uses[user].unused, user), default="")
+
+    def came(user: str) -> tuple[float, float, str]:
+        """A log-in that lies ahead is of a time when the clock did, and says nothing."""
+        use = ages.uses[user]
+        return use.logged_in if use.logged_in <= now else 0.0, min(use.unused, now), user
+
+    last = max(administrators, key=came, default="")
     return frozenset(
         user
         for user in accounts.roles(tree)
@@ -123,8 +133,17 @@ def _after_log_in(ages: Ages, user: str, now: float) -> Ages:
     use = ages.uses.get(user)
     if use is None:
         return ages
-    used = msgspec.structs.replace(use, unused=now, logged_in=now)
+    # A clock that is behind for a while makes nothing of what was known.
+    used = msgspec.structs.replace(use, unused=max(use.unused, now), logged_in=max(use.logged_in, now))
     return msgspec.structs.replace(ages, uses={**ages.uses, user: used})
+
+
+def _after_look(ages: Ages, user: str, now: float) -> Ages:
+    """Once a day, which is as exact as anybody counts it."""
+    use = ages.uses.get(user)
+    if use is None or now - use.unused < DAY:
+        return ages
+    return msgspec.structs.replace(ages, uses={**ages.uses, user: msgspec.structs.replace(use, unused=now)})
 
 
 class Aging:
@@ -146,6 +165,11 @@ class Aging:
         """Somebody has logged in to this account."""
         with self._lock:
             self._take(lambda before: _after_log_in(before, user, now))
+
+    def seen(self, user: str, now: float) -> None:
+        """Somebody is logged in to this account, perhaps for days, or since before the clock was set."""
+        with self._lock:
+            self._take(lambda before: _after_look(before, user, now))
 
     def _take(self, change: Callable[[Ages], Ages]) -> Ages:
         before = self._read() if self._held is None else self._held

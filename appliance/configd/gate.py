@@ -107,17 +107,19 @@ class Gate:
         self._reveal = reveal
         self._log_ins = attempts()
         self._enables = attempts()  # apart: guessing names at one door must not make the other forget
+        self._own_passwords = attempts()  # of who is in: nobody outside can have them locked
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
         self._passwords = PasswordLogIn(doors.login, doors.directory)
         self._see_ages_at = clock()
-        self._locked = frozenset[str]()
+        self._locked: frozenset[str] | None = None
         self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
+            api.SetOwnPassword: self._set_own_password,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
             api.CreateToken: self._tokens.create,
@@ -127,7 +129,6 @@ class Gate:
         self._again: dict[type, Callable[[Any, Held, Attempt], Any]] = {
             api.Reauthenticate: self._reauthenticate,
             api.ReauthenticateCertificate: self._reauthenticate_certificate,
-            api.SetOwnPassword: self._set_own_password,
         }
 
     # --- one message ---------------------------------------------------------------------------------------------
@@ -255,21 +256,58 @@ class Gate:
         held.reauthenticated = self._clock()
         return self._session(held)
 
-    def _set_own_password(self, verb: api.SetOwnPassword, held: Held, attempt: Attempt) -> api.Committed:
+    def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
         """At the command line the password as it is comes with it, since who has a key there has shown none."""
         if held.manner == "cli":
-            self._proved(verb.current, held.user, held.source or NOWHERE, attempt)
-        done: api.Committed = self._actions.table[api.SetOwnPassword](verb, held)
+            self._know_own_password(verb.current, held)
+        try:
+            done: api.Committed = self._actions.table[api.SetOwnPassword](verb, held)
+        except RefusedError:
+            raise
+        except Exception:
+            self._excuse(held)
+            raise
         self._judge_password(held)
         return done
+
+    def _know_own_password(self, password: str, held: Held) -> None:
+        """Raises a refusal unless this is the password of the session's account. Who failed elsewhere under its name does not
+        count here: a stranger would keep the one whose password has ended from all that they may still do."""
+        name, tree = held.user.lower(), self.tree()
+        self._not_locked(self._own_passwords, name, "the password is locked after failed attempts; try again later")
+        reference = accounts.password_reference(tree, held.user)
+        if (
+            reference is None
+            or len(password) > SECRET_CHARACTERS
+            or not passwords.verify(password, self._reveal(reference))
+        ):
+            self._own_passwords.failed(name)
+            if self._is_locked(self._own_passwords, name):
+                self.note(
+                    "password.locked", held.user, source=held.source, result="locked", detail="after failed attempts"
+                )
+            raise refused("authentication", "your password as it is is wrong")
+        self._own_passwords.succeeded(name)
+
+    def _excuse(self, held: Held) -> None:
+        """A password that may be set could not be, by a fault of the machine: then this session is served, for whoever would mend
+        the fault is the one who was let in for nothing else."""
+        if held.password_ended:
+            held.password_excused, held.password_ended = True, False
+            detail = "the password has ended, and no commit can be made: this session is served all the same"
+            self.note("password.excused", held.user, source=held.source, detail=detail)
 
     def _judge_password(self, held: Held) -> float | None:
         """Whether the session's account may keep its password, and for how many seconds (None: for ever)."""
         tree, now, left = self.tree(), self._now(), None
-        if held.manner in ("cli", "portal") and not held.directory:
+        if self._is_aging(held):
             left = ages.password_seconds(self._actions.aging.known(tree, now), tree, held.user, now)
-        held.password_ended = left is not None and left <= 0
+        held.password_ended = left is not None and left <= 0 and not held.password_excused
         return left
+
+    @staticmethod
+    def _is_aging(held: Held) -> bool:
+        return held.manner in ("cli", "portal") and not held.directory
 
     def _reauthenticate_certificate(
         self, verb: api.ReauthenticateCertificate, held: Held, attempt: Attempt
@@ -459,14 +497,22 @@ class Gate:
             self.note("session.idle", held.user, source=held.source)
 
     def _see_ages(self) -> None:
-        """Once a minute, so that a password that nobody uses is as old as it is, and the audit trail says which accounts become
-        locked."""
+        """Once a minute, so that a password that nobody uses is as old as it is, one that ends in the middle of a session has
+        ended, an account that is used for days is not unused, and the audit trail says which accounts become locked."""
         if self._clock() < self._see_ages_at:
             return
         self._see_ages_at = self._clock() + AGES_SECONDS
+        for held in filter(self._is_aging, self._sessions.all()):
+            self._actions.aging.seen(held.user, self._now())
+            if held.candidate is None:  # who has changes in hand is not cut off from them
+                self._judge_password(held)
         before, self._locked = self._locked, self._unused()
+        if before is None:  # the trail has told of those that were locked when configd started
+            return
         for name in sorted(self._locked - before):
             self.note("account.locked", name, result="locked", detail="nobody has logged in to it for too long")
+        for name in sorted(before - self._locked):
+            self.note("account.unlocked", name)
 
     def serves(self, connection: int) -> bool:
         """Whether a session is open over this connection."""

@@ -67,6 +67,7 @@ class Held:
     """Held by a verb that changes the candidate or what runs (`roles.EDITS`) from when it is judged until it is done."""
     credentials: frozenset[str] = frozenset()
     password_ended: bool = False
+    password_excused: bool = False
     """Whether the account's password is older than it may be: then the session takes a new one, and nothing else."""
     last_login: str = ""
     candidate: Candidate | None = None

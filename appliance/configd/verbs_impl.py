@@ -411,7 +411,8 @@ class Actions:
         if self.candidates.changes(held):
             raise refused("conflict", "there are changes that are not committed; commit or discard them first")
         path = accounts.password_path(held.user)
-        new = self._hash(verb.password, held.user, path, own=True)
+        # Who must set a new one need not wait. A rollback brings an old one back, which is young by the revisions alone.
+        new = self._hash(verb.password, held.user, path, own=not held.password_ended)
         try:
             self.candidates.set(held, path, new)
             order = self.candidates.order(held, api.Commit(session=held.handle, comment="own password"))

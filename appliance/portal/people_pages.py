@@ -119,6 +119,7 @@ async def set_own_password(visit: Visit) -> web.Response:
 
 async def ended(visit: Visit) -> web.Response:
     """The form of who must set a new password before anything else; for others it is among the people."""
+    visit.held.session = await visit.call(Touch, Session)
     if not visit.held.session.password_ended:
         return visit.go("/people")
     return visit.pages.password_ended(visit.held.csrf, visit.held.session.user)
@@ -137,6 +138,12 @@ async def replace_ended(visit: Visit) -> web.Response:
         if refused.refusal.kind == "session":
             raise
         wrong = refused.refusal.kind == "authentication"
+        visit.held.session = await visit.call(Touch, Session)
+        if (
+            not visit.held.session.password_ended
+        ):  # it is the machine's fault, and the portal is open for who would mend it
+            visit.say(f"Your password stays as it is: {refused.refusal.message}", good=False)
+            return visit.go("/")
         return _still_ended(visit, (WRONG,) if wrong else refused.refusal.problems or (refused.refusal.message,))
     visit.say("Your password is set, and holds from now on. Your other sessions have ended.")
     return visit.go("/")

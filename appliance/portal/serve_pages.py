@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from appliance.config.schema import Schema
-from appliance.configd.api import Refusal
+from appliance.configd.api import Refusal, Session, Touch
 from appliance.configd.client import Refused
 from appliance.portal.desk import Caller, Desk
 from appliance.portal.gate import COOKIE, LOG_IN, STREAMS, form_of
@@ -76,5 +76,16 @@ class ServePages:
         if refusal.kind == "session":
             self._log_ins.close(visit.request.cookies.get(COOKIE, ""))
             return visit.go("/login")
+        if refusal.kind == "permission" and await self._ended_meanwhile(visit):
+            return visit.go(ENDED)
         words = "\n".join((refusal.message, *refusal.problems[1:]))
         return self._pages.error(STATUS.get(refusal.kind, 503), words)
+
+    @staticmethod
+    async def _ended_meanwhile(visit: Visit) -> bool:
+        """Whether the password has ended since the person came in."""
+        try:
+            visit.held.session = await visit.call(Touch, Session)
+        except Refused:
+            return False
+        return visit.held.session.password_ended

@@ -166,7 +166,8 @@ class Visit:
         """The session, whose idle time starts again unless the page only renews itself."""
         if LIVE in self.request.query:
             return msgspec.structs.replace(self.held.session, notices=(), fresh_seconds=0)
-        return await self.call(Touch, Session)
+        self.held.session = await self.call(Touch, Session)
+        return self.held.session
 
     async def _changes(self) -> tuple[Change, ...]:
         if self.role != "administrator":

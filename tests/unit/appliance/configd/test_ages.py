@@ -165,6 +165,12 @@ def later(daemon: Daemon, days: float) -> None:
     daemon.clock.now += days * DAY
 
 
+def look(daemon: Daemon) -> None:
+    """Have configd see what is new, as it does once a minute."""
+    daemon.ticks.now += 61
+    daemon.gate.tick()
+
+
 def test_until_the_last_day_everything_is_served_and_then_a_new_password_alone(daemon: Daemon) -> None:
     later(daemon, 59.9)
     _, session = daemon.open(ALICE)
@@ -184,7 +190,7 @@ def test_until_the_last_day_everything_is_served_and_then_a_new_password_alone(d
 
 
 def test_at_the_command_line_the_password_as_it_is_comes_with_the_new_one(daemon: Daemon) -> None:
-    """A key alone gets nobody a password, and guesses count as those at a log-in."""
+    """A key alone gets nobody a password, and guesses are counted."""
     later(daemon, 61)
     peer, session = daemon.open(ALICE)
     for current in ("", "guess", "guess"):
@@ -193,6 +199,68 @@ def test_at_the_command_line_the_password_as_it_is_comes_with_the_new_one(daemon
     mine = api.SetOwnPassword(session=session.handle, password=NEW, current=PASSWORDS["alice"])
     assert refusal(daemon.say, peer, mine).kind == "locked"
     assert not any("guess" in str(one) or PASSWORDS["alice"] in str(one) for one in daemon.ledger.entries)
+
+
+def test_a_stranger_who_fails_at_the_portal_keeps_nobody_from_a_new_password(daemon: Daemon) -> None:
+    later(daemon, 61)
+    for number in range(30):
+        login = api.Login(user="alice", password="guess", source=f"192.0.2.{number}")
+        assert refusal(daemon.say, Peer(PORTAL, 1, 1), login).kind in ("authentication", "locked")
+    peer, session = daemon.open(ALICE, 2)
+    mine = api.SetOwnPassword(session=session.handle, password=NEW, current=PASSWORDS["alice"])
+    assert daemon.say(peer, mine, api.Committed).changed
+
+
+def test_a_rollback_brings_back_a_password_that_has_ended_and_a_new_one_may_be_set_at_once(daemon: Daemon) -> None:
+    """By the revisions it is a moment old, and the policy lets nobody change one of today."""
+    whole = daemon.running()
+    later(daemon, 61)
+    peer, session = daemon.open(ALICE)
+    daemon.say(
+        peer, api.SetOwnPassword(session=session.handle, password=NEW, current=PASSWORDS["alice"]), api.Committed
+    )
+    daemon.commit(whole)
+    peer, session = daemon.open(ALICE, 2)
+    assert session.password_ended
+    mine = api.SetOwnPassword(session=session.handle, password="A-Third-Secret-678", current=PASSWORDS["alice"])
+    assert daemon.say(peer, mine, api.Committed).changed
+    again = api.SetOwnPassword(session=session.handle, password="A-Fourth-Secret-678", current="A-Third-Secret-678")
+    assert "changed less than 24 h ago" in refusal(daemon.say, peer, again).message
+
+
+def test_who_cannot_set_one_by_a_fault_of_the_machine_is_served_to_mend_it(daemon: Daemon) -> None:
+    later(daemon, 61)
+    peer, session = daemon.open(ALICE)
+    show = api.Show(session=session.handle, topic="timeout")
+    daemon.commands.failing = {"systemctl"}
+    for password, kind in (("short", "invalid"), (NEW, "apply")):
+        assert refusal(daemon.say, peer, show).kind == "permission"
+        mine = api.SetOwnPassword(session=session.handle, password=password, current=PASSWORDS["alice"])
+        assert refusal(daemon.say, peer, mine).kind == kind
+    daemon.commands.failing = set()
+    assert daemon.say(peer, show, api.Shown) is not None
+    look(daemon)
+    assert not daemon.say(peer, api.Touch(session=session.handle), api.Session).password_ended
+    assert daemon.open(ALICE, 2)[1].password_ended
+    assert [one.user for one in daemon.ledger.entries if one.event == "password.excused"] == ["alice"]
+
+
+def test_a_session_that_is_open_when_the_password_ends_ends_with_it_unless_it_has_changes_in_hand(
+    daemon: Daemon,
+) -> None:
+    peer, session = daemon.open(ALICE)
+    busy, other = portal_session(daemon, "alice")
+    daemon.say(busy, api.SetConfig(session=other, path=("web", "port"), value=9001))
+    for _ in range(12):  # nobody is idle
+        later(daemon, 5.1)
+        daemon.say(peer, api.Touch(session=session.handle), api.Session)
+        daemon.say(busy, api.Touch(session=other), api.Session)
+        look(daemon)
+    assert daemon.say(peer, api.Touch(session=session.handle), api.Session).password_ended
+    assert not daemon.say(busy, api.Touch(session=other), api.Session).password_ended
+    daemon.say(busy, api.Discard(session=other))
+    look(daemon)
+    assert daemon.say(busy, api.Touch(session=other), api.Session).password_ended
 
 
 def test_at_the_portal_the_password_given_again_goes_before_it(daemon: Daemon) -> None:
@@ -282,6 +350,26 @@ def test_an_account_that_nobody_used_opens_no_session_whatever_the_way_in(idle: 
     assert idle.open(ALICE, 5)[1].role == "administrator"  # the last one who was here
 
 
+def test_whoever_is_logged_in_for_days_or_since_before_the_clock_was_set_is_not_unused(idle: Daemon) -> None:
+    later(idle, -400)  # a machine without a clock of its own
+    peer, session = idle.open(OLGA, 3)
+    later(idle, 400 + 36)
+    look(idle)
+    assert idle.say(peer, api.Touch(session=session.handle), api.Session).user == "olga"
+    assert idle.open(OLGA, 4)[1].user == "olga"
+    assert ages.locked(idle.store.ages(), idle.running(), idle.clock.now) == {"albert"}
+
+
+def test_a_clock_that_was_ahead_for_a_log_in_keeps_nobody_the_last_one_for_ever() -> None:
+    whole = tree(60, ada="a", zoe="z")
+    whole["users"]["password_policy"]["inactive_days"] = 35
+    uses = {
+        "zoe": Use(ways="", unused=T - 90 * DAY, logged_in=T + 4_000 * DAY),
+        "ada": Use(ways="", unused=T + 1, logged_in=T + 1),
+    }
+    assert locked(Ages(uses=uses), whole, T + 2) == {"zoe"}
+
+
 def test_a_new_password_unlocks_it(idle: Daemon) -> None:
     later(idle, 36)
     assert refusal(idle.open, OLGA, 3).kind == "locked"
@@ -292,10 +380,10 @@ def test_a_new_password_unlocks_it(idle: Daemon) -> None:
 
 
 def test_the_audit_trail_says_once_that_an_account_became_locked_and_people_see_it(idle: Daemon) -> None:
+    look(idle)
     later(idle, 36)
     for _ in range(3):
-        idle.ticks.now += 61
-        idle.gate.tick()
+        look(idle)
     said = [(one.event, one.user) for one in idle.ledger.entries if one.event == "account.locked"]
     assert said == [("account.locked", "albert"), ("account.locked", "olga")]
     peer, session = idle.open(0, 9)

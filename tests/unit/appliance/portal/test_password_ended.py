@@ -37,9 +37,9 @@ async def albert(stage: Stage) -> Person:
 
 
 async def test_every_page_leads_to_the_one_until_a_new_password_is_set(stage: Stage, albert: Person) -> None:
-    for path in ("/", "/people", "/facts", "/logs/stream?which=nothing", "/api/v1/docs"):
+    for path in ("/", "/people", "/facts", "/logs/stream?which=nothing"):
         await albert.get(path)
-        assert (albert.status, albert.place) == (303, "/password") or path == "/api/v1/docs", path
+        assert (albert.status, albert.place) == (303, "/password"), path
     await albert.get("/password")
     assert albert.status == 200
     assert "albert, your password is older than it may be" in albert.text
@@ -70,6 +70,28 @@ async def test_what_is_wrong_is_said_there_and_repeats_nothing(
     assert words in albert.text
     assert not [one for one in seen(albert.page).all("input") if one.get("value") and one["name"] != "token"]
     assert (await albert.get("/people")).place == "/password"
+
+
+async def test_who_is_in_when_it_ends_is_led_there_too(stage: Stage) -> None:
+    person = await after(stage, 59.9)
+    assert (await person.get("/facts")).status == 200
+    stage.site.clock.now += DAY
+    stage.site.ticks.now += 61
+    stage.site.gate.tick()
+    await person.get("/people")  # where configd says no more than that the password has ended
+    assert (await person.get("/people")).place == "/password"
+    assert (await person.get("/password")).status == 200
+
+
+async def test_who_cannot_set_one_by_a_fault_of_the_machine_finds_the_portal_open(stage: Stage, albert: Person) -> None:
+    await albert.get("/password")
+    journal = stage.site.folder / "config" / "journal.json"
+    journal.mkdir()  # nothing can be written there
+    await albert.post("/password", typed())
+    journal.rmdir()
+    assert (albert.status, albert.place) == (303, "/")
+    assert "Your password stays as it is" in (await albert.get("/")).text
+    assert (await albert.get("/people")).status == 200
 
 
 async def test_it_can_be_left_by_logging_out(albert: Person) -> None:
