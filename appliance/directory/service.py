@@ -138,8 +138,13 @@ class Service:
 
         limit = seconds_of(self._settings)  # the thread ends by itself by then
         try:
+            talking = aside(held, "directory")
+        except RuntimeError as error:  # no thread, as at TasksMax
+            free.release()
+            raise DirectoryError(f"it cannot be asked now: {error}") from error
+        try:
             async with asyncio.timeout(limit):
-                said = await aside(held, "directory")
+                said = await talking
         except TimeoutError as error:
             self._away[server] = self._clock()
             raise DirectoryError(f"no answer within {limit:.0f} seconds") from error

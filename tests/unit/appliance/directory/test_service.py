@@ -36,7 +36,7 @@ from tests.directory_server import ACCOUNT_SECRET, SECRET, DirectoryServer
 from tests.ports import free_port
 
 from . import scripted
-from .conftest import server_of, settings_of
+from .conftest import no_threads, server_of, settings_of
 
 PATIENCE_SECONDS = 30.0
 CALL: Any = control.call  # whose requests are those of the data plane
@@ -106,6 +106,19 @@ async def test_a_server_that_drips_holds_no_thread_and_closes_no_other(
         while service._free[slow]._value < AT_ONCE:
             assert time.monotonic() - began < PATIENCE_SECONDS
             await asyncio.sleep(0.05)
+
+
+async def test_where_no_thread_can_be_started_that_is_said_and_takes_no_talk_away(
+    directory: DirectoryServer, secret: str
+) -> None:
+    here = server_of(directory)
+    service = Service(settings_of(directory, password_path=secret))
+    with no_threads():
+        said = [await proof(service) for _ in range(AT_ONCE + 1)]
+    assert {one.outcome for one in said} == {"silent"}
+    assert "cannot be asked now: can't start new thread" in said[-1].problem
+    assert service._free[here]._value == AT_ONCE
+    assert (await proof(service)).outcome == "proved"
 
 
 def _nested(peer: Any, _tag: int, number: bytes) -> None:
