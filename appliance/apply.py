@@ -296,15 +296,13 @@ class Engine:
                 yield unit, partial(self._look, unit, ended[unit]) if unit in ended else partial(self._act, unit)
 
     def _started(self, units: tuple[Unit, ...]) -> dict[Unit, UnitState]:
-        """How units stand that were started together. Nothing where that failed and no unit says so: they are then to be started
-        one by one, so that the reason has a name."""
+        """How units stand of which a start of all together has decided. Where that failed, the others are to be started one by
+        one, so that the reason has a name: such as were dropped with what they need, or still start when the time is up."""
         try:
             self.machine.start([unit.name for unit in units])
-            went_well = True
         except CommandError:
-            went_well = False
-        states = self._states(units)
-        return states if went_well or any(state.active == "failed" for state in states.values()) else {}
+            return {unit: state for unit, state in self._states(units).items() if state.active in ("active", "failed")}
+        return self._states(units)
 
     def _states(self, units: tuple[Unit, ...]) -> dict[Unit, UnitState]:
         """How units stand; nothing where systemd does not tell, for then each is asked in its turn."""

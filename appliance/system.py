@@ -89,7 +89,8 @@ class Machine(System, Protocol):
         """`reload`, `restart`, `start` or `stop` a unit; raises `CommandError`."""
 
     def start(self, units: Sequence[str]) -> None:
-        """Start units side by side, as far as their ordering lets them, and wait for all; raises `CommandError`."""
+        """Start units side by side, as far as their ordering lets them, and wait for all, as long as for one after the other;
+        raises `CommandError`."""
 
     def daemon_reload(self) -> None:
         """Tell systemd that unit files changed."""
@@ -284,7 +285,7 @@ class Appliance:
 
     def start(self, units: Sequence[str]) -> None:
         """See `Machine.start`."""
-        self._run(["systemctl", "start", "--", *units])
+        self._run(["systemctl", "start", "--", *units], seconds=process.SECONDS * len(units))
 
     def daemon_reload(self) -> None:
         """See `Machine.daemon_reload`."""

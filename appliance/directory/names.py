@@ -30,14 +30,22 @@ class Names:
         with contextlib.suppress(socket.gaierror):
             return _in_order(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
         with self._lock:
-            answer = self._under_way.get(host)
-            if answer is None:
-                answer = self._under_way[host] = Future()
-                threading.Thread(target=self._settle, args=(host, answer), name="names", daemon=True).start()
+            answer = self._under_way.get(host) or self._begun(host)
         try:
             return answer.result(seconds)
         except TimeoutError:
             raise TimeoutError(f"no name server gives the address of {host} in time") from None
+
+    def _begun(self, host: str) -> "Future[tuple[str, ...]]":
+        """An answer that a thread of its own sees to. Raises `OSError` where there can be none (systemd.resource-control(5),
+        TasksMax), and then nothing is under way. With the lock held, so that the thread finds itself there when it ends."""
+        answer: Future[tuple[str, ...]] = Future()
+        try:
+            threading.Thread(target=self._settle, args=(host, answer), name="names", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(f"the address of {host} cannot be looked up: {error}") from error
+        self._under_way[host] = answer
+        return answer
 
     def _settle(self, host: str, answer: "Future[tuple[str, ...]]") -> None:
         try:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -28,8 +28,9 @@ LOOKED_SECONDS = (
 )
 WATCH_SECONDS = 300.0  # between looks by the clock: an outage is known before most people come to log in
 SILENT_SECONDS = 60.0  # while nobody can be asked, so that the end of it is known soon
-# While one refuses our account. Directories lock accounts by the wrong passwords of a quarter of an hour, some by three; a locked
-# one stays so for a while after the right password is set here. Log-ins and `show directory` try it all the same.
+# For so long looks by the clock leave out a server that refuses our account. Directories lock accounts by the wrong passwords of
+# a quarter of an hour, some by three; a locked one stays so for a while after the right password is set here. Log-ins and
+# `show directory` try it all the same.
 REFUSED_SECONDS = 3_600.0
 
 _log = logging.getLogger(__name__)
@@ -50,15 +51,20 @@ class Service:
         """When a server was found away last."""
         self._free = {server: threading.BoundedSemaphore(AT_ONCE) for server in settings.servers}
         """One for each: a server whose talks hang closes no other."""
-        self._looked: tuple[float, Report] | None = None
-        self._refused: set[Server] = set()
-        """Of whom the last look said that they refuse our account."""
+        self._standings: dict[Server, Standing] = {}
+        """What was found of each last."""
+        self._report = Report(servers=())
+        """The same for whoever asks."""
+        self._looked = float("-inf")
+        """When it was found of all."""
+        self._refused: dict[Server, float] = {}
+        """Who refused our account when they were looked at last, and when that was."""
         self._looking = asyncio.Lock()
 
     async def answer(self, asked: Ask) -> Proof | Report:
         """What configd asks."""
         if isinstance(asked, Status):
-            return self._looked[1] if self._looked is not None else Report(servers=())
+            return self._report
         if isinstance(asked, Look):
             return await self._look()
         return await self._prove(asked.user, asked.password)
@@ -76,14 +82,20 @@ class Service:
 
     async def _watch(self) -> None:
         while True:
-            report = await self._look()
+            report = await self.look_by_the_clock()
             await asyncio.sleep(self.pause(report))
 
-    def pause(self, report: Report) -> float:
+    @staticmethod
+    def pause(report: Report) -> float:
         """Seconds until the next look by the clock after the one that said this."""
-        if self._refused:
-            return REFUSED_SECONDS
         return SILENT_SECONDS if report.silent else WATCH_SECONDS
+
+    async def look_by_the_clock(self) -> Report:
+        """As whoever asks for a look has it, but without those that refused our account a while ago: what was found of them
+        stands."""
+        since = self._clock() - REFUSED_SECONDS
+        known = self._refused.keys() & self._standings.keys()
+        return await self._look({server for server in known if self._refused[server] > since})
 
     async def _prove(self, user: str, password: str) -> Proof:
         """The word of the first server that has one."""
@@ -100,14 +112,21 @@ class Service:
     def _proof(self, server: Server, user: str, password: str, secret: str) -> Proof:
         return talk.prove(self._settings, server, secret, user, password, names=self._names)
 
-    async def _look(self) -> Report:
-        """Every server, all at once; one look at a time."""
+    async def _look(self, spared: Collection[Server] = ()) -> Report:
+        """Every server that is not spared, all at once; one look at a time."""
         async with self._looking:
-            if self._looked is not None and self._clock() < self._looked[0] + LOOKED_SECONDS:
-                return self._looked[1]
-            report = Report(servers=tuple(await asyncio.gather(*map(self._standing, self._settings.servers))))
-            self._looked = (self._clock(), report)
-            return report
+            if self._clock() < self._looked + LOOKED_SECONDS:
+                return self._report
+            asked = [server for server in self._settings.servers if server not in spared]
+            self._found(dict(zip(asked, await asyncio.gather(*map(self._standing, asked)), strict=True)))
+            if not spared:
+                self._looked = self._clock()
+            return self._report
+
+    def _found(self, standings: Mapping[Server, Standing]) -> None:
+        self._standings |= standings
+        every = (self._standings.get(server) for server in self._settings.servers)
+        self._report = Report(servers=tuple(one for one in every if one is not None))
 
     async def _standing(self, server: Server) -> Standing:
         began, problem, refused = self._clock(), "", False
@@ -117,15 +136,15 @@ class Service:
             problem = _line(str(error))
             refused = isinstance(error, AccountRefusedError)
         if refused:
-            self._refused.add(server)
+            self._refused[server] = self._clock()
         else:
-            self._refused.discard(server)
+            self._refused.pop(server, None)
         return Standing(server=_name(server), problem=problem, seconds=self._clock() - began)
 
     async def _talk(self, server: Server, work: Callable[[str], Result]) -> Result:
         """Talk in a thread of its own, for a bounded time; `work` gets the password of the appliance's account. Raises
         `DirectoryError`, and remembers that."""
-        secret = self._secret()
+        began, secret = self._clock(), self._secret()
         free = self._free[server]
         if not free.acquire(blocking=False):
             raise DirectoryError(f"{AT_ONCE} talks are under way already")
@@ -138,8 +157,13 @@ class Service:
 
         limit = seconds_of(self._settings)  # the thread ends by itself by then
         try:
+            talking = aside(held, "directory")
+        except RuntimeError as error:  # no thread, as at TasksMax
+            free.release()
+            raise DirectoryError(f"it cannot be asked now: {error}") from error
+        try:
             async with asyncio.timeout(limit):
-                said = await aside(held, "directory")
+                said = await talking
         except TimeoutError as error:
             self._away[server] = self._clock()
             raise DirectoryError(f"no answer within {limit:.0f} seconds") from error
@@ -147,6 +171,8 @@ class Service:
             self._away[server] = self._clock()
             raise
         self._away.pop(server, None)
+        if self._refused.pop(server, None) is not None:  # it takes our account again, and nobody needs to look
+            self._found({server: Standing(server=_name(server), seconds=self._clock() - began)})
         return said
 
     def _order(self) -> list[Server]:

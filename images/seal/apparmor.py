@@ -7,8 +7,9 @@ from pathlib import Path
 
 PROFILES = "etc/apparmor.d"
 
-# `profile NAME PATH flags=(...) {`, or a path alone; what is indented is part of another one.
-_HEAD = re.compile(r"^(?:profile\s+)?(?P<words>[\"/@\w].*)\{$", re.MULTILINE)
+# `profile NAME PATH flags=(...) {`, or a path alone; what is indented is part of another one. The brace may stand on a line of
+# its own, and a comment or a rule behind it; one that begins an alternation of a path has no blank behind it.
+_HEAD = re.compile(r"^(?:profile\s+)?(?P<words>[\"/@\w].*?)\s*\{(?=\s|#|$)", re.MULTILINE)
 _WORD = re.compile(r'"([^"]+)"|(\S+)')
 _SET = re.compile(r"^(@\{\w+\})\s*=\s*(.+?)\s*$", re.MULTILINE)
 # A path of apparmor.d(5): a variable of another file (which may be anything), wildcards, alternatives; the rest is literal.
@@ -23,10 +24,11 @@ def remove(tree: Path) -> None:
 
 
 def idle(tree: Path) -> list[str]:
-    """The files of profiles that no program of the tree is confined by."""
+    """The files of profiles that no program of the tree is confined by. One in which no profile is found may be anything: it is
+    not among them."""
     programs = "\n".join(_programs(tree))
     files = (path for path in sorted((tree / PROFILES).glob("*")) if path.is_file())
-    return [path.name for path in files if not _confines(path.read_text(encoding="utf-8"), programs)]
+    return [path.name for path in files if _is_idle(path.read_text(encoding="utf-8"), programs)]
 
 
 def _programs(tree: Path) -> Iterator[str]:
@@ -36,8 +38,9 @@ def _programs(tree: Path) -> Iterator[str]:
             yield f"/{path.relative_to(tree)}"
 
 
-def _confines(profiles: str, programs: str) -> bool:
-    return any(re.search(f"^{_expression(path)}$", programs, re.MULTILINE) for path in _attached(profiles))
+def _is_idle(profiles: str, programs: str) -> bool:
+    confines = any(re.search(f"^{_expression(path)}$", programs, re.MULTILINE) for path in _attached(profiles))
+    return _HEAD.search(profiles) is not None and not confines
 
 
 def _attached(profiles: str) -> Iterator[str]:

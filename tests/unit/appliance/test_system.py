@@ -142,6 +142,17 @@ def test_while_the_machine_boots_nobody_waits_for_a_unit(tmp_path: Path) -> None
     ]
 
 
+def test_units_that_are_started_together_have_as_long_as_one_by_one(tmp_path: Path) -> None:
+    ran: list[tuple[list[str], float]] = []
+
+    def run(argv: list[str], *, seconds: float) -> str:
+        ran.append((argv, seconds))
+        return ""
+
+    Appliance(str, root=tmp_path, run=run).start(["a.service", "b.service", "c.service"])
+    assert ran == [(["systemctl", "start", "--", "a.service", "b.service", "c.service"], 3 * process.SECONDS)]
+
+
 # --- audit -------------------------------------------------------------------------------------------------------
 
 ENTRY = Entry(time="2027-01-15T08:00:00Z", event="config.commit", user="alice", path="x" * 1_000)

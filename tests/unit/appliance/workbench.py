@@ -64,7 +64,7 @@ class Commands:
     follows: dict[str, Callable[[], None]] = field(default_factory=dict)
     """What comes of an order to systemd, by its words."""
 
-    def __call__(self, argv: list[str], *, stdin: str | None = None) -> str:
+    def __call__(self, argv: list[str], *, stdin: str | None = None, **_seconds: float) -> str:
         self.log.append(argv)
         if argv[0] in self.failing or " ".join(argv[:2]) in self.failing:
             raise CommandError(argv, 1, f"{argv[0]} is told to fail")
@@ -86,8 +86,10 @@ class Commands:
         return ""
 
     def _shown(self, name: str) -> str:
-        state = self.units.get(name, "inactive")
-        return f"ActiveState={state}\nType=notify\nUnitFileState={'enabled' if name in self.units else ''}\n"
+        # Of a unit that was never started systemd says that its conditions do not hold: nobody has looked.
+        known = name in self.units
+        state, enabled, condition = (self.units[name], "enabled", "yes") if known else ("inactive", "", "no")
+        return f"ActiveState={state}\nType=notify\nUnitFileState={enabled}\nConditionResult={condition}\n"
 
     def _journalctl(self, argv: list[str], _stdin: str | None) -> str:
         return "web: line 7: no such word\n" if argv[-1] == "_SYSTEMD_UNIT=web.service" else ""

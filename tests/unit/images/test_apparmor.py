@@ -41,6 +41,12 @@ def is_idle(tree: Path, text: str) -> bool:
         "profile tool @{exec_path} {",
         'profile "My Tool" "/opt/My Tool/My Tool" flags=(unconfined) {',
         "profile absent /usr/bin/absent {\n}\nprofile present /usr/bin/tcpdump {",
+        "/usr/sbin/chronyd { ",
+        "profile tcpdump /usr/bin/tcpdump {\t# by {name}",
+        "profile tcpdump /{usr/,}bin/tcpdump flags=(complain){# as { says",
+        "profile tcpdump /usr/bin/tcpdump { /etc/y r,",
+        "profile tcpdump /usr/bin/tcpdump\n{",
+        "profile absent /usr/bin/absent {\n}\nprofile present /usr/bin/tcpdump { # there",
     ],
 )
 def test_a_profile_of_a_program_stays(tree: Path, head: str) -> None:
@@ -56,7 +62,8 @@ def test_a_profile_of_a_program_stays(tree: Path, head: str) -> None:
         "profile flat /usr/*/run {",
         "@{tool}=chromium chrome\nprofile tool /usr/lib/*/@{tool}/run {",
         "profile lsb_release {",  # for whoever asks for it by name
-        "# profile tcpdump /usr/bin/tcpdump {",
+        "profile steam /usr/games/steam { # of /usr/bin/tcpdump {",
+        "profile steam /usr/games/steam\n{",
         "profile outer /usr/bin/absent {\n  profile inner /usr/bin/tcpdump {\n  }",
         "profile notes /usr/bin/notes {",
         "profile alias /usr/bin/alias {",
@@ -64,6 +71,11 @@ def test_a_profile_of_a_program_stays(tree: Path, head: str) -> None:
 )
 def test_a_profile_of_no_program_goes(tree: Path, head: str) -> None:
     assert is_idle(tree, f"abi <abi/4.0>,\n\n{head}\n  /etc/x r,\n}}\n")
+
+
+@pytest.mark.parametrize("text", ["# profile steam /usr/games/steam {", "  /usr/games/steam {\n  }", "", "\\\n{"])
+def test_where_no_profile_is_found_nothing_is_known_and_it_stays(tree: Path, text: str) -> None:
+    assert not is_idle(tree, f"{text}\n")
 
 
 def test_what_stays_is_of_programs_and_what_profiles_include(tree: Path) -> None:

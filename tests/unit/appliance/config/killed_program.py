@@ -25,11 +25,11 @@ class Mortal(Commands):
 
     dies_at: tuple[int, str] = (0, "")
 
-    def __call__(self, argv: list[str], *, stdin: str | None = None) -> str:
+    def __call__(self, argv: list[str], *, stdin: str | None = None, **seconds: float) -> str:
         number, when = self.dies_at
         if len(self.log) + 1 == number and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = super().__call__(argv, stdin=stdin)
+        answer = super().__call__(argv, stdin=stdin, **seconds)
         if len(self.log) == number and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return answer

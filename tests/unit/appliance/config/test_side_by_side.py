@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.features.base import Feature, File, Tree, Unit
+from appliance.process import TIMED_OUT, CommandError
 from appliance.vet import ApplyError
 from tests.unit.appliance.workbench import Bench
 
@@ -67,6 +68,42 @@ def test_one_that_fails_is_named_with_its_last_words(bench: Bench) -> None:
         ApplyError, match=r"words: four\.service \(restart for /etc/four\): is failed after its restart"
     ):
         bench.commit({"words": "a"})
+
+
+def start_leaves(bench: Bench, **states: str) -> None:
+    """A start of all four fails, or takes too long, and leaves them so; one that is not named was never started."""
+    words = "start -- " + " ".join(f"{name}.service" for name in NAMES)
+
+    def fail() -> None:
+        bench.commands.units = {f"{name}.service": state for name, state in states.items()}
+        raise CommandError(["systemctl", *words.split()], TIMED_OUT, "not all of them run")
+
+    bench.commands.units.clear()
+    bench.commands.follows[words] = fail
+
+
+def test_what_runs_or_still_starts_when_the_time_is_up_is_no_failure(bench: Bench) -> None:
+    start_leaves(bench, one="active", two="activating", three="active", four="activating")
+    bench.commit({"words": "a"})
+    assert bench.commands.acted()[1:] == ["restart -- two.service", "restart -- four.service"]
+
+
+def test_what_still_starts_is_not_blamed_for_one_that_failed(bench: Bench) -> None:
+    start_leaves(bench, one="activating", two="activating", three="active", four="failed")
+    with pytest.raises(ApplyError, match=r"words: four\.service"):
+        bench.commit({"words": "a"})
+    assert bench.commands.acted()[1:3] == ["restart -- one.service", "restart -- two.service"]
+
+
+def test_what_was_dropped_with_what_it_needs_is_not_taken_for_well(bench: Bench) -> None:
+    bench.commit({"words": "a"})
+    for name in NAMES:
+        (bench.root / f"etc/{name}").unlink()
+    start_leaves(bench, one="failed", three="active")
+    bench.commands.dies_after.add("four.service")
+    made = bench.engine.lay_out()
+    assert made.left == ("one.service: is failed after its restart", "four.service: is failed after its restart")
+    assert bench.commands.units["two.service"] == "active"
 
 
 def test_where_no_unit_says_why_each_is_started_by_itself(bench: Bench) -> None:

@@ -41,7 +41,7 @@ OTHER: dict[str, Any] = {**SITE, "hostname": "gw2.example.test", "ntp": {"server
 class Runner(Machine):
     """Runs what configd runs; whose a file is that configd wrote itself, it knows from the table of backups."""
 
-    def __call__(self, argv: list[str], *, stdin: str | None = None) -> str:
+    def __call__(self, argv: list[str], *, stdin: str | None = None, **_seconds: float) -> str:
         if argv[0] == "stat" and argv[-1] in contents.PLACES:
             self.owners.setdefault(argv[-1], f"root:{contents.PLACES[argv[-1]].group}")
         return self.run(argv, stdin=stdin)

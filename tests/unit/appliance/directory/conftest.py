@@ -1,5 +1,7 @@
 """What the tests of the directory share: a real one on loopback, and settings that lead to it."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,16 @@ def secret(tmp_path: Path) -> str:
     place = tmp_path / "bind.secret"
     place.write_text(directory_server.ACCOUNT_SECRET)
     return str(place)
+
+
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """Nobody can start a thread meanwhile: its stack would be larger than what a process can address."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 def server_of(directory: DirectoryServer, security: str = "ldaps") -> Server:

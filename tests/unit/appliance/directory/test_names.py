@@ -9,6 +9,8 @@ import pytest
 
 from appliance.directory.names import Names
 
+from .conftest import no_threads
+
 PATIENCE_SECONDS = 30.0
 
 
@@ -64,5 +66,14 @@ def test_what_keeps_a_name_from_being_looked_up_is_said_and_does_not_last() -> N
     server.answering.set()
     names = Names(server)
     with pytest.raises(socket.gaierror, match="not known"):
+        names.addresses("dc1.lab.test", PATIENCE_SECONDS)
+    assert names.addresses("dc1.lab.test", PATIENCE_SECONDS) == ("192.0.2.1",)
+
+
+def test_where_no_thread_can_be_started_that_is_said_and_does_not_last() -> None:
+    server = NameServer(["192.0.2.1"])
+    server.answering.set()
+    names = Names(server)
+    with no_threads(), pytest.raises(OSError, match=r"dc1\.lab\.test cannot be looked up: can't start new thread"):
         names.addresses("dc1.lab.test", PATIENCE_SECONDS)
     assert names.addresses("dc1.lab.test", PATIENCE_SECONDS) == ("192.0.2.1",)

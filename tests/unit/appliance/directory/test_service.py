@@ -27,16 +27,16 @@ from appliance.directory.service import (
     WATCH_SECONDS,
     Service,
 )
-from appliance.directory.settings import Server, load
+from appliance.directory.settings import Group, Server, load
 from appliance.local_socket import Desk, serving
 from appliance.settings_file import SettingsError
 from sentry_runtime import control
 from tests.device_pki import DevicePki
-from tests.directory_server import ACCOUNT_SECRET, SECRET, DirectoryServer
+from tests.directory_server import ACCOUNT_SECRET, ADMINISTRATORS, SECRET, DirectoryServer
 from tests.ports import free_port
 
 from . import scripted
-from .conftest import server_of, settings_of
+from .conftest import no_threads, server_of, settings_of
 
 PATIENCE_SECONDS = 30.0
 CALL: Any = control.call  # whose requests are those of the data plane
@@ -106,6 +106,19 @@ async def test_a_server_that_drips_holds_no_thread_and_closes_no_other(
         while service._free[slow]._value < AT_ONCE:
             assert time.monotonic() - began < PATIENCE_SECONDS
             await asyncio.sleep(0.05)
+
+
+async def test_where_no_thread_can_be_started_that_is_said_and_takes_no_talk_away(
+    directory: DirectoryServer, secret: str
+) -> None:
+    here = server_of(directory)
+    service = Service(settings_of(directory, password_path=secret))
+    with no_threads():
+        said = [await proof(service) for _ in range(AT_ONCE + 1)]
+    assert {one.outcome for one in said} == {"silent"}
+    assert "cannot be asked now: can't start new thread" in said[-1].problem
+    assert service._free[here]._value == AT_ONCE
+    assert (await proof(service)).outcome == "proved"
 
 
 def _nested(peer: Any, _tag: int, number: bytes) -> None:
@@ -266,7 +279,7 @@ async def test_it_looks_by_the_clock_and_says_at_once_what_the_last_look_said(
     assert (await status(service), (await status(service)).silent) == (api.Report(servers=()), False)
     stop = asyncio.Event()
     running = asyncio.ensure_future(service.run(stop))
-    await until(lambda: service._looked is not None)
+    await until(lambda: bool(service._report.servers))
     assert [bool(one.problem) for one in (await status(service)).servers] == [True, False]
     assert await status(service) is await status(service)
     stop.set()
@@ -289,13 +302,13 @@ async def test_it_ends_in_the_middle_of_a_look(directory: DirectoryServer, secre
 
 
 async def test_how_soon_it_looks_again(directory: DirectoryServer, secret: str, tmp_path: Path) -> None:
-    """Soon while nobody can be asked; not soon where our own account is refused, which a directory would lock."""
+    """Soon while nobody can be asked, for whatever reason."""
     (wrong := tmp_path / "wrong.secret").write_text("Not-The-Secret-1")
     here, away = server_of(directory), gone()
     for servers, password_path, seconds in (
         ((here, away), secret, WATCH_SECONDS),
         ((away,), secret, SILENT_SECONDS),
-        ((here, away), str(wrong), REFUSED_SECONDS),
+        ((here, away), str(wrong), SILENT_SECONDS),
         ((here,), str(tmp_path / "none"), SILENT_SECONDS),
     ):
         service = Service(settings_of(directory, servers=servers, password_path=password_path))
@@ -305,23 +318,73 @@ async def test_how_soon_it_looks_again(directory: DirectoryServer, secret: str, 
 async def test_a_server_that_is_busy_refuses_no_account(
     pki: DevicePki, directory: DirectoryServer, secret: str
 ) -> None:
-    """51 speaks of itself, 49 of the account (RFC 4511 A)."""
-    for code, seconds, words in ((51, SILENT_SECONDS, "busy"), (49, REFUSED_SECONDS, "invalidCredentials")):
-        with scripted.speaking(pki, scripted.says(bind=code)) as (server, _heard):
-            service = Service(settings_of(directory, servers=(server,), password_path=secret))
-            said = await report(service)
-            assert said.servers[0].problem.endswith(f"the appliance's own account: {words}")
-            assert service.pause(said) == seconds
+    """51 speaks of itself, 49 of the account (RFC 4511 A), which is not shown to it again so soon."""
+    for code, times, words in ((51, 2, "busy"), (49, 1, "invalidCredentials")):
+        now = 1_000.0
+        with scripted.speaking(pki, scripted.says(bind=code)) as (server, heard):
+            service = Service(settings_of(directory, servers=(server,), password_path=secret), clock=lambda: now)  # noqa: B023 - it is of this round
+            for _ in range(2):
+                said = await service.look_by_the_clock()
+                assert said.silent
+                assert said.servers[0].problem.endswith(f"the appliance's own account: {words}")
+                now += SILENT_SECONDS
+        assert heard.count(scripted.BIND) == times
 
 
-async def test_an_account_that_is_taken_again_is_looked_at_as_ever(directory: DirectoryServer, tmp_path: Path) -> None:
+async def test_who_refuses_our_account_is_left_out_for_an_hour_and_the_others_are_looked_at(
+    pki: DevicePki, directory: DirectoryServer, secret: str
+) -> None:
+    now = 1_000.0
+    with scripted.speaking(pki, scripted.says(bind=49)) as (refusing, heard):
+        with scripted.speaking(pki, scripted.says()) as (other, _heard):
+            settings = settings_of(directory, servers=(refusing, other), password_path=secret)
+            service = Service(settings, clock=lambda: now)
+            assert not (await service.look_by_the_clock()).silent
+        now += WATCH_SECONDS
+        said = await service.look_by_the_clock()
+        assert said == await status(service)
+        assert said.silent
+        assert heard.count(scripted.BIND) == 1
+        await report(service)  # somebody asks, and has all looked at
+        assert heard.count(scripted.BIND) == 2
+        now += REFUSED_SECONDS - 1
+        await service.look_by_the_clock()
+        assert heard.count(scripted.BIND) == 2
+        now += 1
+        await service.look_by_the_clock()
+        assert heard.count(scripted.BIND) == 3
+
+
+@pytest.mark.parametrize("password", [SECRET, "wrong"])
+async def test_a_log_in_shows_that_our_account_is_taken_again(
+    directory: DirectoryServer, tmp_path: Path, password: str
+) -> None:
+    """At once, and looks by the clock are as ever from then on."""
     now = 1_000.0
     (place := tmp_path / "bind.secret").write_text("Not-The-Secret-1")
     service = Service(settings_of(directory, password_path=str(place)), clock=lambda: now)
-    assert service.pause(await report(service)) == REFUSED_SECONDS
+    assert (await report(service)).silent
+    assert (await proof(service)).outcome == "silent"
+    assert (await status(service)).silent
     place.write_text(ACCOUNT_SECRET)
-    now += LOOKED_SECONDS
-    assert service.pause(await report(service)) == WATCH_SECONDS
+    await proof(service, password=password)
+    assert [one.problem for one in (await status(service)).servers] == [""]
+    place.unlink()
+    now += WATCH_SECONDS
+    assert (await service.look_by_the_clock()).silent
+
+
+async def test_a_log_in_is_no_look_where_another_thing_is_amiss(directory: DirectoryServer, secret: str) -> None:
+    """It asks for less than a look does."""
+    groups = (
+        Group(dn=ADMINISTRATORS, role="administrator"),
+        Group(dn="cn=none,dc=lab,dc=test", role="auditor"),
+    )
+    service = Service(settings_of(directory, groups=groups, password_path=secret))
+    problem = (await report(service)).servers[0].problem
+    assert problem
+    assert (await proof(service)).outcome == "proved"
+    assert (await status(service)).servers[0].problem == problem
 
 
 async def test_a_password_of_ours_that_cannot_be_read_is_said_without_it(directory: DirectoryServer) -> None:
