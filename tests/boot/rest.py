@@ -5,6 +5,7 @@ import http.client
 import json
 import secrets
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,9 @@ class Rest:
         sent = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            connection.request(method, f"/api/v1{path}", body, sent)
+            connection.connect()
+            with suppress(OSError):  # what is refused is answered before all of it is there
+                connection.request(method, f"/api/v1{path}", body, sent)
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:

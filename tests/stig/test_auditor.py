@@ -24,7 +24,7 @@ OWN_SECONDS = 300.0
 # What a scan with sudo knows from the lab's description and this one does not, or what only one of the two sees.
 BY_THE_DESCRIPTION = {"V-251000"}  # asks SNMP as a user whose passphrases the description names
 BY_THE_WAY = {"V-250982", "V-251003"}  # counts sessions, of which this scan has one open; there is one more account
-OF_AN_IMAGE = {"boot_menu"}  # only an image has the program
+OF_AN_IMAGE = {"boot_menu", "secure_boot"}  # only an image has their programs
 
 Results = dict[str, dict[str, Any]]
 

@@ -114,6 +114,7 @@ IN_NO_FILE_OF_A_DAEMON = ("unapproved_in_rom_application_list[]",)
 """Names of applications, which go to devices as WBXML strings: what ends a line in Unicode alone may be in them."""
 UNICODE_ONLY = ("\x7f", "\x85", "\u2028")
 REVIEWED_SETTINGS = {
+    "alerts.actions.directory_down": "what is done about the alert of this name, one of a few words",
     "certificates.acme.directory": "the URL of what RFC 8555 calls a directory",
     "backup.sftp.*.directory": "a place on another machine, of letters and digits, quoted for OpenSSH's client",
 }
