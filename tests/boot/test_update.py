@@ -117,9 +117,11 @@ class Updated:
         return self.machine.said
 
     def begins(self, update: Path) -> None:
-        """Wait until what runs has run well, then bring an update and have it written."""
+        """Wait until what runs has run well, then bring an update and have it written. A door that opened while others are still
+        being started may close once more, so it is brought again until it is there."""
         self.machine.until(self.rest.good)
-        self.rest.ask("PUT", "/software/bundle", update.read_bytes(), Content_Type="application/octet-stream")
+        data, kind = update.read_bytes(), "application/octet-stream"
+        self.machine.until(lambda: self.rest.ask("PUT", "/software/bundle", data, Content_Type=kind))
         self.rest.ask("POST", "/software/update", b"{}")
 
     def ends(self) -> Any:
