@@ -286,7 +286,7 @@ class Gate:
                 self.note(
                     "password.locked", held.user, source=held.source, result="locked", detail="after failed attempts"
                 )
-            raise refused("authentication", "your password as it is is wrong")
+            raise refused("authentication", "your present password is wrong")
         self._own_passwords.succeeded(name)
 
     def _excuse(self, held: Held) -> None:

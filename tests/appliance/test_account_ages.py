@@ -115,7 +115,7 @@ def test_an_old_password_lets_in_to_set_a_new_one_and_to_nothing_else(newcomer: 
     assert "your password is older than it may be" in session.get(f"{lab.portal_url}/password", timeout=SECONDS).text
     new = secrets.password()
     wrong = newcomer.lab.cli("password", "not the password", new, new, check=False)
-    assert (wrong.code, "user name or password is wrong" in wrong.stderr) == (1, True)
+    assert (wrong.code, "your present password is wrong" in wrong.stderr) == (1, True)
     assert "Your password is set" in newcomer.lab.cli("password", newcomer.password, new, new).stdout
     assert newcomer.lab.cli("show version").code == 0
     session, status = browser(lab, new)
