@@ -14,9 +14,14 @@ TOLD = "Your password is older than it may be."
 @pytest.fixture
 def old(configd: Configd) -> Daemon:
     """Alice has had her password for sixty days, which is as long as it lives."""
-    daemon = configd.daemon
+    return aged(configd.daemon, 60)
+
+
+def aged(daemon: Daemon, lifetime_days: int) -> Daemon:
+    """Sixty days after she got it."""
     held = daemon.running()
-    users = {**held["users"], "password_policy": {**held["users"]["password_policy"], "lifetime_days": 60}}
+    policy = {**held["users"]["password_policy"], "lifetime_days": lifetime_days}
+    users = {**held["users"], "password_policy": policy}
     users["accounts"] = {"alice": {**users["accounts"]["alice"], "password_hash": daemon.vault.keep(hashed(NOW))}}
     daemon.commit({**held, "users": users})
     daemon.clock.now += 60 * DAY
@@ -47,7 +52,7 @@ def test_a_script_sets_it_and_goes_on(old: Daemon, cli: Run) -> None:
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        (f"guess\n{NEW}\n{NEW}\n", "user name or password is wrong"),
+        (f"guess\n{NEW}\n{NEW}\n", "your present password is wrong"),
         (f"{NOW}\n{NEW}\nanother\n", "The two are not the same"),
         (f"{NOW}\nshort\nshort\n", "shorter than 15 characters"),
     ],
@@ -77,6 +82,7 @@ def test_at_a_terminal_it_is_asked_for_at_once(old: Daemon, configd: Configd) ->
 
 def test_whoever_wants_to_sets_it_at_any_time(configd: Configd, cli: Run) -> None:
     """With the one there is."""
+    aged(configd.daemon, 0)
     done = cli(stdin=f"password\n{NOW}\n{NEW}\n{NEW}\n")
     assert done.returncode == 0, done.stderr
     assert is_hers(configd.daemon, NEW)
