@@ -264,7 +264,7 @@ class Gate:
             done: api.Committed = self._actions.table[api.SetOwnPassword](verb, held)
         except RefusedError:
             raise
-        except Exception:
+        except Exception:  # whatever keeps a commit from being made, it is none of the password
             self._excuse(held)
             raise
         self._judge_password(held)

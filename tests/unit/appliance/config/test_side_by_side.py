@@ -96,9 +96,7 @@ def test_what_still_starts_is_not_blamed_for_one_that_failed(bench: Bench) -> No
 
 
 def test_what_was_dropped_with_what_it_needs_is_not_taken_for_well(bench: Bench) -> None:
-    bench.commit({"words": "a"})
-    for name in NAMES:
-        (bench.root / f"etc/{name}").unlink()
+    emptied(bench)
     start_leaves(bench, one="failed", three="active")
     bench.commands.dies_after.add("four.service")
     made = bench.engine.lay_out()
@@ -116,10 +114,15 @@ def test_where_no_unit_says_why_each_is_started_by_itself(bench: Bench) -> None:
     ]
 
 
-def test_where_systemd_does_not_tell_each_has_its_turn(bench: Bench) -> None:
+def emptied(bench: Bench) -> None:
+    """As a start finds the machine: configured, and with an /etc that is empty again."""
     bench.commit({"words": "a"})
     for name in NAMES:
         (bench.root / f"etc/{name}").unlink()
+
+
+def test_where_systemd_does_not_tell_each_has_its_turn(bench: Bench) -> None:
+    emptied(bench)
     bench.commands.log.clear()
     bench.commands.failing.add("systemctl show")
     made = bench.engine.lay_out()
@@ -128,9 +131,7 @@ def test_where_systemd_does_not_tell_each_has_its_turn(bench: Bench) -> None:
 
 
 def test_after_a_start_one_that_fails_is_told_and_the_others_run(bench: Bench) -> None:
-    bench.commit({"words": "a"})
-    for name in NAMES:
-        (bench.root / f"etc/{name}").unlink()
+    emptied(bench)
     bench.commands.units.clear()
     bench.commands.dies_after.add("one.service")
     made = bench.engine.lay_out()
