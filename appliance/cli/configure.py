@@ -140,8 +140,8 @@ def account_password(shell: Shell, values: Values) -> None:
 
 
 def own_password(shell: Shell, _values: Values) -> Output:
-    """Ask for one's password as it is, and twice for the new one, which holds at once."""
-    now = shell.terminal.ask_secret("Your password as it is: ")
+    """Ask for one's present password, and twice for the new one, which holds at once."""
+    now = shell.terminal.ask_secret("Your present password: ")
     new = twice(shell, "New password")
     done = shell.call(api.SetOwnPassword, api.Committed, password=new, current=now)
     shell.renew(shell.call(api.Touch, api.Session))

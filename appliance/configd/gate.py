@@ -257,7 +257,7 @@ class Gate:
         return self._session(held)
 
     def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
-        """At the command line the password as it is comes with it, since who has a key there has shown none."""
+        """At the command line the present password comes with it, since who has a key there has shown none."""
         if held.manner == "cli":
             self._know_own_password(verb.current, held)
         try:

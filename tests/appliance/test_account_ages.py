@@ -39,6 +39,17 @@ for use in held["uses"].values():
     use["logged_in"] = use["unused"]
 place.write_text(json.dumps(held))
 """
+# What PAM answers as to an account that has shown who it is (Linux-PAM, _pam_types.h).
+ASK_PAM = """
+import ctypes, sys
+class Talk(ctypes.Structure):
+    _fields_ = [("says", ctypes.c_void_p), ("data", ctypes.c_void_p)]
+pam, handle, silent = ctypes.CDLL("libpam.so.0"), ctypes.c_void_p(), 0x8000
+assert pam.pam_start(b"login", sys.argv[1].encode(), ctypes.byref(Talk()), ctypes.byref(handle)) == 0
+print(pam.pam_acct_mgmt(handle, silent))
+"""
+LETS_IN, ASKS_FOR_A_NEW_PASSWORD = "0", "12"
+OTHER = "mechanic"
 
 
 @dataclass(frozen=True)
@@ -138,3 +149,29 @@ def test_an_account_that_nobody_used_is_locked_and_the_last_administrator_is_not
     lab.cli(*enter, "configure terminal", f"username {NAME} password", new, new, "commit")
     assert newcomer.lab.cli("show version").code == 0
     assert browser(lab, new)[1] == 303
+
+
+@pytest.fixture
+def mechanic(lab: Lab) -> Iterator[str]:
+    """An account that is not of the configuration, as a host that was made an appliance has them; its password has ended."""
+    lab.root("useradd", "--no-create-home", "--password", "$6$a$b", OTHER)
+    try:
+        lab.root("chage", "--maxdays", "60", "--lastday", "2020-01-01", OTHER)
+        yield OTHER
+    finally:
+        lab.root("userdel", OTHER)
+
+
+def test_pam_decides_itself_about_who_is_not_of_the_configuration(newcomer: Newcomer, mechanic: str, lab: Lab) -> None:
+    assert newcomer.lab.cli("show version").code == 0
+
+    def asked(name: str) -> str:
+        return lab.root("python3", "-I", "-c", ASK_PAM, name).stdout.strip()
+
+    assert (asked(NAME), asked(mechanic)) == (LETS_IN, ASKS_FOR_A_NEW_PASSWORD)
+    lab.root("chage", "--lastday", "2020-01-01", NAME)
+    assert asked(NAME) == LETS_IN
+    lab.root("chage", "--inactive", "35", mechanic)
+    assert asked(mechanic) not in (LETS_IN, ASKS_FOR_A_NEW_PASSWORD)
+    lab.root("chage", "--lastday", "-1", mechanic)
+    assert asked(mechanic) == LETS_IN

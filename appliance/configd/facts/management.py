@@ -48,7 +48,7 @@ def users(context: Context, _argument: str) -> Table:
             str(account.get("full_name", "")),
             word(bool(account.get("password_hash"))),
             str(len(account.get("ssh_keys", ()))),
-            _ends(context, name),
+            _ends(context, name) if account.get("password_hash") else "",
             _used(context, name),
             word(name in locked),
         )
@@ -61,7 +61,7 @@ def users(context: Context, _argument: str) -> Table:
 def _ends(context: Context, user: str) -> str:
     seconds = ages.password_seconds(context.ages, context.tree, user, context.now)
     if seconds is None:
-        return ""
+        return "never"
     return "has ended" if seconds <= 0 else stamp(context.now + seconds)
 
 

@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_and_changes_nothing(old: Daemon, cli: Run, answer
 def test_at_a_terminal_it_is_asked_for_at_once(old: Daemon, configd: Configd) -> None:
     """And what is typed is not shown."""
     dialogue = Dialogue(configd.path)
-    dialogue.expect(r"Your password as it is:\s*$")
+    dialogue.expect(r"Your present password:\s*$")
     dialogue.send(f"{NOW}\r")
     dialogue.expect(r"New password:\s*$")
     dialogue.send(f"{NEW}\r")
