@@ -12,7 +12,8 @@ import msgspec
 from appliance.apply import stamp
 from appliance.audit import Audit, Entry
 from appliance.config.store import StoreError
-from appliance.configd import about, accounts, ages, api, passwords, roles
+from appliance.configd import about, accounts, api, passwords, roles
+from appliance.configd.age_door import AgeDoor
 from appliance.configd.attempts import Attempts, Counted
 from appliance.configd.certificate_login import Attempt, CertificateLogIn
 from appliance.configd.directory_login import SILENT as DIRECTORY_SILENT
@@ -32,7 +33,6 @@ SCANNER = "sentry-stig"
 SECRET_CHARACTERS = 512  # libxcrypt takes no more; longer ones only cost time
 NAME_CHARACTERS = 64
 NOWHERE = "unknown"  # for PAM, to which no source at all would be the machine's own console
-AGES_SECONDS = 60.0  # between looks at what is new
 FAILURE_SECONDS = 3.5  # what PAM takes at most to refuse a wrong password (pam_faildelay: 2 s, give or take half)
 
 SESSIONLESS = (
@@ -107,19 +107,26 @@ class Gate:
         self._reveal = reveal
         self._log_ins = attempts()
         self._enables = attempts()  # apart: guessing names at one door must not make the other forget
-        self._own_passwords = attempts()  # of who is in: nobody outside can have them locked
         self._now = wall_clock
         self._clock = clock
         self._sleep = sleep
         self._passwords = PasswordLogIn(doors.login, doors.directory)
-        self._see_ages_at = clock()
-        self._locked: frozenset[str] | None = None
         self._certificates = CertificateLogIn(doors.examine, doors.standing, clock=clock)
         self._tokens = TokenDoor(tokens, sessions, attempts(), self, clock=clock)
+        self._ages = AgeDoor(
+            actions.aging,
+            sessions,
+            attempts(),
+            self,
+            commit=actions.table[api.SetOwnPassword],
+            reveal=reveal,
+            wall_clock=wall_clock,
+            clock=clock,
+        )
         self._own: dict[type, Callable[[Any, Held], Any]] = {
             api.Enable: self._enable,
             api.Disable: self._disable,
-            api.SetOwnPassword: self._set_own_password,
+            api.SetOwnPassword: self._ages.set_password,
             api.Touch: lambda _verb, held: self._session(held),
             api.CloseSession: lambda _verb, held: self._sessions.close(held.handle),
             api.CreateToken: self._tokens.create,
@@ -256,59 +263,6 @@ class Gate:
         held.reauthenticated = self._clock()
         return self._session(held)
 
-    def _set_own_password(self, verb: api.SetOwnPassword, held: Held) -> api.Committed:
-        """At the command line the present password comes with it, since who has a key there has shown none."""
-        if held.manner == "cli":
-            self._know_own_password(verb.current, held)
-        try:
-            done: api.Committed = self._actions.table[api.SetOwnPassword](verb, held)
-        except RefusedError:
-            raise
-        except Exception:  # whatever keeps a commit from being made, it is none of the password
-            self._excuse(held)
-            raise
-        self._judge_password(held)
-        return done
-
-    def _know_own_password(self, password: str, held: Held) -> None:
-        """Raises a refusal unless this is the password of the session's account. Who failed elsewhere under its name does not
-        count here: a stranger would keep the one whose password has ended from all that they may still do."""
-        name, tree = held.user.lower(), self.tree()
-        self._not_locked(self._own_passwords, name, "the password is locked after failed attempts; try again later")
-        reference = accounts.password_reference(tree, held.user)
-        if (
-            reference is None
-            or len(password) > SECRET_CHARACTERS
-            or not passwords.verify(password, self._reveal(reference))
-        ):
-            self._own_passwords.failed(name)
-            if self._is_locked(self._own_passwords, name):
-                self.note(
-                    "password.locked", held.user, source=held.source, result="locked", detail="after failed attempts"
-                )
-            raise refused("authentication", "your present password is wrong")
-        self._own_passwords.succeeded(name)
-
-    def _excuse(self, held: Held) -> None:
-        """A password that may be set could not be, by a fault of the machine: then this session is served, for whoever would mend
-        the fault is the one who was let in for nothing else."""
-        if held.password_ended:
-            held.password_excused, held.password_ended = True, False
-            detail = "the password has ended, and no commit can be made: this session is served all the same"
-            self.note("password.excused", held.user, source=held.source, detail=detail)
-
-    def _judge_password(self, held: Held) -> float | None:
-        """Whether the session's account may keep its password, and for how many seconds (None: for ever)."""
-        tree, now, left = self.tree(), self._now(), None
-        if self._is_aging(held):
-            left = ages.password_seconds(self._actions.aging.known(tree, now), tree, held.user, now)
-        held.password_ended = left is not None and left <= 0 and not held.password_excused
-        return left
-
-    @staticmethod
-    def _is_aging(held: Held) -> bool:
-        return held.manner in ("cli", "portal") and not held.directory
-
     def _reauthenticate_certificate(
         self, verb: api.ReauthenticateCertificate, held: Held, attempt: Attempt
     ) -> api.Session:
@@ -410,34 +364,20 @@ class Gate:
             credentials, directory = proof.credentials, proof.server
             if user in accounts.roles(tree) or credentials != accounts.directory(tree).credentials:
                 raise refused("session", "the settings have changed while the directory was asked; log in again")
-        here = manner in ("cli", "portal") and not directory
-        if here:
-            self._not_unused(user)
+        if manner in ("cli", "portal") and not directory:
+            self._ages.lets_in(user)
         held = self._sessions.open(
             user, role, manner, peer, source=source, bounds=bounds, credentials=credentials, directory=directory
         )
         held.by_certificate = by_certificate
-        left = self._judge_password(held)
-        if here:
-            self._actions.aging.used(user, self._now())
+        told = self._ages.opened(held)
         if manner in ("cli", "portal"):
             try:
                 self._actions.note_login(held, self._now())
             except StoreError as error:  # a full disk must not keep out who would make room
                 _log.error("the log-in of %s could not be remembered: %s", user, error)
         session = self._session(held)
-        return msgspec.structs.replace(session, notices=(*session.notices, *ages.warning(left)))
-
-    def _not_unused(self, user: str) -> None:
-        """Raises `locked` for an account that nobody has used for too long."""
-        if user in self._unused():
-            days = accounts.password_rules(self.tree()).inactive_days
-            said = f"this account is locked: nobody has logged in to it for {days} days"
-            raise refused("locked", f"{said}; another administrator unlocks it by a new password or key")
-
-    def _unused(self) -> frozenset[str]:
-        tree, now = self.tree(), self._now()
-        return ages.locked(self._actions.aging.known(tree, now), tree, now)
+        return msgspec.structs.replace(session, notices=(*session.notices, *told))
 
     def _session(self, held: Held) -> api.Session:
         return api.Session(
@@ -468,7 +408,7 @@ class Gate:
         reference = accounts.enable_reference(self.tree())
         if reference is None:
             raise refused("permission", "no enable secret is set: set cli enable_secret_hash in the site configuration")
-        if len(secret) > SECRET_CHARACTERS or not passwords.verify(secret, self._reveal(reference)):
+        if not passwords.verify(secret, self._reveal(reference)):
             self._enables.failed(name)
             if self._is_locked(self._enables, name):
                 self.note("enable.locked", name, source=source, result="locked", detail="after failed attempts")
@@ -492,27 +432,9 @@ class Gate:
 
     def tick(self) -> None:
         """Once a second: end idle sessions, and see which passwords are new and which accounts unused."""
-        self._see_ages()
+        self._ages.tick()
         for held in self._sessions.expire(self.bounds()):
             self.note("session.idle", held.user, source=held.source)
-
-    def _see_ages(self) -> None:
-        """Once a minute, so that a password that nobody uses is as old as it is, one that ends in the middle of a session has
-        ended, an account that is used for days is not unused, and the audit trail says which accounts become locked."""
-        if self._clock() < self._see_ages_at:
-            return
-        self._see_ages_at = self._clock() + AGES_SECONDS
-        for held in filter(self._is_aging, self._sessions.all()):
-            self._actions.aging.seen(held.user, self._now())
-            if held.candidate is None:  # who has changes in hand is not cut off from them
-                self._judge_password(held)
-        before, self._locked = self._locked, self._unused()
-        if before is None:  # the trail has told of those that were locked when configd started
-            return
-        for name in sorted(self._locked - before):
-            self.note("account.locked", name, result="locked", detail="nobody has logged in to it for too long")
-        for name in sorted(before - self._locked):
-            self.note("account.unlocked", name)
 
     def serves(self, connection: int) -> bool:
         """Whether a session is open over this connection."""
