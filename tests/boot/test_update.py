@@ -171,7 +171,8 @@ def test_a_good_update_runs_is_good_and_there_is_a_way_back(updated: Updated, im
         assert b"slot B, try 1" in updated.said
 
         updated.rest.ask("POST", "/software/rollback")
-        assert updated.ends()["next"] == "a"
+        returned = updated.ends()
+        assert (returned["order"]["kind"], returned["order"]["problem"], returned["next"]) == ("rollback", "", "a")
         updated.rest.restart()
         assert updated.runs(OLD)["running"] == "a"
 

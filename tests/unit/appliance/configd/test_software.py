@@ -147,6 +147,22 @@ def test_an_order_whose_unit_never_began_is_one_that_failed_once_its_time_is_ove
     assert (first.standing, second.standing) == ("running", "failed")
 
 
+def test_an_order_that_ends_while_it_is_looked_at_was_not_cut_short(daemon: Daemon) -> None:
+    """Its unit ends between the looks at what it has written and at whether it runs."""
+
+    class Ending(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            daemon.software.tell(Told(kind="rollback", by="alice", began="a", ended="b"))
+            daemon.software.note(Slots(next="b", a=Slot(state="good"), b=Slot(state="good")))
+            return super().__getitem__(name)
+
+    peer, session = daemon.open(ROOT, 90)
+    daemon.software.tell(Told(kind="rollback", by="alice", began="a"))
+    daemon.commands.units = Ending({UNIT: "inactive"})
+    found = daemon.say(peer, api.ReadSoftware(session=session.handle), api.Software)
+    assert (found.order.standing, found.order.problem, found.next) == ("done", "", "b")
+
+
 def test_what_became_of_an_order_is_told(daemon: Daemon) -> None:
     told = Told(kind="update", by="alice", began="a", ended="b", problem="signature verification failed")
     daemon.software.tell(told)
