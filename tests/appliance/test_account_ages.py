@@ -156,7 +156,7 @@ def mechanic(lab: Lab) -> Iterator[str]:
     """An account that is not of the configuration, as a host that was made an appliance has them; its password has ended."""
     lab.root("useradd", "--no-create-home", "--password", "$6$a$b", OTHER)
     try:
-        lab.root("chage", "--maxdays", "60", "--lastday", "2020-01-01", OTHER)
+        lab.root("chage", "--maxdays", "60", "--inactive", "-1", "--lastday", "2020-01-01", OTHER)
         yield OTHER
     finally:
         lab.root("userdel", OTHER)
