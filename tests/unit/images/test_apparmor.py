@@ -38,6 +38,7 @@ def is_idle(tree: Path, text: str) -> bool:
         "profile deep /usr/**/run {",
         "profile tool /usr/lib/@{multiarch}/tool/run {",
         "@{tool}=nothing tool\nprofile tool /usr/lib/*/@{tool}/run {",
+        "@{tool}=nothing\n@{tool} += tool\nprofile tool /usr/lib/*/@{tool}/run {",
         "profile tool @{exec_path} {",
         'profile "My Tool" "/opt/My Tool/My Tool" flags=(unconfined) {',
         "profile absent /usr/bin/absent {\n}\nprofile present /usr/bin/tcpdump {",
@@ -61,6 +62,7 @@ def test_a_profile_of_a_program_stays(tree: Path, head: str) -> None:
         "profile longer /usr/bin/tcpdump.real {",
         "profile flat /usr/*/run {",
         "@{tool}=chromium chrome\nprofile tool /usr/lib/*/@{tool}/run {",
+        "@{tool}=chromium\n@{tool}+=chrome\nprofile tool /usr/lib/*/@{tool}/run {",
         "profile lsb_release {",  # for whoever asks for it by name
         "profile steam /usr/games/steam { # of /usr/bin/tcpdump {",
         "profile steam /usr/games/steam\n{",
