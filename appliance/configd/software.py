@@ -129,7 +129,9 @@ class Software:
             running = slot_of(self._machine.read(COMMAND_LINE) or "")
         except CarryError as error:
             raise refused("unavailable", str(error)) from error
-        at_work = self._at_work()  # before what it leaves is read: it may end at any moment
+        with self._lock:  # no order begins meanwhile
+            at_work = self._at_work()  # before what it leaves is read: one may end at any moment
+            told = self._spool.told()
         slots = self._spool.slots() or Slots(next=running)
         return api.Software(
             image=True,
@@ -138,7 +140,7 @@ class Software:
             next=slots.next,
             slots=(_slot("a", slots.a), _slot("b", slots.b)),
             uploaded=self._spool.uploaded(),
-            order=_order(self._spool.told(), at_work=at_work),
+            order=_order(told, at_work=at_work),
         )
 
 

@@ -11,7 +11,7 @@ PROFILES = "etc/apparmor.d"
 # its own, and a comment or a rule behind it; one that begins an alternation of a path has no blank behind it.
 _HEAD = re.compile(r"^(?:profile\s+)?(?P<words>[\"/@\w].*?)\s*\{(?=\s|#|$)", re.MULTILINE)
 _WORD = re.compile(r'"([^"]+)"|(\S+)')
-_SET = re.compile(r"^(@\{\w+\})\s*\+?=\s*(.+?)\s*$", re.MULTILINE)
+_SET = re.compile(r"^(@\{\w+\})\s*(\+?)=\s*(.+?)\s*$", re.MULTILINE)
 # A path of apparmor.d(5): a variable of another file (which may be anything), wildcards, alternatives; the rest is literal.
 _PART = re.compile(r"(?P<variable>@\{\w+\})|(?P<deep>\*\*)|(?P<wild>\*)|(?P<one>\?)|(?P<class>\[[^]]+\])|(?P<other>.)")
 _OTHER = {"{": "(?:", ",": "|", "}": ")"}
@@ -44,10 +44,12 @@ def _is_idle(profiles: str, programs: str) -> bool:
 
 
 def _attached(profiles: str) -> Iterator[str]:
-    """The paths by which the kernel picks one of these profiles, with the variables that the file itself sets."""
-    variables: dict[str, list[str]] = {}
-    for name, values in _SET.findall(profiles):
-        variables.setdefault(name, []).extend(values.split())
+    """The paths by which the kernel picks one of these profiles, with the variables that the file itself sets. One that it only
+    adds to may be anything, as its first values stand elsewhere."""
+    variables: dict[str, list[str]] = {name: [] for name, more, _ in _SET.findall(profiles) if not more}
+    for name, _, values in _SET.findall(profiles):
+        if name in variables:
+            variables[name].extend(values.split())
     for head in _HEAD.finditer(profiles):
         for quoted, plain in _WORD.findall(head["words"]):
             path = quoted or plain

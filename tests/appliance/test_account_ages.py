@@ -49,7 +49,7 @@ assert pam.pam_start(b"login", sys.argv[1].encode(), ctypes.byref(Talk()), ctype
 print(pam.pam_acct_mgmt(handle, silent))
 """
 LETS_IN, ASKS_FOR_A_NEW_PASSWORD = "0", "12"
-OTHER = "mechanic"
+OTHER, AUTOMATION = "mechanic", "sentry-automation"
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,12 @@ def test_pam_decides_itself_about_who_is_not_of_the_configuration(newcomer: Newc
     assert (asked(NAME), asked(mechanic)) == (LETS_IN, ASKS_FOR_A_NEW_PASSWORD)
     lab.root("chage", "--lastday", "2020-01-01", NAME)
     assert asked(NAME) == LETS_IN
+    lab.root("chage", "--expiredate", "1970-01-02", NAME)
     lab.root("chage", "--inactive", "35", mechanic)
-    assert asked(mechanic) not in (LETS_IN, ASKS_FOR_A_NEW_PASSWORD)
+    for name in (NAME, mechanic):
+        assert asked(name) not in (LETS_IN, ASKS_FOR_A_NEW_PASSWORD)
+    lab.root("usermod", "--append", "--groups", AUTOMATION, mechanic)  # who has a key alone cannot set a new one
+    assert asked(mechanic) == LETS_IN
+    lab.root("usermod", "--remove", "--groups", AUTOMATION, mechanic)
     lab.root("chage", "--lastday", "-1", mechanic)
     assert asked(mechanic) == LETS_IN

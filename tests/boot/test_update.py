@@ -34,11 +34,13 @@ OLD, NEW, BAD, OLDER = "0.0.1-update", "0.0.2-update", "0.0.3-update", "0.0.0-up
 
 @dataclass(frozen=True)
 class Images:
-    """The image of the old version, and updates: a good one, one whose root has a damaged block that every start reads; and those
-    that are refused: signed by another, of an older version, and one of whose bytes somebody has changed."""
+    """The image of the old version, and updates: a good one, one back to the old version, one whose root has a damaged block that
+    every start reads; and those that are refused: signed by another, of an older version, and one of whose bytes somebody has
+    changed."""
 
     old: Path
     good: Path
+    back: Path
     bad: Path
     strange: Path
     older: Path
@@ -71,6 +73,7 @@ def images(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Images:
     return Images(
         old=next((made / OLD).glob("*.qcow2")),
         good=good,
+        back=made / OLD / f"sentry-{OLD}.raucb",
         bad=signed(BAD, signer),
         strange=strange,
         older=older,
@@ -189,7 +192,7 @@ def test_a_bad_update_is_tried_three_times_and_the_one_before_runs_again(updated
         updated.machine.until(lambda: updated.rest.software()["running"] == "a")
         found = updated.is_good()
         assert (found["version"], found["running"], found["next"]) == (OLD, "a", "a")
-        assert next(slot for slot in found["slots"] if slot["name"] == "b")["state"] == "bad"
+        assert state(found, "b") == "bad"
 
 
 def test_what_was_changed_is_signed_by_another_or_is_older_is_refused(updated: Updated, images: Images) -> None:
@@ -207,15 +210,29 @@ def test_what_was_changed_is_signed_by_another_or_is_older_is_refused(updated: U
             assert found["order"]["standing"] == "failed", name
             assert words in found["order"]["problem"]
             assert (found["version"], found["next"]) == (OLD, "a")
-            assert next(slot for slot in found["slots"] if slot["name"] == "b")["state"] == "empty"
+            assert state(found, "b") == "empty"
         updated.rest.restart()
         updated.machine.until(lambda: updated.said.count(b"slot A, try") == 2)
         assert updated.is_good()["running"] == "a"
 
 
 def later(seconds: float) -> Callable[[Updated, str], None]:
-    """So many seconds after it began."""
-    return lambda _updated, _slot: time.sleep(seconds)
+    """So many seconds after the first block is written: what was in the slot is given up then."""
+
+    def wait(updated: Updated, slot: str) -> None:
+        updated.machine.until(lambda: state(updated.rest.software(), slot) == "empty")
+        time.sleep(seconds)
+
+    return wait
+
+
+def state(found: Any, slot: str) -> Any:
+    """What is known of a slot."""
+    return next(one["state"] for one in found["slots"] if one["name"] == slot)
+
+
+def at_once(_updated: Updated, _slot: str) -> None:
+    """When the order has been taken."""
 
 
 def written(updated: Updated, _slot: str) -> None:
@@ -244,11 +261,7 @@ def marked(updated: Updated, slot: str) -> None:
     updated.is_good()
 
 
-MOMENTS: dict[str, Callable[[Updated, str], None]] = {
-    "at once": later(0),
-    "a second later": later(1),
-    "while it is written": later(4),
-    "while more is written": later(8),
+AFTER_IT_IS_WRITTEN: dict[str, Callable[[Updated, str], None]] = {
     "when all is written": written,
     "in the boot menu": started("slot {}, try 1"),
     "in the kernel": started("Linux version"),
@@ -256,7 +269,13 @@ MOMENTS: dict[str, Callable[[Updated, str], None]] = {
     "at the log-in": started("login:"),
     "when it is good": marked,
 }
-"""When the power is cut, after an update into a slot has begun."""
+MOMENTS = AFTER_IT_IS_WRITTEN | {
+    "at once": at_once,
+    "as it begins to be written": later(0),
+    "while it is written": later(4),
+    "while more is written": later(8),
+}
+"""When the power is cut, after an update into a slot has begun. The first of them fill both slots."""
 
 
 @dataclass
@@ -282,11 +301,14 @@ def struck(settled: Updated, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_power_cut_leaves_a_machine_that_starts_and_runs_well(struck: Struck, images: Images, moment: str) -> None:
-    """As the cut before has left it: that took nothing from it, for it runs well and takes an update."""
-    running = struck.is_good()["running"]
-    other = {"a": "b", "b": "a"}[running]
-    struck.begins(images.good, allow_older=True)
-    MOMENTS[moment](struck, other)
+    """As the cut before has left it. Each time it is the other version that is written into the other slot; once that is there it
+    is what runs, and before that nothing has changed."""
+    before = struck.is_good()
+    slot = {"a": "b", "b": "a"}[before["running"]]
+    version, update = (NEW, images.good) if before["version"] == OLD else (OLD, images.back)
+    struck.begins(update, allow_older=True)
+    MOMENTS[moment](struck, slot)
     struck.cut()
     found = struck.is_good()
-    assert (found["running"], found["version"]) in ((running, OLD), (running, NEW), (other, NEW))
+    new, same = (slot, version), (before["running"], before["version"])
+    assert (found["running"], found["version"]) in ((new,) if moment in AFTER_IT_IS_WRITTEN else (same, new))

@@ -194,8 +194,9 @@ def _drained(lab: Lab) -> None:
     """Wait until the log server has all; it may be as long as it likes while the lines that wait become fewer."""
     fewest, deadline = None, time.monotonic() + LOG_SECONDS
     while (found := _log_state(lab)) != ("connected", 0):
-        if fewest is None or found[1] < fewest:
-            fewest, deadline = found[1], time.monotonic() + LOG_SECONDS
+        state, waiting = found
+        if state in ("connected", "catching up") and (fewest is None or waiting < fewest):
+            fewest, deadline = waiting, time.monotonic() + LOG_SECONDS
         assert time.monotonic() < deadline, found
         time.sleep(1)
 

@@ -65,6 +65,9 @@ def test_sshd_offers_what_our_policy_says_and_nothing_else(lab: Lab, proof: Path
     assert json.loads(found)["passed"] is True, found
 
 
+@pytest.mark.usefixtures(
+    "lynis"
+)  # which takes as long; after ssh-audit, for whose connections sshd takes no others a while
 def test_testssl_finds_nothing_that_is_not_waived(lab: Lab, proof: Path) -> None:
     """Protocols, ciphers, certificates, headers and known attacks; both ports at a time, since it mostly waits."""
     tools = {}
@@ -111,9 +114,9 @@ def looked_at(lab: Lab) -> str:
         lab.root("rm", "-rf", LYNIS_PLACE)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def lynis(lab: Lab) -> Iterator[Future[str]]:
-    """Its report, to come: it takes minutes, in which the others mostly wait for the network."""
+    """Its report, to come: it takes minutes, in which testssl.sh mostly waits for the network."""
     with ThreadPoolExecutor(1) as beside:
         yield beside.submit(looked_at, lab)
 

@@ -12,8 +12,8 @@ class SetPassword(SessionVerb, frozen=True, kw_only=True, tag="user.password"):
 
 class SetOwnPassword(SessionVerb, frozen=True, kw_only=True, tag="user.own_password"):
     """Set the password of the session's own account (checked against the password policy), whatever its role, and commit that.
-    The command line brings the `current` one with it: PAM decides, and failures count as those of log-ins do. At the portal that
-    was given again before (`Reauthenticate`). Refused while the session has other changes. Result: `Committed`."""
+    The command line brings the `current` one with it: failures lock it as those of log-ins do, and count apart. At the portal
+    that was given again before (`Reauthenticate`). Refused while the session has other changes. Result: `Committed`."""
 
     password: Secret
     current: Secret = ""

@@ -39,6 +39,7 @@ def is_idle(tree: Path, text: str) -> bool:
         "profile tool /usr/lib/@{multiarch}/tool/run {",
         "@{tool}=nothing tool\nprofile tool /usr/lib/*/@{tool}/run {",
         "@{tool}=nothing\n@{tool} += tool\nprofile tool /usr/lib/*/@{tool}/run {",
+        "@{tool} += nothing\nprofile tool /usr/lib/*/@{tool}/run {",
         "profile tool @{exec_path} {",
         'profile "My Tool" "/opt/My Tool/My Tool" flags=(unconfined) {',
         "profile absent /usr/bin/absent {\n}\nprofile present /usr/bin/tcpdump {",
