@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from images import guest as guests
 from images.paths import REPO
 from images.run import run
 from tests.lab import Lab
@@ -65,9 +66,7 @@ def test_sshd_offers_what_our_policy_says_and_nothing_else(lab: Lab, proof: Path
     assert json.loads(found)["passed"] is True, found
 
 
-@pytest.mark.usefixtures(
-    "lynis"
-)  # which takes as long; after ssh-audit, for whose connections sshd takes no others a while
+@pytest.mark.usefixtures("lynis")  # which takes as long
 def test_testssl_finds_nothing_that_is_not_waived(lab: Lab, proof: Path) -> None:
     """Protocols, ciphers, certificates, headers and known attacks; both ports at a time, since it mostly waits."""
     tools = {}
@@ -96,13 +95,15 @@ def test_testssl_finds_nothing_that_is_not_waived(lab: Lab, proof: Path) -> None
 
 
 def looked_at(lab: Lab) -> str:
-    """The build machine's lynis, run inside from a folder of its own; its report."""
+    """The build machine's lynis, run inside from a folder of its own; its report. After ssh-audit sshd takes no connection from
+    here for a while."""
     archive = subprocess.run(
         ["tar", "-C", "/", "-czf", "-", "usr/sbin/lynis", "usr/share/lynis", "etc/lynis"],
         capture_output=True,
         check=True,
     ).stdout
-    lab.root("mkdir", "-p", f"{LYNIS_PLACE}/plugins")
+    made = ("mkdir", "-p", f"{LYNIS_PLACE}/plugins")
+    guests.wait_for(lambda: lab.root(*made, check=False).code == 0, "sshd to talk to us")
     try:
         lab.root("python3", "-c", UNPACK, LYNIS_PLACE, stdin=base64.b64encode(archive).decode())
         options = ["--quick", "--no-colors", "--plugindir", f"{LYNIS_PLACE}/plugins", "--logfile", f"{LYNIS_PLACE}/log"]
